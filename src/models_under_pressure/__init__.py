@@ -1,0 +1,1 @@
+"""Find high-stakes conversations with activation probes (arXiv 2506.10805)."""

@@ -1,0 +1,63 @@
+"""Progress of long work: a bar with rate and ETA on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+_LINE_INTERVAL = 15.0
+"""Seconds between plain lines, so that a CI log stays readable."""
+
+
+class Progress(Protocol):
+    """Something that counts finished work."""
+
+    def advance(self, amount: int = 1, **notes: object) -> None:
+        """Add finished units, and show `notes` (such as the running cost) beside them."""
+        ...
+
+
+@contextmanager
+def progress(total: int, *, what: str, unit: str = "rows") -> Iterator[Progress]:
+    """Show the progress of `total` units of work on standard error."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=what, unit=f" {unit}", dynamic_ncols=True) as bar:
+            yield _Bar(bar)
+    else:
+        yield _Lines(total, what, unit)
+
+
+class _Bar:
+    def __init__(self, bar: "tqdm") -> None:  # noqa: F821 - tqdm is imported only where it is shown
+        self._bar = bar
+
+    def advance(self, amount: int = 1, **notes: object) -> None:
+        if notes:
+            self._bar.set_postfix(notes, refresh=False)
+        self._bar.update(amount)
+
+
+class _Lines:
+    def __init__(self, total: int, what: str, unit: str) -> None:
+        self._total, self._what, self._unit = total, what, unit
+        self._done = 0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, amount: int = 1, **notes: object) -> None:
+        self._done += amount
+        now = time.monotonic()
+        finished = self._done >= self._total > 0
+        if now - self._last < _LINE_INTERVAL and not (finished and self._last > self._start):
+            return
+        self._last = now
+        rate = self._done / max(now - self._start, 1e-9)
+        eta = (self._total - self._done) / rate if rate else float("inf")
+        extra = "".join(f", {name} {value}" for name, value in notes.items())
+        print(
+            f"{self._what}: {self._done:,}/{self._total:,} {self._unit}, {rate:,.1f}/s, ETA {eta:,.0f} s{extra}",
+            file=sys.stderr,
+            flush=True,
+        )

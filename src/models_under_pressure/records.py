@@ -1,0 +1,206 @@
+"""Conversations and their stakes labels, and the JSON Lines files that hold them."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.files import read_jsonl, stable_hash, write_jsonl
+
+
+class Label(StrEnum):
+    """Stakes of a conversation."""
+
+    LOW = "low-stakes"
+    HIGH = "high-stakes"
+    AMBIGUOUS = "ambiguous"
+
+
+_INTEGER_LABELS = {0: Label.LOW, 1: Label.HIGH, 2: Label.AMBIGUOUS}
+"""Older files hold integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a dataset: a conversation, its label if it has one, and the source's own columns."""
+
+    id: str
+    input: str | tuple[Message, ...]
+    label: Label | None = None
+    scale_label: int | None = None
+    """Stakes on the labeller's scale, 1 (lowest) to 10."""
+    scale_label_confidence: int | None = None
+    """The labeller's confidence, 1 to 10."""
+    scale_label_explanation: str | None = None
+    scale_label_model: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """The source's own columns."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation; a plain string is one user turn."""
+        return (Message("user", self.input),) if isinstance(self.input, str) else self.input
+
+    @property
+    def text(self) -> str:
+        """The conversation as `role: content` lines; a plain string as it is."""
+        if isinstance(self.input, str):
+            return self.input
+        return "\n".join(f"{message.role}: {message.content}" for message in self.input)
+
+    @property
+    def group(self) -> str:
+        """Name of the rows that must stay in one split with this one; its own id if it is alone."""
+        return str(self.fields.get("group") or self.fields.get("pair_id") or self.id)
+
+    @property
+    def is_high(self) -> bool:
+        """Whether the label is high-stakes.
+
+        Raises:
+            ValueError: the record is ambiguous or not labelled, so neither answer would be right.
+        """
+        if self.label not in (Label.LOW, Label.HIGH):
+            raise ValueError(f"record {self.id} is {self.label or 'not labelled'}")
+        return self.label is Label.HIGH
+
+
+_COLUMNS = {
+    "scale_labels": "scale_label",
+    "scale_label_confidence": "scale_label_confidence",
+    "scale_label_explanation": "scale_label_explanation",
+    "scale_label_model": "scale_label_model",
+}
+"""Column on disk -> attribute (the published files mix singular and plural)."""
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read a JSON Lines dataset: native or double-encoded conversations; ids default to the row number.
+
+    Raises:
+        UserError: naming the file and line of a row that is malformed, empty, wrongly labelled or repeated.
+    """
+    records = [
+        _record(row, where=f"{path}:{number}", default_id=str(number - 1)) for number, row in read_jsonl(path)
+    ]
+    repeated = [id_ for id_, count in Counter(record.id for record in records).items() if count > 1]
+    if repeated:
+        raise UserError(
+            f"{len(repeated)} ids occur more than once, first {repeated[0]!r}.",
+            where=str(path),
+            remedy="give every row its own `ids` value.",
+        )
+    return records
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write a JSON Lines dataset atomically: UTF-8, one row a line, sorted by id."""
+    write_jsonl(path, (to_row(record) for record in sorted(records, key=lambda record: record.id)))
+
+
+def to_row(record: Record) -> dict[str, Any]:
+    """The columns of a record on disk."""
+    row: dict[str, Any] = {"ids": record.id}
+    if isinstance(record.input, str):
+        row["inputs"] = record.input
+    else:
+        row["inputs"] = [{"role": message.role, "content": message.content} for message in record.input]
+    if record.label is not None:
+        row["labels"] = record.label.value
+    for column, attribute in _COLUMNS.items():
+        if (value := getattr(record, attribute)) is not None:
+            row[column] = value
+    return row | dict(record.fields)
+
+
+def content_hash(records: Iterable[Record]) -> str:
+    """SHA-256 (hex) of the conversations with their ids, in any order: the identity of a dataset's content."""
+    return stable_hash(sorted([record.id, stable_hash(to_row(record)["inputs"])] for record in records))
+
+
+def _record(row: object, *, where: str, default_id: str) -> Record:
+    if not isinstance(row, dict):
+        raise UserError("row is not a JSON object.", where=where, remedy="write one object per line.")
+    columns: dict[str, Any] = dict(row)
+    if "inputs" not in columns:
+        raise UserError(
+            f"row has no `inputs` column (columns: {', '.join(sorted(columns))}).",
+            where=where,
+            remedy="rename the column that holds the conversation to `inputs`.",
+        )
+    identifier = columns.pop("ids", default_id)
+    known = {attribute: columns.pop(column, None) for column, attribute in _COLUMNS.items()}
+    return Record(
+        id=str(identifier),
+        input=_input(columns.pop("inputs"), where=where),
+        label=_label(columns.pop("labels", None), where=where),
+        **known,
+        fields=columns,
+    )
+
+
+def _label(value: object, *, where: str) -> Label | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and value in _INTEGER_LABELS:
+        return _INTEGER_LABELS[value]
+    if isinstance(value, str) and value in Label:
+        return Label(value)
+    raise UserError(
+        f"unknown label {value!r}.", where=where, remedy=f"use one of {', '.join(label.value for label in Label)}."
+    )
+
+
+def _input(value: object, *, where: str) -> str | tuple[Message, ...]:
+    if isinstance(value, str):
+        decoded = _double_encoded(value)
+        if decoded is None:
+            if not value.strip():
+                raise UserError("conversation is empty.", where=where, remedy="delete the row.")
+            return value
+        value = decoded
+    if not isinstance(value, list):
+        kind = "missing" if value is None or (isinstance(value, float) and math.isnan(value)) else f"a {type(value)}"
+        raise UserError(f"conversation is {kind}.", where=where, remedy="give a string or a list of messages.")
+    messages = tuple(_message(item, where=where) for item in value)
+    if not any(message.content.strip() for message in messages):
+        raise UserError("conversation is empty.", where=where, remedy="delete the row.")
+    return messages
+
+
+def _double_encoded(value: str) -> list[object] | None:
+    """The list of messages inside a string, as the published files hold it; None if it is plain text."""
+    if not value.lstrip().startswith("["):
+        return None
+    try:
+        decoded = json.loads(value)
+    except ValueError:
+        return None
+    is_conversation = isinstance(decoded, list) and all(
+        isinstance(item, dict) and "role" in item and "content" in item for item in decoded
+    )
+    return decoded if is_conversation else None
+
+
+def _message(item: object, *, where: str) -> Message:
+    match item:
+        case {"role": str(role), "content": str(content)}:
+            return Message(role, content)
+    raise UserError(
+        "message is not an object with the strings `role` and `content`.",
+        where=where,
+        remedy='write messages as {"role": "user", "content": "…"}.',
+    )
