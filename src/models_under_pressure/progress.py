@@ -4,7 +4,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _LINE_INTERVAL = 15.0
 """Seconds between plain lines, so that a CI log stays readable."""
@@ -31,7 +34,7 @@ def progress(total: int, *, what: str, unit: str = "rows") -> Iterator[Progress]
 
 
 class _Bar:
-    def __init__(self, bar: "tqdm") -> None:  # noqa: F821 - tqdm is imported only where it is shown
+    def __init__(self, bar: "tqdm[Any]") -> None:
         self._bar = bar
 
     def advance(self, amount: int = 1, **notes: object) -> None:

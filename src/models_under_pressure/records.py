@@ -21,6 +21,7 @@ class Label(StrEnum):
     AMBIGUOUS = "ambiguous"
 
 
+_LABEL_WORDS = frozenset(label.value for label in Label)
 _INTEGER_LABELS = {0: Label.LOW, 1: Label.HIGH, 2: Label.AMBIGUOUS}
 """Older files hold integers."""
 
@@ -155,9 +156,9 @@ def _record(row: object, *, where: str, default_id: str) -> Record:
 def _label(value: object, *, where: str) -> Label | None:
     if value is None:
         return None
-    if isinstance(value, int) and value in _INTEGER_LABELS:
+    if isinstance(value, int) and not isinstance(value, bool) and value in _INTEGER_LABELS:
         return _INTEGER_LABELS[value]
-    if isinstance(value, str) and value in Label:
+    if isinstance(value, str) and value in _LABEL_WORDS:
         return Label(value)
     raise UserError(
         f"unknown label {value!r}.", where=where, remedy=f"use one of {', '.join(label.value for label in Label)}."

@@ -1,0 +1,112 @@
+"""Turn the answers that the project's authors wrote for the demo corpus into recorded replies.
+
+    uv run python scripts/author_demo_replies.py
+
+Run it after a change of a prompt, a recipe or the corpus: the requests change then, and with them the keys of the
+replies. The answers (data/demo/answers) stay as they are. The stages run as in `dvc repro`, in order, with an asker
+that looks answers up by record id instead of asking a model.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.llm.ask import Answer, Ask, Asker
+from models_under_pressure.llm.authored import author_replies
+
+from models_under_pressure.datasets.labelling import StakesReply
+from models_under_pressure.params.lineage import Lineage, load_lineage
+from models_under_pressure.params.schema import Params, load_params
+from models_under_pressure.stages import parse, relabel, synthesise
+from models_under_pressure.synthesis.generate import pair_id
+from models_under_pressure.synthesis.questions import PromptPair, SituationPair
+
+ANSWERS = Path("data/demo/answers")
+REPLIES = Path("data/demo/replies")
+MODEL = "demo-authors"
+
+
+def main() -> None:
+    """Write data/demo/replies/*.jsonl anew."""
+    params, lineage = load_params(), load_lineage()
+    for path in REPLIES.glob("*.jsonl"):
+        path.unlink()
+    _author_training_prompts(params)
+    _author_labels(params, lineage)
+
+
+def _author_training_prompts(params: Params) -> None:
+    rows = [row for path in sorted(ANSWERS.glob("synthesise_*.jsonl")) for row in _rows(path)]
+    situations = {row["situation_id"]: row for row in rows}
+    labels: dict[str, dict[str, Any]] = {}
+    pairs: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for pair in row["pairs"]:
+            id_ = pair_id(row["situation_id"], pair["index"])
+            pairs[id_] = pair
+            for prompt, label in zip((pair["prompt_1"], pair["prompt_2"]), pair["labels"], strict=False):
+                labels[prompt.strip()] = label
+
+    def answer(ask: Ask[Any]) -> Any:
+        if ask.reply is SituationPair:
+            row = situations[ask.record_id]
+            return SituationPair(high_stakes=row["high_stakes"], low_stakes=row["low_stakes"])
+        if ask.reply is PromptPair:
+            pair = pairs[ask.record_id]
+            return PromptPair(prompt_1=pair["prompt_1"], prompt_2=pair["prompt_2"])
+        return StakesReply.model_validate(labels[ask.messages[-1].content])
+
+    asker = _author(answer, REPLIES / "synthesise.jsonl", params)
+    synthesise.run(params.synthesise, label=params.relabel, ask=asker, seed=params.seed)
+
+
+def _author_labels(params: Params, lineage: Lineage) -> None:
+    sources = lineage.sources | lineage.test_sources
+    for source, config in sources.items():
+        parse.run(source, test_fraction=config.test_fraction, limit=config.limit, seed=params.seed)
+    versions = lineage.versions | lineage.test_versions
+    last = {version.dataset: key for key, version in versions.items() if _relabels(version)}
+    for key, version in versions.items():
+        answers = {row["id"]: row for row in _rows(ANSWERS / f"labels_{version.dataset}.jsonl")}
+        relabel.run(
+            version,
+            test_only=key in lineage.test_versions,
+            label=params.relabel,
+            ask=_author(
+                _label_answer(answers, earlier=key != last[version.dataset]),
+                REPLIES / f"relabel_{version.dataset}.jsonl",
+                params,
+            ),
+            seed=params.seed,
+        )
+
+
+def _label_answer(answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Callable[[Ask[Any]], Any]:
+    def answer(ask: Ask[Any]) -> StakesReply:
+        row = answers[ask.record_id]
+        row = row.get("earlier", row) if earlier else row
+        return StakesReply(explanation=row["explanation"], stakes=row["stakes"], confidence=row["confidence"])
+
+    return answer
+
+
+def _author(answer: Callable[[Ask[Any]], Any], path: Path, params: Params) -> Asker:
+    def ask(asks: Sequence[Ask[Any]]) -> list[Answer[Any]]:
+        answers = [answer(one) for one in asks]
+        author_replies(asks, answers, config=params.llm, path=path, model=MODEL)
+        return [Answer(value, MODEL) for value in answers]
+
+    return ask
+
+
+def _relabels(version: Any) -> bool:
+    return any(step.op == "relabel" for step in version.steps)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The `mup` command: assembles sub-commands, nothing else."""
+
+import sys
+from importlib.metadata import version as package_version
+from typing import Annotated
+
+import typer
+
+from models_under_pressure.commands import stages
+
+app = typer.Typer(
+    name="mup",
+    help="Find high-stakes conversations with activation probes.\n\nThe stages of dvc.yaml are sub-commands of the "
+    "same names; `dvc repro` runs them in order.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+stages.add_to(app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(package_version("models-under-pressure"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a problem that the user can mend ends as one line and status 1."""
+    from models_under_pressure.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        print(f"mup: {error}", file=sys.stderr)
+        sys.exit(1)

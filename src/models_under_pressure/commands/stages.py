@@ -1,0 +1,219 @@
+"""One sub-command per stage: reads params.yaml and data/versions.yaml, and hands the stage what it needs."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from models_under_pressure.llm.ask import Asker
+    from models_under_pressure.params.lineage import Dataset, Lineage
+    from models_under_pressure.params.schema import Params
+
+_PANEL = "Stages of the pipeline"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the sub-commands."""
+    for command in (
+        fetch,
+        parse,
+        synthesise,
+        relabel,
+        check_overlap,
+        extract,
+        train,
+        evaluate,
+        summarise,
+        plot,
+    ):
+        app.command(command.__name__, rich_help_panel=_PANEL)(command)
+
+
+def fetch(source: Annotated[str, typer.Argument(help="Name of the source, as in data/versions.yaml.")]) -> None:
+    """Bring one source into data/raw.
+
+    Example: mup fetch mt
+    """
+    from models_under_pressure.stages import fetch as stage
+
+    stage.run(source, origin=_params().fetch.source)
+
+
+def parse(source: Annotated[str, typer.Argument(help="Name of the source, as in data/versions.yaml.")]) -> None:
+    """Read one source and divide it into dev and test.
+
+    Example: mup parse mt
+    """
+    from models_under_pressure.stages import parse as stage
+
+    lineage = _lineage()
+    config = _entry(lineage.sources | lineage.test_sources, source, "source")
+    stage.run(source, test_fraction=config.test_fraction, limit=config.limit, seed=_params().seed)
+
+
+def synthesise() -> None:
+    """Make the training prompts.
+
+    Example: mup synthesise
+    """
+    from models_under_pressure.stages import synthesise as stage
+
+    params = _params()
+    with _recorded("synthesise", params) as ask:
+        stage.run(params.synthesise, label=params.relabel, ask=ask, seed=params.seed)
+
+
+def relabel(version: Annotated[str, typer.Argument(help="Name of the version, as in data/versions.yaml.")]) -> None:
+    """Make one dataset version from its parent.
+
+    Example: mup relabel mt_apr_30
+    """
+    from models_under_pressure.params.lineage import find_version
+    from models_under_pressure.stages import relabel as stage
+
+    params, lineage = _params(), _lineage()
+    with _recorded(f"relabel_{version}", params) as ask:
+        stage.run(
+            find_version(lineage, version),
+            test_only=version in lineage.test_versions,
+            label=params.relabel,
+            ask=ask,
+            seed=params.seed,
+        )
+
+
+def check_overlap() -> None:
+    """Stop when two splits of a dataset in use share content.
+
+    Example: mup check_overlap
+    """
+    from models_under_pressure.stages import check_overlap as stage
+
+    stage.run(_split_paths(_lineage()), allowed=_params().check_overlap.allowed)
+
+
+def extract(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:
+    """Extract the activations of one dataset at `probe.layer`.
+
+    Example: mup extract mt_dev
+    """
+    from models_under_pressure.stages import extract as stage
+
+    params = _params()
+    stage.run(
+        dataset,
+        path=Path(_dataset(dataset).path),
+        alias=params.model.name,
+        model=params.resolved_model,
+        layer=params.probe.layer,
+        config=params.extract,
+    )
+
+
+def train(probe: Annotated[str, typer.Argument(help="Name of the probe, as in params.yaml: train.probes.")]) -> None:
+    """Fit one probe.
+
+    Example: mup train attention
+    """
+    from models_under_pressure.stages import train as stage
+
+    params = _params()
+    stage.run(
+        probe,
+        config=_entry(params.train.probes, probe, "probe"),
+        train=_inputs("train", params),
+        validation=_inputs("validation", params),
+        seed=params.seed,
+    )
+
+
+def evaluate(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:
+    """Score one dataset with every probe.
+
+    Example: mup evaluate mt_dev
+    """
+    from models_under_pressure.stages import evaluate as stage
+
+    params = _params()
+    store, records = _inputs(dataset, params)
+    stage.run(
+        dataset,
+        probes=list(params.train.probes),
+        store=store,
+        records=records,
+        config=params.evaluate,
+        seed=params.seed,
+    )
+
+
+def summarise() -> None:
+    """Gather the metrics that git tracks.
+
+    Example: mup summarise
+    """
+    from models_under_pressure.stages import summarise as stage
+
+    stage.run(datasets=_evaluated(_lineage()), probes=list(_params().train.probes))
+
+
+def plot() -> None:
+    """Draw the figures.
+
+    Example: mup plot
+    """
+    from models_under_pressure.stages import plot as stage
+
+    stage.run(datasets=_evaluated(_lineage()))
+
+
+def _recorded(name: str, params: "Params") -> "AbstractContextManager[Asker]":
+    from models_under_pressure.stages.replies import recorded
+
+    return recorded(name, params.llm)
+
+
+def _params() -> "Params":
+    from models_under_pressure.params.schema import load_params
+
+    return load_params()
+
+
+def _lineage() -> "Lineage":
+    from models_under_pressure.params.lineage import load_lineage
+
+    return load_lineage()
+
+
+def _entry(entries: dict[str, Any], name: str, what: str) -> Any:
+    from models_under_pressure.errors import UserError
+
+    if name not in entries:
+        raise UserError(f"no {what} {name!r}.", remedy=f"use one of {', '.join(entries)}.")
+    return entries[name]
+
+
+def _dataset(name: str) -> "Dataset":
+    return _entry(_lineage().datasets, name, "dataset")
+
+
+def _inputs(dataset: str, params: "Params") -> tuple[Path, Path]:
+    from models_under_pressure.stages.paths import store_path
+
+    return store_path(params.model.name, dataset, params.probe.layer), Path(_dataset(dataset).path)
+
+
+def _evaluated(lineage: "Lineage") -> dict[str, str]:
+    return {name: dataset.purpose for name, dataset in lineage.datasets.items() if dataset.purpose in ("dev", "test")}
+
+
+def _split_paths(lineage: "Lineage") -> dict[str, dict[str, Path]]:
+    from models_under_pressure.datasets.files import SPLITS, split_path
+
+    paths: dict[str, dict[str, Path]] = {
+        key: {split: split_path(version.dataset, version.version, split) for split in SPLITS}
+        for key, version in lineage.versions.items()
+    }
+    training = {dataset.purpose: Path(dataset.path) for dataset in lineage.datasets.values()}
+    return paths | {"training": {"train": training["train"], "validation": training["validation"]}}

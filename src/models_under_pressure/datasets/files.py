@@ -1,0 +1,56 @@
+"""Where the files of a dataset version lie."""
+
+from pathlib import Path
+
+from models_under_pressure.datasets.splits import SPLITS, Splits
+from models_under_pressure.errors import UserError
+from models_under_pressure.records import Record, read_records, write_records
+
+EVALS = Path("data/evals")
+
+
+def split_path(dataset: str, version: str, split: str, *, kind: str = "raw") -> Path:
+    """Path of one split of a version; `kind` is `raw` or `balanced`."""
+    name = dataset if split == "dev" else f"{dataset}_test"
+    return EVALS / split / f"{name}_{kind}_{version}.jsonl"
+
+
+def manifest_path(dataset: str, version: str) -> Path:
+    """Path of a version's manifest."""
+    return EVALS / "manifests" / f"{dataset}_{version}.json"
+
+
+def read_splits(dataset: str, version: str, *, splits: tuple[str, ...], kind: str = "raw") -> Splits:
+    """Read a version's splits; a split not named is empty."""
+    read: dict[str, list[Record]] = {
+        split: read_records(split_path(dataset, version, split, kind=kind)) for split in splits
+    }
+    return Splits(dev=read.get("dev", ()), test=read.get("test", ()))
+
+
+def write_version(raw: Splits, balanced: Splits, dataset: str, version: str, *, splits: tuple[str, ...]) -> None:
+    """Write the raw and the balanced file of each split.
+
+    Raises:
+        UserError: a file would be empty; nothing is written then.
+    """
+    files = {
+        split_path(dataset, version, split, kind=kind): rows
+        for kind, part in (("raw", raw), ("balanced", balanced))
+        for split, rows in part.items()
+        if split in splits
+    }
+    for path, rows in files.items():
+        if not rows:
+            raise UserError(
+                "no rows would be left.",
+                where=str(path),
+                remedy="relax the steps of this version in data/versions.yaml, or its labels' thresholds.",
+            )
+    for path, rows in files.items():
+        write_records(path, rows)
+
+
+def splits_of(*, test_only: bool) -> tuple[str, ...]:
+    """The names of a dataset's splits."""
+    return ("test",) if test_only else SPLITS

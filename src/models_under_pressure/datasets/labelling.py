@@ -1,0 +1,107 @@
+"""Stakes labels from a chat model: a 1-10 score with its confidence, and thresholds that turn it into a label."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models_under_pressure.datasets.parsed import with_column
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
+from models_under_pressure.records import Label, Message, Record
+
+
+class Thresholds(BaseModel):
+    """When a score becomes a label; everything between is ambiguous."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low_max: int = Field(3, ge=1, le=10)
+    """Highest stakes that count as low."""
+    high_min: int = Field(8, ge=1, le=10)
+    """Lowest stakes that count as high."""
+    confidence_min: int = Field(7, ge=1, le=10)
+    """Lowest confidence that settles a label."""
+
+
+class LabelConfig(BaseModel):
+    """How a conversation is labelled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["scale"] = "scale"
+    """Which prompt is put to the model: a file in `datasets/prompts`."""
+    thresholds: Thresholds = Thresholds()
+
+
+class StakesReply(BaseModel):
+    """The labeller's reply; the explanation comes first, so that the model reasons before it rates."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    explanation: str
+    stakes: int = Field(ge=1, le=10)
+    confidence: int = Field(ge=1, le=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The records that got a label, and the questions that got no answer."""
+
+    records: Sequence[Record]
+    failures: Sequence[Failure]
+
+
+def to_label(*, stakes: int, confidence: int, thresholds: Thresholds) -> Label:
+    """Apply the thresholds (paper, section 3: low <= 3, high >= 8, confidence >= 7)."""
+    if confidence < thresholds.confidence_min:
+        return Label.AMBIGUOUS
+    if stakes <= thresholds.low_max:
+        return Label.LOW
+    return Label.HIGH if stakes >= thresholds.high_min else Label.AMBIGUOUS
+
+
+def label_question(record: Record, config: LabelConfig) -> Ask[StakesReply]:
+    """The question that asks for one record's stakes."""
+    prompt = files("models_under_pressure.datasets").joinpath(f"prompts/{config.method}.txt").read_text("utf-8")
+    return Ask(
+        record_id=record.id,
+        messages=(Message("system", prompt), Message("user", record.text)),
+        reply=StakesReply,
+    )
+
+
+def label_records(records: Sequence[Record], *, config: LabelConfig, ask: Asker) -> Labelled:
+    """Label every record; the labels it had are kept in the column `previous_labels`."""
+    labelled: list[Record] = []
+    failures: list[Failure] = []
+    for record, answer in zip(records, ask([label_question(record, config) for record in records]), strict=True):
+        if isinstance(answer, Failure):
+            failures.append(answer)
+        else:
+            labelled.append(_with_labels(record, answer, config))
+    return Labelled(labelled, failures)
+
+
+def _with_labels(record: Record, answer: Answer[StakesReply], config: LabelConfig) -> Record:
+    reply = answer.value
+    if record.label is not None:
+        record = with_column(
+            record,
+            previous_labels={
+                "labels": record.label.value,
+                "scale_labels": record.scale_label,
+                "scale_label_confidence": record.scale_label_confidence,
+                "scale_label_explanation": record.scale_label_explanation,
+            },
+        )
+    record = with_column(record, label_method=config.method, label_thresholds=config.thresholds.model_dump())
+    return replace(
+        record,
+        label=to_label(stakes=reply.stakes, confidence=reply.confidence, thresholds=config.thresholds),
+        scale_label=reply.stakes,
+        scale_label_confidence=reply.confidence,
+        scale_label_explanation=reply.explanation,
+        scale_label_model=answer.model,
+    )

@@ -1,0 +1,46 @@
+"""What reading a source yields: records, and the rows that were refused with the reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from models_under_pressure.files import stable_hash
+from models_under_pressure.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A row that is not in the result."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The records of a source and the rows refused."""
+
+    records: Sequence[Record]
+    dropped: Sequence[Dropped] = ()
+
+
+def normalised(text: str) -> str:
+    """Text without differences of case and white space, for comparing content."""
+    return " ".join(text.casefold().split())
+
+
+def with_column(record: Record, **columns: object) -> Record:
+    """The record with columns added or replaced."""
+    return replace(record, fields={**record.fields, **columns})
+
+
+def core_text(record: Record) -> str:
+    """The source's own text, whatever a recipe wrapped around it: what split overlap is judged on."""
+    for column in ("transcription", "dialogue"):
+        if isinstance(text := record.fields.get(column), str) and text.strip():
+            return text
+    return "\n".join(message.content for message in record.messages if message.role != "system")
+
+
+def content_group(text: str) -> str:
+    """Name of the rows that share this text."""
+    return stable_hash(normalised(text))[:12]

@@ -1,0 +1,25 @@
+"""Aya red-teaming (`CohereForAI/aya_redteaming`): harmful prompts in four languages; test only."""
+
+from pathlib import Path
+
+from models_under_pressure.datasets.parsed import Dropped, Parsed, content_group
+from models_under_pressure.datasets.sources.tables import read_csv
+from models_under_pressure.records import Record
+
+
+def parse(folder: Path) -> Parsed:
+    """Read `aya_redteaming_dataset.csv`; rows without a prompt are refused."""
+    records: list[Record] = []
+    dropped: list[Dropped] = []
+    path = folder / "aya_redteaming_dataset.csv"
+    for _, row in read_csv(path, ("id", "prompt", "language", "harm_category")):
+        if not row["prompt"].strip():
+            dropped.append(Dropped(row["id"], "no prompt"))
+            continue
+        fields = {
+            "language": row["language"],
+            "harm_category": row["harm_category"],
+            "group": content_group(row["prompt"]),
+        }
+        records.append(Record(id=row["id"], input=row["prompt"], fields=fields))
+    return Parsed(records, dropped)

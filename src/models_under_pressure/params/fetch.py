@@ -1,0 +1,12 @@
+"""Section `fetch` of params.yaml."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FetchParams(BaseModel):
+    """Where the sources come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    """`demo` (the corpus in data/demo) or the path of a folder that holds one folder per source."""

@@ -1,0 +1,59 @@
+"""The whole of params.yaml."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.datasets.labelling import LabelConfig
+from models_under_pressure.evaluation.report import EvaluateConfig
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.params.check_overlap import CheckOverlapParams
+from models_under_pressure.params.fetch import FetchParams
+from models_under_pressure.params.loading import load_yaml
+from models_under_pressure.params.probe import ProbeParams
+from models_under_pressure.params.train import TrainParams
+from models_under_pressure.synthesis.generate import SynthesisConfig
+
+PARAMS_PATH = Path("params.yaml")
+
+
+class Params(BaseModel):
+    """Every knob; one section per stage, and the few that stages share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(ge=0)
+    """Seed of every draw."""
+    llm: LLMConfig
+    fetch: FetchParams
+    synthesise: SynthesisConfig
+    relabel: LabelConfig
+    check_overlap: CheckOverlapParams
+    model: ModelConfig
+    models: dict[str, str]
+    """Short names of models -> Hugging Face ids."""
+    extract: ExtractConfig
+    probe: ProbeParams
+    train: TrainParams
+    evaluate: EvaluateConfig
+
+    @model_validator(mode="after")
+    def _model_name_is_a_path_part(self) -> "Params":
+        if Path(self.model.name).is_absolute() or ".." in self.model.name:
+            raise ValueError("model.name is part of output paths: give a local model an alias in `models`")
+        return self
+
+    @property
+    def resolved_model(self) -> ModelConfig:
+        """The model, with its alias replaced by the Hugging Face id or path."""
+        return self.model.model_copy(update={"name": self.models.get(self.model.name, self.model.name)})
+
+
+def load_params(path: Path = PARAMS_PATH) -> Params:
+    """Read params.yaml.
+
+    Raises:
+        UserError: an unknown, missing or mistyped key, with its line.
+    """
+    return load_yaml(path, Params)

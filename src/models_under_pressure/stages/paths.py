@@ -1,0 +1,11 @@
+"""Where stages put what other stages read."""
+
+from pathlib import Path
+
+PROBES = Path("data/probes")
+RESULTS = Path("data/results")
+
+
+def store_path(model: str, dataset: str, layer: int) -> Path:
+    """Path of an activation store; the layer is part of it, so that switching layers keeps both."""
+    return Path("data/activations") / model / dataset / f"layer_{layer}.zarr"

@@ -1,0 +1,41 @@
+"""How a stage puts questions to the chat model, and where it keeps the replies."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, ask_all
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.store import ReplyStore
+
+REPLIES = Path("data/replies")
+SHIPPED = Path("data/demo/replies")
+"""Replies written by the project's authors for the demo corpus."""
+
+
+@contextmanager
+def recorded(name: str, config: LLMConfig, *, allow_missing: int = 0) -> Iterator[Asker]:
+    """Yield the way to ask; when the block succeeds, the replies used are written to the stage's record file.
+
+    Raises:
+        UserError: more than `allow_missing` questions of one round stay without an answer; every reply that did
+            come is in the ledger by then.
+    """
+    store = ReplyStore(record_file=REPLIES / f"{name}.jsonl", shipped=sorted(SHIPPED.glob("*.jsonl")))
+
+    def ask(asks: Sequence[Ask[Any]]) -> Sequence[Answer[Any] | Failure]:
+        answers = ask_all(asks, config=config, store=store, what=name)
+        failures = [answer for answer in answers if isinstance(answer, Failure)]
+        if len(failures) > allow_missing:
+            listed = ", ".join(f"{failure.record_id} ({failure.kind})" for failure in failures)
+            raise UserError(
+                f"{len(failures)} of {len(asks)} questions have no answer: {listed}.",
+                where=name,
+                remedy="run the stage again to ask only these, or accept them with --allow-missing N.",
+            )
+        return answers
+
+    yield ask
+    store.write_record_file()

@@ -1,0 +1,38 @@
+"""Stage `summarise`: gather what git tracks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from models_under_pressure.files import read_json, write_json
+from models_under_pressure.stages.check_overlap import REPORT
+from models_under_pressure.stages.paths import RESULTS
+
+METRICS = Path("metrics")
+
+
+def run(*, datasets: Mapping[str, str], probes: Sequence[str]) -> None:
+    """Write metrics/evaluate.json, metrics/summary.json and metrics/overlap.json.
+
+    Args:
+        datasets: dataset -> what it is for (`dev` or `test`).
+        probes: names of the probes.
+    """
+    evaluated = {name: read_json(RESULTS / "evaluate" / f"{name}.json")["metrics"] for name in datasets}
+    write_json(METRICS / "evaluate.json", evaluated)
+    write_json(METRICS / "summary.json", _means(evaluated, datasets, probes))
+    overlaps: dict[str, list[Any]] = read_json(REPORT)
+    write_json(METRICS / "overlap.json", {name: {"pairs": len(pairs)} for name, pairs in overlaps.items()})
+
+
+def _means(
+    evaluated: Mapping[str, Mapping[str, Mapping[str, float]]], datasets: Mapping[str, str], probes: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    return {
+        f"mean_{purpose}": {
+            probe: round(fmean(evaluated[name][probe]["auroc"] for name in datasets if datasets[name] == purpose), 4)
+            for probe in probes
+        }
+        for purpose in sorted(set(datasets.values()))
+    }

@@ -1,0 +1,19 @@
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# two small cores: threads that wait for each other cost more than they bring
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+settings.register_profile(
+    "suite", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def _own_ledger(tmp_path_factory, monkeypatch):
+    """Tests neither read nor write the user's ledger of paid replies."""
+    monkeypatch.setenv("MUP_LEDGER", str(tmp_path_factory.mktemp("ledger") / "ledger.sqlite"))

@@ -1,0 +1,175 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from models_under_pressure.datasets.balance import balance
+from models_under_pressure.datasets.labelling import LabelConfig, StakesReply, Thresholds, to_label
+from models_under_pressure.datasets.overlap import find_overlaps
+from models_under_pressure.datasets.recipe import Version, run_recipe
+from models_under_pressure.datasets.splits import Splits, divide
+from models_under_pressure.datasets.steps import Step, Tools, speaker_turns
+from models_under_pressure.errors import UserError
+from models_under_pressure.llm.ask import Answer
+from models_under_pressure.records import Label, Message, Record
+
+
+def answer_by_length(asks):
+    """A labeller that finds long conversations high-stakes."""
+    return [
+        Answer(
+            StakesReply(explanation="length", stakes=9 if len(ask.messages[-1].content) > 60 else 2, confidence=9), "m"
+        )
+        for ask in asks
+    ]
+
+
+TOOLS = Tools(answer_by_length, LabelConfig())
+
+
+def apply(splits, **step):
+    return TypeAdapter(Step).validate_python(step).run(splits, TOOLS)
+
+
+def record(id_, text="Hello.", **fields):
+    return Record(id_, text, fields=fields)
+
+
+def test_an_unknown_step_or_parameter_is_an_error_before_anything_runs():
+    for step in ({"op": "polish"}, {"op": "relabel", "model": "x"}, {"op": "move_last", "count": 0}):
+        with pytest.raises(ValidationError):
+            TypeAdapter(Step).validate_python(step)
+
+
+def test_the_duplicated_system_prompt_of_apr_16_is_one_in_apr_23():
+    once = apply(Splits(dev=[record("a")]), op="add_system_prompt", text="Be kind.").splits
+    twice = apply(once, op="add_system_prompt", text="Be kind.").splits
+    assert [m.role for m in twice.dev[0].messages] == ["system", "system", "user"]
+    assert apply(twice, op="drop_duplicate_system_prompt").splits.dev == once.dev
+
+
+def test_replacing_removes_every_system_message():
+    rows = Splits(test=[Record("a", (Message("system", "1"), Message("user", "u"), Message("system", "2")))])
+    assert apply(rows, op="replace_system_prompt", text="3").splits.test[0].input == (
+        Message("system", "3"),
+        Message("user", "u"),
+    )
+
+
+def test_rows_dropped_for_length_take_their_ids_with_them():
+    rows = [record("a", transcription="xx", description="yyy"), record("b", transcription="xxxx", description="y")]
+    outcome = apply(Splits(dev=rows), op="drop_if_shorter_than", column="transcription", than="description")
+    assert [r.id for r in outcome.splits.dev] == ["b"]
+    assert [(d.id, d.reason) for d in outcome.dropped] == [("a", "transcription is shorter than description")]
+
+
+def test_strict_parsing_drops_guests_and_says_who_spoke():
+    rows = [
+        record("a", dialogue="Doctor: Hi.\r\nPatient: Hello. \r\nDoctor: Pain?", section_text="Pain."),
+        record("b", dialogue="Doctor: Hi.\r\nGuest_family: He sleeps.", section_text=""),
+    ]
+    outcome = apply(Splits(dev=rows), op="parse_conversation", strict=True, system="Notes:\n{context}")
+    assert outcome.splits.dev[0].input == (
+        Message("system", "Notes:\nPain."),
+        Message("assistant", "Hi."),
+        Message("user", "Hello."),
+        Message("assistant", "Pain?"),
+    )
+    assert [d.reason for d in outcome.dropped] == ["speakers other than the known ones: Guest_family"]
+
+
+def test_a_line_that_opens_with_a_time_or_a_note_belongs_to_its_turn():
+    turns = speaker_turns("Doctor: When?\nPatient: At\n10:30 in the morning.\nNote: not at night.")
+    assert turns == [("Doctor", "When?"), ("Patient", "At\n10:30 in the morning.\nNote: not at night.")]
+
+
+def test_relabelling_keeps_the_labels_before_and_columns_with_label_in_their_name():
+    row = Record("a", "x" * 80, label=Label.LOW, scale_label=2, fields={"original_labels": "high-stakes"})
+    relabelled = apply(Splits(dev=[row]), op="relabel").splits.dev[0]
+    assert relabelled.label is Label.HIGH
+    assert relabelled.fields["previous_labels"]["labels"] == "low-stakes"
+    assert relabelled.fields["original_labels"] == "high-stakes"
+    assert relabelled.fields["label_thresholds"] == {"low_max": 3, "high_min": 8, "confidence_min": 7}
+
+
+def test_moving_takes_whole_groups_and_refuses_more_rows_than_there_are():
+    rows = [record("1", group="g"), record("2", group="h"), record("3", group="g")]
+    outcome = apply(Splits(dev=[record("0")], test=rows), op="move_last", count=1)
+    assert [r.id for r in outcome.splits.dev] == ["0", "1", "3"]
+    assert [r.id for r in outcome.splits.test] == ["2"]
+    assert list(outcome.moved) == ["1", "3"]
+    with pytest.raises(UserError, match="asks for 4 rows, but the test split has 3"):
+        apply(Splits(test=rows), op="move_last", count=4)
+
+
+@given(st.integers(1, 10), st.integers(1, 10))
+def test_thresholds_agree_with_the_paper(stakes, confidence):
+    label = to_label(stakes=stakes, confidence=confidence, thresholds=Thresholds())
+    sure = confidence >= 7
+    assert (label is Label.LOW) == (sure and stakes <= 3)
+    assert (label is Label.HIGH) == (sure and stakes >= 8)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(list(Label)), st.integers(0, 5)), min_size=1, max_size=60), st.randoms(), st.integers()
+)
+def test_balancing_is_equal_maximal_and_independent_of_order(rows, random, seed):
+    records = [Record(str(i), "x", label=label, fields={"group": str(g)}) for i, (label, g) in enumerate(rows)]
+    chosen = balance(records, seed=seed)
+    counts = [sum(r.label is label for r in chosen) for label in (Label.HIGH, Label.LOW)]
+    available = [sum(r.label is label for r in records) for label in (Label.HIGH, Label.LOW)]
+    assert counts == [min(available)] * 2
+    random.shuffle(records)
+    assert balance(records, seed=seed) == chosen
+
+
+def test_balancing_never_shrinks_in_silence():
+    with pytest.raises(ValueError, match="3 records per class asked for, but there are high-stakes 1, low-stakes 0"):
+        balance([Record("a", "x", label=Label.HIGH)], seed=0, per_class=3)
+
+
+@given(st.lists(st.integers(0, 8), max_size=40), st.integers(0, 99), st.sampled_from([None, 5]))
+def test_no_group_straddles_the_splits_and_more_rows_move_none(groups, seed, limit):
+    records = [record(str(i), group=str(g)) for i, g in enumerate(groups)]
+    splits = divide(records, test_fraction=0.5, limit=limit, seed=seed)
+    assert not {r.group for r in splits.dev} & {r.group for r in splits.test}
+    fewer = divide(records[:-1], test_fraction=0.5, limit=None, seed=seed)
+    assert {r.id for r in fewer.dev} <= {r.id for r in divide(records, test_fraction=0.5, limit=None, seed=seed).dev}
+
+
+def test_overlap_is_found_by_id_by_text_and_by_group_under_any_formatting():
+    note = "Knee pain.  No fracture."
+    left = [record("1", note, group="g"), record("2", "alone", group="a")]
+    framed = (Message("system", "s"), Message("user", f"Specialty: X\n{note}"))
+    right = [
+        record("1", "other", group="o"),
+        Record("3", framed, fields={"transcription": note.upper(), "group": "p"}),
+        record("4", "again", group="g"),
+    ]
+    found = {(o.kind, o.left_id, o.right_id) for o in find_overlaps({"dev": left, "test": right})}
+    assert found == {("id", "1", "1"), ("text", "1", "3"), ("group", "1", "4")}
+
+
+def test_rows_of_one_split_may_repeat_each_other():
+    assert find_overlaps({"dev": [record("1", "same"), record("2", "same")], "test": [record("3", "new")]}) == []
+
+
+def test_a_manifest_tells_what_each_step_did():
+    version = Version(
+        dataset="mts",
+        version="apr_16",
+        parent="source",
+        steps=[{"op": "parse_conversation", "system": "{context}"}, {"op": "relabel"}],
+    )
+    rows = [
+        record("a", dialogue="Doctor: Hi.\nPatient: " + "ill " * 30, section_text="s"),
+        record("b", dialogue="Doctor: Hi.\nPatient: Fine.", section_text="s"),
+        record("c", dialogue="Nurse: Hi.", section_text="s"),
+    ]
+    result = run_recipe(version, Splits(dev=rows), tools=TOOLS, seed=1)
+    parse, relabel = result.manifest["steps"]
+    assert parse["rows_in"]["dev"] == 3
+    assert parse["rows_out"]["dev"] == relabel["rows_in"]["dev"] == 2
+    assert parse["dropped"] == [{"id": "c", "reason": "speakers other than the known ones: Nurse"}]
+    assert result.manifest["labels"]["dev"] == {"low-stakes": 1, "high-stakes": 1, "ambiguous": 0}
+    assert {r.id for r in result.balanced.dev} == {"a", "b"}

@@ -1,0 +1,37 @@
+"""Which modules a module imports, directly or through others, read from the source."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = "models_under_pressure"
+SRC = Path(__file__).parents[2] / "src"
+
+
+def import_closure(module: str) -> set[Path]:
+    """Files of the package that importing `module`, and running its functions, can load."""
+    seen: set[Path] = set()
+    queue = [module]
+    while queue:
+        path = _file(queue.pop())
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        queue += _imports(path)
+    return {path.relative_to(SRC.parent) for path in seen}
+
+
+def _imports(path: Path) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.startswith(PACKAGE)]
+
+
+def _file(module: str) -> Path | None:
+    path = SRC / Path(*module.split("."))
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    return None
