@@ -1,0 +1,128 @@
+"""Metrics of a monitor: scores and labels in, one number out."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from models_under_pressure.evaluation import curves
+from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, calibration_error
+from models_under_pressure.evaluation.inputs import checked_labels, checked_probabilities, checked_scores, two_classes
+
+
+def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Area under the ROC curve, ties counted half.
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    return float(curves.auroc(_counts(scores, labels)))
+
+
+def auprc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Average precision (area under the precision-recall curve as steps).
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    return float(curves.auprc(_counts(scores, labels)))
+
+
+def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, budget: float = 0.01) -> float:
+    """Largest true positive rate of any threshold whose false positive rate is at most `budget`.
+
+    The nearest-point rule (the ROC point whose false positive rate is nearest to the budget) returns 0 with
+    fewer than 1 / (2 x budget) negatives, and overshoots the budget elsewhere.
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    return float(curves.tpr_at_fpr(_counts(scores, labels), budget))
+
+
+def threshold_at_fpr(scores: ArrayLike, labels: ArrayLike, budget: float = 0.01) -> float:
+    """The threshold of `tpr_at_fpr`: flag scores >= it; infinity when only flagging nothing keeps the budget.
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    checked = two_classes(checked_labels(labels))
+    ranking = curves.rank(checked_scores(scores, len(checked)), checked)
+    kept = int(curves.index_within_budget(curves.count(ranking), budget))
+    return float(ranking.thresholds[kept - 1]) if kept else float("inf")
+
+
+def precision_at_prevalence(
+    scores: ArrayLike, labels: ArrayLike, *, prevalence: float = 0.01, budget: float = 0.01
+) -> float:
+    """Share of alerts that are right, were a share `prevalence` of traffic high-stakes and the budget spent in full.
+
+    By Bayes, `p TPR / (p TPR + (1 - p) budget)` with the TPR of `tpr_at_fpr`. The budget stands in for the observed
+    false positive rate because 0 of 40 negatives would promise a precision of 1 that no such set can show.
+    """
+    return float(precision_from_rates(np.float64(tpr_at_fpr(scores, labels, budget)), budget, prevalence))
+
+
+def precision_from_rates(
+    tpr: Float[np.ndarray, "*resamples"] | np.float64, fpr: float, prevalence: float
+) -> Float[np.ndarray, "*resamples"]:
+    """Precision of a monitor with these rates at this prevalence; 0 when nothing is flagged."""
+    right = prevalence * np.asarray(tpr)
+    return right / np.maximum(right + (1.0 - prevalence) * fpr, 1e-12)
+
+
+def accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float = 0.5) -> float:
+    """Share of records on the right side of the threshold (a score above it says high-stakes)."""
+    checked = checked_labels(labels)
+    return float(np.mean(correct(checked_scores(scores, len(checked)), checked, threshold)))
+
+
+def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Mean squared distance of the probability from the label (Brier 1950, two classes counted once)."""
+    checked = checked_labels(labels)
+    return float(np.mean(squared_errors(checked_probabilities(probabilities, len(checked)), checked)))
+
+
+def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Mean negative log-likelihood, in nats; certainty that proves wrong costs -log(2^-52), about 36."""
+    checked = checked_labels(labels)
+    return float(np.mean(log_losses(checked_probabilities(probabilities, len(checked)), checked)))
+
+
+def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> float:
+    """Expected calibration error over bins of equal width (Naeini et al. 2015)."""
+    checked = checked_labels(labels)
+    return calibration_error(checked_probabilities(probabilities, len(checked)), checked, bins, EQUAL_WIDTH)
+
+
+def adaptive_ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> float:
+    """Expected calibration error over bins of equal mass (Nguyen and O'Connor 2015)."""
+    checked = checked_labels(labels)
+    return calibration_error(checked_probabilities(probabilities, len(checked)), checked, bins, EQUAL_MASS)
+
+
+def correct(
+    scores: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"], threshold: float
+) -> Float[np.ndarray, "records"]:
+    """1 where the score is on the right side of the threshold."""
+    return ((scores > threshold) == labels).astype(np.float64)
+
+
+def squared_errors(
+    probabilities: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
+) -> Float[np.ndarray, "records"]:
+    """Squared distance of each probability from its label."""
+    return (probabilities - labels) ** 2
+
+
+def log_losses(
+    probabilities: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
+) -> Float[np.ndarray, "records"]:
+    """Negative log-likelihood of each label, in nats."""
+    epsilon = np.finfo(np.float64).eps
+    clipped = np.clip(probabilities, epsilon, 1.0 - epsilon)
+    return -np.where(labels, np.log(clipped), np.log1p(-clipped))
+
+
+def _counts(scores: ArrayLike, labels: ArrayLike) -> curves.Counts:
+    checked = two_classes(checked_labels(labels))
+    return curves.count(curves.rank(checked_scores(scores, len(checked)), checked))
