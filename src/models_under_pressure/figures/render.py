@@ -1,0 +1,49 @@
+"""Charts to files: self-contained Vega-Lite JSON, and PNG or SVG drawn without a browser or a network."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.files import atomic_path, write_text
+
+_PNG_SCALE = 2.0
+"""Pixels per unit: sharp on high-density screens and in print."""
+
+
+def spec(chart: Any) -> dict[str, Any]:
+    """The chart as a Vega-Lite specification with its data inline, equal for equal charts.
+
+    Altair names views and parameters by a counter that runs for the whole process; the names are numbered afresh here,
+    so that a figure does not depend on which were drawn before it.
+    """
+    import altair as alt
+
+    with alt.data_transformers.enable("default", consolidate_datasets=False, max_rows=None):
+        text = json.dumps(chart.to_dict(), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return json.loads(_renumber(text))
+
+
+def write_chart(chart: Any, path: Path, *, png: bool = False) -> None:
+    """Write the chart as Vega-Lite JSON to `path` and, if asked, as PNG beside it; both atomically."""
+    specification = spec(chart)
+    write_text(path, json.dumps(specification, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n")
+    if png:
+        write_png(specification, path.with_suffix(".png"))
+
+
+def write_png(specification: dict[str, Any], path: Path) -> None:
+    """Draw a specification as PNG, atomically."""
+    import vl_convert
+
+    drawn = vl_convert.vegalite_to_png(specification, scale=_PNG_SCALE)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(drawn)
+
+
+def _renumber(text: str) -> str:
+    import re
+
+    names = dict.fromkeys(re.findall(r'"((?:view|param|concat|layer)_\d+)', text))
+    for number, name in enumerate(names, start=1):
+        text = re.sub(rf'"{name}(?=["_])', f'"{name.split("_")[0]}_n{number}', text)
+    return text
