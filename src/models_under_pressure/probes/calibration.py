@@ -1,0 +1,94 @@
+"""Maps from a probe's logit to a probability, fitted on the validation split."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float
+from pydantic import BaseModel, ConfigDict, Field
+
+from models_under_pressure.probes.family import CalibrationMethod
+
+
+def sigmoid(logits: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """The logistic function, without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * logits))
+
+
+class Sigmoid(BaseModel):
+    """`sigmoid(slope * logit + intercept)`: Platt 1999; without intercept, temperature scaling (Guo et al. 2017)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["sigmoid"] = "sigmoid"
+    slope: float
+    intercept: float = 0.0
+
+    def probabilities(self, logits: Float[np.ndarray, "records"]) -> Float[np.ndarray, "records"]:
+        """Probability of each logit."""
+        return sigmoid(self.slope * logits + self.intercept)
+
+
+class Isotonic(BaseModel):
+    """A rising curve through points, linear between them (Zadrozny and Elkan 2002)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["isotonic"] = "isotonic"
+    logits: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def probabilities(self, logits: Float[np.ndarray, "records"]) -> Float[np.ndarray, "records"]:
+        """Probability of each logit."""
+        return np.interp(logits, self.logits, self.values)
+
+
+Calibration: TypeAlias = Annotated[Sigmoid | Isotonic, Field(discriminator="kind")]
+
+
+def fit_calibration(
+    method: CalibrationMethod, logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
+) -> Calibration | None:
+    """Fit a map on logits of records that the probe was not fitted on; None for `none`."""
+    match method:
+        case "none":
+            return None
+        case "isotonic":
+            from sklearn.isotonic import IsotonicRegression
+
+            curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logits, labels)
+            return Isotonic(logits=tuple(curve.X_thresholds_.tolist()), values=tuple(curve.y_thresholds_.tolist()))
+        case "platt":
+            return _platt(logits, labels)
+        case "temperature":
+            return _temperature(logits, labels)
+
+
+def _platt(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Sigmoid:
+    from scipy.optimize import minimize
+
+    # Platt's targets keep the slope finite when the split is separable.
+    high, low = int(labels.sum()), int((~labels).sum())
+    targets = np.where(labels, (high + 1) / (high + 2), 1 / (low + 2))
+    spread = float(logits.std()) or 1.0
+    scaled = logits / spread
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        values = parameters[0] * scaled + parameters[1]
+        error = sigmoid(values) - targets
+        return float(np.mean(np.logaddexp(0.0, values) - targets * values)), np.array(
+            [np.mean(error * scaled), np.mean(error)]
+        )
+
+    slope, intercept = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    return Sigmoid(slope=float(slope) / spread, intercept=float(intercept))
+
+
+def _temperature(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Sigmoid:
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_slope: float) -> float:
+        values = np.exp(log_slope) * logits
+        return float(np.mean(np.logaddexp(0.0, values) - labels * values))
+
+    found = minimize_scalar(loss, bounds=(-10.0, 10.0), method="bounded", options={"xatol": 1e-9})
+    return Sigmoid(slope=float(np.exp(found.x)))

@@ -1,0 +1,109 @@
+"""Training tokens in random batches of whole records, from memory as far as it reaches and from the store beyond."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from models_under_pressure.probes.segments import Segments
+from models_under_pressure.probes.tokens import Selection, read_block, record_blocks
+
+POOL_VALUES = 1 << 27
+"""Activation values shuffled together: 512 MiB as float32."""
+CACHE_VALUES = 1 << 29
+"""Activation values kept in memory between epochs: 2 GiB as float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Tokens of some records, one record after the other."""
+
+    values: Float32[np.ndarray, "tokens hidden"]
+    segments: Segments
+    records: Int64[np.ndarray, "records"]
+    """Indices of the records."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    runs: tuple[tuple[int, int], ...]
+    """Runs of consecutive records to read."""
+    batches: tuple[Int64[np.ndarray, "records"], ...]
+    """Records of each batch, in the order they are held in memory."""
+
+
+class Pools:
+    """Batches of a selection, the same in every epoch but in a new order.
+
+    A run of records is read whole; a pool is a random set of runs, whose records are shuffled and cut into batches. The
+    batches depend on the generator only, never on how much fits in memory.
+    """
+
+    def __init__(
+        self, selection: Selection, batch_size: int | None, generator: np.random.Generator, cache: int = CACHE_VALUES
+    ) -> None:
+        self._selection = selection
+        self._pools = _plan(selection, batch_size, generator)
+        self._cached: dict[int, Float32[np.ndarray, "tokens hidden"]] = {}
+        self._cache_left = cache
+
+    def epoch(self, generator: np.random.Generator | None) -> Iterator[Batch]:
+        """Yield every batch once, shuffled when a generator is given."""
+        for number in _order(len(self._pools), generator):
+            pool, values = self._pools[number], self._values(number)
+            lengths = np.diff(self._selection.offsets)
+            ends = np.cumsum([lengths[batch].sum() for batch in pool.batches])
+            for index in _order(len(pool.batches), generator):
+                records = pool.batches[index]
+                own = values[ends[index] - lengths[records].sum() : ends[index]]
+                offsets = np.concatenate([[0], np.cumsum(lengths[records])])
+                yield Batch(own, Segments(offsets), records)
+
+    def _values(self, number: int) -> Float32[np.ndarray, "tokens hidden"]:
+        if number in self._cached:
+            return self._cached[number]
+        values = _read(self._selection, self._pools[number])
+        if values.size <= self._cache_left:
+            self._cache_left -= values.size
+            self._cached[number] = values
+        return values
+
+
+def _plan(selection: Selection, batch_size: int | None, generator: np.random.Generator) -> list[_Pool]:
+    """Deal runs of records into pools, and a pool's records into batches of nearly equal size."""
+    hidden = selection.activations.hidden
+    runs = record_blocks(selection.activations.offsets, hidden)
+    pools: list[_Pool] = []
+    held: list[tuple[int, int]] = []
+    records = values = 0
+    order = generator.permutation(len(runs))
+    for position, number in enumerate(order):
+        first, stop = runs[number]
+        held.append((first, stop))
+        records += stop - first
+        values += int(selection.offsets[stop] - selection.offsets[first]) * hidden
+        if (values >= POOL_VALUES and records >= (batch_size or 1)) or position == len(order) - 1:
+            members = generator.permutation(np.concatenate([np.arange(*run) for run in held]))
+            batches = np.array_split(members, -(-len(members) // (batch_size or len(members))))
+            pools.append(_Pool(tuple(held), tuple(batches)))
+            held, records, values = [], 0, 0
+    return pools
+
+
+def _read(selection: Selection, pool: _Pool) -> Float32[np.ndarray, "tokens hidden"]:
+    """Read the pool's runs, and put each record where its batch wants it."""
+    records = np.concatenate(pool.batches)
+    lengths = np.diff(selection.offsets)[records]
+    starts = dict(zip(records.tolist(), (np.cumsum(lengths) - lengths).tolist(), strict=True))
+    values = np.empty((int(lengths.sum()), selection.activations.hidden), dtype=np.float32)
+    for run in pool.runs:
+        block = read_block(selection, *run)
+        for index, (begin, end) in enumerate(zip(block.offsets[:-1], block.offsets[1:], strict=True)):
+            start = starts[block.first + index]
+            values[start : start + end - begin] = block.values[begin:end]
+    return values
+
+
+def _order(count: int, generator: np.random.Generator | None) -> np.ndarray:
+    return np.arange(count) if generator is None else generator.permutation(count)
