@@ -1,16 +1,17 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models_under_pressure.llm.ask import Answer
 from pydantic import TypeAdapter, ValidationError
 
 from models_under_pressure.datasets.balance import balance
 from models_under_pressure.datasets.labelling import LabelConfig, StakesReply, Thresholds, to_label
-from models_under_pressure.datasets.overlap import find_overlaps
 from models_under_pressure.datasets.recipe import Version, run_recipe
 from models_under_pressure.datasets.splits import Splits, divide
-from models_under_pressure.datasets.steps import Step, Tools, speaker_turns
+from models_under_pressure.datasets.steps.base import Tools
+from models_under_pressure.datasets.steps.clinical import speaker_turns
+from models_under_pressure.datasets.steps.kinds import Step
 from models_under_pressure.errors import UserError
-from models_under_pressure.llm.ask import Answer
 from models_under_pressure.records import Label, Message, Record
 
 
@@ -111,7 +112,9 @@ def test_thresholds_agree_with_the_paper(stakes, confidence):
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(list(Label)), st.integers(0, 5)), min_size=1, max_size=60), st.randoms(), st.integers()
+    st.lists(st.tuples(st.sampled_from(list(Label)), st.integers(0, 5)), min_size=1, max_size=60),
+    st.randoms(),
+    st.integers(),
 )
 def test_balancing_is_equal_maximal_and_independent_of_order(rows, random, seed):
     records = [Record(str(i), "x", label=label, fields={"group": str(g)}) for i, (label, g) in enumerate(rows)]
@@ -135,23 +138,6 @@ def test_no_group_straddles_the_splits_and_more_rows_move_none(groups, seed, lim
     assert not {r.group for r in splits.dev} & {r.group for r in splits.test}
     fewer = divide(records[:-1], test_fraction=0.5, limit=None, seed=seed)
     assert {r.id for r in fewer.dev} <= {r.id for r in divide(records, test_fraction=0.5, limit=None, seed=seed).dev}
-
-
-def test_overlap_is_found_by_id_by_text_and_by_group_under_any_formatting():
-    note = "Knee pain.  No fracture."
-    left = [record("1", note, group="g"), record("2", "alone", group="a")]
-    framed = (Message("system", "s"), Message("user", f"Specialty: X\n{note}"))
-    right = [
-        record("1", "other", group="o"),
-        Record("3", framed, fields={"transcription": note.upper(), "group": "p"}),
-        record("4", "again", group="g"),
-    ]
-    found = {(o.kind, o.left_id, o.right_id) for o in find_overlaps({"dev": left, "test": right})}
-    assert found == {("id", "1", "1"), ("text", "1", "3"), ("group", "1", "4")}
-
-
-def test_rows_of_one_split_may_repeat_each_other():
-    assert find_overlaps({"dev": [record("1", "same"), record("2", "same")], "test": [record("3", "new")]}) == []
 
 
 def test_a_manifest_tells_what_each_step_did():

@@ -87,7 +87,13 @@ def test_params_name_every_section_that_the_stage_reads(stage):
     used = used_params(module_of(stage))
     declared = params_of(stage)
     # the path of a dataset and the splits of a version are part of the stage's deps and outs
-    implied = {"lineage.datasets", "lineage.versions", "lineage.test_versions", "lineage.sources", "lineage.test_sources"}
+    implied = {
+        "lineage.datasets",
+        "lineage.versions",
+        "lineage.test_versions",
+        "lineage.sources",
+        "lineage.test_sources",
+    }
     text = str(body(stage))
     if "${model.name}" in text:
         implied.add("model")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models_under_pressure.llm.ask import Answer, Failure
 
 from models_under_pressure.errors import UserError
-from models_under_pressure.llm.ask import Answer, Failure
 from models_under_pressure.records import Label, Record
 from models_under_pressure.synthesis.generate import SynthesisConfig, Vocabulary, generate
 from models_under_pressure.synthesis.questions import PromptPair, SituationPair

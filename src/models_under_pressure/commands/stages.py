@@ -21,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
         parse,
         synthesise,
         relabel,
+        label_deployment,
         check_overlap,
         extract,
         train,
@@ -84,6 +85,18 @@ def relabel(version: Annotated[str, typer.Argument(help="Name of the version, as
         )
 
 
+def label_deployment() -> None:
+    """Label the deployment prompts and keep whole pairs.
+
+    Example: mup label_deployment
+    """
+    from models_under_pressure.stages import label_deployment as stage
+
+    params = _params()
+    with _recorded("label_deployment", params) as ask:
+        stage.run(label=params.relabel, ask=ask)
+
+
 def check_overlap() -> None:
     """Stop when two splits of a dataset in use share content.
 
@@ -91,7 +104,8 @@ def check_overlap() -> None:
     """
     from models_under_pressure.stages import check_overlap as stage
 
-    stage.run(_split_paths(_lineage()), allowed=_params().check_overlap.allowed)
+    config = _params().check_overlap
+    stage.run(_split_paths(_lineage()), config=config, allowed=config.allowed)
 
 
 def extract(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:

@@ -17,11 +17,11 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    low_max: int = Field(3, ge=1, le=10)
+    low_max: int = Field(default=3, ge=1, le=10)
     """Highest stakes that count as low."""
-    high_min: int = Field(8, ge=1, le=10)
+    high_min: int = Field(default=8, ge=1, le=10)
     """Lowest stakes that count as high."""
-    confidence_min: int = Field(7, ge=1, le=10)
+    confidence_min: int = Field(default=7, ge=1, le=10)
     """Lowest confidence that settles a label."""
 
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.datasets.balance import balance
 from models_under_pressure.datasets.splits import Splits
-from models_under_pressure.datasets.steps import Step, Tools
-from models_under_pressure.llm.ask import Failure
+from models_under_pressure.datasets.steps.base import Tools
+from models_under_pressure.datasets.steps.kinds import Step
 from models_under_pressure.records import Label, Record, content_hash
 
 
@@ -38,15 +38,12 @@ class VersionResult:
     """As many high- as low-stakes rows per split."""
     manifest: Mapping[str, Any]
     """Parent content, rows in and out of each step, ids dropped and why, label counts."""
-    failures: Sequence[Failure]
-    """Questions without an answer."""
 
 
 def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> VersionResult:
     """Run the steps in order, then balance each split that has rows."""
     splits = parent
     steps: list[dict[str, Any]] = []
-    failures: list[Failure] = []
     for step in version.steps:
         outcome = step.run(splits, tools)
         steps.append(
@@ -59,7 +56,6 @@ def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> 
             }
         )
         splits = outcome.splits
-        failures += outcome.failures
     raw = Splits(dev=_by_id(splits.dev), test=_by_id(splits.test))
     balanced = Splits(dev=balance(raw.dev, seed=seed), test=balance(raw.test, seed=seed))
     manifest = {
@@ -72,7 +68,7 @@ def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> 
         "labels": {name: label_counts(records) for name, records in raw.items()},
         "balanced": _sizes(balanced),
     }
-    return VersionResult(raw, balanced, manifest, failures)
+    return VersionResult(raw, balanced, manifest)
 
 
 def label_counts(records: Sequence[Record]) -> dict[str, int]:

@@ -1,12 +1,10 @@
 """Section `check_overlap` of params.yaml."""
 
-from pydantic import BaseModel, ConfigDict
+from models_under_pressure.datasets.overlap import OverlapConfig
 
 
-class CheckOverlapParams(BaseModel):
-    """What two splits may share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class CheckOverlapParams(OverlapConfig):
+    """What counts as overlap, and what of it is accepted."""
 
     allowed: dict[str, int]
-    """Dataset -> pairs of overlapping rows that are known and accepted."""
+    """Version -> pairs of overlapping rows that are known and accepted."""

@@ -21,7 +21,7 @@ class Source(BaseModel):
 
     test_fraction: float = Field(ge=0, le=1)
     """Chance of a group to be in the test split; 1 for a test-only set."""
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
     """Most rows drawn per split."""
 
 

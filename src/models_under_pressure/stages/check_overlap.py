@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from models_under_pressure.datasets.overlap import Overlap, find_overlaps
+from models_under_pressure.datasets.overlap import Overlap, OverlapConfig, find_overlaps
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import write_json
 from models_under_pressure.records import read_records
@@ -12,11 +12,12 @@ from models_under_pressure.records import read_records
 REPORT = Path("data/results/overlap.json")
 
 
-def run(paths: Mapping[str, Mapping[str, Path]], *, allowed: Mapping[str, int]) -> None:
+def run(paths: Mapping[str, Mapping[str, Path]], *, config: OverlapConfig, allowed: Mapping[str, int]) -> None:
     """Compare the splits of each dataset; write every overlapping pair.
 
     Args:
-        paths: dataset -> split -> file.
+        paths: dataset version -> split -> file.
+        config: what counts as overlap.
         allowed: dataset -> pairs that are known and accepted.
 
     Raises:
@@ -24,7 +25,7 @@ def run(paths: Mapping[str, Mapping[str, Path]], *, allowed: Mapping[str, int]) 
     """
     found: dict[str, list[Overlap]] = {}
     for dataset, splits in paths.items():
-        found[dataset] = find_overlaps({split: read_records(path) for split, path in splits.items()})
+        found[dataset] = find_overlaps({split: read_records(path) for split, path in splits.items()}, config)
     excess = {name: pairs for name, pairs in found.items() if len(pairs) > allowed.get(name, 0)}
     if excess:
         raise UserError(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from models_under_pressure.errors import UserError
 
+RAW = Path("data/raw")
 DEMO = Path("data/demo")
 
 

@@ -1,0 +1,97 @@
+"""`mup datasets`: look at dataset versions and compare them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from models_under_pressure.datasets.splits import Splits
+
+app = typer.Typer(help="Look at dataset versions and compare them.", no_args_is_help=True)
+
+_Dataset = Annotated[str, typer.Argument(help="Name of the dataset, such as mt.")]
+
+
+@app.command("list")
+def list_versions() -> None:
+    """List every version with its parent and steps.
+
+    Example: mup datasets list
+    """
+    from models_under_pressure.params.lineage import load_lineage
+
+    lineage = load_lineage()
+    for key, version in (lineage.versions | lineage.test_versions).items():
+        print(f"{key:24} from {version.parent:10} {', '.join(step.op for step in version.steps)}")
+
+
+@app.command()
+def diff(
+    dataset: _Dataset,
+    before: Annotated[str, typer.Argument(help="Version to compare with, such as apr_16.")],
+    after: Annotated[str, typer.Argument(help="Version to look at, such as apr_30.")],
+    kind: Annotated[Literal["raw", "balanced"], typer.Option(help="Which files to compare.")] = "raw",
+    form: Annotated[Literal["markdown", "json"], typer.Option("--format", help="How to print it.")] = "markdown",
+    most: Annotated[int, typer.Option(help="Rows of each list to show.")] = 20,
+) -> None:
+    """Show the rows added, dropped and moved, and the labels that flipped, between two versions.
+
+    Example: mup datasets diff mt apr_16 apr_30
+    """
+    import json
+
+    from models_under_pressure.datasets import diff as room
+
+    result = room.diff(_read(dataset, before, kind), _read(dataset, after, kind))
+    if form == "json":
+        print(json.dumps(room.to_json(result), indent=2, ensure_ascii=False))
+    else:
+        print(room.to_markdown(result, title=f"{dataset} ({kind}): {before} -> {after}", most=most), end="")
+
+
+@app.command()
+def distribution() -> None:
+    """Show label counts and lengths of every file in data/evals and data/training.
+
+    Example: mup datasets distribution
+    """
+    from models_under_pressure.datasets.distribution import distribution as measure
+    from models_under_pressure.datasets.files import EVALS
+    from models_under_pressure.records import read_records
+
+    heads = ("rows", "high", "low", "ambiguous", "characters", "turns")
+    print(f"{'file':48}" + "".join(f"{head:>11}" for head in heads))
+    for path in sorted([*EVALS.glob("*/*.jsonl"), *Path("data/training").glob("*/*.jsonl")]):
+        found = measure(read_records(path))
+        labels = found["labels"]
+        cells = [found["rows"], labels["high-stakes"], labels["low-stakes"], labels["ambiguous"]]
+        cells += [found["characters"]["mean"], found["turns"]["mean"]]
+        print(f"{path.parent.name + '/' + path.name:48}" + "".join(f"{cell:>11}" for cell in cells))
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="Dataset file.")], id_: Annotated[str, typer.Argument(metavar="ID")]
+) -> None:
+    """Print one record: its conversation, label, score and explanation.
+
+    Example: mup datasets show data/evals/dev/mt_raw_apr_30.jsonl 17
+    """
+    from models_under_pressure.errors import UserError
+    from models_under_pressure.records import read_records
+
+    found = next((record for record in read_records(file) if record.id == id_), None)
+    if found is None:
+        raise UserError(f"no record {id_!r}.", where=str(file), remedy="see the ids in the file.")
+    for message in found.messages:
+        print(f"[{message.role}] {message.content}")
+    print(f"\nlabel {found.label}, stakes {found.scale_label}, confidence {found.scale_label_confidence}")
+    print(f"by {found.scale_label_model}: {found.scale_label_explanation}")
+
+
+def _read(dataset: str, version: str, kind: str) -> "Splits":
+    from models_under_pressure.datasets.files import read_splits, splits_of
+    from models_under_pressure.params.lineage import load_lineage
+
+    return read_splits(dataset, version, splits=splits_of(test_only=dataset in load_lineage().test_sources), kind=kind)

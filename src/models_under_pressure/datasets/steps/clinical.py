@@ -1,0 +1,101 @@
+"""Steps for clinical notes and dialogues."""
+
+import re
+from dataclasses import replace
+from typing import Literal
+
+from models_under_pressure.datasets.splits import Splits
+from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, filtered, mapped, with_messages
+from models_under_pressure.records import Message, Record
+
+_SPEAKER = re.compile(r"^[ \t]*([A-Z\"'][\w\"']*)[ \t]*:[ \t]*", flags=re.MULTILINE)
+"""A capitalised word and a colon at the start of a line; a time such as `10:30` starts with a digit."""
+_STRICT_ROLES = {"Doctor": "assistant", "Patient": "user"}
+_NOT_SPEAKERS = {"Note", "Context", "Example"}
+"""Words that open a sentence inside a turn, with a colon, in the real files."""
+
+
+class FormatTranscription(BaseStep):
+    """Turn a medical note into a system message and one user message with its headings."""
+
+    op: Literal["format_transcription"]
+    system: str
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step."""
+
+        def formatted(record: Record) -> Record:
+            column = {name: str(value or "").strip() for name, value in record.fields.items()}
+            text = (
+                f"Medical Specialty: {column['medical_specialty']}\n"
+                f"Sample Name: {column['sample_name']}\n\n"
+                f"{record.fields['transcription']}\n---\n"
+                f"DESCRIPTION: {column['description']}"
+            )
+            return with_messages(record, (Message("system", self.system), Message("user", text)))
+
+        return mapped(splits, formatted)
+
+
+class DropIfShorterThan(BaseStep):
+    """Drop rows in which one column's text is shorter than another's."""
+
+    op: Literal["drop_if_shorter_than"]
+    column: str
+    than: str
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step."""
+
+        def reason(record: Record) -> str | None:
+            shorter, longer = (str(record.fields.get(name) or "") for name in (self.column, self.than))
+            return f"{self.column} is shorter than {self.than}" if len(shorter) < len(longer) else None
+
+        return filtered(splits, reason)
+
+
+class ParseConversation(BaseStep):
+    """Cut a `Doctor: …` / `Patient: …` dialogue into turns after a system message.
+
+    `strict` drops rows in which anybody else speaks.
+    """
+
+    op: Literal["parse_conversation"]
+    strict: bool = True
+    system: str
+    """Template of the system message; `{context}` stands for the section text."""
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step."""
+
+        def reason(record: Record) -> str | None:
+            others = sorted({role for role, _ in speaker_turns(str(record.fields["dialogue"]))} - set(_roles(self)))
+            return f"speakers other than the known ones: {', '.join(others)}" if others else None
+
+        def parsed(record: Record) -> Record:
+            turns = speaker_turns(str(record.fields["dialogue"]))
+            system = Message("system", self.system.replace("{context}", str(record.fields["section_text"])))
+            return with_messages(record, (system, *(Message(_roles(self)[who], text) for who, text in turns)))
+
+        kept = filtered(splits, reason)
+        return replace(mapped(kept.splits, parsed), dropped=kept.dropped)
+
+
+def speaker_turns(dialogue: str) -> list[tuple[str, str]]:
+    """(speaker, text) of each turn, in order; text before the first speaker counts as the speaker ''."""
+    turns: list[tuple[str, str]] = []
+    for line in dialogue.replace("\r\n", "\n").split("\n"):
+        match = _SPEAKER.match(line)
+        if match and match[1] not in _NOT_SPEAKERS:
+            turns.append((match[1], line[match.end() :].strip()))
+        elif turns:
+            turns[-1] = (turns[-1][0], f"{turns[-1][1]}\n{line.rstrip()}".strip())
+        elif line.strip():
+            turns.append(("", line.strip()))
+    return turns
+
+
+def _roles(step: ParseConversation) -> dict[str, str]:
+    if step.strict:
+        return _STRICT_ROLES
+    return _STRICT_ROLES | {"Guest_family": "user", "Guest_clinician": "assistant"}

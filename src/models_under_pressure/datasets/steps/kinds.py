@@ -1,0 +1,28 @@
+"""Every kind of step that a recipe can name; a new kind is a class and a line here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from models_under_pressure.datasets.steps.clinical import DropIfShorterThan, FormatTranscription, ParseConversation
+from models_under_pressure.datasets.steps.rows import MoveLast, Relabel
+from models_under_pressure.datasets.steps.system import (
+    AddSystemPrompt,
+    DropDuplicateSystemPrompt,
+    ReplaceSystemPrompt,
+)
+from models_under_pressure.datasets.steps.tools import RemoveSentence, RewriteFirstSentence
+
+Step = Annotated[
+    AddSystemPrompt
+    | DropDuplicateSystemPrompt
+    | DropIfShorterThan
+    | FormatTranscription
+    | MoveLast
+    | ParseConversation
+    | Relabel
+    | RemoveSentence
+    | ReplaceSystemPrompt
+    | RewriteFirstSentence,
+    Field(discriminator="op"),
+]

@@ -1,0 +1,52 @@
+"""Steps that change system prompts."""
+
+from typing import Literal
+
+from models_under_pressure.datasets.splits import Splits
+from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, mapped, with_messages
+from models_under_pressure.records import Message, Record
+
+
+class AddSystemPrompt(BaseStep):
+    """Put a system message first, whatever is there already."""
+
+    op: Literal["add_system_prompt"]
+    text: str
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step."""
+        return mapped(splits, lambda record: with_messages(record, (Message("system", self.text), *record.messages)))
+
+
+class DropDuplicateSystemPrompt(BaseStep):
+    """Keep one of several system messages with the same text."""
+
+    op: Literal["drop_duplicate_system_prompt"]
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step."""
+        return mapped(splits, lambda record: with_messages(record, _without_repeated_system(record.messages)))
+
+
+class ReplaceSystemPrompt(BaseStep):
+    """Remove every system message and put this one first."""
+
+    op: Literal["replace_system_prompt"]
+    text: str
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step."""
+
+        def replaced(record: Record) -> Record:
+            rest = (message for message in record.messages if message.role != "system")
+            return with_messages(record, (Message("system", self.text), *rest))
+
+        return mapped(splits, replaced)
+
+
+def _without_repeated_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    kept: list[Message] = []
+    for message in messages:
+        if message.role != "system" or message not in kept:
+            kept.append(message)
+    return tuple(kept)
