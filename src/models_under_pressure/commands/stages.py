@@ -39,7 +39,9 @@ def fetch(source: Annotated[str, typer.Argument(help="Name of the source, as in 
     """
     from models_under_pressure.stages import fetch as stage
 
-    stage.run(source, origin=_params().fetch.source)
+    lineage = _lineage()
+    config = (lineage.sources | lineage.test_sources).get(source)
+    stage.run(source, origin=_params().fetch.source, files=config.files if config else ())
 
 
 def parse(source: Annotated[str, typer.Argument(help="Name of the source, as in data/versions.yaml.")]) -> None:

@@ -9,4 +9,4 @@ class FetchParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
-    """`demo` (the corpus in data/demo) or the path of a folder that holds one folder per source."""
+    """`demo` (the corpus in data/demo), `hub` (download), or the path of a folder that holds one folder per source."""

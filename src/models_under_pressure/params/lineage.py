@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models_under_pressure.datasets.origins import OriginFile
 from models_under_pressure.datasets.recipe import Version
 from models_under_pressure.errors import UserError
 from models_under_pressure.params.loading import load_yaml
@@ -15,7 +16,7 @@ SOURCE_VERSION = "source"
 
 
 class Source(BaseModel):
-    """How a source is divided."""
+    """Where a source is published, and how it is divided."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,6 +24,8 @@ class Source(BaseModel):
     """Chance of a group to be in the test split; 1 for a test-only set."""
     limit: int | None = Field(default=None, ge=1)
     """Most rows drawn per split."""
+    files: tuple[OriginFile, ...] = ()
+    """What `fetch.source: hub` downloads."""
 
 
 class Dataset(BaseModel):

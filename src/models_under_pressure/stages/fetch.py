@@ -1,25 +1,38 @@
 """Stage `fetch`: bring one source into data/raw as it is published."""
 
 import shutil
+import sys
 from pathlib import Path
 
+from models_under_pressure.datasets.origins import OriginFile, fetch_origin
 from models_under_pressure.errors import UserError
 
 RAW = Path("data/raw")
 DEMO = Path("data/demo")
 
 
-def run(source: str, *, origin: str) -> None:
-    """Copy the files of `source` from the demo corpus, or from a folder that holds one folder per source.
+def run(source: str, *, origin: str, files: tuple[OriginFile, ...]) -> None:
+    """Copy a source from the demo corpus or from a folder, or download it.
+
+    Args:
+        source: name of the source.
+        origin: `demo`, `hub`, or the path of a folder that holds one folder per source.
+        files: what to download for `hub`.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or a download fails.
     """
+    target = RAW / source
+    if origin == "hub":
+        for line in fetch_origin(files, target):
+            print(f"not pinned yet, put its sha256 into data/versions.yaml: {line}", file=sys.stderr)
+        return
     folder = (DEMO if origin == "demo" else Path(origin)) / source
     if not folder.is_dir():
         raise UserError(
-            "no such folder.", where=str(folder), remedy="set `fetch.source` in params.yaml to `demo` or to a folder."
+            "no such folder.",
+            where=str(folder),
+            remedy="set `fetch.source` in params.yaml to `demo`, to `hub`, or to a folder that holds it.",
         )
-    target = RAW / source
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(folder, target)
