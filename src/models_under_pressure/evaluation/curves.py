@@ -51,9 +51,8 @@ def count(ranking: Ranking, weights: Num[np.ndarray, "*resamples records"] | Non
         weights = np.ones(len(ranking.order), dtype=np.int64)
     ranked = weights[..., ranking.order]
     positive = ranked * ranking.positive
-    tp = np.cumsum(positive, axis=-1)
-    total = np.cumsum(ranked, axis=-1)
-    fp = total - tp
+    tp = np.cumsum(positive, axis=-1, dtype=ranked.dtype)
+    fp = np.cumsum(ranked, axis=-1, dtype=ranked.dtype) - tp
     if len(ranking.ends) == len(ranking.order):
         return Counts(tp, fp)
     return Counts(tp[..., ranking.ends], fp[..., ranking.ends])
@@ -63,10 +62,10 @@ def auroc(counts: Counts) -> Float[np.ndarray, "*resamples"]:
     """Area under the ROC curve: P(score of a positive > of a negative) + P(equal) / 2."""
     # Twice the area under the step from one threshold to the next is (new negatives) x (old + new positives).
     # Summed as floats: the products of 10^5 records overflow 32-bit integers.
-    fp, tp = counts.fp.astype(np.float64), counts.tp.astype(np.float64)
-    new_fp = np.diff(fp, axis=-1, prepend=0.0)
-    both_tp = tp.copy()
-    both_tp[..., 1:] += tp[..., :-1]
+    new_fp = counts.fp.astype(np.float64)
+    new_fp[..., 1:] -= counts.fp[..., :-1]
+    both_tp = counts.tp.astype(np.float64)
+    both_tp[..., 1:] += counts.tp[..., :-1]
     twice = np.einsum("...k,...k->...", new_fp, both_tp)
     return twice / (2.0 * counts.positives * counts.negatives)
 

@@ -1,4 +1,4 @@
-"""A number with its interval."""
+"""A number with its interval, and the difference of two."""
 
 from dataclasses import dataclass
 
@@ -10,3 +10,14 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What changed (after minus before), its interval, standard error and two-sided p-value of no change."""
+
+    value: float
+    low: float
+    high: float
+    error: float
+    p_value: float

@@ -59,15 +59,13 @@ def precision_at_prevalence(
     By Bayes, `p TPR / (p TPR + (1 - p) budget)` with the TPR of `tpr_at_fpr`. The budget stands in for the observed
     false positive rate because 0 of 40 negatives would promise a precision of 1 that no such set can show.
     """
-    return float(precision_from_rates(np.float64(tpr_at_fpr(scores, labels, budget)), budget, prevalence))
+    return precision_from_rates(tpr_at_fpr(scores, labels, budget), budget, prevalence)
 
 
-def precision_from_rates(
-    tpr: Float[np.ndarray, "*resamples"] | np.float64, fpr: float, prevalence: float
-) -> Float[np.ndarray, "*resamples"]:
-    """Precision of a monitor with these rates at this prevalence; 0 when nothing is flagged."""
-    right = prevalence * np.asarray(tpr)
-    return right / np.maximum(right + (1.0 - prevalence) * fpr, 1e-12)
+def precision_from_rates(tpr: float, fpr: float, prevalence: float) -> float:
+    """Precision of a monitor with these rates at this prevalence; 0 when it flags nothing."""
+    right = prevalence * tpr
+    return right / max(right + (1.0 - prevalence) * fpr, 1e-12)
 
 
 def accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float = 0.5) -> float:

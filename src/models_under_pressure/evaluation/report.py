@@ -7,9 +7,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.evaluation import curves, metrics
 from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, bin_gaps
+from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.inputs import checked_labels, checked_probabilities, checked_scores
-from models_under_pressure.evaluation.intervals import evidence, percentile_interval
+from models_under_pressure.evaluation.intervals import (
+    evidence,
+    logit_interval,
+    percentile_interval,
+    pivotal_interval,
+)
+from models_under_pressure.evaluation.rates import tpr_at_fpr_interval
 from models_under_pressure.evaluation.resampling import Statistic, plan, replicate
+
+_RANKED = frozenset({"auroc", "auprc"})
+_LOSSES = frozenset({"brier", "log_loss"})
+_BIASED = frozenset({"ece", "adaptive_ece"})
 
 
 class EvaluateConfig(BaseModel):
@@ -17,11 +28,16 @@ class EvaluateConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fpr_budgets: tuple[float, ...] = Field((0.01,), description="False positive rates a threshold must keep.")
-    prevalence: float = Field(0.01, gt=0, lt=1, description="Share of high-stakes traffic assumed for precision.")
-    resamples: int = Field(2000, ge=100, description="Bootstrap resamples of each interval.")
-    confidence: float = Field(0.95, gt=0, lt=1, description="Coverage of the intervals.")
-    bins: int = Field(10, ge=2, description="Bins of the calibration errors.")
+    fpr_budgets: tuple[float, ...] = (0.01,)
+    """False positive rates that a threshold must keep."""
+    prevalence: float = Field(0.01, gt=0, lt=1)
+    """Share of high-stakes traffic assumed for precision."""
+    resamples: int = Field(10_000, ge=100)
+    """Bootstrap resamples behind each interval."""
+    confidence: float = Field(0.95, gt=0, lt=1)
+    """Coverage of the intervals."""
+    bins: int = Field(10, ge=2)
+    """Bins of the calibration errors."""
 
 
 def evaluate_scores(
@@ -41,16 +57,60 @@ def evaluate_scores(
     Raises:
         ValueError: a score is NaN, a label is not 0 or 1, or a probability is outside [0, 1].
     """
+    estimates = estimate_scores(scores, labels, groups, config=config, seed=seed, probabilities=probabilities)
     checked = checked_labels(labels)
-    statistic = _statistic(checked, scores, probabilities, config)
-    point = statistic(np.ones((1, len(checked)), dtype=np.int64))
-    replicates = replicate(statistic, plan(checked, groups), config.resamples, np.random.default_rng(seed))
     flat: dict[str, float | int] = {"n": len(checked), "positives": int(checked.sum())}
-    size = evidence(checked, groups)
-    for name, value in point.items():
-        estimate = percentile_interval(float(value[0]), replicates[name], size, config.confidence)
+    for name, estimate in estimates.items():
         flat |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return {name: round(value, 4) for name, value in flat.items()}
+
+
+def estimate_scores(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike | None,
+    *,
+    config: EvaluateConfig,
+    seed: int,
+    probabilities: ArrayLike | None = None,
+) -> dict[str, Estimate]:
+    """`evaluate_scores` before it is flattened and rounded."""
+    checked = checked_labels(labels)
+    statistic = _statistic(checked, scores, probabilities, config)
+    point = {name: float(value[0]) for name, value in statistic(np.ones((1, len(checked)), dtype=np.int32)).items()}
+    drawn = plan(checked, groups)
+    replicates = replicate(statistic, drawn, config.resamples, np.random.default_rng(seed))
+    rarer = min(evidence(checked, groups))
+    found = {
+        name: _interval(name, value, replicates[name], rarer if name in _RANKED else drawn.groups, config.confidence)
+        for name, value in point.items()
+    }
+    if rarer:
+        for budget in config.fpr_budgets:
+            found |= _at_budget(scores, checked, groups, budget, config)
+    return found
+
+
+def _at_budget(
+    scores: ArrayLike,
+    labels: Bool[np.ndarray, "records"],
+    groups: ArrayLike | None,
+    budget: float,
+    config: EvaluateConfig,
+) -> dict[str, Estimate]:
+    tpr = tpr_at_fpr_interval(scores, labels, budget, groups, confidence=config.confidence)
+    ends = (metrics.precision_from_rates(rate, budget, config.prevalence) for rate in (tpr.value, tpr.low, tpr.high))
+    return {f"tpr_at_{percent(budget)}_fpr": tpr, f"precision_at_{percent(budget)}_fpr": Estimate(*ends)}
+
+
+def _interval(
+    name: str, value: float, replicates: Float[np.ndarray, "resamples"], groups: int, confidence: float
+) -> Estimate:
+    if name in _LOSSES:
+        return percentile_interval(value, replicates, groups, confidence)
+    if name in _BIASED:
+        return pivotal_interval(value, replicates, groups, confidence)
+    return logit_interval(value, float(replicates.std()), groups, confidence)
 
 
 def percent(rate: float) -> str:
@@ -72,12 +132,6 @@ def _statistic(
         if both:
             counts = curves.count(ranking, weights)
             found |= {"auroc": curves.auroc(counts), "auprc": curves.auprc(counts)}
-            for budget in config.fpr_budgets:
-                tpr = curves.tpr_at_fpr(counts, budget)
-                found[f"tpr_at_{percent(budget)}_fpr"] = tpr
-                found[f"precision_at_{percent(budget)}_fpr"] = metrics.precision_from_rates(
-                    tpr, budget, config.prevalence
-                )
         real = weights.astype(np.float64)
         total = real.sum(axis=1)
         found |= {name: real @ loss / total for name, loss in losses.items()}

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 
 from models_under_pressure.evaluation.inputs import group_indices
 
-_CHUNK_CELLS = 1_000_000
-"""Weights held at once (resamples x records): 8 MB, within a processor's cache and flat in the number of resamples."""
+_CHUNK_CELLS = 30_000
+"""Weights held at once (resamples x records): a chunk that stays in a processor's cache is twice as fast."""
 
 Statistic = Callable[[Float[np.ndarray, "resamples records"]], Mapping[str, Float[np.ndarray, "resamples"]]]
 """Metrics of every weighting of the records."""
@@ -55,12 +55,14 @@ def draw(plan: Plan, resamples: int, generator: np.random.Generator) -> Iterator
     records, groups = len(plan.group_of), plan.groups
     chunk = max(1, _CHUNK_CELLS // max(records, groups))
     alone = groups == records and np.array_equal(plan.group_of, np.arange(records))
+    # One stream per stratum: the draws do not depend on how resamples are cut into chunks.
+    streams = generator.spawn(len(plan.strata))
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
         counts = np.zeros((size, groups), dtype=np.int32)
         row = np.arange(size)[:, None]
-        for stratum in plan.strata:
-            drawn = generator.integers(0, len(stratum), size=(size, len(stratum)), dtype=np.int32)
+        for stratum, stream in zip(plan.strata, streams, strict=True):
+            drawn = stream.integers(0, len(stratum), size=(size, len(stratum)), dtype=np.int32)
             flat = np.bincount((row * len(stratum) + drawn).ravel(), minlength=size * len(stratum))
             counts[:, stratum] = flat.reshape(size, len(stratum))
         yield counts if alone else counts[:, plan.group_of]

@@ -1,0 +1,178 @@
+"""Comparing two score lists of the same records, and a verdict that tells a change from noise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from statistics import fmean
+
+import numpy as np
+
+from models_under_pressure.evaluation.delong import averaged_difference
+from models_under_pressure.evaluation.differences import holm, mean_difference
+from models_under_pressure.evaluation.estimate import Difference
+from models_under_pressure.evaluation.metrics import auroc
+from models_under_pressure.evaluation.scores import ScoreList
+
+
+class Verdict(StrEnum):
+    """What a difference means."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NOISE = "noise"
+    UNCHANGED = "unchanged"
+    """The same scores to the last digit."""
+    NOT_COMPARABLE = "not comparable"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """AUROC of one probe on one dataset before and after, and what became of it."""
+
+    dataset: str
+    probe: str
+    verdict: Verdict
+    before: float | None = None
+    after: float | None = None
+    difference: Difference | None = None
+    """On the same records; None when they are not the same."""
+    adjusted_p: float | None = None
+    """p-value after Holm's correction over the datasets of the probe."""
+    n: int = 0
+    seeds: int = 1
+    """Training seeds on the side that has fewer."""
+    reason: str = ""
+    """Why it is not comparable."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanComparison:
+    """Mean change over the datasets of one probe that can be compared."""
+
+    probe: str
+    datasets: int
+    verdict: Verdict
+    before: float
+    after: float
+    difference: Difference
+
+
+def compare(
+    before: Sequence[ScoreList],
+    after: Sequence[ScoreList],
+    *,
+    changed: Mapping[str, str] | None = None,
+    alpha: float = 0.05,
+) -> list[Comparison]:
+    """Compare AUROC of every probe and dataset of two revisions, by DeLong's test on the same records.
+
+    A verdict of better or worse holds at level `alpha` after Holm's correction over the datasets of a probe. `changed`
+    names datasets whose records are known to differ although ids and labels agree (edited text), and why. Rows come in
+    the order of `after`, then what only `before` has.
+    """
+    sides = [_by_key(before), _by_key(after)]
+    keys = list(dict.fromkeys([*sides[1], *sides[0]]))
+    rows = [_compare(key, sides[0].get(key, []), sides[1].get(key, []), changed or {}, 1.0 - alpha) for key in keys]
+    families: dict[str, dict[int, float]] = {}
+    for number, row in enumerate(rows):
+        if row.difference is not None:
+            families.setdefault(row.probe, {})[number] = row.difference.p_value
+    for tests in families.values():
+        for number, adjusted in zip(tests, holm(list(tests.values())), strict=True):
+            rows[number] = _judged(rows[number], adjusted, alpha)
+    return rows
+
+
+def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05) -> list[MeanComparison]:
+    """Mean change of each probe over its comparable datasets, one test a probe."""
+    found = []
+    for probe in dict.fromkeys(row.probe for row in rows):
+        comparable = [row for row in rows if row.probe == probe and row.difference is not None]
+        if not comparable:
+            continue
+        change = mean_difference([row.difference for row in comparable if row.difference is not None], 1.0 - alpha)
+        before, after = (
+            fmean(value for row in comparable if (value := getattr(row, side)) is not None)
+            for side in ("before", "after")
+        )
+        unchanged = all(row.verdict is Verdict.UNCHANGED for row in comparable)
+        verdict = Verdict.UNCHANGED if unchanged else _verdict(change.value, change.p_value, alpha)
+        found.append(MeanComparison(probe, len(comparable), verdict, before, after, change))
+    return found
+
+
+def _by_key(lists: Sequence[ScoreList]) -> dict[tuple[str, str], list[ScoreList]]:
+    found: dict[tuple[str, str], list[ScoreList]] = {}
+    for scores in lists:
+        found.setdefault((scores.dataset, scores.probe), []).append(_by_id(scores))
+    return found
+
+
+def _by_id(scores: ScoreList) -> ScoreList:
+    order = sorted(range(len(scores.ids)), key=scores.ids.__getitem__)
+    return replace(
+        scores,
+        ids=tuple(scores.ids[row] for row in order),
+        groups=tuple(scores.groups[row] for row in order),
+        labels=scores.labels[order],
+        logits=scores.logits[order],
+        probabilities=scores.probabilities[order],
+    )
+
+
+def _compare(
+    key: tuple[str, str],
+    before: list[ScoreList],
+    after: list[ScoreList],
+    changed: Mapping[str, str],
+    confidence: float,
+) -> Comparison:
+    row = Comparison(
+        *key,
+        Verdict.NOT_COMPARABLE,
+        before=_mean_auroc(before),
+        after=_mean_auroc(after),
+        n=len((after or before)[0].ids),
+        seeds=min(len(before), len(after)),
+    )
+    if not before or not after:
+        return replace(row, reason="new" if after else "removed")
+    reason = _change_of_records(before[0], after[0]) or changed.get(row.dataset, "")
+    if reason:
+        return replace(row, reason=reason)
+    if row.before is None:
+        return replace(row, reason="one class only")
+    first, second = ([scores.logits for scores in side] for side in (before, after))
+    change = averaged_difference(first, second, after[0].labels, after[0].groups, confidence=confidence)
+    same = len(first) == len(second) and all(map(np.array_equal, first, second))
+    return replace(row, difference=change, verdict=Verdict.UNCHANGED if same else Verdict.NOISE)
+
+
+def _change_of_records(before: ScoreList, after: ScoreList) -> str:
+    """What became of the records, in words; empty when ids and labels agree."""
+    first = dict(zip(before.ids, before.labels.tolist(), strict=True))
+    second = dict(zip(after.ids, after.labels.tolist(), strict=True))
+    counts = {
+        "added": len(second.keys() - first.keys()),
+        "removed": len(first.keys() - second.keys()),
+        "relabelled": sum(first[id_] != second[id_] for id_ in first.keys() & second.keys()),
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _mean_auroc(side: list[ScoreList]) -> float | None:
+    if not side or side[0].labels.all() or not side[0].labels.any():
+        return None
+    return fmean(auroc(scores.logits, scores.labels) for scores in side)
+
+
+def _judged(row: Comparison, adjusted: float, alpha: float) -> Comparison:
+    if row.verdict is Verdict.UNCHANGED or row.difference is None:
+        return replace(row, adjusted_p=adjusted)
+    return replace(row, adjusted_p=adjusted, verdict=_verdict(row.difference.value, adjusted, alpha))
+
+
+def _verdict(change: float, p_value: float, alpha: float) -> Verdict:
+    if p_value > alpha:
+        return Verdict.NOISE
+    return Verdict.BETTER if change > 0 else Verdict.WORSE

@@ -1,0 +1,128 @@
+"""Scores per record on disk: Parquet, one row per probe, seed and record.
+
+With them two revisions can be compared record by record, and every figure drawn, without a model.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.files import atomic_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreList:
+    """What one trained probe says of one dataset."""
+
+    dataset: str
+    probe: str
+    seed: int
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    labels: Bool[np.ndarray, "records"]
+    logits: Float[np.ndarray, "records"]
+    probabilities: Float[np.ndarray, "records"]
+
+    def __post_init__(self) -> None:
+        sizes = {len(column) for column in (self.ids, self.groups, self.labels, self.logits, self.probabilities)}
+        if len(sizes) > 1:
+            raise ValueError(f"columns of {self.dataset}/{self.probe} have different lengths: {sorted(sizes)}")
+
+
+def write_scores(path: Path, lists: Iterable[ScoreList]) -> None:
+    """Write score lists atomically, rows by dataset, probe, seed and id: equal lists give equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    ordered = sorted(lists, key=lambda scores: (scores.dataset, scores.probe, scores.seed))
+    table = pa.concat_tables([_schema().empty_table(), *(_table(scores) for scores in ordered)])
+    with atomic_path(path) as temporary:
+        parquet.write_table(table, temporary, compression="zstd", store_schema=False)
+
+
+def read_scores(path: Path) -> list[ScoreList]:
+    """Read score lists.
+
+    Raises:
+        UserError: the file is missing, is not Parquet, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.read_table(path)
+    except FileNotFoundError:
+        raise UserError("file not found.", where=str(path), remedy="run `dvc repro` or `dvc pull`.") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"not Parquet ({error}).", where=str(path), remedy="run `dvc checkout` or `dvc repro`."
+        ) from None
+    missing = [name for name in _schema().names if name not in table.column_names]
+    if missing:
+        raise UserError(
+            f"column {', '.join(missing)} is missing.", where=str(path), remedy="run `dvc repro evaluate` again."
+        )
+    columns: dict[str, Any] = {name: table.column(name).to_pylist() for name in ("dataset", "probe", "seed")}
+    keys = list(zip(columns["dataset"], columns["probe"], columns["seed"], strict=True))
+    rows: dict[tuple[str, str, int], list[int]] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    return [_score_list(key, table.take(indices)) for key, indices in rows.items()]
+
+
+def _schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    text, real = pa.string(), pa.float64()
+    return pa.schema(
+        [
+            ("dataset", text),
+            ("probe", text),
+            ("seed", pa.int64()),
+            ("id", text),
+            ("group", text),
+            ("label", pa.int8()),
+            ("logit", real),
+            ("probability", real),
+        ]
+    )
+
+
+def _table(scores: ScoreList) -> "pa.Table":
+    import pyarrow as pa
+
+    order = sorted(range(len(scores.ids)), key=scores.ids.__getitem__)
+    size = len(order)
+    columns = [
+        [scores.dataset] * size,
+        [scores.probe] * size,
+        [scores.seed] * size,
+        [scores.ids[row] for row in order],
+        [scores.groups[row] for row in order],
+        scores.labels[order].astype(np.int8),
+        np.asarray(scores.logits, dtype=np.float64)[order],
+        np.asarray(scores.probabilities, dtype=np.float64)[order],
+    ]
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, _schema(), strict=True)], _schema())
+
+
+def _score_list(key: tuple[str, str, int], table: "pa.Table") -> ScoreList:
+    dataset, probe, seed = key
+    return ScoreList(
+        dataset=dataset,
+        probe=probe,
+        seed=seed,
+        ids=tuple(table.column("id").to_pylist()),
+        groups=tuple(table.column("group").to_pylist()),
+        labels=table.column("label").to_numpy() == 1,
+        logits=table.column("logit").to_numpy(),
+        probabilities=table.column("probability").to_numpy(),
+    )
