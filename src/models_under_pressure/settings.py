@@ -14,7 +14,7 @@ class Settings(BaseSettings):
 
     openai_api_key: SecretStr | None = None
     open_router_api_key: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("OPEN_ROUTER_API_KEY", "OPENROUTER_API_KEY")
+        default=None, validation_alias=AliasChoices("OPEN_ROUTER_API_KEY", "OPENROUTER_API_KEY")
     )
     hf_token: SecretStr | None = None
     r2_access_key_id: SecretStr | None = None
@@ -37,4 +37,4 @@ def load_settings() -> Settings:
 
     DVC runs temporary experiments in a folder below the project, where a plain `.env` would not be found.
     """
-    return Settings(_env_file=find_dotenv(usecwd=True) or None)
+    return Settings(_env_file=find_dotenv(usecwd=True) or None)  # pyright: ignore[reportCallIssue] pydantic's argument

@@ -1,0 +1,1 @@
+"""Structured, recorded, rate-limited calls to a chat model."""

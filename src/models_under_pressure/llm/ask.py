@@ -1,0 +1,83 @@
+"""Asking a chat model for pydantic objects: the one way that every caller uses."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.cost import Estimate
+from models_under_pressure.llm.reply import Kind
+from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.records import Message
+
+T = TypeVar("T", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Ask(Generic[T]):
+    """One question to the model, and the form of its reply.
+
+    The form forbids extra fields and has no optional ones, as strict JSON schemas demand.
+    """
+
+    record_id: str
+    """Names the question in errors; never sent."""
+    messages: tuple[Message, ...]
+    reply: type[T]
+    sample: int = 0
+    """Tells repetitions of one question apart; never sent."""
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """The model's answer."""
+
+    value: T
+    model: str
+    """As the server reported it."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A question without an answer."""
+
+    record_id: str
+    kind: Kind
+    detail: str
+
+
+class Asker(Protocol):
+    """Something that answers questions, in their order."""
+
+    def __call__(self, asks: Sequence[Ask[T]], /) -> Sequence[Answer[T] | Failure]:
+        """Answer every question, or say why not."""
+        ...
+
+
+def ask_all(asks: Sequence[Ask[T]], *, config: LLMConfig, store: ReplyStore, what: str) -> list[Answer[T] | Failure]:
+    """Answer the questions in their order, from the store where it has the reply.
+
+    Every reply is in the ledger before this function uses it; run again after any stop, and only what is not
+    recorded is asked.
+
+    Raises:
+        UserError: a reply is missing in replay mode (all are counted), there is no key, the endpoint refuses
+            everything, or the next request could exceed the spend cap.
+    """
+    from models_under_pressure.llm.run import answer_all
+
+    return asyncio.run(answer_all(asks, config=config, store=store, what=what))
+
+
+def estimate(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: ReplyStore) -> Estimate:
+    """What `record` would have to ask, and what that costs; uses no network.
+
+    Output tokens are the mean of the recorded replies, or `max_tokens` each if there are none. Questions asked
+    again after a reply of the wrong form are not foreseen.
+    """
+    from models_under_pressure.llm.run import estimate_all
+
+    return asyncio.run(estimate_all(asks, config=config, store=store))

@@ -1,0 +1,112 @@
+"""A chat model's reply, reduced to what callers and the record files need."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["refusal", "truncated", "content_filter", "invalid", "transport", "timeout", "rejected"]
+"""Why a question has no answer: the model declined, ran into its token limit, or was filtered; its replies never
+fitted the form; the connection or the server failed; the deadline passed; the endpoint rejected the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request, and its cost if the endpoint told it."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply as the endpoint gave it."""
+
+    content: str | None
+    refusal: str | None
+    finish_reason: str | None
+    model: str
+    """As the server reported it."""
+    usage: Usage | None
+
+    @property
+    def ended(self) -> tuple[Kind, str] | None:
+        """Why this reply cannot hold an answer; None if it may. Asking again would not help."""
+        if self.refusal:
+            return "refusal", self.refusal
+        if self.finish_reason == "length":
+            return "truncated", "the reply ran into max_tokens"
+        if self.finish_reason == "content_filter":
+            return "content_filter", "the endpoint filtered the reply"
+        return None
+
+
+def from_completion(body: dict[str, Any]) -> Reply:
+    """Take a reply out of the body of a chat completion that has at least one choice."""
+    choice = body["choices"][0]
+    message = choice.get("message") or {}
+    return Reply(
+        content=message.get("content"),
+        refusal=message.get("refusal"),
+        finish_reason=choice.get("finish_reason"),
+        model=str(body.get("model") or "unknown"),
+        usage=_usage(body.get("usage")),
+    )
+
+
+def to_completion(reply: Reply) -> dict[str, Any]:
+    """The body of a chat completion that holds the reply: what a server would have sent."""
+    message = {"role": "assistant", "content": reply.content, "refusal": reply.refusal}
+    body: dict[str, Any] = {
+        "id": "recorded",
+        "object": "chat.completion",
+        "created": 0,
+        "model": reply.model,
+        "choices": [{"index": 0, "finish_reason": reply.finish_reason, "message": message}],
+    }
+    if reply.usage:
+        body["usage"] = {
+            "prompt_tokens": reply.usage.input_tokens,
+            "completion_tokens": reply.usage.output_tokens,
+            "total_tokens": reply.usage.input_tokens + reply.usage.output_tokens,
+        }
+    return body
+
+
+def to_row(key: str, reply: Reply) -> dict[str, Any]:
+    """The reply as a line of a record file; absent parts are left out."""
+    row: dict[str, Any] = {"key": key, "model": reply.model}
+    if reply.finish_reason is not None:
+        row["finish_reason"] = reply.finish_reason
+    if reply.usage is not None:
+        usage = {"prompt_tokens": reply.usage.input_tokens, "completion_tokens": reply.usage.output_tokens}
+        cost = {} if reply.usage.cost_usd is None else {"cost": reply.usage.cost_usd}
+        row["usage"] = usage | cost
+    if reply.refusal is not None:
+        row["refusal"] = reply.refusal
+    row["content"] = reply.content
+    return row
+
+
+def from_row(row: dict[str, Any]) -> Reply:
+    """Read a line of a record file.
+
+    Raises:
+        KeyError: a part that every line has is missing.
+    """
+    return Reply(
+        content=row["content"],
+        refusal=row.get("refusal"),
+        finish_reason=row.get("finish_reason"),
+        model=row["model"],
+        usage=_usage(row.get("usage")),
+    )
+
+
+def _usage(usage: dict[str, Any] | None) -> Usage | None:
+    if not usage:
+        return None
+    return Usage(
+        input_tokens=int(usage.get("prompt_tokens") or 0),
+        output_tokens=int(usage.get("completion_tokens") or 0),
+        cost_usd=usage.get("cost"),
+    )

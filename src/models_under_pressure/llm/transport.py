@@ -1,0 +1,176 @@
+"""The HTTP client under `openai`: answers from the store, records what it fetches, and keeps to the limits.
+
+Everything above it (openai's retries, instructor's parsing and re-asks) runs the same in replay as when recording.
+Nothing is raised from here: openai would take any exception for a lost connection and retry it. Only responses.
+"""
+
+import asyncio
+import json
+from typing import Any
+from weakref import WeakValueDictionary
+
+import httpx2
+import openai
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.llm.cost import input_tokens
+from models_under_pressure.llm.reply import Reply, from_completion, to_completion
+from models_under_pressure.llm.request_key import request_key
+from models_under_pressure.llm.session import CURRENT_CALL, Call, Session
+
+_KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
+
+
+class RecordingClient(openai.DefaultAsyncHttpxClient):
+    """Sends a chat request only if no reply is recorded, and records the reply before anyone sees it."""
+
+    def __init__(self, session: Session, **options: Any) -> None:
+        super().__init__(**options)
+        self._session = session
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Equal questions at once are paid once."""
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Answer a request of `openai`; other requests than chat completions pass through."""
+        if not request.url.path.endswith("/chat/completions"):
+            return await super().send(request, **options)
+        call, body = CURRENT_CALL.get(), json.loads(request.content)
+        key = request_key(body, sample=call.sample)
+        reply = self._session.store.get(key, fresh=call.fresh)
+        if reply is None and self._session.online:
+            async with self._locks.setdefault(key, asyncio.Lock()):
+                reply = self._session.store.get(key, fresh=call.fresh)
+                if reply is None:
+                    response = await self._fetch(request, body, call, options)
+                    if isinstance(response, httpx2.Response):
+                        return response
+                    reply = response
+        if reply is None:
+            call.missing = body
+            return _stop_asking(request, "no recorded reply")
+        if reply.ended:
+            call.ended = reply.ended
+            return _stop_asking(request, reply.ended[0])
+        return httpx2.Response(200, json=to_completion(reply), request=request)
+
+    async def _fetch(
+        self, request: httpx2.Request, body: dict[str, Any], call: Call, options: dict[str, Any]
+    ) -> Reply | httpx2.Response:
+        session = self._session
+        tokens = input_tokens(body)
+        reserve = await self._admit(call, tokens)
+        if reserve is None:
+            return _stop_asking(request, "stopped")
+        completion: dict[str, Any] | None = None
+        call.sending, call.requests = True, call.requests + 1
+        try:
+            response = await super().send(request, **options)
+            raw = await response.aread()
+            completion = _completion(response.status_code, raw)
+            if completion is None:
+                return self._failed(request, response, raw)
+            return session.store.put(body, completion, sample=call.sample, fresh=call.fresh)
+        finally:
+            call.sending = False
+            usage = from_completion(completion).usage if completion else None
+            if usage:
+                used = usage.input_tokens + usage.output_tokens
+                session.tokens_pace.correct(used - tokens - session.config.max_tokens)
+            await session.meter.settle(reserve, usage)
+
+    async def _admit(self, call: Call, tokens: int) -> float | None:
+        """Wait until the limits let a request pass; None if the run is over."""
+        session = self._session
+        if session.stopped:
+            return None
+        if not session.has_key:
+            session.stop(no_key(session.config.endpoint))
+            return None
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        remaining = call.deadline.when() if call.deadline else None
+        if call.deadline:
+            call.deadline.reschedule(None)
+        reserve = await session.meter.reserve(tokens)
+        if reserve is None:
+            session.stop(_cap_reached(session))
+            return None
+        await session.requests_pace.wait()
+        await session.tokens_pace.wait(tokens + session.config.max_tokens)
+        if call.deadline and remaining is not None:
+            call.deadline.reschedule(remaining + loop.time() - before)
+        return reserve
+
+    def _failed(self, request: httpx2.Request, response: httpx2.Response, raw: bytes) -> httpx2.Response:
+        """Pass a failure on to openai's retries; stop the run if every other question would fail alike."""
+        status = _status_within(raw) if response.status_code == 200 else response.status_code
+        headers = {name: value for name, value in response.headers.items() if name.lower() in _KEPT_HEADERS}
+        fatal = _fatal(status, raw)
+        if fatal:
+            where = f"{self._session.config.endpoint}, model {self._session.config.model}"
+            self._session.stop(UserError(fatal[0], where=where, remedy=fatal[1]))
+            headers["x-should-retry"] = "false"
+        return httpx2.Response(status, headers=headers, content=raw, request=request)
+
+
+def no_key(endpoint: str) -> UserError:
+    """The error of a run that needs a key and has none."""
+    variable = "OPEN_ROUTER_API_KEY" if endpoint == "openrouter" else "OPENAI_API_KEY"
+    return UserError(
+        f"replies are missing, and {variable} is not set.",
+        where=endpoint,
+        remedy=f"put {variable} into .env, or use recorded replies with llm.mode: replay.",
+    )
+
+
+def _cap_reached(session: Session) -> UserError:
+    cap, spent = session.config.max_cost_usd, session.meter.cost_usd
+    return UserError(
+        f"the next request could exceed llm.max_cost_usd: ${spent:,.4f} of ${cap:,.4f} is spent.",
+        where=f"{session.config.endpoint}, model {session.config.model}",
+        remedy="raise the cap and run again: the replies so far are recorded and cost nothing more.",
+    )
+
+
+def _stop_asking(request: httpx2.Request, why: str) -> httpx2.Response:
+    """A response that neither openai nor instructor retries."""
+    return httpx2.Response(
+        422, json={"error": {"message": why, "code": "mup"}}, headers={"x-should-retry": "false"}, request=request
+    )
+
+
+def _completion(status: int, raw: bytes) -> dict[str, Any] | None:
+    """The chat completion in a response; None if it is a failure, also one in disguise."""
+    if status != 200:
+        return None
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) and _error_in(body) is None and body.get("choices") else None
+
+
+def _error_in(body: dict[str, Any]) -> dict[str, Any] | None:
+    """OpenRouter puts failures of the model's host inside a response of status 200."""
+    choices = body.get("choices") or ()
+    error = body.get("error") or next((choice["error"] for choice in choices if choice.get("error")), None)
+    return error if error is None or isinstance(error, dict) else {"message": str(error)}
+
+
+def _status_within(raw: bytes) -> int:
+    try:
+        code = (_error_in(json.loads(raw)) or {}).get("code")
+    except (ValueError, AttributeError):
+        return 502
+    return code if isinstance(code, int) and 400 <= code <= 599 else 502
+
+
+def _fatal(status: int, raw: bytes) -> tuple[str, str] | None:
+    """Problem and remedy, if the failure would meet every question."""
+    if status == 401:
+        return "the endpoint refuses the API key (401).", "put a valid key into .env."
+    if status == 402 or (status == 429 and b"insufficient_quota" in raw):
+        return f"the account has no credit ({status}).", "add credit at the endpoint, then run again."
+    if status == 404:
+        return "the endpoint does not know the model or the address (404).", "correct llm.model or llm.endpoint."
+    return None
