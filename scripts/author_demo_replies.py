@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.datasets.labelling import StakesReply
+from models_under_pressure.datasets.steps.tools import FirstSentenceReply
 from models_under_pressure.llm.ask import Answer, Ask, Asker
 from models_under_pressure.llm.authored import author_replies
-
-from models_under_pressure.datasets.labelling import StakesReply
 from models_under_pressure.params.lineage import Lineage, load_lineage
 from models_under_pressure.params.schema import Params, load_params
-from models_under_pressure.stages import parse, relabel, synthesise
+from models_under_pressure.stages import fetch, label_deployment, parse, relabel, synthesise
 from models_under_pressure.synthesis.generate import pair_id
 from models_under_pressure.synthesis.questions import PromptPair, SituationPair
 
@@ -34,6 +34,7 @@ def main() -> None:
         path.unlink()
     _author_training_prompts(params)
     _author_labels(params, lineage)
+    _author_deployment(params)
 
 
 def _author_training_prompts(params: Params) -> None:
@@ -64,6 +65,7 @@ def _author_training_prompts(params: Params) -> None:
 def _author_labels(params: Params, lineage: Lineage) -> None:
     sources = lineage.sources | lineage.test_sources
     for source, config in sources.items():
+        fetch.run(source, origin="demo", files=())
         parse.run(source, test_fraction=config.test_fraction, limit=config.limit, seed=params.seed)
     versions = lineage.versions | lineage.test_versions
     last = {version.dataset: key for key, version in versions.items() if _relabels(version)}
@@ -74,12 +76,32 @@ def _author_labels(params: Params, lineage: Lineage) -> None:
             test_only=key in lineage.test_versions,
             label=params.relabel,
             ask=_author(
-                _label_answer(answers, earlier=key != last[version.dataset]),
+                _eval_answer(version.dataset, answers, earlier=key != last[version.dataset]),
                 REPLIES / f"relabel_{version.dataset}.jsonl",
                 params,
             ),
             seed=params.seed,
         )
+
+
+def _author_deployment(params: Params) -> None:
+    fetch.run("deployment", origin="demo", files=())
+    answers = {row["id"]: row for row in _rows(ANSWERS / "labels_deployment.jsonl")}
+    asker = _author(_label_answer(answers, earlier=False), REPLIES / "label_deployment.jsonl", params)
+    label_deployment.run(label=params.relabel, ask=asker)
+
+
+def _eval_answer(dataset: str, answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Callable[[Ask[Any]], Any]:
+    label = _label_answer(answers, earlier=earlier)
+    path = ANSWERS / f"first_sentence_{dataset}.jsonl"
+    sentences = {row["id"]: row["sentence"] for row in _rows(path)} if path.exists() else {}
+
+    def answer(ask: Ask[Any]) -> Any:
+        if ask.reply is FirstSentenceReply:
+            return FirstSentenceReply(sentence=sentences[ask.record_id])
+        return label(ask)
+
+    return answer
 
 
 def _label_answer(answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Callable[[Ask[Any]], Any]:
@@ -92,8 +114,11 @@ def _label_answer(answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Ca
 
 
 def _author(answer: Callable[[Ask[Any]], Any], path: Path, params: Params) -> Asker:
-    def ask(asks: Sequence[Ask[Any]]) -> list[Answer[Any]]:
-        answers = [answer(one) for one in asks]
+    given: dict[tuple[Any, ...], Any] = {}
+
+    def ask(asks: Sequence[Ask[Any]], /) -> list[Answer[Any]]:
+        # rows with the same text are one question, whose first answer counts
+        answers = [given.setdefault((one.messages, one.reply), answer(one)) for one in asks]
         author_replies(asks, answers, config=params.llm, path=path, model=MODEL)
         return [Answer(value, MODEL) for value in answers]
 

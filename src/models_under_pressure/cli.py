@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.commands import stages
+from models_under_pressure.commands import datasets, stages
 
 app = typer.Typer(
     name="mup",
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stages.add_to(app)
+app.add_typer(datasets.app, name="datasets")
 
 
 def _print_version(asked: bool) -> None:

@@ -185,7 +185,7 @@ def plot() -> None:
 
 
 def _recorded(name: str, params: "Params") -> "AbstractContextManager[Asker]":
-    from models_under_pressure.stages.replies import recorded
+    from models_under_pressure.commands.recorded import recorded
 
     return recorded(name, params.llm)
 

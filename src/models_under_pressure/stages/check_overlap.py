@@ -8,8 +8,7 @@ from models_under_pressure.datasets.overlap import Overlap, OverlapConfig, find_
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import write_json
 from models_under_pressure.records import read_records
-
-REPORT = Path("data/results/overlap.json")
+from models_under_pressure.stages.paths import OVERLAPS
 
 
 def run(paths: Mapping[str, Mapping[str, Path]], *, config: OverlapConfig, allowed: Mapping[str, int]) -> None:
@@ -34,7 +33,7 @@ def run(paths: Mapping[str, Mapping[str, Path]], *, config: OverlapConfig, allow
             remedy="remove the rows from one split with a recipe step, or accept them by name in "
             "params.yaml: check_overlap.allowed.",
         )
-    write_json(REPORT, {name: [asdict(pair) for pair in pairs] for name, pairs in found.items()})
+    write_json(OVERLAPS, {name: [asdict(pair) for pair in pairs] for name, pairs in found.items()})
 
 
 def _describe(dataset: str, pairs: list[Overlap], allowed: int) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 PROBES = Path("data/probes")
 RESULTS = Path("data/results")
+OVERLAPS = RESULTS / "overlap.json"
 
 
 def store_path(model: str, dataset: str, layer: int) -> Path:

@@ -6,8 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from models_under_pressure.files import read_json, write_json
-from models_under_pressure.stages.check_overlap import REPORT
-from models_under_pressure.stages.paths import RESULTS
+from models_under_pressure.stages.paths import OVERLAPS, RESULTS
 
 METRICS = Path("metrics")
 
@@ -22,7 +21,7 @@ def run(*, datasets: Mapping[str, str], probes: Sequence[str]) -> None:
     evaluated = {name: read_json(RESULTS / "evaluate" / f"{name}.json")["metrics"] for name in datasets}
     write_json(METRICS / "evaluate.json", evaluated)
     write_json(METRICS / "summary.json", _means(evaluated, datasets, probes))
-    overlaps: dict[str, list[Any]] = read_json(REPORT)
+    overlaps: dict[str, list[Any]] = read_json(OVERLAPS)
     write_json(METRICS / "overlap.json", {name: {"pairs": len(pairs)} for name, pairs in overlaps.items()})
 
 

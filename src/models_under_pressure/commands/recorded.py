@@ -3,12 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from models_under_pressure.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, ask_all
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.store import ReplyStore
+
+T = TypeVar("T", bound=BaseModel)
 
 REPLIES = Path("data/replies")
 SHIPPED = Path("data/demo/replies")
@@ -25,7 +29,7 @@ def recorded(name: str, config: LLMConfig, *, allow_missing: int = 0) -> Iterato
     """
     store = ReplyStore(record_file=REPLIES / f"{name}.jsonl", shipped=sorted(SHIPPED.glob("*.jsonl")))
 
-    def ask(asks: Sequence[Ask[Any]]) -> Sequence[Answer[Any] | Failure]:
+    def ask(asks: Sequence[Ask[T]], /) -> Sequence[Answer[T] | Failure]:
         answers = ask_all(asks, config=config, store=store, what=name)
         failures = [answer for answer in answers if isinstance(answer, Failure)]
         if len(failures) > allow_missing:
@@ -37,5 +41,8 @@ def recorded(name: str, config: LLMConfig, *, allow_missing: int = 0) -> Iterato
             )
         return answers
 
-    yield ask
-    store.write_record_file()
+    try:
+        yield ask
+        store.write_record_file()
+    finally:
+        store.close()

@@ -1,0 +1,143 @@
+"""A temporary DVC repository with the checkout's files, two sources and a tiny random model."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+KEPT = ("anthropic", "mt")
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+class Repository:
+    """A DVC repository in a folder of its own."""
+
+    def __init__(self, path, environment):
+        self.path, self.environment = path, environment
+
+    def run(self, *command, check=True):
+        done = subprocess.run(
+            command, cwd=self.path, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def dvc(self, *arguments, check=True):
+        return self.run(sys.executable, "-m", "dvc", *arguments, check=check)
+
+    def mup(self, *arguments, check=True):
+        return self.run(sys.executable, "-m", "models_under_pressure", *arguments, check=check)
+
+    def commit(self, message):
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+
+    def edit(self, name, change):
+        """Change a YAML file with a function of its content."""
+        yaml = YAML()
+        content = yaml.load(self.path / name)
+        change(content)
+        yaml.dump(content, self.path / name)
+
+    def stages_run(self, output):
+        """Names of the stages that a `dvc repro` ran, not those it took from the run cache."""
+        lines = [line for line in output.splitlines() if line.startswith("Running stage")]
+        return {line.split("'")[1] for line in lines}
+
+
+def make_repository(path, tmp):
+    path.mkdir(parents=True)
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "dvc.lock", "metrics/", "plots/")):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": "src",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_SITE_CACHE_DIR": str(tmp / "site"),
+        "MUP_LEDGER": str(tmp / "ledger.sqlite"),
+        "GIT_AUTHOR_NAME": "t",
+        "GIT_AUTHOR_EMAIL": "t@t",
+        "GIT_COMMITTER_NAME": "t",
+        "GIT_COMMITTER_EMAIL": "t@t",
+    }
+    return Repository(path, environment)
+
+
+def save_tiny_model(path):
+    """A Llama of two blocks with random weights, and a tokenizer of bytes with a chat template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    vocabulary = {token: n for n, token in enumerate(["<s>", "</s>", *sorted(alphabet)])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>")
+    fast.chat_template = TEMPLATE
+    fast.save_pretrained(path)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=4096,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(path)
+
+
+def shrink(repository, model):
+    """Two sources, one probe-sized model: what the graph does, in a minute."""
+
+    def lineage(content):
+        for group in ("sources", "test_sources"):
+            for name in [name for name in content[group] if name not in KEPT]:
+                del content[group][name]
+        for group in ("versions", "test_versions"):
+            for name in [name for name, version in content[group].items() if version["dataset"] not in KEPT]:
+                del content[group][name]
+        kept = ("train", "validation", *(f"{name}_{split}" for name in KEPT for split in ("dev", "test")))
+        for name in [name for name in content["datasets"] if name not in kept]:
+            del content["datasets"][name]
+
+    def params(content):
+        content["models"]["toy"] = str(model)
+        content["model"]["name"] = "toy"
+        content["probe"]["layer"] = 1
+        content["extract"]["max_tokens"] = 256
+
+    repository.edit("data/versions.yaml", lineage)
+    repository.edit("params.yaml", params)
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory):
+    """The repository after its first `dvc repro`, committed."""
+    tmp = tmp_path_factory.mktemp("pipeline")
+    save_tiny_model(tmp / "model")
+    repository = make_repository(tmp / "a project", tmp)
+    shrink(repository, tmp / "model")
+    repository.run("git", "init", "-q", "-b", "main")
+    repository.commit("start")
+    repository.first = repository.dvc("repro").stdout
+    repository.commit("results")
+    return repository

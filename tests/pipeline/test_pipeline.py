@@ -1,0 +1,109 @@
+"""The whole graph, run by DVC in a temporary repository with a tiny model."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_first_run_leaves_metrics_plots_and_a_clean_status(pipeline):
+    evaluated = json.loads((pipeline.path / "metrics/evaluate.json").read_text())
+    assert set(evaluated) == {"anthropic_dev", "anthropic_test", "mt_dev", "mt_test"}
+    for probes in evaluated.values():
+        for metrics in probes.values():
+            assert metrics["auroc_low"] <= metrics["auroc"] <= metrics["auroc_high"]
+            assert metrics["n"] == 2 * metrics["positives"]
+    assert json.loads((pipeline.path / "plots/auroc.json").read_text())["$schema"].startswith("https://vega.github.io")
+    assert pipeline.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    assert pipeline.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_second_run_has_nothing_to_do(pipeline):
+    assert pipeline.stages_run(pipeline.dvc("repro").stdout) == set()
+
+
+def test_a_clone_that_runs_everything_gets_the_same_hashes(pipeline, tmp_path):
+    other = type(pipeline)(tmp_path / "clone", pipeline.environment)
+    pipeline.run("git", "clone", "-q", str(pipeline.path), str(other.path))
+    other.dvc("repro")
+    assert other.run("git", "status", "--porcelain").stdout == ""
+    assert other.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_switching_the_layer_and_back_extracts_once_each(pipeline):
+    there = pipeline.dvc("exp", "run", "-S", "probe.layer=2").stdout
+    extracted = {name for name in pipeline.stages_run(there) if name.startswith("extract")}
+    assert len(extracted) == 6
+    back = pipeline.dvc("exp", "run", "-S", "probe.layer=1").stdout
+    again = pipeline.dvc("exp", "run", "-S", "probe.layer=2").stdout
+    assert not {name for name in pipeline.stages_run(back + again) if name.startswith(("extract", "train"))}
+    diff = pipeline.dvc("metrics", "diff", "--md").stdout
+    assert "auroc" in diff
+    pipeline.run("git", "checkout", "-q", ".")
+    pipeline.dvc("checkout")
+
+
+def test_an_edited_recipe_reruns_its_version_and_its_descendants_only(pipeline):
+    def edit(content):
+        content["versions"]["mt_apr_30"]["steps"][0]["count"] = 20
+
+    pipeline.edit("data/versions.yaml", edit)
+    changed = pipeline.stages_run(pipeline.dvc("repro").stdout)
+    assert {name for name in changed if name.startswith("relabel")} == {"relabel@mt_apr_30"}
+    assert {name for name in changed if name.startswith("extract")} == {"extract@mt_dev", "extract@mt_test"}
+    assert not any(name.startswith("train") for name in changed)
+    pipeline.run("git", "checkout", "-q", ".")
+    pipeline.dvc("checkout")
+
+
+def test_queued_and_temporary_experiments_work(pipeline):
+    pipeline.dvc("exp", "run", "--temp", "-n", "strong", "-S", "train.probes.mean.inverse_regularisation=0.01")
+    pipeline.dvc("exp", "run", "--queue", "-n", "weak", "-S", "train.probes.mean.inverse_regularisation=0.1")
+    pipeline.dvc("queue", "start", "-j", "1")
+    pipeline.dvc("queue", "logs", "weak", "-f", check=False)
+    shown = pipeline.dvc("exp", "show", "--json").stdout
+    assert "strong" in shown
+    assert "weak" in shown
+
+
+@pytest.mark.parametrize(
+    ("break_it", "arguments", "message"),
+    [
+        (lambda r: r.edit("params.yaml", lambda c: c["probe"].update(layer=9)), ("extract", "mt_dev"), "layer"),
+        (lambda r: r.edit("params.yaml", lambda c: c.update(sed=1)), ("plot",), "`sed`: unknown key; allowed: "),
+        (
+            lambda r: r.edit("params.yaml", lambda c: c["llm"].update(model="other")),
+            ("relabel", "mt_apr_16"),
+            "repl",
+        ),
+        (lambda r: None, ("relabel", "mt_apr_99"), "no version 'mt_apr_99'"),
+        (
+            lambda r: r.edit("data/versions.yaml", lambda c: c["versions"]["mt_apr_30"].update(parent="apr_31")),
+            ("relabel", "mt_apr_30"),
+            "its parent mt_apr_31 does not exist",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_remedy_and_status_1(pipeline, break_it, arguments, message):
+    break_it(pipeline)
+    done = pipeline.mup(*arguments, check=False)
+    pipeline.run("git", "checkout", "-q", ".")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert pipeline.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_an_overlapping_split_stops_the_pipeline(pipeline):
+    dev = pipeline.path / "data/evals/dev/mt_raw_apr_30.jsonl"
+    test = pipeline.path / "data/evals/test/mt_test_raw_apr_30.jsonl"
+    before = test.read_bytes()
+    test.write_bytes(before + dev.read_bytes().splitlines(keepends=True)[0])
+    report = pipeline.path / "data/results/overlap.json"
+    old = report.read_bytes()
+    done = pipeline.mup("check_overlap", check=False)
+    test.write_bytes(before)
+    assert done.returncode == 1
+    assert "mt_apr_30 has" in done.stderr
+    assert report.read_bytes() == old
