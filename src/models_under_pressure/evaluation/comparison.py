@@ -63,12 +63,14 @@ def compare(
     *,
     changed: Mapping[str, str] | None = None,
     alpha: float = 0.05,
+    least: float = 0.0005,
 ) -> list[Comparison]:
     """Compare AUROC of every probe and dataset of two revisions, by DeLong's test on the same records.
 
     A verdict of better or worse holds at level `alpha` after Holm's correction over the datasets of a probe. `changed`
-    names datasets whose records are known to differ although ids and labels agree (edited text), and why. Rows come in
-    the order of `after`, then what only `before` has.
+    names datasets whose records are known to differ although ids and labels agree (edited text), and why. A change
+    smaller than `least` is noise whatever its p-value: another machine's rounding moves a few ranks. Rows come in the
+    order of `after`, then what only `before` has.
     """
     sides = [_by_key(before), _by_key(after)]
     keys = list(dict.fromkeys([*sides[1], *sides[0]]))
@@ -79,11 +81,11 @@ def compare(
             families.setdefault(row.probe, {})[number] = row.difference.p_value
     for tests in families.values():
         for number, adjusted in zip(tests, holm(list(tests.values())), strict=True):
-            rows[number] = _judged(rows[number], adjusted, alpha)
+            rows[number] = _judged(rows[number], adjusted, alpha, least)
     return rows
 
 
-def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05) -> list[MeanComparison]:
+def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.0005) -> list[MeanComparison]:
     """Mean change of each probe over its comparable datasets, one test a probe."""
     found = []
     for probe in dict.fromkeys(row.probe for row in rows):
@@ -96,7 +98,7 @@ def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05) -> list[Me
             for side in ("before", "after")
         )
         unchanged = all(row.verdict is Verdict.UNCHANGED for row in comparable)
-        verdict = Verdict.UNCHANGED if unchanged else _verdict(change.value, change.p_value, alpha)
+        verdict = Verdict.UNCHANGED if unchanged else _verdict(change.value, change.p_value, alpha, least)
         found.append(MeanComparison(probe, len(comparable), verdict, before, after, change))
     return found
 
@@ -137,7 +139,8 @@ def _compare(
     )
     if not before or not after:
         return replace(row, reason="new" if after else "removed")
-    reason = _change_of_records(before[0], after[0]) or changed.get(row.dataset, "")
+    differences = (_change_of_records(scores, after[0]) for scores in [*before, *after[1:]])
+    reason = next(filter(None, differences), "") or changed.get(row.dataset, "")
     if reason:
         return replace(row, reason=reason)
     if row.before is None:
@@ -166,13 +169,13 @@ def _mean_auroc(side: list[ScoreList]) -> float | None:
     return fmean(auroc(scores.logits, scores.labels) for scores in side)
 
 
-def _judged(row: Comparison, adjusted: float, alpha: float) -> Comparison:
+def _judged(row: Comparison, adjusted: float, alpha: float, least: float) -> Comparison:
     if row.verdict is Verdict.UNCHANGED or row.difference is None:
         return replace(row, adjusted_p=adjusted)
-    return replace(row, adjusted_p=adjusted, verdict=_verdict(row.difference.value, adjusted, alpha))
+    return replace(row, adjusted_p=adjusted, verdict=_verdict(row.difference.value, adjusted, alpha, least))
 
 
-def _verdict(change: float, p_value: float, alpha: float) -> Verdict:
-    if p_value > alpha:
+def _verdict(change: float, p_value: float, alpha: float, least: float) -> Verdict:
+    if p_value > alpha or abs(change) < least:
         return Verdict.NOISE
     return Verdict.BETTER if change > 0 else Verdict.WORSE

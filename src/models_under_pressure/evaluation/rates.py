@@ -50,8 +50,8 @@ def tpr_at_fpr_interval(
     (95 % percentile intervals then cover 64 %). But the number of negatives above the true threshold is
     Binomial(n, budget), which holds the threshold between two order statistics of the negatives; exact intervals of
     the TPR at those two finish the bound. Each of the four tails gets a quarter of the error, so that the interval
-    covers at least at the nominal rate whatever the distribution of scores. Fewer than 436 negatives cannot bound the
-    TPR at 1 % from below (0.99^436 = 0.0125), and the interval says so: it starts at 0.
+    covers at least at the nominal rate whatever the distribution of scores. Fewer than 437 negatives cannot bound the
+    TPR at 1 % from below (0.99^437 < 0.0125), and the interval says so: it starts at 0.
 
     With groups, the trials are as many as the groups that hold the class.
 

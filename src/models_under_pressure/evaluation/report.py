@@ -1,5 +1,7 @@
 """Every metric of one score list, with intervals, as the flat numbers of `metrics/evaluate.json`."""
 
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Bool, Float, Num
 from numpy.typing import ArrayLike
@@ -28,7 +30,7 @@ class EvaluateConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fpr_budgets: tuple[float, ...] = (0.01,)
+    fpr_budgets: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.01,), min_length=1)
     """False positive rates that a threshold must keep."""
     prevalence: float = Field(0.01, gt=0, lt=1)
     """Share of high-stakes traffic assumed for precision."""

@@ -1,0 +1,71 @@
+"""Scores on disk."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.evaluation.scores import ScoreList, read_scores, write_scores
+
+
+def score_list(probe="mean", seed=0):
+    return ScoreList(
+        dataset="mt",
+        probe=probe,
+        seed=seed,
+        ids=("a", "c", "b"),
+        groups=("g", "g", "ü"),
+        labels=np.array([True, False, True]),
+        logits=np.array([0.1, -2.5, 1 / 3]),
+        probabilities=np.array([0.5, 0.1, 0.6]),
+    )
+
+
+def test_what_is_written_is_read_back_sorted_by_id(tmp_path):
+    path = tmp_path / "scores" / "mt.parquet"
+    write_scores(path, [score_list("mean", 1), score_list("mean", 0), score_list("attention")])
+    found = read_scores(path)
+    assert [(scores.probe, scores.seed) for scores in found] == [("attention", 0), ("mean", 0), ("mean", 1)]
+    assert found[0].ids == ("a", "b", "c")
+    assert found[0].groups == ("g", "ü", "g")
+    assert found[0].labels.tolist() == [True, True, False]
+    assert found[0].logits.tolist() == [0.1, 1 / 3, -2.5]
+    assert found[0].probabilities.tolist() == [0.5, 0.6, 0.1]
+
+
+def test_equal_lists_in_any_order_give_equal_bytes(tmp_path):
+    lists = [score_list("mean"), score_list("attention")]
+    write_scores(tmp_path / "a.parquet", lists)
+    write_scores(tmp_path / "b.parquet", lists[::-1])
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_the_columns_are_the_documented_ones(tmp_path):
+    write_scores(tmp_path / "a.parquet", [score_list()])
+    schema = parquet.read_schema(tmp_path / "a.parquet")
+    assert schema.names == ["dataset", "probe", "seed", "id", "group", "label", "logit", "probability"]
+
+
+def test_no_lists_make_an_empty_file(tmp_path):
+    write_scores(tmp_path / "a.parquet", [])
+    assert read_scores(tmp_path / "a.parquet") == []
+
+
+def test_a_missing_broken_or_foreign_file_is_named_with_a_remedy(tmp_path):
+    path = tmp_path / "a.parquet"
+    with pytest.raises(UserError, match=r"a\.parquet: file not found.*dvc pull"):
+        read_scores(path)
+    path.write_bytes(b"not parquet at all")
+    with pytest.raises(UserError, match="not Parquet"):
+        read_scores(path)
+    parquet.write_table(pa.table({"id": ["a"]}), path)
+    with pytest.raises(UserError, match="column dataset, probe"):
+        read_scores(path)
+
+
+def test_columns_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="different lengths"):
+        replace(score_list(), ids=("a",))
