@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_first_run_leaves_metrics_plots_and_a_clean_status(pipeline):
     evaluated = json.loads((pipeline.path / "metrics/evaluate.json").read_text())
-    assert set(evaluated) == {"anthropic_dev", "anthropic_test", "mt_dev", "mt_test"}
+    assert set(evaluated) == {"anthropic_dev", "anthropic_test", "mt_dev", "mt_test", "train", "validation"}
     for probes in evaluated.values():
         for metrics in probes.values():
             assert metrics["auroc_low"] <= metrics["auroc"] <= metrics["auroc_high"]

@@ -156,7 +156,7 @@ def evaluate(dataset: Annotated[str, typer.Argument(help="Name of the dataset, a
     store, records = _inputs(dataset, params)
     stage.run(
         dataset,
-        probes=list(params.train.probes),
+        probes={name: config.seeds for name, config in params.train.probes.items()},
         store=store,
         records=records,
         config=params.evaluate,
@@ -171,7 +171,7 @@ def summarise() -> None:
     """
     from models_under_pressure.stages import summarise as stage
 
-    stage.run(datasets=_evaluated(_lineage()), probes=list(_params().train.probes))
+    stage.run(datasets=_purposes(_lineage()), probes=list(_params().train.probes))
 
 
 def plot() -> None:
@@ -181,7 +181,7 @@ def plot() -> None:
     """
     from models_under_pressure.stages import plot as stage
 
-    stage.run(datasets=_evaluated(_lineage()))
+    stage.run(datasets=_purposes(_lineage()))
 
 
 def _recorded(name: str, params: "Params") -> "AbstractContextManager[Asker]":
@@ -220,8 +220,8 @@ def _inputs(dataset: str, params: "Params") -> tuple[Path, Path]:
     return store_path(params.model.name, dataset, params.probe.layer), Path(_dataset(dataset).path)
 
 
-def _evaluated(lineage: "Lineage") -> dict[str, str]:
-    return {name: dataset.purpose for name, dataset in lineage.datasets.items() if dataset.purpose in ("dev", "test")}
+def _purposes(lineage: "Lineage") -> dict[str, str]:
+    return {name: dataset.purpose for name, dataset in lineage.datasets.items()}
 
 
 def _split_paths(lineage: "Lineage") -> dict[str, dict[str, Path]]:

@@ -14,7 +14,7 @@ def run(*, datasets: Mapping[str, str]) -> None:
     """Draw AUROC of every probe on every dataset.
 
     Args:
-        datasets: dataset -> what it is for (`dev` or `test`).
+        datasets: dataset -> what it is for.
     """
     metrics = read_json(Path("metrics/evaluate.json"))
     rows = [

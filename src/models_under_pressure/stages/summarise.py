@@ -15,10 +15,10 @@ def run(*, datasets: Mapping[str, str], probes: Sequence[str]) -> None:
     """Write metrics/evaluate.json, metrics/summary.json and metrics/overlap.json.
 
     Args:
-        datasets: dataset -> what it is for (`dev` or `test`).
+        datasets: dataset -> what it is for.
         probes: names of the probes.
     """
-    evaluated = {name: read_json(RESULTS / "evaluate" / f"{name}.json")["metrics"] for name in datasets}
+    evaluated = {name: read_json(RESULTS / "evaluate" / f"{name}.json") for name in datasets}
     write_json(METRICS / "evaluate.json", evaluated)
     write_json(METRICS / "summary.json", _means(evaluated, datasets, probes))
     overlaps: dict[str, list[Any]] = read_json(OVERLAPS)

@@ -1,12 +1,12 @@
-"""Stage `train`: fit one probe."""
+"""Stage `train`: fit one probe, from each of its seeds."""
 
 from pathlib import Path
 
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.persistence import save_probe
-from models_under_pressure.probes.training import fit_probe
+from models_under_pressure.probes.training import fit_probes
 from models_under_pressure.stages.labelled import labelled_activations
-from models_under_pressure.stages.paths import PROBES
+from models_under_pressure.stages.paths import probe_paths
 
 
 def run(
@@ -17,15 +17,17 @@ def run(
     validation: tuple[Path, Path],
     seed: int,
 ) -> None:
-    """Fit a probe and save it under its name.
+    """Fit a probe and save it under its name and seed.
 
     Args:
         name: name of the probe.
         config: its family and hyper-parameters.
         train: (activation store, file of labelled records) to fit on.
         validation: the same, for early stopping and thresholds.
-        seed: seed of every draw.
+        seed: the first seed; others follow it.
     """
     data, _ = labelled_activations(*train)
     held_out, _ = labelled_activations(*validation)
-    save_probe(fit_probe(config, data, held_out, seed=seed), PROBES / name)
+    fitted = fit_probes({name: config}, data, held_out, seed=seed)[name]
+    for probe, path in zip(fitted, probe_paths(name, seed, config.seeds), strict=True):
+        save_probe(probe, path)
