@@ -67,7 +67,7 @@ def ask_all(asks: Sequence[Ask[T]], *, config: LLMConfig, store: ReplyStore, wha
         UserError: a reply is missing in replay mode (all are counted), there is no key, the endpoint refuses
             everything, or the next request could exceed the spend cap.
     """
-    from models_under_pressure.llm.run import answer_all
+    from models_under_pressure.llm.answering import answer_all
 
     return asyncio.run(answer_all(asks, config=config, store=store, what=what))
 
@@ -78,6 +78,6 @@ def estimate(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: ReplyStore) 
     Output tokens are the mean of the recorded replies, or `max_tokens` each if there are none. Questions asked
     again after a reply of the wrong form are not foreseen.
     """
-    from models_under_pressure.llm.run import estimate_all
+    from models_under_pressure.llm.answering import estimate_all
 
     return asyncio.run(estimate_all(asks, config=config, store=store))

@@ -31,7 +31,7 @@ def author_replies(
     Raises:
         UserError: two equal questions have different answers.
     """
-    from models_under_pressure.llm.run import answer_all
+    from models_under_pressure.llm.answering import answer_all
 
     if len(asks) != len(answers):
         raise ValueError(f"{len(asks)} questions, but {len(answers)} answers")

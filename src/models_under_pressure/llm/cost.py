@@ -46,6 +46,8 @@ class Estimate:
     output_tokens: int
     cost_usd: float | None
     """None if the model has no price."""
+    is_bound: bool
+    """Whether the output is the most that is allowed, because no recorded reply tells its usual length."""
 
     @property
     def missing(self) -> int:
@@ -54,7 +56,8 @@ class Estimate:
 
     def __str__(self) -> str:
         """One line for a person."""
-        cost = "an unknown sum (no price for the model)" if self.cost_usd is None else f"about ${self.cost_usd:,.2f}"
+        extent = "at most" if self.is_bound else "about"
+        cost = "an unknown sum (no price for the model)" if self.cost_usd is None else f"{extent} ${self.cost_usd:,.2f}"
         return (
             f"{self.missing:,} of {self.questions:,} replies are missing; asking for them costs {cost}: "
             f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out"
@@ -72,6 +75,19 @@ class Meter:
         self.input_tokens = 0
         self.output_tokens = 0
         self.cost_usd = 0.0
+        self._replays = 0
+        self._replayed_output = 0
+
+    def replayed(self, usage: Usage | None) -> None:
+        """Note the size of a recorded reply."""
+        if usage is not None:
+            self._replays += 1
+            self._replayed_output += usage.output_tokens
+
+    @property
+    def mean_output_tokens(self) -> int | None:
+        """Mean length of the recorded replies; None if there are none."""
+        return ceil(self._replayed_output / self._replays) if self._replays else None
 
     async def reserve(self, tokens_in: int) -> float | None:
         """Set aside the most that a request can cost, in US dollars; None if the cap forbids it.

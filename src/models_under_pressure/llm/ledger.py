@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,11 @@ create table if not exists replies (
 ) without rowid;
 create table if not exists refreshes (what text primary key, started real not null) without rowid;
 create table if not exists batches (
-    digest text primary key, what text not null, endpoint text not null, batch_id text, created_at real not null
+    name text primary key, what text not null, endpoint text not null, batch_id text
+) without rowid;
+create table if not exists awaited (
+    name text not null, key text not null, sample integer not null, fresh integer not null, request text not null,
+    primary key (name, key)
 ) without rowid;
 """
 _BUSY_SECONDS = 60.0
@@ -55,12 +59,17 @@ class Ledger:
         self.path = path
         self._connection: sqlite3.Connection | None = None
 
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever recorded; looking things up creates no file."""
+        return self._connection is not None or self.path.exists()
+
     def get(self, key: str, *, since: float = 0.0) -> Reply | None:
         """The reply of a key, if it was recorded at or after `since` (Unix time)."""
-        if self._connection is None and not self.path.exists():
+        if not self.exists:
             return None
         query = "select response from replies where key = ? and recorded_at >= ?"
-        row = self._open().execute(query, (key, since)).fetchone()
+        row = self.connection().execute(query, (key, since)).fetchone()
         return from_completion(json.loads(row[0])) if row else None
 
     def put(self, entry: Entry, *, replace: bool = False) -> Reply:
@@ -73,7 +82,7 @@ class Ledger:
             canonical_json(entry.request),
             json.dumps(entry.response, ensure_ascii=False),
         )
-        with self._open() as transaction:
+        with self.connection() as transaction:
             transaction.execute(f"insert or {verb} into replies values (?, ?, ?, ?, ?)", values)
         kept = self.get(entry.key)
         assert kept is not None
@@ -81,33 +90,44 @@ class Ledger:
 
     def entries(self) -> Iterator[Entry]:
         """Every reply, by key."""
-        if self._connection is None and not self.path.exists():
+        if not self.exists:
             return
-        for key, recorded_at, sample, request, response in self._open().execute("select * from replies order by key"):
+        for key, recorded_at, sample, request, response in self.connection().execute(
+            "select * from replies order by key"
+        ):
             yield Entry(key, recorded_at, sample, json.loads(request), json.loads(response))
 
-    def delete(self, keys: Iterator[str] | list[str]) -> None:
+    def delete(self, keys: Iterable[str]) -> None:
         """Forget replies and give their space back."""
-        with self._open() as transaction:
+        with self.connection() as transaction:
             transaction.executemany("delete from replies where key = ?", ((key,) for key in keys))
-        self._open().execute("vacuum")
+        self.connection().execute("vacuum")
 
     def problems(self) -> list[str]:
         """What SQLite finds wrong with the file; empty if it is whole."""
-        if not self.path.exists():
+        if not self.exists:
             return []
-        found = [row[0] for row in self._open().execute("pragma integrity_check")]
+        found = [row[0] for row in self.connection().execute("pragma integrity_check")]
         return [] if found == ["ok"] else found
 
     def begin_refresh(self, what: str) -> float:
         """Start a refresh, or take up the one that was cut off; replies recorded since then are fresh."""
-        with self._open() as transaction:
+        with self.connection() as transaction:
             transaction.execute("insert or ignore into refreshes values (?, ?)", (what, time.time()))
-        return self._open().execute("select started from refreshes where what = ?", (what,)).fetchone()[0]
+        started = self.refresh_started(what)
+        assert started is not None
+        return started
+
+    def refresh_started(self, what: str) -> float | None:
+        """When the refresh under way began (Unix time); None if there is none."""
+        if not self.exists:
+            return None
+        row = self.connection().execute("select started from refreshes where what = ?", (what,)).fetchone()
+        return row[0] if row else None
 
     def end_refresh(self, what: str) -> None:
         """A refresh is complete; the next one asks anew."""
-        with self._open() as transaction:
+        with self.connection() as transaction:
             transaction.execute("delete from refreshes where what = ?", (what,))
 
     def close(self) -> None:
@@ -116,7 +136,12 @@ class Ledger:
             self._connection.close()
             self._connection = None
 
-    def _open(self) -> sqlite3.Connection:
+    def connection(self) -> sqlite3.Connection:
+        """The open file, created if need be.
+
+        Raises:
+            UserError: it cannot be opened.
+        """
         if self._connection is None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx2
 import instructor
@@ -12,12 +12,11 @@ from pydantic import BaseModel
 
 from models_under_pressure.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask, Failure
-from models_under_pressure.llm.client import api_key, needs_key, open_client, reply_form, sampling, structured
-from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.batch_jobs import Request
+from models_under_pressure.llm.client import open_client, reply_form, sampling, structured
 from models_under_pressure.llm.cost import Estimate, input_tokens, price_of
 from models_under_pressure.llm.outcome import FAILURES, classify
 from models_under_pressure.llm.session import Session
-from models_under_pressure.llm.store import ReplyStore
 from models_under_pressure.progress import progress
 
 T = TypeVar("T", bound=BaseModel)
@@ -25,67 +24,55 @@ T = TypeVar("T", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Missing:
-    """A request without a recorded reply (replay only)."""
+    """A question without a recorded reply."""
 
     record_id: str
-    body: dict[str, Any]
+    request: Request
 
 
-Outcome = Answer[T] | Failure | Missing
+@dataclass(frozen=True)
+class Outcomes(Generic[T]):
+    """What became of the questions, in their order."""
 
+    outcomes: Sequence[Answer[T] | Failure | Missing]
+    session: Session
 
-async def answer_all(
-    asks: Sequence[Ask[T]],
-    *,
-    config: LLMConfig,
-    store: ReplyStore,
-    what: str,
-    transport: httpx2.AsyncBaseTransport | None = None,
-) -> list[Answer[T] | Failure]:
-    """See `ask_all`; `transport` takes the place of the network."""
-    online = config.mode != "replay"
-    if online and config.max_cost_usd is not None and config.price is None:
-        raise UserError(
-            f"llm.max_cost_usd is set, but llm.prices has no entry for {config.model!r}.",
-            remedy="add its price, or set the cap to null.",
+    @property
+    def settled(self) -> list[Answer[T] | Failure]:
+        """Everything but the missing."""
+        return [one for one in self.outcomes if not isinstance(one, Missing)]
+
+    @property
+    def missing(self) -> list[Missing]:
+        """The questions without a recorded reply."""
+        return [one for one in self.outcomes if isinstance(one, Missing)]
+
+    def estimate(self) -> Estimate:
+        """What asking for the missing replies takes."""
+        config, missing = self.session.config, self.missing
+        tokens_in = sum(input_tokens(one.request.body) for one in missing)
+        usual = self.session.meter.mean_output_tokens
+        tokens_out = (config.max_tokens if usual is None else usual) * len(missing)
+        cost = price_of(tokens_in, tokens_out, config.price) if config.price else None
+        return Estimate(
+            len(self.outcomes), len(self.settled), tokens_in, tokens_out, cost_usd=cost, is_bound=usual is None
         )
-    outcomes = await run(asks, config=config, store=store, what=what, online=online, transport=transport)
-    missing = [outcome for outcome in outcomes if isinstance(outcome, Missing)]
-    if missing:
-        counted = _estimate(outcomes, missing, config)
-        first = ", ".join(one.record_id for one in missing[:5])
-        raise UserError(
-            f"{counted} (first: {first}).",
-            where=f"{what}, model {config.model}",
-            remedy="`dvc pull` if a colleague recorded them; else put a key into .env and run "
-            "`dvc exp run -S llm.mode=record`.",
-        )
-    return [outcome for outcome in outcomes if not isinstance(outcome, Missing)]
-
-
-async def estimate_all(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: ReplyStore) -> Estimate:
-    """See `estimate`."""
-    outcomes = await run(asks, config=config, store=store, what="estimate", online=False)
-    return _estimate(outcomes, [outcome for outcome in outcomes if isinstance(outcome, Missing)], config)
 
 
 async def run(
     asks: Sequence[Ask[T]],
+    session: Session,
     *,
-    config: LLMConfig,
-    store: ReplyStore,
     what: str,
-    online: bool,
+    key: str | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
-) -> list[Outcome[T]]:
-    """Put every question, `config.concurrency` at once.
+) -> Outcomes[T]:
+    """Put every question, `config.concurrency` at once; `transport` takes the place of the network.
 
     Raises:
-        UserError: the run was stopped; what was under way is recorded.
+        UserError: the run was stopped; what was under way then is recorded.
     """
-    key = api_key(config) if online and transport is None else None
-    session = Session(config, store, online=online, has_key=bool(key or transport or not needs_key(config)))
-    outcomes: list[Outcome[T] | None] = [None] * len(asks)
+    outcomes: list[Answer[T] | Failure | Missing | None] = [None] * len(asks)
     queue = iter(enumerate(asks))
     async with AsyncExitStack() as stack:
         client = structured(await stack.enter_async_context(open_client(session, key=key, transport=transport)))
@@ -96,21 +83,22 @@ async def run(
                 if session.stopped:
                     return
                 outcomes[index] = await _put(index, ask, client=client, session=session)
-                meter = session.meter
-                bar.advance(requests=meter.requests, cost=f"${meter.cost_usd:,.2f}")
+                bar.advance(requests=session.meter.requests, cost=f"${session.meter.cost_usd:,.2f}")
 
         try:
             async with asyncio.TaskGroup() as workers:
-                for _ in range(min(config.concurrency, len(asks))):
+                for _ in range(min(session.config.concurrency, len(asks))):
                     workers.create_task(work())
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
     if session.stopped:
-        raise _stopped(session, outcomes)
-    return [outcome for outcome in outcomes if outcome is not None]
+        raise _with_count(session.stopped, outcomes)
+    return Outcomes([outcome for outcome in outcomes if outcome is not None], session)
 
 
-async def _put(index: int, ask: Ask[T], *, client: instructor.AsyncInstructor, session: Session) -> Outcome[T]:
+async def _put(
+    index: int, ask: Ask[T], *, client: instructor.AsyncInstructor, session: Session
+) -> Answer[T] | Failure | Missing:
     config = session.config
     call = session.call(index, ask.record_id, ask.sample)
     messages: list[Any] = [{"role": message.role, "content": message.content} for message in ask.messages]
@@ -134,16 +122,7 @@ async def _put(index: int, ask: Ask[T], *, client: instructor.AsyncInstructor, s
     return Answer(ask.reply.model_construct(value.model_fields_set, **dict(value)), completion.model)
 
 
-def _estimate(outcomes: Sequence[Outcome[Any]], missing: Sequence[Missing], config: LLMConfig) -> Estimate:
-    tokens_in = sum(input_tokens(one.body) for one in missing)
-    tokens_out = config.max_tokens * len(missing)
-    cost = price_of(tokens_in, tokens_out, config.price) if config.price else None
-    return Estimate(len(outcomes), len(outcomes) - len(missing), tokens_in, tokens_out, cost)
-
-
-def _stopped(session: Session, outcomes: Sequence[Outcome[Any] | None]) -> UserError:
-    error = session.stopped
-    assert error is not None
+def _with_count(error: UserError, outcomes: Sequence[object]) -> UserError:
     answered = sum(isinstance(outcome, Answer) for outcome in outcomes)
     problem = f"{error.problem} {answered:,} of {len(outcomes):,} questions are answered and recorded."
     return UserError(problem, where=error.where, remedy=error.remedy)

@@ -4,9 +4,9 @@ import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
 
 from models_under_pressure.errors import UserError
+from models_under_pressure.llm.batch_jobs import Request
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.cost import Meter
 from models_under_pressure.llm.pace import Pace
@@ -30,7 +30,7 @@ class Call:
     """Requests sent for it."""
     sending: bool = False
     """Whether a request is under way now: it is paid for, so it must not be cut off."""
-    missing: dict[str, Any] | None = None
+    missing: Request | None = None
     """The request that has no recorded reply."""
     ended: tuple[Kind, str] | None = None
     """The outcome, if the reply says that there is no answer."""
@@ -64,7 +64,7 @@ class Session:
 
     def call(self, index: int, record_id: str, sample: int) -> Call:
         """Begin a question in the current task."""
-        fresh = self.online and self.config.mode == "refresh" and fnmatchcase(record_id, self.config.refresh_ids)
+        fresh = self.config.mode == "refresh" and fnmatchcase(record_id, self.config.refresh_ids)
         call = Call(index, record_id, sample, fresh)
         task = asyncio.current_task()
         assert task is not None

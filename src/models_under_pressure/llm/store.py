@@ -33,27 +33,33 @@ class ReplyStore:
 
     def get(self, key: str, *, fresh: bool = False) -> Reply | None:
         """The reply of a key; with `fresh`, only if the refresh under way recorded it."""
-        if fresh:
-            reply = self.ledger.get(key, since=self._begin_refresh())
-            if reply is not None:
-                self._refreshed.add(key)
-        else:
+        if not fresh:
             reply = self._find(key)
+        elif (started := self._refresh_started or self.ledger.refresh_started(self._name)) is not None:
+            reply = self.ledger.get(key, since=started)
+        else:
+            reply = None
         if reply is not None:
-            self._used.add(key)
+            self.use(key, fresh=fresh)
         return reply
+
+    def use(self, key: str, *, fresh: bool = False) -> None:
+        """Count a reply among those of this run; a `fresh` one is newer than that in the record files."""
+        self._used.add(key)
+        if fresh:
+            self._refreshed.add(key)
 
     def put(self, body: dict[str, Any], response: dict[str, Any], *, sample: int, fresh: bool = False) -> Reply:
         """Keep a response before anyone uses it, and return the reply that counts.
 
         The first reply of a key stays for ever, also when two processes ask at once; `fresh` replaces it.
         """
+        if fresh and self._refresh_started is None:
+            self._refresh_started = self.ledger.begin_refresh(self._name)
         key = request_key(body, sample=sample)
         entry = Entry(key, time.time(), sample, keyed_request(body), response)
         reply = self.ledger.put(entry, replace=fresh)
-        self._used.add(key)
-        if fresh:
-            self._refreshed.add(key)
+        self.use(key, fresh=fresh)
         return reply
 
     def write_record_file(self, *, keep_unused: bool = False) -> None:
@@ -64,7 +70,7 @@ class ReplyStore:
         assert self.record_file is not None, "the store has no record file"
         keys = self._used.union(*self._own) if keep_unused else self._used
         write_jsonl(self.record_file, self._rows(sorted(keys)))
-        if self._refresh_started is not None:
+        if self._refreshed:
             self.ledger.end_refresh(self._name)
             self._refresh_started = None
 
@@ -77,11 +83,6 @@ class ReplyStore:
     @property
     def _name(self) -> str:
         return str(self.record_file.resolve() if self.record_file else "")
-
-    def _begin_refresh(self) -> float:
-        if self._refresh_started is None:
-            self._refresh_started = self.ledger.begin_refresh(self._name)
-        return self._refresh_started
 
     def _find(self, key: str) -> Reply | None:
         if key in self._refreshed:

@@ -13,6 +13,8 @@ import httpx2
 import openai
 
 from models_under_pressure.errors import UserError
+from models_under_pressure.llm.batch_jobs import Request
+from models_under_pressure.llm.completion import completion_in, fatal, parsed, status_of
 from models_under_pressure.llm.cost import input_tokens
 from models_under_pressure.llm.reply import Reply, from_completion, to_completion
 from models_under_pressure.llm.request_key import request_key
@@ -46,8 +48,10 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
                         return response
                     reply = response
         if reply is None:
-            call.missing = body
+            call.missing = Request(key, call.sample, call.fresh, body)
             return _stop_asking(request, "no recorded reply")
+        if call.requests == 0:
+            self._session.meter.replayed(reply.usage)
         if reply.ended:
             call.ended = reply.ended
             return _stop_asking(request, reply.ended[0])
@@ -66,7 +70,7 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
         try:
             response = await super().send(request, **options)
             raw = await response.aread()
-            completion = _completion(response.status_code, raw)
+            completion = completion_in(parsed(raw)) if response.status_code == 200 else None
             if completion is None:
                 return self._failed(request, response, raw)
             return session.store.put(body, completion, sample=call.sample, fresh=call.fresh)
@@ -103,12 +107,11 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
 
     def _failed(self, request: httpx2.Request, response: httpx2.Response, raw: bytes) -> httpx2.Response:
         """Pass a failure on to openai's retries; stop the run if every other question would fail alike."""
-        status = _status_within(raw) if response.status_code == 200 else response.status_code
+        status = status_of(response.status_code, parsed(raw))
         headers = {name: value for name, value in response.headers.items() if name.lower() in _KEPT_HEADERS}
-        fatal = _fatal(status, raw)
-        if fatal:
+        if problem := fatal(status, raw):
             where = f"{self._session.config.endpoint}, model {self._session.config.model}"
-            self._session.stop(UserError(fatal[0], where=where, remedy=fatal[1]))
+            self._session.stop(UserError(problem[0], where=where, remedy=problem[1]))
             headers["x-should-retry"] = "false"
         return httpx2.Response(status, headers=headers, content=raw, request=request)
 
@@ -137,40 +140,3 @@ def _stop_asking(request: httpx2.Request, why: str) -> httpx2.Response:
     return httpx2.Response(
         422, json={"error": {"message": why, "code": "mup"}}, headers={"x-should-retry": "false"}, request=request
     )
-
-
-def _completion(status: int, raw: bytes) -> dict[str, Any] | None:
-    """The chat completion in a response; None if it is a failure, also one in disguise."""
-    if status != 200:
-        return None
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) and _error_in(body) is None and body.get("choices") else None
-
-
-def _error_in(body: dict[str, Any]) -> dict[str, Any] | None:
-    """OpenRouter puts failures of the model's host inside a response of status 200."""
-    choices = body.get("choices") or ()
-    error = body.get("error") or next((choice["error"] for choice in choices if choice.get("error")), None)
-    return error if error is None or isinstance(error, dict) else {"message": str(error)}
-
-
-def _status_within(raw: bytes) -> int:
-    try:
-        code = (_error_in(json.loads(raw)) or {}).get("code")
-    except (ValueError, AttributeError):
-        return 502
-    return code if isinstance(code, int) and 400 <= code <= 599 else 502
-
-
-def _fatal(status: int, raw: bytes) -> tuple[str, str] | None:
-    """Problem and remedy, if the failure would meet every question."""
-    if status == 401:
-        return "the endpoint refuses the API key (401).", "put a valid key into .env."
-    if status == 402 or (status == 429 and b"insufficient_quota" in raw):
-        return f"the account has no credit ({status}).", "add credit at the endpoint, then run again."
-    if status == 404:
-        return "the endpoint does not know the model or the address (404).", "correct llm.model or llm.endpoint."
-    return None

@@ -1,0 +1,158 @@
+"""The Batch API as a way to fill the ledger: cheaper, within a day; the run after it finds the replies recorded.
+
+Format: OpenAI's batch files, one request a line, `custom_id` = the request's key.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import openai
+from openai.types import Batch
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.llm.batch_jobs import Job, Request, awaited, begin_job, end_job, open_jobs, set_batch_id
+from models_under_pressure.llm.completion import completion_in
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.cost import cost_of
+from models_under_pressure.llm.reply import from_completion
+from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.progress import Progress, progress
+
+_MAX_LINES = 50_000
+_MAX_BYTES = 150_000_000
+"""OpenAI takes 50,000 lines and 200 MB per file."""
+_OVER = ("completed", "expired", "cancelled", "failed")
+
+
+async def collect_open(client: openai.AsyncOpenAI, *, config: LLMConfig, store: ReplyStore, what: str) -> None:
+    """Collect the batches that an earlier run submitted and did not live to see.
+
+    Raises:
+        UserError: see `submit`.
+    """
+    for job in open_jobs(store.ledger, what=what, endpoint=config.endpoint):
+        with _explained(config):
+            await _collect(client, await _found(client, job, store=store), config=config, store=store)
+
+
+async def submit(
+    client: openai.AsyncOpenAI, requests: Sequence[Request], *, config: LLMConfig, store: ReplyStore, what: str
+) -> None:
+    """Submit requests, wait for their replies and record them; those that fail stay missing.
+
+    Raises:
+        UserError: the endpoint cannot be reached or refuses the batch; run again to resume.
+    """
+    with _explained(config):
+        jobs = [await _submit_part(client, part, config=config, store=store, what=what) for part in _parts(requests)]
+        for job in jobs:
+            await _collect(client, job, config=config, store=store)
+
+
+def _parts(requests: Sequence[Request]) -> Iterator[list[tuple[Request, bytes]]]:
+    part: list[tuple[Request, bytes]] = []
+    size = 0
+    for request in requests:
+        line = {"custom_id": request.key, "method": "POST", "url": "/v1/chat/completions", "body": request.body}
+        data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+        if part and (len(part) == _MAX_LINES or size + len(data) > _MAX_BYTES):
+            yield part
+            part, size = [], 0
+        part.append((request, data))
+        size += len(data)
+    if part:
+        yield part
+
+
+async def _submit_part(
+    client: openai.AsyncOpenAI,
+    part: Sequence[tuple[Request, bytes]],
+    *,
+    config: LLMConfig,
+    store: ReplyStore,
+    what: str,
+) -> Job:
+    data = b"".join(line for _, line in part)
+    upload = await client.files.create(file=("requests.jsonl", data), purpose="batch")
+    job = begin_job(store.ledger, [request for request, _ in part], what=what, endpoint=config.endpoint)
+    batch = await client.batches.create(
+        input_file_id=upload.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"name": job.name},
+    )
+    return set_batch_id(store.ledger, job, batch.id)
+
+
+async def _found(client: openai.AsyncOpenAI, job: Job, *, store: ReplyStore) -> Job:
+    """The job with its id, also if the run was killed between submitting it and noting the id."""
+    if job.batch_id is None:
+        async for batch in client.batches.list(limit=100):
+            if (batch.metadata or {}).get("name") == job.name:
+                return set_batch_id(store.ledger, job, batch.id)
+    return job
+
+
+async def _collect(client: openai.AsyncOpenAI, job: Job, *, config: LLMConfig, store: ReplyStore) -> None:
+    if job.batch_id is None:  # it was never submitted
+        return end_job(store.ledger, job)
+    requests = awaited(store.ledger, job)
+    with progress(len(requests), what=f"{job.what}, batch {job.batch_id}", unit="questions") as bar:
+        batch = await _wait(client, job.batch_id, bar, config=config)
+    if batch.status == "failed":
+        end_job(store.ledger, job)
+        codes = sorted({str(error.code) for error in (batch.errors and batch.errors.data) or ()})
+        raise UserError(
+            f"the endpoint refused batch {batch.id} ({', '.join(codes) or 'no reason given'}).",
+            where=config.endpoint,
+            remedy="see the batch at the endpoint, or set llm.batch: false.",
+        )
+    if batch.output_file_id is not None:
+        content = await client.files.content(batch.output_file_id)
+        _record(content.content, requests, config=config, store=store)
+    end_job(store.ledger, job)
+    return None
+
+
+async def _wait(client: openai.AsyncOpenAI, batch_id: str, bar: Progress, *, config: LLMConfig) -> Batch:
+    done = 0
+    while True:
+        batch = await client.batches.retrieve(batch_id)
+        if batch.request_counts is not None:
+            finished = batch.request_counts.completed + batch.request_counts.failed
+            bar.advance(finished - done, status=batch.status)
+            done = finished
+        if batch.status in _OVER:
+            return batch
+        await asyncio.sleep(config.batch_poll_seconds)
+
+
+def _record(data: bytes, requests: dict[str, Request], *, config: LLMConfig, store: ReplyStore) -> None:
+    cost = 0.0
+    with progress(len(requests), what="recording the batch", unit="replies") as bar:
+        for line in data.splitlines():
+            row = json.loads(line)
+            request = requests.get(row.get("custom_id"))
+            response = row.get("response") or {}
+            completion = completion_in(response.get("body")) if response.get("status_code") == 200 else None
+            if request is None or completion is None:
+                continue
+            store.put(dict(request.body), completion, sample=request.sample, fresh=request.fresh)
+            paid = cost_of(from_completion(completion).usage, config.price) or 0.0
+            cost += paid * (1 - config.batch_discount)
+            bar.advance(cost=f"${cost:,.2f}")
+
+
+@contextmanager
+def _explained(config: LLMConfig) -> Iterator[None]:
+    try:
+        yield
+    except openai.OpenAIError as error:
+        status = f"HTTP {error.status_code}" if isinstance(error, openai.APIStatusError) else type(error).__name__
+        raise UserError(
+            f"the Batch API failed ({status}).",
+            where=config.endpoint,
+            remedy="run again: a batch that was submitted is taken up, not submitted twice.",
+        ) from None

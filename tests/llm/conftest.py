@@ -1,0 +1,58 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from models_under_pressure.llm.ask import Ask
+from models_under_pressure.llm.config import LLMConfig, Price
+from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.records import Message
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
+
+
+class Stakes(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    explanation: str
+    stakes: int = Field(ge=1, le=10)
+
+
+@pytest.fixture
+def question():
+    def make(row, *, text="", sample=0):
+        return Ask(str(row), (Message("system", "Rate."), Message("user", f"row {row} {text}")), Stakes, sample)
+
+    return make
+
+
+@pytest.fixture
+def config():
+    def make(server=None, **changes):
+        endpoint = {"endpoint": server.url} if server else {}
+        mode = {"mode": "record"} if server else {}
+        prices = {"gpt-4o": Price(input=2.5, output=10)}
+        return LLMConfig(**({"model": "gpt-4o", "prices": prices} | endpoint | mode | changes))
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path):
+    def make(name="stage", **options):
+        return ReplyStore(record_file=tmp_path / f"{name}.jsonl", **options)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch, tmp_path):
+    for name in ("OPENAI_API_KEY", "OPEN_ROUTER_API_KEY", "OPENROUTER_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def rows_of(path: Path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
