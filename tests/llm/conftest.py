@@ -1,4 +1,3 @@
-import json
 import sys
 from pathlib import Path
 
@@ -52,7 +51,3 @@ def _no_keys(monkeypatch, tmp_path):
     for name in ("OPENAI_API_KEY", "OPEN_ROUTER_API_KEY", "OPENROUTER_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-
-
-def rows_of(path: Path):
-    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -63,7 +63,9 @@ def prune(
     older_than_days: Annotated[float, typer.Option(help="Younger replies stay.")] = 90,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it nothing is changed.")] = False,
 ) -> None:
-    """Delete from the ledger old replies that no record file here uses. They were paid for: without --yes it only tells.
+    """Delete from the ledger old replies that no record file here uses.
+
+    They were paid for: without --yes it only tells which.
 
     Example: mup replies prune --older-than-days 180 --yes
     """
@@ -96,7 +98,7 @@ def export(
 def _record_files(where: list[Path] | None) -> list[Path]:
     """The files named, and those in the folders named; by default those of this project."""
     from models_under_pressure.errors import UserError
-    from models_under_pressure.stages.replies import REPLIES, SHIPPED
+    from models_under_pressure.commands.recorded import REPLIES, SHIPPED
 
     files: list[Path] = []
     for path in where or [REPLIES, SHIPPED]:

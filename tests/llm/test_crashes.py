@@ -1,0 +1,115 @@
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fault_server import FaultServer, answer
+
+ROWS = 300
+
+
+@pytest.fixture
+def start(tmp_path, config):
+    def start(server, name="stage", **changes):
+        path = tmp_path / f"{name}.json"
+        path.write_text(config(server, concurrency=8, **changes).model_dump_json())
+        script = Path(__file__).with_name("asking.py")
+        command = [sys.executable, str(script), str(path), str(ROWS), str(tmp_path / f"{name}.jsonl")]
+        return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)})
+
+    return start
+
+
+def recorded():
+    """Rows in the ledger, read as another process would."""
+    path = os.environ["MUP_LEDGER"]
+    if not Path(path).exists():
+        return set()
+    with sqlite3.connect(path) as connection:
+        requests = connection.execute("select request from replies").fetchall()
+    return {request.split("row ")[1].split('"')[0] for (request,) in requests}
+
+
+def wait_until(condition, process):
+    while not condition():
+        assert process.poll() is None, "the process ended by itself"
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_after_kill_9_three_times_only_what_is_not_recorded_is_asked(start, tmp_path):
+    with FaultServer(latency=0.02) as server:
+        before: set[str] = set()
+        for stop_at in (60, 140, 220):
+            asked_before = len(server.seen)
+            process = start(server)
+            wait_until(lambda stop_at=stop_at: len(server.seen) >= stop_at, process)
+            process.kill()
+            process.wait()
+            time.sleep(0.1)  # what the server still had to hand
+            asked = {seen.row for seen in server.seen[asked_before:]}
+            assert asked, "the process was killed before it asked"
+            assert not asked & before
+            lost = asked - recorded()
+            assert len(lost) <= 8, "only what was under way may be lost"
+            before = recorded()
+            assert not (tmp_path / "stage.jsonl").exists()
+        asked_before = len(server.seen)
+        assert start(server).wait() == 0
+        assert {seen.row for seen in server.seen[asked_before:]} == {str(i) for i in range(ROWS)} - before
+        assert recorded() == {str(i) for i in range(ROWS)}
+        lines = (tmp_path / "stage.jsonl").read_bytes()
+        asked_before = len(server.seen)
+        assert start(server).wait() == 0
+        assert len(server.seen) == asked_before
+        assert (tmp_path / "stage.jsonl").read_bytes() == lines
+
+
+@pytest.mark.slow
+def test_processes_that_ask_the_same_agree_on_the_replies(start, tmp_path):
+    with FaultServer(lambda row, attempt: answer(explanation=f"attempt {attempt}"), latency=0.01) as server:
+        processes = [start(server, name) for name in ("one", "two", "three")]
+        assert [process.wait() for process in processes] == [0, 0, 0]
+        assert len(server.seen) > ROWS, "the processes never met"
+    files = [(tmp_path / f"{name}.jsonl").read_bytes() for name in ("one", "two", "three")]
+    assert files[0] == files[1] == files[2]
+    assert files[0].count(b"\n") == ROWS
+
+
+@pytest.mark.slow
+def test_a_killed_batch_is_taken_up_and_not_submitted_twice(start):
+    with FaultServer() as server:
+        server.batch_looks = 10**6
+        process = start(server, batch=True, batch_poll_seconds=0.05)
+        wait_until(lambda: any(batch["looks"] >= 2 for batch in server.batches.values()), process)
+        process.kill()
+        process.wait()
+        server.batch_looks = 0
+        assert start(server, batch=True, batch_poll_seconds=0.05).wait() == 0
+        assert len(server.batches) == 1
+        assert not server.seen, "nothing was left to be asked one by one"
+        assert recorded() == {str(i) for i in range(ROWS)}
+
+
+@pytest.mark.slow
+def test_a_killed_refresh_goes_on_where_it_was(start):
+    with FaultServer(latency=0.02) as server:
+        assert start(server).wait() == 0
+        server.seen.clear()
+        process = start(server, mode="refresh")
+        wait_until(lambda: len(server.seen) >= 100, process)
+        process.kill()
+        process.wait()
+        time.sleep(0.1)
+        assert start(server, mode="refresh").wait() == 0
+        again = Counter(server.rows.values())
+        assert set(again) <= {1, 2}
+        assert again[2] <= 8, "only what was under way is asked twice"
+        assert sum(again.values()) == ROWS
+        server.seen.clear()
+        assert start(server, mode="refresh").wait() == 0
+        assert len(server.seen) == ROWS, "a refresh that was finished is followed by a new one"
