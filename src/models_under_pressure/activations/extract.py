@@ -1,0 +1,125 @@
+"""Extracting the activations of a dataset into one store per layer."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models_under_pressure.activations.blocks import check_layers
+from models_under_pressure.activations.compute import WindowComputer
+from models_under_pressure.activations.config import ExtractConfig
+from models_under_pressure.activations.forward import Kept, prepared
+from models_under_pressure.activations.model import LoadedModel
+from models_under_pressure.activations.provenance import Plan, holds, plan_stores
+from models_under_pressure.activations.tokens import TokenisationReport
+from models_under_pressure.activations.windows import Window, windows
+from models_under_pressure.activations.writer import StoreWriter
+from models_under_pressure.progress import Progress, progress
+from models_under_pressure.records import Record
+
+Outcome = Literal["written", "resumed", "exists"]
+
+_SHOWN = 5
+"""Ids named in a message; the store's attributes list all."""
+
+
+@dataclass(frozen=True)
+class ExtractReport:
+    """What an extraction did."""
+
+    stores: Mapping[int, Outcome]
+    """Layer -> what became of its store."""
+    records: int
+    tokens: int
+    seconds: float
+    """Wall clock of the forward passes and the writing, without loading the model."""
+    tokenisation: TokenisationReport
+
+
+def extract(
+    records: Sequence[Record],
+    *,
+    model: LoadedModel,
+    layers: Sequence[int],
+    config: ExtractConfig,
+    paths: Mapping[int, Path],
+) -> ExtractReport:
+    """Extract the activations of a dataset at several layers in one pass, into the store of each layer.
+
+    A finished store of the same content is left alone; an unfinished one is continued at its first missing shard.
+
+    Args:
+        records: the dataset, in any order; rows of the store are in the order of the ids.
+        model: the loaded model.
+        layers: decoder blocks, from 0.
+        config: how activations are taken and kept.
+        paths: layer -> path of its store.
+
+    Raises:
+        UserError: the model has no such layer; a record is refused by the chat template; a value is not finite; the
+            disk is full or read-only.
+    """
+    check_layers(list(layers), model.n_layers, model.name)
+    plan = plan_stores(records, model, layers, config)
+    _tell(plan.tokenisation)
+    start = time.monotonic()
+    todo = {layer: layout for layer, layout in plan.layouts.items() if not holds(paths[layer], layout)}
+    writers = {layer: StoreWriter(paths[layer], layout) for layer, layout in todo.items()}
+    outcomes: dict[int, Outcome] = dict.fromkeys(plan.layouts, "exists")
+    outcomes |= {layer: "resumed" if writer.resumed else "written" for layer, writer in writers.items()}
+    if writers:
+        _run(model, config, plan, writers)
+        for writer in writers.values():
+            writer.finish()
+    tokens = sum(len(record.token_ids) for record in plan.tokenised)
+    return ExtractReport(outcomes, len(records), tokens, time.monotonic() - start, plan.tokenisation)
+
+
+def _run(model: LoadedModel, config: ExtractConfig, plan: Plan, writers: Mapping[int, StoreWriter]) -> None:
+    layout = next(iter(writers.values())).layout
+    missing = {shard for writer in writers.values() for shard in writer.missing}
+    todo = list(windows(layout.offsets, layout.shard_rows, missing, pooled=config.keep != "tokens"))
+    total = sum(window.last_row - window.first_row for window in todo)
+    unit = "tokens" if config.keep == "tokens" else "records"
+    with (
+        prepared(model, list(writers), config) as forward,
+        progress(total, what=f"extract, layer {', '.join(map(str, writers))}", unit=unit) as shown,
+        ThreadPoolExecutor(max_workers=1) as disk,
+    ):
+        computer = WindowComputer(forward, plan.tokenised, layout.offsets)
+        writing: Future[None] | None = None
+        for window in todo:
+            values = computer.compute(window)
+            if writing:
+                writing.result()  # two windows in memory at most: one is computed while the other is written
+            writing = disk.submit(_write, writers, window, values, shown)
+        if writing:
+            writing.result()
+
+
+def _write(writers: Mapping[int, StoreWriter], window: Window, values: Mapping[int, Kept], shown: Progress) -> None:
+    for layer, writer in writers.items():
+        missing = set(writer.missing)
+        for shard in window.shards:
+            if shard in missing:
+                first, last = writer.layout.span(shard)
+                writer.write(shard, values[layer][first - window.first_row : last - window.first_row])
+    shown.advance(window.last_row - window.first_row)
+
+
+def _tell(report: TokenisationReport) -> None:
+    """Say what was changed; silence would be a lie about the data."""
+    log = logging.getLogger(__name__)
+    if report.truncated:
+        log.warning("%d records are longer than the limit and were cut: %s", *_named(report.truncated))
+    if report.neutralised:
+        log.warning("%d records spell special tokens; read as plain text: %s", *_named(report.neutralised))
+    for normalisation, count in sorted(report.normalised.items()):
+        log.warning("%d conversations changed for the chat template: %s", count, normalisation)
+
+
+def _named(ids: Sequence[str]) -> tuple[int, str]:
+    return len(ids), ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")

@@ -1,0 +1,192 @@
+"""Forward passes over batches of records, down to the numbers that are kept."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32, UInt16
+
+from models_under_pressure.activations.batches import padded_length, plan_batches
+from models_under_pressure.activations.config import ExtractConfig, Keep
+from models_under_pressure.activations.hardware import batch_budget
+from models_under_pressure.activations.hooks import Taps, tapped
+from models_under_pressure.activations.model import LoadedModel
+from models_under_pressure.activations.packing import Packing, can_pack, packed
+from models_under_pressure.activations.tokens import TokenisedRecord
+from models_under_pressure.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+Kept = UInt16[np.ndarray, "rows hidden"] | Float32[np.ndarray, "rows hidden"]
+"""bfloat16 bits of tokens, or float32 of pooled vectors."""
+
+_SMALLEST_PACK = 16
+"""Matrix products of fewer rows than this use other kernels, whose last bits differ."""
+
+
+class Forward:
+    """A model tapped at some layers, with a token budget that shrinks when memory runs out."""
+
+    def __init__(
+        self, model: LoadedModel, taps: Taps, packing: Packing | None, layers: Sequence[int], *, keep: Keep, budget: int
+    ) -> None:
+        self._model, self._taps, self._packing = model, taps, packing
+        self._layers = tuple(layers)
+        self._keep: Keep = keep
+        self.budget = budget
+
+    @property
+    def packs(self) -> bool:
+        """Whether records share a row without padding."""
+        return self._packing is not None
+
+    def run(self, records: Mapping[int, TokenisedRecord]) -> Iterator[tuple[int, dict[int, Kept]]]:
+        """Yield (index, values of each layer) of every record, in any order.
+
+        Raises:
+            UserError: a value is not finite, or memory does not hold even one record.
+        """
+        indices = list(records)
+        if not indices:
+            return
+        lengths = np.array([len(record.token_ids) for record in records.values()], dtype=np.int64)
+        batches = plan_batches(lengths, budget=self.budget, packing=self.packs)
+        pending = [[indices[place] for place in batch.records] for batch in reversed(batches)]
+        while pending:
+            batch = pending.pop()
+            try:
+                finished = self._run_batch([records[index] for index in batch])
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._shrink([records[index].id for index in batch], error)
+                middle = len(batch) // 2
+                pending += [batch[middle:], batch[:middle]]
+                continue
+            yield from zip(batch, finished, strict=True)
+
+    def _run_batch(self, batch: Sequence[TokenisedRecord]) -> list[dict[int, Kept]]:
+        tokens = [record.token_ids for record in batch]
+        lengths = [len(ids) for ids in tokens]
+        inputs = self._packed_inputs(tokens) if self._packing else self._padded_inputs(tokens)
+        states = self._taps.forward(**inputs)
+        results: list[dict[int, Kept]] = [{} for _ in batch]
+        for layer in self._layers:
+            values = _without_padding(states.pop(layer), lengths, packed=self.packs)
+            _check(values, batch, layer)
+            for result, kept in zip(results, _kept(values, lengths, self._keep), strict=True):
+                result[layer] = kept
+        return results
+
+    def _padded_inputs(self, batch: Sequence[np.ndarray]) -> "dict[str, torch.Tensor]":
+        """Right padding needs no attention mask: a causal model's tokens see nothing to their right."""
+        import torch
+
+        rows = np.zeros((len(batch), padded_length(max(map(len, batch)))), dtype=np.int64)
+        for row, tokens in zip(rows, batch, strict=True):
+            row[: len(tokens)] = tokens
+        return {"input_ids": torch.from_numpy(rows).to(self._device)}
+
+    def _packed_inputs(self, batch: Sequence[np.ndarray]) -> "dict[str, torch.Tensor]":
+        import torch
+
+        filler = max(0, _SMALLEST_PACK - sum(map(len, batch)))
+        parts = [*batch, np.zeros(filler, dtype=np.int32)] if filler else list(batch)
+        assert self._packing is not None
+        self._packing.lengths = [len(part) for part in parts]
+        tokens = torch.from_numpy(np.concatenate(parts).astype(np.int64))
+        positions = torch.cat([torch.arange(len(part)) for part in parts])
+        return {"input_ids": tokens[None].to(self._device), "position_ids": positions[None].to(self._device)}
+
+    @property
+    def _device(self) -> Any:
+        return self._model.model.get_input_embeddings().weight.device
+
+    def _shrink(self, names: Sequence[str], error: Exception) -> None:
+        import torch
+
+        if len(names) == 1:
+            raise UserError(
+                "memory does not hold the forward pass of this record alone.",
+                where=f"record {names[0]!r}",
+                remedy="lower `extract.max_tokens`, or quantise the model (`model.quantization`).",
+            ) from error
+        self.budget = max(1, self.budget // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+@contextmanager
+def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -> Iterator[Forward]:
+    """Tap a model and choose how its batches are made.
+
+    Raises:
+        UserError: packing is asked of a model that cannot pack exactly.
+    """
+    wants = config.packing == "on" or (config.packing == "auto" and model.device == "cpu")
+    packs = wants and can_pack(model.model)
+    if config.packing == "on" and not packs:
+        raise UserError(
+            "records cannot be packed exactly with this model's attention.",
+            where=model.name,
+            remedy="set `extract.packing: auto`.",
+        )
+    budget = batch_budget(model.device) if config.batch_tokens == "auto" else config.batch_tokens
+    with ExitStack() as stack:
+        packing = stack.enter_context(packed(model.model)) if packs else None
+        taps = stack.enter_context(tapped(model.model, layers, config.hook_point))
+        yield Forward(model, taps, packing, layers, keep=config.keep, budget=budget)
+
+
+def _without_padding(states: "torch.Tensor", lengths: Sequence[int], *, packed: bool) -> "torch.Tensor":
+    """The hidden states of the records' tokens, one record after the other: [tokens, hidden]."""
+    import torch
+
+    flat = states.reshape(-1, states.shape[-1])
+    if packed or len(lengths) == 1:
+        return flat[: sum(lengths)]
+    width = states.shape[1]
+    places = [np.arange(row * width, row * width + length) for row, length in enumerate(lengths)]
+    return flat[torch.from_numpy(np.concatenate(places)).to(flat.device)]
+
+
+def _check(values: "torch.Tensor", batch: Sequence[TokenisedRecord], layer: int) -> None:
+    """Refuse tokens that are not finite, or all zero, as a broken placement of layers leaves them."""
+    import torch
+
+    largest = values.abs().amax(dim=-1)
+    bad = ~torch.isfinite(largest) | (largest == 0)
+    if bool(bad.any()):
+        token = int(bad.nonzero()[0])
+        ends = np.cumsum([len(record.token_ids) for record in batch])
+        place = int(np.searchsorted(ends, token, side="right"))
+        token -= int(ends[place - 1]) if place else 0
+        raise UserError(
+            f"activations at layer {layer} are not finite, or all zero, at token {token}.",
+            where=f"record {batch[place].id!r}",
+            remedy="use `model.dtype: float32` or `bfloat16`, and check that the model is loaded whole.",
+        )
+
+
+def _kept(values: "torch.Tensor", lengths: Sequence[int], keep: Keep) -> list[Kept]:
+    """What is stored of each record.
+
+    Tokens are rounded to bfloat16, which keeps float32's range; a mean or last vector stays float32.
+    """
+    import torch
+
+    if keep == "tokens":
+        bits = values.to(torch.bfloat16).contiguous().view(torch.uint16).cpu().numpy()
+        return np.split(bits, np.cumsum(lengths)[:-1])
+    parts = values.split(list(lengths))
+    pooled = torch.stack([part[-1].float() if keep == "last" else part.float().mean(dim=0) for part in parts])
+    return list(pooled.cpu().numpy()[:, None])
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    # the CPU's allocator raises a plain RuntimeError
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

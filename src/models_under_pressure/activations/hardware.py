@@ -1,0 +1,48 @@
+"""What the hardware is good at."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from models_under_pressure.activations.config import ModelConfig
+
+
+def resolve_device(name: str) -> str:
+    """The torch device that `auto` means here: cuda, then mps, then cpu."""
+    import torch
+
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def resolve_dtype(config: "ModelConfig") -> "torch.dtype":
+    """The precision of the forward pass: bfloat16 where the device multiplies it natively, else float32.
+
+    Decided by what the hardware says it can do, never by timing it, so that a machine gives the same bytes every time.
+    """
+    import torch
+
+    if config.dtype != "auto":
+        return getattr(torch, config.dtype)
+    device = resolve_device(config.device)
+    if device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device == "cpu":
+        # AVX512-BF16, AMX or ARM's BF16 extension; without them bfloat16 is converted on every use
+        capabilities = torch.cpu.get_capabilities()
+        native = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    else:
+        native = False
+    return torch.bfloat16 if native else torch.float32
+
+
+def batch_budget(device: str) -> int:
+    """Tokens of one forward pass: on a CPU what its caches hold, on a GPU what keeps its cores busy.
+
+    1,024 to 4,096 were the fastest on two CPU cores (docs/benchmarks.md); a GPU that cannot hold its budget shrinks it.
+    """
+    return 16_384 if device == "cuda" else 2_048

@@ -1,0 +1,94 @@
+"""Taking hidden states out of an unmodified Hugging Face decoder, and stopping it where no more is wanted."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from models_under_pressure.activations.blocks import blocks_of
+from models_under_pressure.activations.config import HookPoint
+from models_under_pressure.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class _Reached(Exception):
+    """The last wanted hidden state is there; what the model would do next is not needed."""
+
+
+class Taps:
+    """The hidden states of the latest forward pass, by layer."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self.states: dict[int, torch.Tensor] = {}
+
+    def forward(self, **inputs: "torch.Tensor") -> "dict[int, torch.Tensor]":
+        """Run the decoder up to the deepest tapped layer.
+
+        Returns:
+            For each layer the hidden states [batch, sequence, hidden], on the device of the layer.
+        """
+        import torch
+
+        self.states = {}
+        with torch.inference_mode(), suppress(_Reached):
+            self._decoder(**inputs, use_cache=False)
+        states, self.states = self.states, {}
+        return states
+
+
+@contextmanager
+def tapped(decoder: Any, layers: Sequence[int], hook_point: HookPoint) -> Iterator[Taps]:
+    """Tap the decoder at several layers.
+
+    residual at layer L is the input of block L, which is `output_hidden_states[L]` of Hugging Face; post_norm is the
+    output of that block's input norm. Hooks are removed at the end, also after an error.
+
+    Raises:
+        UserError: post_norm is asked of a block that does not begin with a norm (OLMo 2 norms the outputs).
+    """
+    taps = Taps(decoder)
+    blocks = blocks_of(decoder)
+    deepest = max(layers)
+    with ExitStack() as hooks:
+        for layer in sorted(set(layers)):
+            block = blocks[layer]
+            if hook_point == "residual":
+                handle = block.register_forward_pre_hook(_tap_input(taps, layer, layer == deepest), with_kwargs=True)
+                hooks.callback(handle.remove)
+            else:
+                for handle in _tap_first_norm(block, taps, layer, layer == deepest):
+                    hooks.callback(handle.remove)
+        yield taps
+
+
+def _tap_input(taps: Taps, layer: int, is_last: bool) -> Any:
+    def hook(_module: "nn.Module", args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        taps.states[layer] = args[0] if args else kwargs["hidden_states"]
+        if is_last:
+            raise _Reached
+
+    return hook
+
+
+def _tap_first_norm(block: "nn.Module", taps: Taps, layer: int, is_last: bool) -> list[Any]:
+    """The first module with work to do inside a block is its input norm, whatever the family calls it."""
+    from torch import nn
+
+    def hook(module: "nn.Module", _args: Any, output: "torch.Tensor") -> None:
+        if layer in taps.states:
+            return
+        if any(parameter.dim() > 1 for parameter in module.parameters(recurse=False)):
+            raise UserError(
+                f"block {layer} begins with {type(module).__name__}, not with a norm.",
+                remedy="use `hook_point: residual` with this model.",
+            )
+        taps.states[layer] = output
+        if is_last:
+            raise _Reached
+
+    idle = nn.Dropout | nn.Identity
+    leaves = [module for module in block.modules() if not any(module.children()) and not isinstance(module, idle)]
+    return [leaf.register_forward_hook(hook) for leaf in leaves]

@@ -1,0 +1,147 @@
+"""Loading a decoder model and its tokenizer."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.activations.blocks import blocks_of, check_layers, decoder_of, keep_blocks
+from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig
+from models_under_pressure.activations.embedded import embedded_model, embedded_revision
+from models_under_pressure.activations.fingerprint import directory_fingerprint
+from models_under_pressure.activations.hardware import resolve_device, resolve_dtype
+from models_under_pressure.activations.quiet import quiet
+from models_under_pressure.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class ModelDescription:
+    """A model as far as it is known without its weights."""
+
+    tokenizer: Any
+    config: ModelConfig
+    name: str
+    """Name as configured: a Hugging Face id, a path, or the embedded model."""
+    revision: str
+    """Commit of the repository, or a fingerprint of the files of a local model."""
+    n_layers: int
+    """Decoder blocks of the whole model."""
+    hidden: int
+    """Width of the residual stream."""
+    dtype: str
+    """Precision of the forward pass."""
+    device: str
+    """Kind of device: cpu, cuda, mps."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel(ModelDescription):
+    """A decoder without its head, ready for forward passes."""
+
+    model: Any
+    """The Hugging Face module that turns token ids into hidden states; it may have fewer blocks than the whole."""
+
+
+def describe_model(config: ModelConfig, *, token: str | None = None) -> ModelDescription:
+    """Read a model's config and tokenizer, but not its weights.
+
+    Raises:
+        UserError: the model is not found or gated.
+    """
+    return _describe(config, token)[0]
+
+
+def load_model(config: ModelConfig, *, token: str | None = None, layers: Sequence[int] | None = None) -> LoadedModel:
+    """Load a model for extraction.
+
+    Args:
+        config: which model, and how its weights are held.
+        token: Hugging Face token for gated models; the library's own login otherwise.
+        layers: load only the blocks that these layers need (32 of 80 for layer 31 of a 70B model); None loads all.
+
+    Raises:
+        UserError: the model is not found, gated, or has no such layer.
+    """
+    from transformers import AutoModel
+
+    description, settings = _describe(config, token)
+    if layers is not None:
+        check_layers(list(layers), description.n_layers, config.name)
+        keep_blocks(settings, max(layers) + 1)
+    with _explained(config), quiet():
+        whole = AutoModel.from_pretrained(
+            _source(config),
+            config=settings,
+            dtype=resolve_dtype(config),
+            revision=config.revision,
+            token=token,
+            **_placement(config),
+        )
+    decoder = decoder_of(whole.eval())
+    blocks_of(decoder)
+    return LoadedModel(**vars(description), model=decoder)
+
+
+def _describe(config: ModelConfig, token: str | None) -> tuple[ModelDescription, Any]:
+    from transformers import AutoConfig, AutoTokenizer
+
+    source = _source(config)
+    with _explained(config):
+        settings: Any = AutoConfig.from_pretrained(source, revision=config.revision, token=token)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=config.revision, token=token)
+    text = settings.get_text_config()
+    description = ModelDescription(
+        tokenizer=tokenizer,
+        config=config,
+        name=config.name,
+        revision=_revision(config, source) or str(settings._commit_hash or config.revision),
+        n_layers=int(text.num_hidden_layers),
+        hidden=int(text.hidden_size),
+        dtype=str(resolve_dtype(config)).removeprefix("torch."),
+        device=resolve_device(config.device).partition(":")[0],
+    )
+    return description, settings
+
+
+def _source(config: ModelConfig) -> str:
+    """Where the files are: a local directory, or the id of a repository."""
+    if config.name == EMBEDDED_MODEL:
+        return str(embedded_model())
+    path = Path(config.name).expanduser()
+    return str(path) if path.is_dir() else config.name
+
+
+def _revision(config: ModelConfig, source: str) -> str | None:
+    if config.name == EMBEDDED_MODEL:
+        return embedded_revision(Path(source))
+    return directory_fingerprint(Path(source)) if Path(source).is_dir() else None
+
+
+def _placement(config: ModelConfig) -> dict[str, Any]:
+    device = resolve_device(config.device)
+    placement: dict[str, Any] = {"device_map": "auto" if config.device == "auto" and device == "cuda" else device}
+    if config.quantization != "none":
+        from transformers import BitsAndBytesConfig
+
+        wide = config.quantization == "8bit"
+        placement["quantization_config"] = BitsAndBytesConfig(
+            load_in_8bit=wide,
+            load_in_4bit=not wide,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=resolve_dtype(config),
+        )
+    return placement
+
+
+@contextmanager
+def _explained(config: ModelConfig) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if "gated" in str(error).lower() or "401" in str(error):
+            remedy = "accept the licence on the model's page and set HF_TOKEN in .env."
+        else:
+            remedy = f"check the name and the network, or use the embedded model {EMBEDDED_MODEL}."
+        message = str(error).strip().splitlines()[0]
+        raise UserError(f"the model cannot be loaded ({message}).", where=config.name, remedy=remedy) from error

@@ -1,0 +1,100 @@
+"""Several records in one row of a batch, without padding: each attends to itself only."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+_NAME = "mup_packed"
+
+
+class Packing:
+    """The lengths of the records in the present row."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def attend(
+        self,
+        module: Any,
+        query: "torch.Tensor",
+        key: "torch.Tensor",
+        value: "torch.Tensor",
+        attention_mask: "torch.Tensor | None",
+        **settings: Any,
+    ) -> "tuple[torch.Tensor, None]":
+        """Hugging Face's own attention, once per record: exact by construction, and no mask of tokens x tokens.
+
+        Args:
+            module: the attention module.
+            query: [1, heads, tokens, head size]; key and value alike.
+            key: see query.
+            value: see query.
+            attention_mask: None, because transformers builds none for an attention that it does not know.
+            **settings: scaling, sliding window and the like, as the module gives them.
+        """
+        import torch
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        outputs = []
+        start = 0
+        for length in self.lengths:
+            part = slice(start, start + length)
+            mask = _window_mask(length, settings.get("sliding_window"), query.device)
+            output, _ = sdpa_attention_forward(
+                module, query[:, :, part], key[:, :, part], value[:, :, part], mask, **settings
+            )
+            outputs.append(output)
+            start += length
+        return torch.cat(outputs, dim=1), None
+
+
+@contextmanager
+def packed(decoder: Any) -> Iterator[Packing]:
+    """Let the decoder attend within records of a packed row."""
+    from transformers import AttentionInterface
+
+    packing = Packing()
+    config = decoder.config.get_text_config()
+    before = config._attn_implementation
+    AttentionInterface.register(_NAME, packing.attend)
+    config._attn_implementation = _NAME
+    try:
+        yield packing
+    finally:
+        config._attn_implementation = before
+
+
+def can_pack(decoder: Any) -> bool:
+    """Whether the decoder's attention can be replaced without changing what it computes.
+
+    It must go through transformers' attention interface as plain scaled dot products, and have no state between
+    tokens other than attention (state-space models), nor chunks that depend on a token's place in the row (Llama 4).
+    """
+    config = decoder.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return (
+        bool(getattr(decoder, "_supports_attention_backend", False))
+        and config._attn_implementation == "sdpa"
+        and kinds <= {"full_attention", "sliding_attention"}
+        and _accepts_positions(decoder)
+    )
+
+
+def _accepts_positions(decoder: Any) -> bool:
+    import inspect
+
+    return "position_ids" in inspect.signature(type(decoder).forward).parameters
+
+
+def _window_mask(length: int, window: int | None, device: "torch.device") -> "torch.Tensor | None":
+    """The causal mask of a sliding window, [1, 1, length, length]; None where plain causal attention is the same."""
+    import torch
+
+    if window is None or length <= window:
+        return None
+    position = torch.arange(length, device=device)
+    distance = position[:, None] - position[None, :]
+    return ((distance >= 0) & (distance < window))[None, None]

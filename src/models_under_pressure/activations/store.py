@@ -1,0 +1,162 @@
+"""Reading activation stores; docs/activations.md describes the format."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int8, Int32, Int64
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.files import file_hash, read_json
+
+FORMAT = "mup-activations"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+"""Written last: a folder with it is a whole store."""
+
+
+class Store:
+    """A finished store, read lazily: `Activations` on disk."""
+
+    def __init__(self, path: Path, group: Any) -> None:
+        self.path = path
+        self._group = group
+        self._values = group["activations"]
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Any]:
+        """Provenance: model, revision, layer, hook point, template hash, dataset hash and more."""
+        return dict(self._group.attrs)
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """Record ids, in the order of the offsets."""
+        return [str(id_) for id_ in self._group["ids"][:]]
+
+    @cached_property
+    def offsets(self) -> Int64[np.ndarray, "records_plus_1"]:
+        """Record `i` owns the rows `offsets[i]` up to but not including `offsets[i + 1]`."""
+        return self._group["offsets"][:]
+
+    @cached_property
+    def roles(self) -> Int8[np.ndarray, "tokens"]:
+        """Role code of each row."""
+        return self._group["roles"][:]
+
+    @cached_property
+    def token_ids(self) -> Int32[np.ndarray, "tokens"]:
+        """Token of each row; -1 where a row stands for many tokens."""
+        return self._group["token_ids"][:]
+
+    @property
+    def hidden(self) -> int:
+        """Width of an activation."""
+        return int(self._values.shape[1])
+
+    @property
+    def shard_rows(self) -> int:
+        """Rows of one file."""
+        return int(self._values.shards[0])
+
+    def read(self, start: int, stop: int) -> Float32[np.ndarray, "tokens hidden"]:
+        """The activations of the rows from `start` up to but not including `stop`; only their chunks are read.
+
+        Raises:
+            UserError: a chunk does not agree with its checksum.
+        """
+        return to_float32(self.read_bits(start, stop))
+
+    def read_bits(self, start: int, stop: int) -> np.ndarray:
+        """The same rows as they are on disk: bfloat16 bits as uint16, or float32."""
+        try:
+            return self._values[start:stop]
+        except (ValueError, RuntimeError) as error:
+            raise _damaged(self.path, f"rows {start} to {stop} cannot be read ({error}).") from error
+
+    def record(self, index: int) -> Float32[np.ndarray, "tokens hidden"]:
+        """The activations of one record."""
+        return self.read(int(self.offsets[index]), int(self.offsets[index + 1]))
+
+    def shards(self) -> Iterator[Float32[np.ndarray, "tokens hidden"]]:
+        """All activations in order, one file at a time."""
+        rows = int(self._values.shape[0])
+        for start in range(0, rows, self.shard_rows):
+            yield self.read(start, min(rows, start + self.shard_rows))
+
+    def pooled(self, *, keep: str = "mean") -> Float32[np.ndarray, "records hidden"]:
+        """One vector per record: the mean of its tokens, or the last."""
+        result = np.empty((len(self.ids), self.hidden), dtype=np.float32)
+        for index in range(len(self.ids)):
+            values = self.record(index)
+            result[index] = values[-1] if keep == "last" else values.mean(axis=0)
+        return result
+
+    def verify(self) -> None:
+        """Compare every file with its checksum.
+
+        Raises:
+            UserError: a file is damaged, missing, or not in the manifest.
+        """
+        files = _check_sizes(self.path)
+        found = {str(file.relative_to(self.path)) for file in self.path.rglob("*") if file.is_file()} - {MANIFEST}
+        wrong = sorted(found - set(files))
+        wrong += [name for name in sorted(files) if file_hash(self.path / name) != files[name]["sha256"]]
+        if wrong:
+            raise _damaged(self.path, f"{len(wrong)} files are damaged or foreign, first {wrong[0]}.")
+
+
+def open_store(path: Path) -> Store:
+    """Open a finished store; nothing but its metadata is read.
+
+    Raises:
+        UserError: there is no finished store of a known version at `path`, or a file of it is missing or cut.
+    """
+    import zarr
+
+    if not (path / MANIFEST).is_file():
+        partial = partial_path(path)
+        raise UserError(
+            "no activation store here" + (" but an unfinished one." if partial.exists() else "."),
+            where=str(path),
+            remedy="run the extraction again; it continues where it stopped."
+            if partial.exists()
+            else "run `mup extract`, `mup acts store` or `dvc pull`.",
+        )
+    _check_sizes(path)  # zarr would read a missing file as zeros
+    group = zarr.open_group(path, mode="r", zarr_format=3)
+    version = group.attrs.get("format_version")
+    if group.attrs.get("format") != FORMAT or version != FORMAT_VERSION:
+        raise UserError(
+            f"the store has the format version {version}, this code reads {FORMAT_VERSION}.",
+            where=str(path),
+            remedy="extract it again with this version of the project.",
+        )
+    return Store(path, group)
+
+
+def partial_path(path: Path) -> Path:
+    """Where a store grows until it is whole."""
+    return path.with_name(f"{path.name}.partial")
+
+
+def to_float32(values: np.ndarray) -> Float32[np.ndarray, "..."]:
+    """Widen bfloat16 bits (exactly: they are the upper half of a float32); float32 passes."""
+    if values.dtype != np.uint16:
+        return values
+    return np.left_shift(values, 16, dtype=np.uint32).view(np.float32)
+
+
+def _check_sizes(path: Path) -> dict[str, Any]:
+    """The manifest's files, all of which are there in their full length."""
+    files: dict[str, Any] = read_json(path / MANIFEST)["files"]
+    for name, entry in files.items():
+        file = path / name
+        if not file.is_file() or file.stat().st_size != entry["bytes"]:
+            raise _damaged(path, f"{name} is {'cut' if file.is_file() else 'missing'}.")
+    return files
+
+
+def _damaged(path: Path, problem: str) -> UserError:
+    return UserError(problem, where=str(path), remedy="delete the store, and extract or pull it again.")
