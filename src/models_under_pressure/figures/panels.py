@@ -71,7 +71,7 @@ def share_axis(field: str, title: str, axis: type[alt.X] | type[alt.Y]) -> Any:
         f"{field}:Q",
         title=title,
         scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f", labelOverlap=False),
+        axis=alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], tickCount=6, format=".1f", labelOverlap=False),
     )
 
 

@@ -1,0 +1,181 @@
+"""Every figure: what it shows, that it is self-contained, and that equal rows give equal bytes."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import auc, precision_recall_curve, roc_curve
+
+from models_under_pressure.evaluation import metrics
+from models_under_pressure.figures import (
+    auroc,
+    auroc_by_length,
+    confusion,
+    precision_recall,
+    reliability,
+    roc,
+    score_histogram,
+)
+from models_under_pressure.figures.outline import MOST, corners
+from models_under_pressure.figures.render import spec, write_chart
+
+
+def lengths_of(lists):
+    return {scores.dataset: {id_: 10 * number for number, id_ in enumerate(scores.ids)} for scores in lists}
+
+
+@pytest.fixture
+def charts(lists, metrics_rows):
+    return {
+        "auroc": auroc.chart(metrics_rows),
+        "roc": roc.chart(roc.rows(lists)),
+        "precision_recall": precision_recall.chart(precision_recall.rows(lists)),
+        "score_histogram": score_histogram.chart(score_histogram.rows(lists)),
+        "reliability": reliability.chart(reliability.rows(lists)),
+        "confusion": confusion.chart(confusion.rows(lists)),
+        "auroc_by_length": auroc_by_length.chart(auroc_by_length.rows(lists, lengths_of(lists))),
+    }
+
+
+def values(node):
+    """Every string and number of a JSON tree with its key."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield key, value
+            yield from values(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from values(value)
+
+
+def test_every_figure_is_self_contained_and_refers_to_no_network(charts):
+    for name, chart in charts.items():
+        found = spec(chart)
+        keys = [key for key, _ in values(found)]
+        assert "url" not in keys, name
+        assert "values" in keys, name
+        links = [value for _, value in values(found) if isinstance(value, str) and "://" in value]
+        assert links == [found["$schema"]], name
+
+
+def test_every_figure_is_named_and_explains_its_marks(charts):
+    for name, chart in charts.items():
+        title = spec(chart)["title"]
+        assert title["text"], name
+        assert title["subtitle"], name
+
+
+def test_equal_rows_give_equal_bytes_whatever_was_drawn_before(lists, tmp_path):
+    rows = roc.rows(lists)
+    write_chart(roc.chart(rows), tmp_path / "a.json")
+    for _ in range(3):
+        spec(confusion.chart(confusion.rows(lists)))
+    write_chart(roc.chart(rows), tmp_path / "b.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["auroc", "roc", "precision_recall", "score_histogram", "reliability", "confusion", "auroc_by_length"]
+)
+def test_every_figure_can_be_drawn_without_a_browser(charts, name, tmp_path):
+    write_chart(charts[name], tmp_path / f"{name}.json", png=True)
+    picture = (tmp_path / f"{name}.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    width, height = (int.from_bytes(picture[start : start + 4], "big") for start in (16, 20))
+    assert width > 600
+    assert height > 300
+
+
+def test_numbers_in_a_figure_are_finite(charts):
+    for chart in charts.values():
+        json.dumps(spec(chart), allow_nan=False)
+
+
+def test_the_forest_plot_names_what_it_cannot_show(metrics_rows):
+    assert "Not shown, one class only: one_class." in spec(auroc.chart(metrics_rows))["title"]["subtitle"]
+
+
+def test_the_forest_plot_of_nothing_can_still_be_drawn(tmp_path):
+    write_chart(auroc.chart([]), tmp_path / "empty.json", png=True)
+    write_chart(roc.chart([]), tmp_path / "roc.json", png=True)
+
+
+def test_the_roc_rows_are_the_curve(lists):
+    rows = [row for row in roc.rows(lists) if row["dataset"] == "mts_dev" and row["probe"] == "mean"]
+    scores = next(scores for scores in lists if scores.dataset == "mts_dev" and scores.probe == "mean")
+    fpr, tpr, _ = roc_curve(scores.labels, scores.logits)
+    found = auc([row["fpr"] for row in rows], [row["tpr"] for row in rows])
+    assert found == pytest.approx(auc(fpr, tpr), abs=1e-3)
+    assert (rows[0]["fpr"], rows[0]["tpr"], rows[-1]["fpr"], rows[-1]["tpr"]) == (0.0, 0.0, 1.0, 1.0)
+
+
+def test_the_precision_recall_rows_are_points_of_the_curve(lists):
+    scores = lists[0]
+    precision, recall, _ = precision_recall_curve(scores.labels, scores.logits)
+    points = {(round(a, 4), round(b, 4)) for a, b in zip(recall, precision, strict=True)}
+    rows = [
+        row for row in precision_recall.rows(lists) if (row["dataset"], row["probe"]) == ("anthropic_dev", "attention")
+    ]
+    assert {(row["recall"], row["precision"]) for row in rows} <= points
+
+
+def test_a_long_curve_is_thinned_to_what_a_panel_can_show_but_keeps_its_area():
+    generator = np.random.default_rng(0)
+    labels = np.arange(20_000) % 2 == 0
+    fpr, tpr, _ = roc_curve(labels, generator.normal(size=20_000) + 2 * labels, drop_intermediate=False)
+    points = corners(fpr, tpr)
+    assert len(points) <= MOST
+    assert auc(*zip(*points, strict=True)) == pytest.approx(auc(fpr, tpr), abs=2e-3)
+
+
+def test_straight_runs_lose_their_inner_points():
+    assert corners(np.array([0.0, 0.0, 0.0, 0.5, 1.0]), np.array([0.0, 0.5, 1.0, 1.0, 1.0])) == [
+        (0.0, 0.0),
+        (0.0, 1.0),
+        (1.0, 1.0),
+    ]
+
+
+def test_the_confusion_keeps_the_budget_and_counts_every_record(lists):
+    for budget in (0.0, 0.05):
+        rows = confusion.rows(lists, budget=budget)
+        for scores in (scores for scores in lists if scores.labels.any()):
+            cells = [row for row in rows if (row["dataset"], row["probe"]) == (scores.dataset, scores.probe)]
+            assert sum(cell["count"] for cell in cells) == len(scores.ids)
+            (alarms,) = [cell for cell in cells if cell["label"] == "low-stakes" and cell["flagged"] == "flagged"]
+            assert alarms["share"] <= budget
+            (hits,) = [cell for cell in cells if cell["label"] == "high-stakes" and cell["flagged"] == "flagged"]
+            assert hits["share"] == pytest.approx(metrics.tpr_at_fpr(scores.logits, scores.labels, budget), abs=1e-4)
+
+
+def test_the_histogram_holds_every_record_also_a_score_of_exactly_one(lists):
+    rows = score_histogram.rows(lists)
+    total = {}
+    for row in rows:
+        total[row["dataset"], row["probe"]] = total.get((row["dataset"], row["probe"]), 0) + row["count"]
+    assert total["mts_dev", "mean"] == 86
+    assert total["anthropic_dev", "attention"] == 300
+
+
+def test_auroc_by_length_is_the_auroc_of_each_bin(lists):
+    rows = auroc_by_length.rows(lists, lengths_of(lists), bins=2)
+    (short, _) = [row for row in rows if (row["dataset"], row["probe"]) == ("mts_dev", "mean")]
+    scores = next(scores for scores in lists if scores.dataset == "mts_dev" and scores.probe == "mean")
+    assert short["n"] == 43
+    assert short["auroc"] == pytest.approx(metrics.auroc(scores.logits[:43], scores.labels[:43]), abs=1e-4)
+    assert short["low"] < short["auroc"] < short["high"]
+
+
+def test_a_second_seed_of_a_probe_is_not_drawn_over_the_first(lists):
+    from dataclasses import replace
+
+    again = [*lists, replace(lists[0], seed=43, logits=-lists[0].logits)]
+    assert roc.rows(again) == roc.rows(lists)
+
+
+def test_the_theme_tells_more_probes_than_colours_apart():
+    from models_under_pressure.figures.theme import colour_scale, shape_scale
+
+    names = [f"probe {number}" for number in range(16)]
+    pairs = list(zip(colour_scale(names).to_dict()["range"], shape_scale(names).to_dict()["range"], strict=True))
+    assert len(set(pairs)) == 16
