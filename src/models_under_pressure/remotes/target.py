@@ -1,0 +1,167 @@
+"""Where a remote can point: an R2 or S3 bucket, or a public address."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import SecretStr
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.remotes.settings import BucketSettings
+
+REMOTES = ("datasets", "activations")
+"""Names of the DVC remotes, as in .dvc/config and dvc.yaml."""
+PREFIX = "dvc"
+"""Folder of a bucket that DVC's files are in."""
+
+Provider = Literal["r2", "s3", "public", "folder"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one remote points."""
+
+    name: str
+    """Name of the remote."""
+    url: str
+    """s3://bucket/folder, https://host/folder, or the path of a folder."""
+    provider: Provider
+    endpoint: str | None = None
+    """Address of the S3 API; None is AWS."""
+    region: str | None = None
+    profile: str | None = None
+    """Profile of the AWS configuration, where the keys come from it."""
+    access_key_id: SecretStr | None = field(default=None, repr=False)
+    secret_access_key: SecretStr | None = field(default=None, repr=False)
+    session_token: SecretStr | None = field(default=None, repr=False)
+    ca_bundle: str | None = None
+    """Certificates (PEM) to trust."""
+    anonymous: bool = False
+    """Read without keys."""
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket."""
+        return self.url.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """Folder inside the bucket."""
+        return self.url.removeprefix("s3://").partition("/")[2]
+
+
+def r2_targets(settings: BucketSettings) -> tuple[Target, ...]:
+    """The two buckets on Cloudflare R2.
+
+    Raises:
+        UserError: a variable is absent or malformed; all are named at once.
+    """
+    names = ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_DATASETS_BUCKET", "R2_ACTIVATIONS_BUCKET"]
+    if settings.r2_endpoint_url is None:
+        names.append("R2_ACCOUNT_ID")
+    _require(settings, names)
+    return _targets(
+        "r2",
+        buckets=(settings.r2_datasets_bucket, settings.r2_activations_bucket),
+        endpoint=settings.r2_endpoint_url or _r2_endpoint(settings),
+        region="auto",
+        access_key_id=settings.r2_access_key_id,
+        secret_access_key=settings.r2_secret_access_key,
+        ca_bundle=settings.aws_ca_bundle,
+    )
+
+
+def s3_targets(settings: BucketSettings) -> tuple[Target, ...]:
+    """The two buckets on AWS S3, or on a compatible server at S3_ENDPOINT_URL.
+
+    Without AWS_ACCESS_KEY_ID the keys come from where AWS's tools look for them (profile, instance role).
+
+    Raises:
+        UserError: a variable is absent; all are named at once.
+    """
+    names = ["S3_DATASETS_BUCKET", "S3_ACTIVATIONS_BUCKET"]
+    if settings.aws_access_key_id:
+        names.append("AWS_SECRET_ACCESS_KEY")
+    _require(settings, names)
+    return _targets(
+        "s3",
+        buckets=(settings.s3_datasets_bucket, settings.s3_activations_bucket),
+        endpoint=settings.s3_endpoint_url,
+        region=settings.aws_region,
+        profile=None if settings.aws_access_key_id else settings.aws_profile,
+        access_key_id=settings.aws_access_key_id,
+        secret_access_key=settings.aws_secret_access_key,
+        session_token=settings.aws_session_token,
+        ca_bundle=settings.aws_ca_bundle,
+    )
+
+
+def public_targets(
+    datasets_url: str, activations_url: str, *, endpoint: str | None = None, ca_bundle: str | None = None
+) -> tuple[Target, ...]:
+    """Addresses that anyone can read: https://, or s3:// without keys.
+
+    Raises:
+        UserError: an address of another kind.
+    """
+    for url in (datasets_url, activations_url):
+        if not url.startswith(("https://", "http://", "s3://")):
+            raise UserError(f"{url!r} is not a public address.", remedy="give one that begins with https:// or s3://.")
+    return tuple(
+        Target(
+            name=name,
+            url=url.rstrip("/"),
+            provider="public",
+            endpoint=endpoint if url.startswith("s3://") else None,
+            ca_bundle=ca_bundle,
+            anonymous=url.startswith("s3://"),
+        )
+        for name, url in zip(REMOTES, (datasets_url, activations_url), strict=True)
+    )
+
+
+def _targets(
+    provider: Provider,
+    *,
+    buckets: tuple[str | None, str | None],
+    endpoint: str | None,
+    region: str | None,
+    access_key_id: SecretStr | None,
+    secret_access_key: SecretStr | None,
+    ca_bundle: str | None,
+    session_token: SecretStr | None = None,
+    profile: str | None = None,
+) -> tuple[Target, ...]:
+    return tuple(
+        Target(
+            name=name,
+            # one bucket may serve both: each remote has its own folder in it
+            url=f"s3://{bucket}/{PREFIX}" if buckets[0] != buckets[1] else f"s3://{bucket}/{PREFIX}-{name}",
+            provider=provider,
+            endpoint=endpoint,
+            region=region,
+            profile=profile,
+            access_key_id=access_key_id,
+            secret_access_key=secret_access_key,
+            session_token=session_token,
+            ca_bundle=ca_bundle,
+        )
+        for name, bucket in zip(REMOTES, buckets, strict=True)
+    )
+
+
+def _require(settings: BucketSettings, names: list[str]) -> None:
+    absent = [name for name in names if getattr(settings, name.lower()) is None]
+    if absent:
+        raise UserError(f"not set: {', '.join(absent)}.", remedy="fill them in .env (.env.example lists them).")
+
+
+def _r2_endpoint(settings: BucketSettings) -> str:
+    account = (settings.r2_account_id or "").strip()
+    if not re.fullmatch(r"[0-9a-f]{32}", account):
+        raise UserError(
+            "R2_ACCOUNT_ID is not an account id, which has 32 characters out of 0-9 and a-f.",
+            remedy="copy it from the R2 page of the Cloudflare dashboard, without https:// or a host name.",
+        )
+    jurisdiction = f".{settings.r2_jurisdiction}" if settings.r2_jurisdiction else ""
+    return f"https://{account}{jurisdiction}.r2.cloudflarestorage.com"
