@@ -56,11 +56,11 @@ def _embedded() -> ModelAccess:
 
 
 def _ask_hub(config: ModelConfig, token: str | None) -> ModelAccess:
+    from httpx2 import TransportError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
-        HTTPError,
         HFValidationError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -79,7 +79,7 @@ def _ask_hub(config: ModelConfig, token: str | None) -> ModelAccess:
         remedy = "correct model.name in params.yaml" + ("" if token else ", or set HF_TOKEN in .env")
     except RevisionNotFoundError:
         problem, remedy = f"{config.name} has no revision {config.revision}", "correct model.revision in params.yaml"
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError, HTTPError) as error:
+    except (OfflineModeIsEnabled, HfHubHTTPError, OSError, TransportError) as error:
         problem = f"{config.name} is not on this machine and its hub cannot be asked ({type(error).__name__})"
         remedy = "check the network and HF_HUB_OFFLINE, or use the embedded model smollm2-135m"
     else:

@@ -114,13 +114,12 @@ def remote_store(repo: "Repo", name: str) -> "HashFileDB":
 def _tracked(repo: "Repo", all_tags: bool) -> list[TrackedOutput]:
     found: dict[tuple[str, str], TrackedOutput] = {}
     default = str(repo.config["core"].get("remote"))
-    for _ in repo.brancher(all_tags=all_tags):
-        for out in repo.index.outs:
+    for revision in repo.brancher(all_tags=all_tags):
+        for out in _outs(repo, revision):
             if out.use_cache and out.hash_info and out.hash_info.value:
                 path = Path(out.fs_path).relative_to(repo.root_dir).as_posix()
-                output = TrackedOutput(
-                    path, out.remote or default, out.hash_info.value, (out.meta.size if out.meta else None) or 0
-                )
+                size = (out.meta.size if out.meta else None) or 0
+                output = TrackedOutput(path, out.remote or default, out.hash_info.value, size)
                 found[output.path, output.hash] = output
     return [found[key] for key in sorted(found)]
 
