@@ -19,6 +19,11 @@ SHIPPED = Path("data/demo/replies")
 """Replies written by the project's authors for the demo corpus."""
 
 
+def open_store(name: str) -> ReplyStore:
+    """The replies that a stage may use."""
+    return ReplyStore(record_file=REPLIES / f"{name}.jsonl", shipped=sorted(SHIPPED.glob("*.jsonl")))
+
+
 @contextmanager
 def recorded(name: str, config: LLMConfig, *, allow_missing: int = 0) -> Iterator[Asker]:
     """Yield the way to ask; when the block succeeds, the replies used are written to the stage's record file.
@@ -27,7 +32,7 @@ def recorded(name: str, config: LLMConfig, *, allow_missing: int = 0) -> Iterato
         UserError: more than `allow_missing` questions of one round stay without an answer; every reply that did
             come is in the ledger by then.
     """
-    store = ReplyStore(record_file=REPLIES / f"{name}.jsonl", shipped=sorted(SHIPPED.glob("*.jsonl")))
+    store = open_store(name)
 
     def ask(asks: Sequence[Ask[T]], /) -> Sequence[Answer[T] | Failure]:
         answers = ask_all(asks, config=config, store=store, what=name)

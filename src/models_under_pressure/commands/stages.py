@@ -56,16 +56,29 @@ def parse(source: Annotated[str, typer.Argument(help="Name of the source, as in 
     stage.run(source, test_fraction=config.test_fraction, limit=config.limit, seed=_params().seed)
 
 
-def synthesise() -> None:
-    """Make the training prompts.
+def synthesise(
+    preview: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Ask nothing: show the first N questions of each kind, and the cost."),
+    ] = 0,
+) -> None:
+    """Make the training prompts, and show what else than the stakes tells high from low.
 
-    Example: mup synthesise
+    Example: mup synthesise --preview 5
     """
+    from models_under_pressure.files import read_json
     from models_under_pressure.stages import synthesise as stage
+    from models_under_pressure.stages.paths import CONFOUNDERS
+    from models_under_pressure.synthesis.confounder_report import STATES, to_table
 
     params = _params()
+    if preview:
+        _preview_synthesis(params, preview)
+        return
     with _recorded("synthesise", params) as ask:
         stage.run(params.synthesise, label=params.relabel, ask=ask, seed=params.seed)
+    summary = read_json(CONFOUNDERS)["summary"]
+    print(to_table({state: summary[state] for state in STATES}), end="")
 
 
 def relabel(version: Annotated[str, typer.Argument(help="Name of the version, as in data/versions.yaml.")]) -> None:
@@ -182,6 +195,18 @@ def plot() -> None:
     from models_under_pressure.stages import plot as stage
 
     stage.run(datasets=_purposes(_lineage()))
+
+
+def _preview_synthesis(params: "Params", most: int) -> None:
+    from contextlib import closing
+
+    from models_under_pressure.commands.recorded import open_store
+    from models_under_pressure.stages import synthesise as stage
+    from models_under_pressure.synthesis.preview import describe
+
+    with closing(open_store("synthesise")) as store:
+        rounds = stage.preview(params.synthesise, label=params.relabel, llm=params.llm, store=store, seed=params.seed)
+    print(describe(rounds, params.llm, most=most), end="")
 
 
 def _recorded(name: str, params: "Params") -> "AbstractContextManager[Asker]":

@@ -13,7 +13,7 @@ from models_under_pressure.params.fetch import FetchParams
 from models_under_pressure.params.loading import load_yaml
 from models_under_pressure.params.probe import ProbeParams
 from models_under_pressure.params.train import TrainParams
-from models_under_pressure.synthesis.generate import SynthesisConfig
+from models_under_pressure.synthesis.config import SynthesisConfig
 
 PARAMS_PATH = Path("params.yaml")
 

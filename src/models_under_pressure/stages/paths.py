@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+TRAINING = Path("data/training/prompts_4x")
+CONFOUNDERS = TRAINING / "confounders.json"
 PROBES = Path("data/probes")
 RESULTS = Path("data/results")
 OVERLAPS = RESULTS / "overlap.json"

@@ -6,13 +6,13 @@ from statistics import fmean
 from typing import Any
 
 from models_under_pressure.files import read_json, write_json
-from models_under_pressure.stages.paths import OVERLAPS, RESULTS
+from models_under_pressure.stages.paths import CONFOUNDERS, OVERLAPS, RESULTS
 
 METRICS = Path("metrics")
 
 
 def run(*, datasets: Mapping[str, str], probes: Sequence[str]) -> None:
-    """Write metrics/evaluate.json, metrics/summary.json and metrics/overlap.json.
+    """Write evaluate.json, summary.json, overlap.json and confounders.json to metrics/.
 
     Args:
         datasets: dataset -> what it is for.
@@ -23,6 +23,7 @@ def run(*, datasets: Mapping[str, str], probes: Sequence[str]) -> None:
     write_json(METRICS / "summary.json", _means(evaluated, datasets, probes))
     overlaps: dict[str, list[Any]] = read_json(OVERLAPS)
     write_json(METRICS / "overlap.json", {name: {"pairs": len(pairs)} for name, pairs in overlaps.items()})
+    write_json(METRICS / "confounders.json", read_json(CONFOUNDERS)["summary"])
 
 
 def _means(

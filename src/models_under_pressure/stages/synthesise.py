@@ -1,53 +1,63 @@
 """Stage `synthesise`: the training prompts."""
 
-from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from models_under_pressure.datasets.labelling import LabelConfig, label_records
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import read_json, write_json
-from models_under_pressure.llm.ask import Asker
-from models_under_pressure.records import write_records
-from models_under_pressure.synthesis.generate import SynthesisConfig, Vocabulary, generate
-from models_under_pressure.synthesis.selection import keep_agreeing_pairs
+from models_under_pressure.files import write_json
+from models_under_pressure.llm.ask import Asker, Failure
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.records import Label, Record, write_records
+from models_under_pressure.stages.paths import CONFOUNDERS, TRAINING
+from models_under_pressure.synthesis.assemble import assemble
+from models_under_pressure.synthesis.config import SynthesisConfig, WordFilter
+from models_under_pressure.synthesis.confounder_report import report
+from models_under_pressure.synthesis.preview import Rehearsal, Round
+from models_under_pressure.synthesis.selection import SPLITS
+from models_under_pressure.synthesis.vocabulary import load_vocabulary
 
 INPUTS = Path("data/inputs")
-TRAINING = Path("data/training/prompts_4x")
 
 
 def run(config: SynthesisConfig, *, label: LabelConfig, ask: Asker, seed: int) -> None:
-    """Generate, label and select; write train.jsonl, test.jsonl and a report of what was dropped.
+    """Write train.jsonl, test.jsonl, a report of what was left out, and the confounders before and after the filter.
 
     Raises:
-        UserError: a split would be empty.
+        UserError: a split would be empty, or smaller than asked for.
     """
-    vocabulary = Vocabulary(
-        factors=read_json(INPUTS / "situation_factors.json"),
-        variations=read_json(INPUTS / "prompt_variations.json"),
-    )
-    generated = generate(config, vocabulary, ask=ask, seed=seed)
-    labelled = label_records(generated.records, config=label, ask=ask)
-    selection = keep_agreeing_pairs(labelled.records)
-    splits = {
-        name: [record for record in selection.records if record.fields["split"] == name] for name in ("train", "test")
-    }
-    for name, records in splits.items():
-        if not records:
-            raise UserError(
-                f"the {name} split has no rows.",
-                where="params.yaml: synthesise",
-                remedy="raise `situations` or change `test_fraction`.",
-            )
-    for name, records in splits.items():
-        write_records(TRAINING / f"{name}.jsonl", records)
-    write_json(
-        TRAINING / "report.json",
-        {
-            "prompts_written": len(generated.records),
-            "pairs_refused": sorted(generated.refused),
-            "pairs_dropped": [{"pair_id": pair, "reason": reason} for pair, reason in selection.dropped],
-            "questions_without_answer": len(generated.failures) + len(labelled.failures),
-            "rows": {name: len(records) for name, records in splits.items()},
-            "languages": dict(Counter(str(record.fields["language"]) for record in selection.records)),
-        },
-    )
+
+    def labelled(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Failure]]:
+        result = label_records(records, config=label, ask=ask)
+        return result.records, result.failures
+
+    made = assemble(config, load_vocabulary(INPUTS), ask=ask, label=labelled, seed=seed)
+    confounders = report(made.unfiltered, made.records, seed=seed)
+    for split in SPLITS:
+        write_records(TRAINING / f"{split}.jsonl", (row for row in made.records if row.fields["split"] == split))
+    write_json(TRAINING / "report.json", made.report)
+    write_json(CONFOUNDERS, confounders)
+
+
+def preview(
+    config: SynthesisConfig, *, label: LabelConfig, llm: LLMConfig, store: ReplyStore, seed: int
+) -> Sequence[Round]:
+    """What a run would ask, round by round; nothing is asked or written.
+
+    While the replies are unknown every prompt counts as labelled as meant, and none is filtered.
+
+    Raises:
+        UserError: a split would be empty, or smaller than asked for, even so.
+    """
+    rehearsal = Rehearsal(llm, store)
+
+    def labelled(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Failure]]:
+        result = label_records(records, config=label, ask=rehearsal)
+        if rehearsal.is_certain:
+            return result.records, result.failures
+        return [replace(row, label=Label.HIGH if row.fields["high_stakes"] else Label.LOW) for row in records], ()
+
+    unfiltered = config.model_copy(update={"word_filter": WordFilter(keep=1)})
+    assemble(unfiltered, load_vocabulary(INPUTS), ask=rehearsal, label=labelled, seed=seed)
+    return rehearsal.rounds

@@ -1,13 +1,16 @@
 """What synthesis asks a chat model, and the form of its replies."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.llm.ask import Ask
+from models_under_pressure.llm.prompts import load_prompt
 from models_under_pressure.records import Message
 from models_under_pressure.synthesis.sampling import Factors, Variation
+
+PACKAGE = "models_under_pressure.synthesis"
+"""Where the prompts are."""
 
 
 class SituationPair(BaseModel):
@@ -34,7 +37,7 @@ def situation_question(factors: Factors) -> Ask[SituationPair]:
         f"Person: {factors.role_of_user}\nTopic: {factors.topic}\n"
         f"What makes the first situation serious: {factors.impact_factor}"
     )
-    messages = (Message("system", _prompt("situation")), Message("user", facts))
+    messages = (Message("system", load_prompt(PACKAGE, "situation")), Message("user", facts))
     return Ask(record_id=factors.situation_id, messages=messages, reply=SituationPair)
 
 
@@ -48,9 +51,5 @@ def prompt_question(
         f"Form: {manner['prompt_style']}\nTone: {manner['tone']}\nLanguage: {manner['language']}\n"
         f"Length of each: about {manner['length']} words"
     )
-    messages = (Message("system", _prompt("prompt_pair")), Message("user", facts))
+    messages = (Message("system", load_prompt(PACKAGE, "prompt_pair")), Message("user", facts))
     return Ask(record_id=pair_id, messages=messages, reply=PromptPair)
-
-
-def _prompt(name: str) -> str:
-    return files("models_under_pressure.synthesis").joinpath(f"prompts/{name}.txt").read_text("utf-8")

@@ -1,0 +1,151 @@
+"""What else than the stakes tells high from low: length, words, and the way a prompt was varied.
+
+For a set of labelled prompts each such predictor gets two figures, with intervals that resample whole situations:
+
+- `auroc`: of the predictor over all prompts. 0.5 is chance; a figure far below it tells as much as one far above.
+- `within_pairs`: the share of pairs whose high-stakes prompt has the higher value, ties counted half. The prompts of
+  a pair share all but the stakes, so that this shows cues which the differences between pairs hide.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from models_under_pressure.evaluation.estimate import Estimate
+from models_under_pressure.evaluation.inputs import two_classes
+from models_under_pressure.evaluation.intervals import bootstrap_auroc, evidence, logit_interval
+from models_under_pressure.evaluation.resampling import plan, replicate
+from models_under_pressure.records import Record
+from models_under_pressure.synthesis.lexical import cross_fitted_scores
+from models_under_pressure.synthesis.sampling import Factors, Variation
+
+ATTRIBUTES = (*(field.name for field in fields(Variation)), *(field.name for field in fields(Factors)), "variant")
+"""Columns that the generator sets, and that should therefore tell nothing."""
+
+_FOLDS = 5
+_RESAMPLES = 2000
+
+Names = Sequence[str]
+Labels = Bool[np.ndarray, "rows"]
+Scores = Float[np.ndarray, "rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Confounders:
+    """The predictors of one set of prompts."""
+
+    rows: int
+    pairs: int
+    """Pairs that have both classes."""
+    groups: int
+    predictors: Mapping[str, Mapping[str, Estimate]]
+    """`text_length` (characters) and `tf_idf` (cross-fitted; needs two groups) -> `auroc` and `within_pairs`."""
+    attributes: Mapping[str, Mapping[str, tuple[int, Estimate]]]
+    """Attribute -> value -> number of rows that have it, and the AUROC of having it."""
+
+
+def measure(
+    records: Sequence[Record],
+    *,
+    seed: int,
+    pair: Callable[[Record], str] = lambda record: str(record.fields["pair_id"]),
+    group: Callable[[Record], str] = lambda record: str(record.fields["situation_id"]),
+    attributes: Sequence[str] = ATTRIBUTES,
+) -> Confounders:
+    """Measure every predictor.
+
+    Args:
+        records: labelled prompts, none ambiguous; their order changes nothing.
+        seed: of folds and of the bootstrap.
+        pair: names the prompts that differ in stakes only.
+        group: names the prompts that are one piece of evidence; pairs do not straddle groups.
+        attributes: columns to look at; those that no row has are left out.
+
+    Raises:
+        ValueError: a prompt is ambiguous or not labelled, or there is one class only.
+    """
+    ordered = sorted(records, key=lambda record: record.id)
+    labels = two_classes(np.array([record.is_high for record in ordered]))
+    pairs, groups = [pair(record) for record in ordered], [group(record) for record in ordered]
+    texts = [record.text for record in ordered]
+    scores = {"text_length": np.array([len(text) for text in texts], dtype=np.float64)}
+    if len(set(groups)) > 1:
+        scores["tf_idf"] = cross_fitted_scores(texts, labels, groups, features="tf_idf", folds=_FOLDS, seed=seed)
+    return Confounders(
+        rows=len(ordered),
+        pairs=_whole_pairs(labels, pairs),
+        groups=len(set(groups)),
+        predictors={name: _estimates(score, labels, pairs, groups, seed) for name, score in scores.items()},
+        attributes=_by_value(ordered, labels, groups, attributes, seed),
+    )
+
+
+def _estimates(scores: Scores, labels: Labels, pairs: Names, groups: Names, seed: int) -> dict[str, Estimate]:
+    found = {"auroc": bootstrap_auroc(scores, labels, groups, seed=seed, resamples=_RESAMPLES)}
+    if _whole_pairs(labels, pairs):
+        found["within_pairs"] = _within_pairs(scores, labels, pairs, groups, seed)
+    return found
+
+
+def _whole_pairs(labels: Labels, pairs: Names) -> int:
+    names = np.asarray(pairs)
+    return len(set(names[labels]) & set(names[~labels]))
+
+
+def _within_pairs(scores: Scores, labels: Labels, pairs: Names, groups: Names, seed: int) -> Estimate:
+    """Share of the (high, low) couples of a pair that the scores rank right; a pair may have more than two rows."""
+    right, couples = np.zeros(len(labels)), np.zeros(len(labels))
+    _, number = np.unique(np.asarray(pairs), return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    for members in np.split(order, np.cumsum(np.bincount(number))[:-1].tolist()):
+        low = scores[members][~labels[members]]
+        for row in members[labels[members]]:
+            right[row] = (low < scores[row]).sum() + (low == scores[row]).sum() / 2
+            couples[row] = len(low)
+    drawn = plan(labels, groups)
+    replicates = replicate(
+        lambda weights: {"share": (weights @ right) / (weights @ couples)},
+        drawn,
+        _RESAMPLES,
+        np.random.default_rng(seed),
+    )["share"]
+    counted = len(set(np.asarray(groups)[couples > 0]))
+    return logit_interval(float(right.sum() / couples.sum()), float(replicates.std()), counted)
+
+
+def _by_value(
+    records: Sequence[Record], labels: Labels, groups: Names, attributes: Sequence[str], seed: int
+) -> dict[str, dict[str, tuple[int, Estimate]]]:
+    """AUROC of having a value: 0.5 + (share of high rows that have it - share of low rows that have it) / 2."""
+    columns = {
+        (name, value): np.array([_value(record, name) == value for record in records])
+        for name in attributes
+        for value in sorted({_value(record, name) for record in records})
+        if any(name in record.fields for record in records)
+    }
+    if not columns:
+        return {}
+    has = np.stack(list(columns.values()), axis=1).astype(np.float64)
+    high, low = has * labels[:, None], has * ~labels[:, None]
+
+    def aurocs(weights: np.ndarray) -> Float[np.ndarray, "resamples values"]:
+        real = weights.astype(np.float64)
+        sizes = (real @ labels)[:, None], (real @ ~labels)[:, None]
+        return 0.5 + (real @ high / sizes[0] - real @ low / sizes[1]) / 2
+
+    point = aurocs(np.ones((1, len(labels))))[0]
+    drawn = replicate(
+        lambda weights: {"auroc": aurocs(weights)}, plan(labels, groups), _RESAMPLES, np.random.default_rng(seed)
+    )["auroc"]
+    rarer = min(evidence(labels, groups))
+    found: dict[str, dict[str, tuple[int, Estimate]]] = {}
+    for index, ((name, value), column) in enumerate(columns.items()):
+        estimate = logit_interval(float(point[index]), float(drawn[:, index].std()), rarer)
+        found.setdefault(name, {})[value] = (int(column.sum()), estimate)
+    return found
+
+
+def _value(record: Record, name: str) -> str:
+    return str(record.fields.get(name, "none"))

@@ -1,0 +1,94 @@
+"""How well the words of a text alone tell its stakes: linear classifiers of word counts.
+
+Scores are cross-fitted: no text is judged by a classifier that has seen its situation, for texts of one situation
+share names and things, and a classifier that knows them from training tells nothing about words in general.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from models_under_pressure.files import stable_hash
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.pipeline import Pipeline
+
+Features = Literal["bag_of_words", "tf_idf"]
+"""Which words occur; or TF-IDF of words and of pairs of words, with sublinear counts."""
+
+WORD = r"[\w\u0900-\u0963\u0966-\u097f]{2,}"
+"""Python's `\\w` leaves out the vowel signs of Devanagari, and would cut Hindi words into pieces."""
+
+_MOST_FEATURES = 20_000
+"""The most frequent words or pairs of words that a classifier knows (the paper's own confounder analysis: 20,000)."""
+
+
+def cross_fitted_scores(
+    texts: Sequence[str],
+    labels: Bool[np.ndarray, "texts"],
+    groups: Sequence[str],
+    *,
+    features: Features,
+    folds: int,
+    seed: int,
+) -> Float[np.ndarray, "texts"]:
+    """Log-odds of high stakes of each text, from a classifier fitted on other groups.
+
+    Raises:
+        ValueError: there are fewer than two groups, or a classifier would see one class only.
+    """
+    fold_of = assign_folds(groups, folds=folds, seed=seed)
+    scores = np.zeros(len(texts))
+    for fold in np.unique(fold_of):
+        inside = fold_of == fold
+        learnt = [text for text, is_held_out in zip(texts, inside, strict=True) if not is_held_out]
+        judged = [text for text, is_held_out in zip(texts, inside, strict=True) if is_held_out]
+        scores[inside] = transferred_scores(learnt, labels[~inside], judged, features=features)
+    return scores
+
+
+def transferred_scores(
+    texts: Sequence[str], labels: Bool[np.ndarray, "texts"], judged: Sequence[str], *, features: Features
+) -> Float[np.ndarray, "judged"]:
+    """Log-odds of high stakes of the texts to be judged, from a classifier fitted on the others.
+
+    Raises:
+        ValueError: the texts to learn from have one class only, or not one word.
+    """
+    if labels.all() or not labels.any():
+        raise ValueError("a classifier of words needs texts of both classes")
+    classifier = _classifier(features).fit(texts, labels)
+    # Rounded, so that the last bits of another machine's arithmetic change no rank.
+    return np.round(classifier.decision_function(judged), 6)
+
+
+def assign_folds(groups: Sequence[str], *, folds: int, seed: int) -> Int[np.ndarray, "texts"]:
+    """Number of the fold of each text; a group is in one fold, and folds have equally many groups, or one more.
+
+    Raises:
+        ValueError: there are fewer than two groups.
+    """
+    distinct = sorted(set(groups), key=lambda group: stable_hash(seed, "fold", group))
+    if len(distinct) < 2:
+        raise ValueError(f"{len(distinct)} groups cannot be divided into folds")
+    number = {group: index % folds for index, group in enumerate(distinct)}
+    return np.array([number[group] for group in groups])
+
+
+def _classifier(features: Features) -> "Pipeline":
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    # C = 1 is scikit-learn's default; the tolerance makes the result one of the data and not of the solver.
+    return make_pipeline(_vectorizer(features), LogisticRegression(C=1.0, tol=1e-8, max_iter=10_000))
+
+
+def _vectorizer(features: Features) -> "CountVectorizer":
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+    if features == "bag_of_words":
+        return CountVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, binary=True)
+    return TfidfVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, ngram_range=(1, 2), sublinear_tf=True)

@@ -1,0 +1,109 @@
+"""Rewritten copies of prompt pairs, in which the words tell less of the stakes, or the opposite.
+
+A share of the pairs is rewritten, both prompts in one question, so that they stay a minimal pair. The copies are rows
+of their own, with ids of their own, and are labelled anew: a rewrite that changed the stakes does not survive. What
+the model would not rewrite is reported, and gives no row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from models_under_pressure.files import stable_hash, stable_uniform
+from models_under_pressure.llm.ask import Ask, Asker, Failure
+from models_under_pressure.llm.prompts import load_prompt
+from models_under_pressure.records import Message, Record
+from models_under_pressure.synthesis.generate import usable
+from models_under_pressure.synthesis.questions import PACKAGE
+from models_under_pressure.synthesis.sampling import ID_LENGTH
+from models_under_pressure.synthesis.selection import pairs_of
+
+Rewriting = Literal["neutralise", "manipulate"]
+VARIANTS: dict[Rewriting, str] = {"neutralise": "neutralised", "manipulate": "manipulated"}
+"""Rewriting -> what the column `variant` of its rows says."""
+
+
+class RewrittenPair(BaseModel):
+    """A pair of prompts in other words: the first has the high stakes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt_1: str
+    prompt_2: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """The copies, the pairs that the model would not rewrite, and the questions without an answer."""
+
+    records: Sequence[Record]
+    """Without labels."""
+    refused: Sequence[str]
+    """Ids of the pairs that the model declined, emptied or gave back as they were."""
+    failures: Sequence[Failure]
+
+
+def rewrite(
+    records: Sequence[Record],
+    rewriting: Rewriting,
+    *,
+    share: float,
+    telling_words: Mapping[str, Sequence[str]],
+    ask: Asker,
+    seed: int,
+) -> Rewritten:
+    """Write copies of a share of the pairs; whether a pair is among them depends on the seed and its id alone."""
+    pairs = [
+        _in_order(members)
+        for pair_id, members in pairs_of(records).items()
+        if stable_uniform(seed, rewriting, pair_id) < share
+    ]
+    copies: list[Record] = []
+    refused: list[str] = []
+    failures: list[Failure] = []
+    for pair, answer in zip(
+        pairs, ask([rewriting_question(pair, rewriting, telling_words) for pair in pairs]), strict=True
+    ):
+        if isinstance(answer, Failure):
+            failures.append(answer)
+            continue
+        texts = (answer.value.prompt_1.strip(), answer.value.prompt_2.strip())
+        if not usable(*texts) or any(text == record.text for text, record in zip(texts, pair, strict=True)):
+            refused.append(str(pair[0].fields["pair_id"]))
+            continue
+        copies += [_copy(record, text, rewriting) for record, text in zip(pair, texts, strict=True)]
+    return Rewritten(copies, refused, failures)
+
+
+def rewriting_question(
+    pair: Sequence[Record], rewriting: Rewriting, telling_words: Mapping[str, Sequence[str]]
+) -> Ask[RewrittenPair]:
+    """Ask for both prompts of a pair (high stakes first) in other words."""
+    system = load_prompt(PACKAGE, rewriting)
+    words = "".join(
+        f"\n{name} words: {', '.join(telling_words[key])}" for key, name in (("high", "Grave"), ("low", "Light"))
+    )
+    texts = "\n\n".join(f"prompt_{number}:\n{record.text}" for number, record in enumerate(pair, start=1))
+    return Ask(
+        record_id=str(pair[0].fields["pair_id"]),
+        messages=(Message("system", system + words), Message("user", texts)),
+        reply=RewrittenPair,
+    )
+
+
+def _in_order(members: Sequence[Record]) -> list[Record]:
+    return sorted(members, key=lambda record: not record.fields["high_stakes"])
+
+
+def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
+    pair_id = str(record.fields["pair_id"])
+    fields = {
+        **record.fields,
+        "pair_id": stable_hash("variant", rewriting, pair_id)[:ID_LENGTH],
+        "group": pair_id,
+        "variant": VARIANTS[rewriting],
+        "variant_of": record.id,
+    }
+    return Record(id=stable_hash("variant", rewriting, record.id, text)[:ID_LENGTH], input=text, fields=fields)

@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from models_under_pressure.records import Label, Record
+from models_under_pressure.synthesis.confounder_report import report, to_json, to_table
+from models_under_pressure.synthesis.confounders import measure
+
+
+def prompts(lengths, *, tone=lambda number, high: "angry", extra=""):
+    """Pairs of prompts of the given (high, low) lengths, two pairs to a situation."""
+    rows = []
+    for number, pair in enumerate(lengths):
+        for high, length in zip((True, False), pair, strict=True):
+            fields = {"pair_id": f"p{number}", "situation_id": f"s{number // 2}", "tone": tone(number, high)}
+            text = f"{extra if high else ''}word{number} ".ljust(length, "x")
+            rows.append(Record(f"{number:03}{high}", text, Label.HIGH if high else Label.LOW, fields=fields))
+    return rows
+
+
+PAIRS = st.lists(st.tuples(st.integers(20, 60), st.integers(20, 60)), min_size=4, max_size=12)
+
+
+@settings(deadline=None, max_examples=20)
+@given(PAIRS)
+def test_length_is_measured_over_all_prompts_and_within_pairs(lengths):
+    records = prompts(lengths)
+    found = measure(records, seed=0).predictors["text_length"]
+    labels = [record.is_high for record in records]
+    sizes = [len(record.text) for record in records]
+    assert found["auroc"].value == pytest.approx(roc_auc_score(labels, sizes))
+    share = np.mean([(high > low) + (high == low) / 2 for high, low in lengths])
+    assert found["within_pairs"].value == pytest.approx(share)
+    for estimate in found.values():
+        assert estimate.low <= estimate.value + 1e-9
+        assert estimate.value - 1e-9 <= estimate.high
+
+
+def test_words_that_tell_in_every_situation_are_found():
+    lengths = [(40, 40)] * 20
+    told = measure(prompts(lengths, extra="grave "), seed=0).predictors["tf_idf"]
+    untold = measure(prompts(lengths), seed=0).predictors["tf_idf"]
+    assert told["auroc"].value == told["within_pairs"].value == 1
+    assert told["auroc"].low < 1  # ten situations, all right, do not prove that all are
+    assert untold["within_pairs"].value == 0.5
+
+
+def test_a_variation_that_the_prompts_of_a_pair_share_is_at_chance_by_construction():
+    records = prompts([(30, 30)] * 8, tone=lambda number, high: "angry" if number % 3 else "polite")
+    for _, estimate in measure(records, seed=0).attributes["tone"].values():
+        assert (estimate.value, estimate.low, estimate.high) == (0.5, 0.5, 0.5)
+
+
+def test_a_variation_that_goes_with_the_stakes_is_found():
+    records = prompts([(30, 30)] * 20, tone=lambda number, high: "angry" if high or number % 2 else "polite")
+    records = records[3:]  # a prompt without its partner is counted too
+    tones = measure(records, seed=0).attributes["tone"]
+    labels = np.array([record.is_high for record in records])
+    angry = np.array([record.fields["tone"] == "angry" for record in records])
+    count, estimate = tones["angry"]
+    assert count == angry.sum()
+    assert estimate.value == pytest.approx(roc_auc_score(labels, angry))
+    assert tones["polite"][1].value == pytest.approx(1 - estimate.value)
+    assert 0.5 < estimate.low < estimate.value < estimate.high
+
+
+def test_the_order_of_the_rows_changes_nothing():
+    records = prompts([(30, 40), (50, 20), (30, 30), (22, 31)] * 3)
+    assert to_json(measure(records[::-1], seed=3)) == to_json(measure(records, seed=3))
+
+
+def test_prompts_of_one_situation_are_one_piece_of_evidence():
+    draw = np.random.default_rng(0)
+    records = [
+        replace(record, id=f"{record.id}-{copy}", fields={**record.fields, "pair_id": f"{number}-{copy}"})
+        for number, pair in enumerate(draw.integers(20, 90, (30, 2)))
+        for record in prompts([tuple(pair)])
+        for copy in range(8)
+        for record in [replace(record, id=f"{number}{record.id}")]
+        for record in [replace(record, fields={**record.fields, "situation_id": f"s{number}"})]
+    ]
+    whole = measure(records, seed=0).predictors["text_length"]
+    apart = measure(records, seed=0, group=lambda record: str(record.fields["pair_id"])).predictors["text_length"]
+    for figure in ("auroc", "within_pairs"):
+        assert whole[figure].value == apart[figure].value
+        assert whole[figure].high - whole[figure].low > 2 * (apart[figure].high - apart[figure].low)
+
+
+def test_one_situation_gives_no_figure_of_words():
+    found = measure(prompts([(30, 40), (50, 20)]), seed=0)
+    assert set(found.predictors) == {"text_length"}
+    assert found.predictors["text_length"]["auroc"].high == 1
+
+
+def test_an_ambiguous_prompt_is_an_error():
+    records = prompts([(30, 40)] * 4)
+    with pytest.raises(ValueError, match="000True is ambiguous"):
+        measure([replace(records[0], label=Label.AMBIGUOUS), *records[1:]], seed=0)
+
+
+def test_the_report_names_the_value_that_tells_most_and_the_table_what_is_even():
+    before = prompts([(30, 40)] * 8, tone=lambda number, high: "casual" if high and number == 0 else "angry")
+    found = report(before, before[2:], seed=0)
+    assert abs(found["summary"]["before"]["tone"]["auroc"] - 0.5) == pytest.approx(1 / 16, abs=1e-4)
+    assert found["summary"]["after"]["size"] == {"rows": 14, "pairs": 7, "groups": 4}
+    table = to_table(found["summary"])
+    assert "| predictor | before: AUROC | before: within pairs | after: AUROC | after: within pairs |" in table
+    assert "| text_length | 0.000 [" in table
+    assert "| tone | 0.438 [" in table
+    assert "exactly 0.5" not in table
+    assert "exactly 0.5, for the prompts of a pair share them: tone" in to_table({"after": found["summary"]["after"]})
