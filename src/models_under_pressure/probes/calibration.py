@@ -58,12 +58,13 @@ def fit_calibration(
             curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logits, labels)
             return Isotonic(logits=tuple(curve.X_thresholds_.tolist()), values=tuple(curve.y_thresholds_.tolist()))
         case "platt":
-            return _platt(logits, labels)
+            return fit_platt(logits, labels)
         case "temperature":
             return _temperature(logits, labels)
 
 
-def _platt(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Sigmoid:
+def fit_platt(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Sigmoid:
+    """Logistic regression on the logit (Platt 1999)."""
     from scipy.optimize import minimize
 
     # Platt's targets keep the slope finite when the split is separable.

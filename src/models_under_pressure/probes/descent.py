@@ -1,7 +1,8 @@
 """AdamW on the projections of several probes at once; gradients in closed form, so NumPy is enough."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,6 +12,7 @@ from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import sigmoid
 from models_under_pressure.probes.family import Family, FamilyConfig, Linear
 from models_under_pressure.probes.pools import Batch, Pools
+from models_under_pressure.probes.space import Space
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 """AdamW's constants (Loshchilov and Hutter 2019)."""
@@ -26,27 +28,41 @@ class DescentConfig(FamilyConfig):
     patience: int = Field(default=50, ge=1)
     """Stop after this many epochs without a better validation AUROC."""
     learning_rate: float = Field(default=5e-3, gt=0)
+    """Step of each weight in the space where features have unit size divided by the root of their number."""
     final_learning_rate: float = Field(default=1e-4, ge=0)
     weight_decay: float = Field(default=1e-3, ge=0)
     max_gradient_norm: float = Field(default=1.0, gt=0)
     """Longer gradients of a step are shortened to this."""
 
 
-@dataclass(frozen=True, eq=False)
-class Standardisation:
-    """The space the weights are trained in: `(x - centre) / scale`."""
+def random_directions(hidden: int, columns: int, generator: np.random.Generator) -> Float[np.ndarray, "hidden columns"]:
+    """Uniform in +-1/sqrt(hidden), as PyTorch starts a linear layer."""
+    bound = hidden**-0.5
+    return generator.uniform(-bound, bound, size=(hidden, columns))
 
-    centre: Float[np.ndarray, "hidden"]
-    scale: Float[np.ndarray, "hidden"]
+
+def start_from_mean(mean: Linear, config: FamilyConfig, generator: np.random.Generator) -> Linear:
+    """The best weights for the mean over tokens, with a little noise that tells seeds apart."""
+    noise = random_directions(len(mean.projection), 1, generator)
+    return Linear(mean.projection + noise, mean.bias)
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
     """One probe to be trained."""
 
-    family: Family
+    family: Family[Any]
     config: DescentConfig
     start: Linear
+    """In the space of the training."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Batches of records, and the label of each record."""
+
+    pools: Pools
+    labels: Bool[np.ndarray, "records"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,28 +70,20 @@ class Trained:
     """The best epoch's weights."""
 
     linear: Linear
+    """For activations as they are."""
     epoch: int
     """Passes over the data that the weights have seen; 0 is the start."""
     history: tuple[dict[str, float], ...]
     """Per epoch: training loss, validation loss and AUROC."""
 
 
-def random_direction(hidden: int, generator: np.random.Generator) -> Float[np.ndarray, "hidden"]:
-    """Uniform in +-1/sqrt(hidden), as PyTorch starts a linear layer."""
-    bound = hidden**-0.5
-    return generator.uniform(-bound, bound, size=hidden)
-
-
 class _Run:
-    """A member in training: its weights in the standardised space, AdamW's moments, and a copy of the best weights."""
+    """A member in training: its weights, AdamW's moments, and a copy of the best weights."""
 
-    def __init__(self, member: Member, space: Standardisation) -> None:
+    def __init__(self, member: Member, space: Space) -> None:
         self.member = member
         self._space = space
-        start = member.start
-        self._weights = np.vstack(
-            [start.projection * space.scale[:, None], start.bias + space.centre @ start.projection]
-        )
+        self._weights = np.vstack([member.start.projection, member.start.bias])
         self._first = np.zeros_like(self._weights)
         self._second = np.zeros_like(self._weights)
         self._steps = 0
@@ -85,20 +93,21 @@ class _Run:
 
     @property
     def linear(self) -> Linear:
-        """The weights for activations as they are (a new array: later steps cannot change it)."""
-        projection = self._weights[:-1] / self._space.scale[:, None]
-        return Linear(projection, self._weights[-1] - self._space.centre @ projection)
+        """The weights for activations as they are: new arrays, which later steps cannot change."""
+        return self._space.to_activations(Linear(self._weights[:-1], self._weights[-1]))
 
     @property
     def finished(self) -> bool:
-        """Whether the epochs are used up or the patience is."""
+        """Whether the epochs are used up, or the patience."""
+        config = self.member.config
         best_epoch = self._best[1] if self._best else self.epoch
-        return self.epoch >= self.member.config.epochs or self.epoch - best_epoch >= self.member.config.patience
+        return self.epoch >= config.epochs or self.epoch - best_epoch >= config.patience
 
     def step(self, by_projection: Float[np.ndarray, "hidden columns"], by_bias: Float[np.ndarray, "columns"]) -> None:
-        """One AdamW step along the gradient by the weights for activations as they are."""
-        config, space = self.member.config, self._space
-        gradient = np.vstack([(by_projection - np.outer(space.centre, by_bias)) / space.scale[:, None], by_bias])
+        """One AdamW step (Loshchilov and Hutter 2019, algorithm 2), given the gradient for activations as they are."""
+        config = self.member.config
+        inner = self._space.gradient(by_projection, by_bias)
+        gradient = np.vstack([inner.projection, inner.bias])
         gradient *= min(1.0, config.max_gradient_norm / max(float(np.linalg.norm(gradient)), 1e-12))
         rate = self._learning_rate()
         self._steps += 1
@@ -109,51 +118,50 @@ class _Run:
         self._weights *= 1 - rate * config.weight_decay
         self._weights -= rate * first / (np.sqrt(second) + _EPSILON)
 
-    def end_epoch(self, found: dict[str, float]) -> None:
-        """Note the epoch's losses, and keep a copy of the weights if they are the best yet."""
-        self.epoch += 1
-        self.history.append(found)
-        score = found.get("validation_auroc", float(self.epoch))
-        if self._best is None or score > self._best[0]:
-            self._best = (score, self.epoch, self.linear)
+    def consider(self, auroc: float) -> None:
+        """Copy the weights if they are better than all before."""
+        if self._best is None or auroc > self._best[0]:
+            self._best = (auroc, self.epoch, self.linear)
 
     def result(self) -> Trained:
-        """The best epoch's weights."""
-        assert self._best is not None
-        return Trained(self._best[2], self._best[1], tuple(self.history))
+        """The best weights; the last ones if there was nothing to judge them by."""
+        _, epoch, linear = self._best or (0.0, self.epoch, self.linear)
+        return Trained(linear, epoch, tuple(self.history))
 
     def _learning_rate(self) -> float:
+        """Cosine from the first to the final rate, one value per epoch."""
         config = self.member.config
-        share = 0.5 * (1 + np.cos(np.pi * self.epoch / config.epochs))
-        return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * float(share)
+        share = 0.5 * (1 + float(np.cos(np.pi * self.epoch / config.epochs)))
+        return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * share
 
 
 def descend(
-    members: Sequence[Member],
-    space: Standardisation,
-    train: tuple[Pools, Bool[np.ndarray, "records"]],
-    validation: tuple[Pools, Bool[np.ndarray, "records"]] | None,
-    generator: np.random.Generator,
+    members: Sequence[Member], space: Space, train: Split, validation: Split | None, generator: np.random.Generator
 ) -> list[Trained]:
-    """Minimise the mean binary cross-entropy of each member, all reading the same batches.
+    """Minimise each member's mean binary cross-entropy, all reading the same batches.
 
-    Every batch is one step, the last and smaller ones too. With a validation split, the weights returned are those of
-    the epoch with the best AUROC on it; without one, those of the last epoch.
+    Every batch is one step, smaller last ones too. With a validation split, the result is the epoch with the best AUROC
+    on it, the start included; without one, the last epoch.
     """
     runs = [_Run(member, space) for member in members]
-    pools, labels = train
+    if validation:
+        for run, found in zip(runs, _check(runs, validation), strict=True):
+            run.consider(found["validation_auroc"])
     while active := [run for run in runs if not run.finished]:
         losses = np.zeros(len(active))
-        for batch in pools.epoch(generator):
-            losses += _step(active, batch, labels[batch.records])
-        checks = _check(active, *validation) if validation else [{} for _ in active]
-        for run, loss, found in zip(active, losses / len(labels), checks, strict=True):
-            run.end_epoch({"train_loss": float(loss), **found})
+        for batch in train.pools.epoch(generator):
+            losses += _step(active, batch, train.labels[batch.records])
+        checks = _check(active, validation) if validation else [{} for _ in active]
+        for run, loss, found in zip(active, losses / len(train.labels), checks, strict=True):
+            run.epoch += 1
+            run.history.append({"train_loss": float(loss), **found})
+            if found:
+                run.consider(found["validation_auroc"])
     return [run.result() for run in runs]
 
 
 def _project(runs: Sequence[_Run], batch: Batch) -> list[Float[np.ndarray, "tokens columns"]]:
-    """Every member's projections, from one product."""
+    """Every member's projections, from one reading of the batch."""
     linears = [run.linear for run in runs]
     together = np.hstack([linear.projection for linear in linears]).astype(np.float32)
     projections = (batch.values @ together).astype(np.float64)
@@ -166,7 +174,7 @@ def _step(runs: Sequence[_Run], batch: Batch, labels: Bool[np.ndarray, "records"
     by_projections, losses = [], []
     for run, projections in zip(runs, _project(runs, batch), strict=True):
         pooled = run.member.family.pool(projections, batch.segments, run.member.config)
-        losses.append(_cross_entropy(pooled.logits, labels).sum())
+        losses.append(cross_entropy(pooled.logits, labels).sum())
         by_logit = (sigmoid(pooled.logits) - labels) / len(labels)
         by_projections.append(batch.segments.spread(by_logit)[:, None] * pooled.gradient)
     gradients = (batch.values.T @ np.hstack(by_projections).astype(np.float32)).astype(np.float64)
@@ -176,19 +184,27 @@ def _step(runs: Sequence[_Run], batch: Batch, labels: Bool[np.ndarray, "records"
     return np.array(losses)
 
 
-def _check(runs: Sequence[_Run], pools: Pools, labels: Bool[np.ndarray, "records"]) -> list[dict[str, float]]:
-    """Each member's loss and AUROC on the validation split."""
-    logits = np.empty((len(runs), len(labels)))
-    for batch in pools.epoch(None):
-        for row, run, projections in zip(logits, runs, _project(runs, batch), strict=True):
-            row[batch.records] = run.member.family.pool(projections, batch.segments, run.member.config).logits
+def _check(runs: Sequence[_Run], split: Split) -> list[dict[str, float]]:
+    """Each member's loss and AUROC on a split."""
     return [
-        {"validation_loss": float(_cross_entropy(row, labels).mean()), "validation_auroc": auroc(row, labels)}
-        for row in logits
+        {
+            "validation_loss": float(cross_entropy(row, split.labels).mean()),
+            "validation_auroc": auroc(row, split.labels),
+        }
+        for row in _logits(runs, split)
     ]
 
 
-def _cross_entropy(
+def _logits(runs: Sequence[_Run], split: Split) -> Float[np.ndarray, "members records"]:
+    logits = np.empty((len(runs), len(split.labels)))
+    for batch in split.pools.epoch(None):
+        for row, run, projections in zip(logits, runs, _project(runs, batch), strict=True):
+            row[batch.records] = run.member.family.pool(projections, batch.segments, run.member.config).logits
+    return logits
+
+
+def cross_entropy(
     logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
 ) -> Float[np.ndarray, "records"]:
+    """Negative log-likelihood of each label, in nats."""
     return np.logaddexp(0.0, logits) - labels * logits

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -59,10 +59,10 @@ class RecordVectors:
     groups: list[str]
 
 
-Reduction = Literal["mean", "last"]
-"""How tokens become one vector per record: their mean, or the last of them."""
-
 C = TypeVar("C", bound=FamilyConfig)
+
+Reduction: TypeAlias = Literal["mean", "last"]
+"""How tokens become one vector per record: their mean, or the last of them."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Descent(Generic[C]):
     """Fitting by gradient descent on tokens."""
 
     start: Callable[[Linear, C, np.random.Generator], Linear]
-    """(solution for the mean token, config, generator) -> the projection to start from."""
+    """(logistic regression on mean tokens, config, generator) -> where to start; all in the space of the training."""
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,5 @@ class Family(Generic[C]):
     config: type[C]
     pool: Callable[[Float[np.ndarray, "tokens columns"], Segments, C], Pooled]
     fitting: Exact[C] | Descent[C]
+    by_sentence: bool = False
+    """Whether the pooling needs to know where sentences end."""

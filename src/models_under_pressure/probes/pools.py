@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from models_under_pressure.probes.segments import Segments
 from models_under_pressure.probes.tokens import Selection, read_block, record_blocks
 
-POOL_VALUES = 1 << 27
-"""Activation values shuffled together: 512 MiB as float32."""
-CACHE_VALUES = 1 << 29
-"""Activation values kept in memory between epochs: 2 GiB as float32."""
+POOL_VALUES = 1 << 26
+"""Activation values shuffled together: 256 MiB as float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +39,12 @@ class Pools:
     """
 
     def __init__(
-        self, selection: Selection, batch_size: int | None, generator: np.random.Generator, cache: int = CACHE_VALUES
+        self, selection: Selection, batch_size: int, generator: np.random.Generator, *, cache_values: int
     ) -> None:
         self._selection = selection
         self._pools = _plan(selection, batch_size, generator)
         self._cached: dict[int, Float32[np.ndarray, "tokens hidden"]] = {}
-        self._cache_left = cache
+        self._cache_left = cache_values
 
     def epoch(self, generator: np.random.Generator | None) -> Iterator[Batch]:
         """Yield every batch once, shuffled when a generator is given."""
@@ -58,7 +56,14 @@ class Pools:
                 records = pool.batches[index]
                 own = values[ends[index] - lengths[records].sum() : ends[index]]
                 offsets = np.concatenate([[0], np.cumsum(lengths[records])])
-                yield Batch(own, Segments(offsets), records)
+                yield Batch(own, Segments(offsets, self._sentence_ends(records)), records)
+            del values  # or the next pool would be read while this one is still held
+
+    def _sentence_ends(self, records: Int64[np.ndarray, "records"]) -> Bool[np.ndarray, "tokens"] | None:
+        ends, offsets = self._selection.sentence_ends, self._selection.offsets
+        if ends is None:
+            return None
+        return np.concatenate([ends[offsets[record] : offsets[record + 1]] for record in records])
 
     def _values(self, number: int) -> Float32[np.ndarray, "tokens hidden"]:
         if number in self._cached:
@@ -70,7 +75,7 @@ class Pools:
         return values
 
 
-def _plan(selection: Selection, batch_size: int | None, generator: np.random.Generator) -> list[_Pool]:
+def _plan(selection: Selection, batch_size: int, generator: np.random.Generator) -> list[_Pool]:
     """Deal runs of records into pools, and a pool's records into batches of nearly equal size."""
     hidden = selection.activations.hidden
     runs = record_blocks(selection.activations.offsets, hidden)
@@ -83,9 +88,9 @@ def _plan(selection: Selection, batch_size: int | None, generator: np.random.Gen
         held.append((first, stop))
         records += stop - first
         values += int(selection.offsets[stop] - selection.offsets[first]) * hidden
-        if (values >= POOL_VALUES and records >= (batch_size or 1)) or position == len(order) - 1:
+        if (values >= POOL_VALUES and records >= batch_size) or position == len(order) - 1:
             members = generator.permutation(np.concatenate([np.arange(*run) for run in held]))
-            batches = np.array_split(members, -(-len(members) // (batch_size or len(members))))
+            batches = np.array_split(members, -(-len(members) // batch_size))
             pools.append(_Pool(tuple(held), tuple(batches)))
             held, records, values = [], 0, 0
     return pools

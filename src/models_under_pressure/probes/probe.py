@@ -1,6 +1,6 @@
 """A fitted probe: frozen, small, callable on ragged activations; NumPy only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Pooled
 from models_under_pressure.probes.scoring import project
 from models_under_pressure.probes.segments import Segments
+from models_under_pressure.probes.sentences import SENTENCE_END_IDS
 from models_under_pressure.probes.thresholds import Threshold
-from models_under_pressure.probes.tokens import select
+from models_under_pressure.probes.tokens import Selection, select
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class Probe:
 
     config: ProbeConfig
     weights: Mapping[str, np.ndarray]
-    """`projection` [hidden, columns] and `bias` [columns] of each token's projections."""
+    """`projection` [hidden, columns] and `bias` [columns] of a token's projections; `sentence_end_ids` where used."""
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Attributes of the training activations (model, revision, layer, hook point, template hash, …) and their hash."""
@@ -49,34 +50,75 @@ class Probe:
         return self.pool(activations).logits
 
     def predict_proba(self, activations: Activations) -> Float[np.ndarray, "records"]:
-        """Probability that each record is high-stakes."""
-        logits = self.decision_function(activations)
+        """Probability that each record is high-stakes.
+
+        Raises:
+            UserError: see `decision_function`.
+        """
+        return self.probabilities(self.decision_function(activations))
+
+    def probabilities(self, logits: Float[np.ndarray, "records"]) -> Float[np.ndarray, "records"]:
+        """Calibrated probability of each logit; the sigmoid where there is no calibration."""
         return sigmoid(logits) if self.calibration is None else self.calibration.probabilities(logits)
 
     def score_tokens(self, activations: Activations) -> Float[np.ndarray, "tokens"]:
-        """Logit of each token on its own: what the record would score if it held this token only."""
+        """Logit of each token on its own: what a record of this token only would score.
+
+        Raises:
+            UserError: see `decision_function`.
+        """
         projections = self._project(activations)
-        alone = Segments(np.arange(len(projections) + 1))
+        alone = Segments(np.arange(len(projections) + 1), np.ones(len(projections), dtype=bool))
         return FAMILIES[self.family].pool(projections, alone, self.config).logits
 
     def contributions(self, activations: Activations) -> Float[np.ndarray, "tokens"]:
-        """What each token adds to its record's logit; 0 for tokens whose role the probe does not see."""
-        chosen = select(activations, self.config.tokens).chosen
-        contributions = np.zeros(len(chosen))
-        contributions[chosen] = self.pool(activations).contributions
-        return contributions
+        """What each token adds to its record's logit, which they sum to; 0 for roles that the probe does not see.
+
+        Raises:
+            UserError: see `decision_function`.
+        """
+        found = np.zeros(len(activations.roles))
+        found[self._select(activations).chosen] = self.pool(activations).contributions
+        return found
 
     def pool(self, activations: Activations) -> Pooled:
-        """Pool the tokens that the probe sees."""
-        selection = select(activations, self.config.tokens)
-        projections = self._project(activations)[selection.chosen]
-        return FAMILIES[self.family].pool(projections, Segments(selection.offsets), self.config)
+        """Pool the tokens that the probe sees.
+
+        Raises:
+            UserError: see `decision_function`.
+        """
+        return self._pool(self._select(activations), self._project(activations))
+
+    def _select(self, activations: Activations) -> Selection:
+        return select(activations, self.config.tokens, self.weights.get(SENTENCE_END_IDS))
 
     def _project(self, activations: Activations) -> Float[np.ndarray, "tokens columns"]:
-        projection = self.weights["projection"]
-        if activations.hidden != len(projection):
+        self._check_width(activations)
+        return project(activations, self.weights["projection"], self.weights["bias"])
+
+    def _pool(self, selection: Selection, projections: Float[np.ndarray, "tokens columns"]) -> Pooled:
+        segments = Segments(selection.offsets, selection.sentence_ends)
+        return FAMILIES[self.family].pool(projections[selection.chosen], segments, self.config)
+
+    def _check_width(self, activations: Activations) -> None:
+        hidden = len(self.weights["projection"])
+        if activations.hidden != hidden:
             raise UserError(
-                f"the activations are {activations.hidden} wide, the probe was made for {len(projection)}.",
+                f"the activations are {activations.hidden} wide, the probe was made for {hidden}.",
                 remedy="use activations of the probe's own model.",
             )
-        return project(activations, projection, self.weights["bias"])
+
+
+def score_together(probes: Sequence[Probe], activations: Activations) -> list[Float[np.ndarray, "records"]]:
+    """`decision_function` of several probes, reading the activations once.
+
+    Raises:
+        UserError: see `Probe.decision_function`.
+    """
+    for probe in probes:
+        probe._check_width(activations)
+    projection = np.hstack([probe.weights["projection"] for probe in probes])
+    bias = np.concatenate([probe.weights["bias"] for probe in probes])
+    ends = np.cumsum([len(probe.weights["bias"]) for probe in probes])
+    parts = np.split(project(activations, projection, bias), ends[:-1], axis=1)
+    return [probe._pool(probe._select(activations), part).logits for probe, part in zip(probes, parts, strict=True)]

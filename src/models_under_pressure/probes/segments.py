@@ -13,12 +13,20 @@ class Segments:
     offsets: Int64[np.ndarray, "records_plus_1"]
     """Record `i` owns the tokens `offsets[i]` up to but not including `offsets[i + 1]`."""
     sentence_ends: Bool[np.ndarray, "tokens"] | None = None
-    """Whether a token closes a sentence; None when no family in use needs it."""
+    """Whether a token closes a sentence; None when the pooling does not ask."""
 
     @property
     def lengths(self) -> Int[np.ndarray, "records"]:
         """Tokens per record."""
         return np.diff(self.offsets)
+
+    @property
+    def sentences(self) -> "Segments":
+        """The same tokens, divided into sentences; the end of a record ends one."""
+        if self.sentence_ends is None:
+            raise ValueError("sentence ends are not known")
+        ends = np.flatnonzero(self.sentence_ends) + 1
+        return Segments(np.union1d(self.offsets, ends))
 
     def spread(self, values: Float[np.ndarray, "records *columns"]) -> Float[np.ndarray, "tokens *columns"]:
         """Give every token its record's value."""

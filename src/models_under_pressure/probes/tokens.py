@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int64
 from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, USER, Activations
 from models_under_pressure.errors import UserError
 from models_under_pressure.probes.family import Role
+from models_under_pressure.probes.sentences import token_ids
 
 _CODES: dict[Role, int] = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "template": TEMPLATE}
 
@@ -24,6 +25,8 @@ class Selection:
     chosen: Bool[np.ndarray, "tokens"]
     offsets: Int64[np.ndarray, "records_plus_1"]
     """Offsets of the records among the chosen tokens."""
+    sentence_ends: Bool[np.ndarray, "chosen"] | None = None
+    """Whether a chosen token closes a sentence, where that is asked for."""
 
     @property
     def records(self) -> int:
@@ -42,8 +45,10 @@ class Block:
     """Offsets of the block's records within `values`."""
 
 
-def select(activations: Activations, roles: tuple[Role, ...]) -> Selection:
-    """Choose tokens by role.
+def select(
+    activations: Activations, roles: tuple[Role, ...], sentence_end_ids: Int64[np.ndarray, "ids"] | None = None
+) -> Selection:
+    """Choose tokens by role; with `sentence_end_ids`, find where sentences end.
 
     Raises:
         UserError: there are no records, or some have no token of these roles.
@@ -60,7 +65,8 @@ def select(activations: Activations, roles: tuple[Role, ...]) -> Selection:
             f"first {activations.ids[int(empty[0])]!r}.",
             remedy="drop these records, or let the probe see more roles (`tokens` in its config).",
         )
-    return Selection(activations, chosen, offsets)
+    ends = None if sentence_end_ids is None else np.isin(token_ids(activations)[chosen], sentence_end_ids)
+    return Selection(activations, chosen, offsets, ends)
 
 
 def record_blocks(offsets: Int64[np.ndarray, "records_plus_1"], hidden: int) -> list[tuple[int, int]]:

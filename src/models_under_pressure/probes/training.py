@@ -1,48 +1,41 @@
 """Fitting probes: one pass over the data for all that need one, several seeds at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Bool
 
-from models_under_pressure.activations.ragged import Activations
-from models_under_pressure.errors import UserError
-from models_under_pressure.evaluation.metrics import auroc, log_loss
-from models_under_pressure.files import stable_hash
+from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import fit_calibration
 from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.descent import DescentConfig, Member, Standardisation, descend
-from models_under_pressure.probes.exact import mean_token_solution
+from models_under_pressure.probes.data import TrainingData, check_classes
+from models_under_pressure.probes.descent import DescentConfig, Member, Split, descend
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Exact, Linear, RecordVectors, Role
+from models_under_pressure.probes.logistic import mean_token_solution
 from models_under_pressure.probes.origin import check_same_origin
 from models_under_pressure.probes.pools import Pools
-from models_under_pressure.probes.probe import Probe
-from models_under_pressure.probes.survey import Survey, survey
+from models_under_pressure.probes.probe import Probe, score_together
+from models_under_pressure.probes.sentences import SENTENCE_END_IDS, known_sentence_ends
+from models_under_pressure.probes.space import Space, robust_space
+from models_under_pressure.probes.survey import survey
 from models_under_pressure.probes.thresholds import threshold_table
-from models_under_pressure.probes.tokens import select
+from models_under_pressure.probes.tokens import Selection, select
 
+__all__ = ["TrainingData", "fit_probe", "fit_probes"]
 
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """Activations, and for each record its label and group, in the order of the records."""
+MEMORY_GIB = 2.0
+"""Activations kept in memory between epochs, of both splits; those beyond are read again in every epoch."""
+_VALUES_PER_GIB = 1 << 28
+_CHECK_BATCH = 256
+"""Records of a batch of the validation split; no result depends on it."""
 
-    activations: Activations
-    labels: Bool[np.ndarray, "records"]
-    """True for high-stakes."""
-    groups: list[str]
-    """Records of one group (a pair of prompts, say) stay together in cross-validation."""
+_ORDER_SEED = 0
+"""Of the batches and their order, which all probes and seeds share."""
 
-    def __post_init__(self) -> None:
-        records = len(self.activations.ids)
-        if self.labels.shape != (records,) or len(self.groups) != records:
-            raise ValueError(
-                f"{records} records, labels of shape {self.labels.shape}, {len(self.groups)} groups: not aligned"
-            )
-        if self.labels.dtype != np.bool_:
-            raise ValueError(f"labels are {self.labels.dtype}, not bool (an ambiguous record is neither class)")
+_Key: TypeAlias = tuple[str, int]
+"""Name of a probe, and seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,125 +44,161 @@ class _Fitted:
     notes: dict[str, float]
 
 
-def fit_probe(config: ProbeConfig, train: TrainingData, validation: TrainingData | None, *, seed: int) -> Probe:
+@dataclass(frozen=True, eq=False)
+class _View:
+    """The part of a split that some probes see."""
+
+    selection: Selection
+    labels: np.ndarray
+    groups: list[str]
+
+
+def fit_probe(
+    config: ProbeConfig,
+    train: TrainingData,
+    validation: TrainingData | None,
+    *,
+    seed: int,
+    memory_gib: float = MEMORY_GIB,
+) -> Probe:
     """Fit one probe, from one seed.
 
     Raises:
         UserError: see `fit_probes`.
     """
     one = config.model_copy(update={"seeds": 1})
-    return fit_probes({config.family: one}, train, validation, seed=seed)[config.family][0]
+    return fit_probes({config.family: one}, train, validation, seed=seed, memory_gib=memory_gib)[config.family][0]
 
 
 def fit_probes(
-    configs: Mapping[str, ProbeConfig], train: TrainingData, validation: TrainingData | None, *, seed: int
+    configs: Mapping[str, ProbeConfig],
+    train: TrainingData,
+    validation: TrainingData | None,
+    *,
+    seed: int,
+    memory_gib: float = MEMORY_GIB,
 ) -> dict[str, list[Probe]]:
     """Fit several probes, each from as many consecutive seeds as it asks for, reading the data together.
 
-    The validation split chooses the epoch, the thresholds and the calibration; without it there are none of these.
+    The validation split chooses the epoch, the thresholds and the calibration; without it there are none of these. The
+    seeds differ in where gradient descent starts and in the folds of cross-validation; all see the same batches. Memory
+    changes the time, never the result.
 
     Raises:
         UserError: the data hold one class only, NaN, or a record with no token that a probe sees; the two splits come
             from different models, layers or hook points.
     """
-    for data, name in ((train, "training"), (validation, "validation")):
-        if data is not None and (data.labels.all() or not data.labels.any()):
-            raise UserError(
-                f"the {len(data.labels)} {name} records are all of one class.",
-                remedy="give records of both classes, high-stakes and low-stakes.",
-            )
+    check_classes(train, "training")
     if validation is not None:
+        check_classes(validation, "validation")
         check_same_origin(train.activations.attributes, validation.activations.attributes, what="validation data")
-    fitted: dict[tuple[str, int], _Fitted] = {}
+    fitted: dict[_Key, _Fitted] = {}
     for roles in dict.fromkeys(config.tokens for config in configs.values()):
-        chosen = {name: config for name, config in configs.items() if config.tokens == roles}
-        fitted |= _fit(chosen, roles, train, validation, seed)
+        same_tokens = {name: config for name, config in configs.items() if config.tokens == roles}
+        ends = _sentence_ends(same_tokens, train)
+        views = _view(train, roles, ends), None if validation is None else _view(validation, roles, ends)
+        fitted |= _fit(same_tokens, *views, seed=seed, memory=int(memory_gib * _VALUES_PER_GIB))
+    probes = [_probe(configs[name], found, train, number) for (name, number), found in fitted.items()]
+    if validation is not None:
+        logits = score_together(probes, validation.activations)
+        probes = [_judged(probe, found, validation.labels) for probe, found in zip(probes, logits, strict=True)]
+    by_key = dict(zip(fitted, probes, strict=True))
     return {
-        name: [
-            _probe(config, fitted[name, number], train, validation, number)
-            for number in range(seed, seed + config.seeds)
-        ]
-        for name, config in configs.items()
+        name: [by_key[name, number] for number in range(seed, seed + config.seeds)] for name, config in configs.items()
     }
 
 
+def _sentence_ends(configs: Mapping[str, ProbeConfig], train: TrainingData) -> np.ndarray | None:
+    by_sentence = any(FAMILIES[config.family].by_sentence for config in configs.values())
+    return known_sentence_ends(train.activations.attributes) if by_sentence else None
+
+
+def _view(data: TrainingData, roles: tuple[Role, ...], ends: np.ndarray | None) -> _View:
+    return _View(select(data.activations, roles, ends), data.labels, data.groups)
+
+
 def _fit(
-    configs: Mapping[str, ProbeConfig],
-    roles: tuple[Role, ...],
-    train: TrainingData,
-    validation: TrainingData | None,
-    seed: int,
-) -> dict[tuple[str, int], _Fitted]:
+    configs: Mapping[str, ProbeConfig], train: _View, validation: _View | None, *, seed: int, memory: int
+) -> dict[_Key, _Fitted]:
     """Fit probes that see the same tokens."""
-    found = survey(select(train.activations, roles))
-    fitted: dict[tuple[str, int], _Fitted] = {}
-    members: dict[tuple[str, int], Member] = {}
-    mean = mean_token_solution(RecordVectors(found.means, train.labels, train.groups))
+    found = survey(train.selection)
+    fitted: dict[_Key, _Fitted] = {}
+    descending: dict[str, ProbeConfig] = {}
+    for name, config in configs.items():
+        fitting = FAMILIES[config.family].fitting
+        if not isinstance(fitting, Exact):
+            descending[name] = config
+            continue
+        values = found.means if fitting.reduction == "mean" else found.lasts
+        vectors = RecordVectors(values, train.labels, train.groups)
+        for number in range(seed, seed + config.seeds):
+            fitted[name, number] = _Fitted(fitting.solve(vectors, config, number), {})
+    if descending:
+        space = robust_space(found.sample)
+        mean = mean_token_solution(RecordVectors(found.means, train.labels, train.groups))
+        members = _members(descending, space.from_activations(mean), seed)
+        fitted |= _descend(members, space, train, validation, memory)
+    return fitted
+
+
+def _members(configs: Mapping[str, ProbeConfig], mean: Linear, seed: int) -> dict[_Key, Member]:
+    """Every probe that descends, once per seed."""
+    members: dict[_Key, Member] = {}
     for name, config in configs.items():
         family = FAMILIES[config.family]
+        if isinstance(family.fitting, Exact) or not isinstance(config, DescentConfig):
+            raise TypeError(f"family {config.family} fits by descent and needs a DescentConfig")
         for number in range(seed, seed + config.seeds):
-            if isinstance(family.fitting, Exact):
-                values = found.means if family.fitting.reduction == "mean" else found.lasts
-                vectors = RecordVectors(values, train.labels, train.groups)
-                fitted[name, number] = _Fitted(family.fitting.solve(vectors, config, number), {})
-            else:
-                start = family.fitting.start(mean, config, np.random.default_rng(number))
-                members[name, number] = Member(family, config, start)
-    return fitted | _descend(members, roles, found, train, validation)
+            start = family.fitting.start(mean, config, np.random.default_rng(number))
+            members[name, number] = Member(family, config, start)
+    return members
 
 
 def _descend(
-    members: Mapping[tuple[str, int], Member],
-    roles: tuple[Role, ...],
-    found: Survey,
-    train: TrainingData,
-    validation: TrainingData | None,
-) -> dict[tuple[str, int], _Fitted]:
-    """Train members, those with the same batch size on the same batches."""
-    fitted: dict[tuple[str, int], _Fitted] = {}
-    space = Standardisation(found.centre, found.scale)
-    generator = np.random.default_rng(0)
+    members: Mapping[_Key, Member], space: Space, train: _View, validation: _View | None, memory: int
+) -> dict[_Key, _Fitted]:
+    """Train members, those with the same batch size together."""
+    fitted: dict[_Key, _Fitted] = {}
     check = None
-    if validation is not None and members:
-        check = Pools(select(validation.activations, roles), None, generator), validation.labels
+    if validation is not None:
+        memory //= 2
+        check = _split(validation, _CHECK_BATCH, memory)
     for size in dict.fromkeys(member.config.batch_size for member in members.values()):
         same = {key: member for key, member in members.items() if member.config.batch_size == size}
-        # The order of the batches is the same for every seed, so that seeds trained together share their reading.
-        pools = Pools(select(train.activations, roles), size, np.random.default_rng(0))
-        results = descend(list(same.values()), space, (pools, train.labels), check, np.random.default_rng(1))
+        split = _split(train, size, memory)
+        results = descend(list(same.values()), space, split, check, np.random.default_rng(_ORDER_SEED))
         for key, result in zip(same, results, strict=True):
             notes = {"best_epoch": float(result.epoch), "epochs": float(len(result.history))}
             fitted[key] = _Fitted(result.linear, notes)
     return fitted
 
 
-def _probe(
-    config: ProbeConfig, fitted: _Fitted, train: TrainingData, validation: TrainingData | None, seed: int
-) -> Probe:
-    """Put weights, provenance and what the validation split tells together."""
-    attributes = dict(train.activations.attributes)
-    content = stable_hash(list(train.activations.ids), train.labels.tolist(), train.groups, attributes)
-    probe = Probe(
+def _split(view: _View, batch_size: int, memory: int) -> Split:
+    generator = np.random.default_rng(_ORDER_SEED)
+    return Split(Pools(view.selection, batch_size, generator, cache_values=memory), view.labels)
+
+
+def _probe(config: ProbeConfig, fitted: _Fitted, train: TrainingData, seed: int) -> Probe:
+    """Put weights and provenance together."""
+    weights = {"projection": fitted.linear.projection, "bias": fitted.linear.bias}
+    if FAMILIES[config.family].by_sentence:
+        weights[SENTENCE_END_IDS] = known_sentence_ends(train.activations.attributes)
+    attributes = {name: value for name, value in train.activations.attributes.items() if name != SENTENCE_END_IDS}
+    return Probe(
         config=config.model_copy(update={"seeds": 1}),
-        weights={"projection": fitted.linear.projection, "bias": fitted.linear.bias},
+        weights=weights,
         seed=seed,
-        provenance=attributes | {"training_data_hash": content, "training_records": len(train.labels)},
+        provenance=attributes | {"training_data_hash": train.content_hash, "training_records": len(train.labels)},
         metrics=fitted.notes,
     )
-    if validation is None:
-        return probe
-    logits = probe.decision_function(validation.activations)
-    return with_validation(probe, logits, validation.labels)
 
 
-def with_validation(probe: Probe, logits: np.ndarray, labels: np.ndarray) -> Probe:
-    """The probe with thresholds, calibration and metrics from logits of the validation split."""
-    from dataclasses import replace
-
-    calibration = fit_calibration(probe.config.calibration, logits, labels)
+def _judged(probe: Probe, logits: np.ndarray, labels: np.ndarray) -> Probe:
+    """The probe with thresholds, calibration and metrics from its logits on the validation split."""
+    found = {"validation_auroc": auroc(logits, labels), "validation_records": float(len(labels))}
     return replace(
         probe,
         thresholds=threshold_table(logits, labels, probe.config.budgets),
-        calibration=calibration,
-        metrics={**probe.metrics, "validation_auroc": auroc(logits, labels), "validation_records": float(len(labels))},
+        calibration=fit_calibration(probe.config.calibration, logits, labels),
+        metrics={**probe.metrics, **found},
     )

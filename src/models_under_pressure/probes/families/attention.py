@@ -1,8 +1,7 @@
-"""Attention probe: tokens weighted by a learned query (McKenzie et al. 2025, table 1).
+"""Attention probe: tokens weighted by a learned query (`attention` of McKenzie et al. 2025, table 1).
 
-Formula: `logit = sum_t softmax_t((q . x_t + q0) / sqrt(hidden)) (v . x_t + v0)`. The paper's formula leaves out the scale and
-the biases; its released code has them. `q0` adds the same to all scores of a record, so that softmax cancels it: there
-is none here.
+Formula: `logit = sum_t softmax_t(q . x_t / sqrt(hidden)) (v . x_t + b)`. The paper's formula leaves out the scale and
+the bias; its released code has them, and a bias of the scores, which softmax cancels.
 
 Regularisation: weight decay, early stopping on validation AUROC.
 """
@@ -13,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
+from models_under_pressure.probes.descent import DescentConfig, random_directions
 from models_under_pressure.probes.family import Descent, Family, Linear, Pooled
-from models_under_pressure.probes.descent import DescentConfig, random_direction
 from models_under_pressure.probes.segments import Segments
 
 
@@ -36,9 +35,9 @@ def pool(projections: Float[np.ndarray, "tokens 2"], segments: Segments, config:
 
 
 def start(mean: Linear, config: Config, generator: np.random.Generator) -> Linear:
-    """A random query, and the best value direction for equal attention."""
-    query = random_direction(len(mean.projection), generator) / np.sqrt(len(mean.projection))
-    return Linear(np.column_stack([query, mean.projection[:, 0]]), np.array([0.0, mean.bias[0]]))
+    """A random query, and the values that are best for equal attention."""
+    query = random_directions(len(mean.projection), 1, generator)
+    return Linear(np.hstack([query, mean.projection]), np.array([0.0, mean.bias[0]]))
 
 
 FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start))

@@ -1,0 +1,39 @@
+"""Difference of class means (Marks and Tegmark 2023; `difference_of_means` of McKenzie et al. 2025).
+
+Formula: with `d = mean(high) - mean(low)` of the records' mean tokens, `logit = mean_t(d . x_t) - d . (mean(high) +
+mean(low)) / 2`: zero half-way between the classes.
+
+Regularisation: none.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from models_under_pressure.probes.family import Exact, Family, FamilyConfig, Linear, RecordVectors
+from models_under_pressure.probes.logistic import fold, standardise
+from models_under_pressure.probes.pooling import pool_mean
+
+
+class Config(FamilyConfig):
+    """Difference of class means."""
+
+    family: Literal["difference_of_means"] = "difference_of_means"
+    standardise: bool = False
+    """Whether every feature gets unit variance first (the paper: no); few large features else set the direction."""
+
+
+def solve(vectors: RecordVectors, config: Config, seed: int) -> Linear:
+    """The direction from one class mean to the other."""
+    values, centre, scale = vectors.values, np.zeros(1), np.ones(1)
+    if config.standardise:
+        values, centre, scale = standardise(values)
+    high = values[vectors.labels].mean(axis=0, dtype=np.float64)
+    low = values[~vectors.labels].mean(axis=0, dtype=np.float64)
+    direction = high - low
+    hidden = len(direction)
+    bias = -float(direction @ (high + low)) / 2
+    return fold(direction, bias, np.broadcast_to(centre, hidden), np.broadcast_to(scale, hidden))
+
+
+FAMILY = Family(config=Config, pool=pool_mean, fitting=Exact(reduction="mean", solve=solve))

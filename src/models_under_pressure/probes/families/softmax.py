@@ -1,0 +1,38 @@
+"""Linear probe, softmax-weighted mean over tokens (`softmax` of McKenzie et al. 2025, table 1).
+
+Formula: with `z_t = w . x_t + b`, `logit = sum_t softmax_t(z_t / temperature) z_t`.
+
+Regularisation: weight decay, early stopping on validation AUROC.
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from models_under_pressure.probes.descent import DescentConfig, start_from_mean
+from models_under_pressure.probes.family import Descent, Family, Pooled
+from models_under_pressure.probes.segments import Segments
+
+
+class Config(DescentConfig):
+    """Linear probe, softmax-weighted mean over tokens; the paper's hyper-parameters."""
+
+    family: Literal["softmax"] = "softmax"
+    patience: int = Field(default=10, ge=1)
+    temperature: float = Field(default=5.0, gt=0)
+    """High: near the mean; low: near the maximum."""
+
+
+def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: Config) -> Pooled:
+    """Average the logits, weighted by their own softmax."""
+    values = projections[:, 0]
+    shares = segments.softmax(values / config.temperature)
+    contributions = shares * values
+    logits = segments.sum(contributions)
+    gradient = shares * (1.0 + (values - segments.spread(logits)) / config.temperature)
+    return Pooled(logits, contributions, gradient[:, None])
+
+
+FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start_from_mean))

@@ -1,0 +1,69 @@
+"""Logistic regression on one vector per record, solved to convergence."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from models_under_pressure.probes.cross_validation import best_by_cross_validation
+from models_under_pressure.probes.family import FamilyConfig, Linear, RecordVectors
+
+DEFAULT_C = 1e-3
+"""Inverse strength of the penalty (McKenzie et al. 2025, appendix A)."""
+
+
+class LogisticConfig(FamilyConfig):
+    """Hyper-parameters of a logistic regression on standardised vectors."""
+
+    inverse_regularisation: float = Field(default=DEFAULT_C, gt=0)
+    """C of scikit-learn: the smaller, the stronger the penalty on the weights."""
+    candidates: tuple[float, ...] = ()
+    """When given, C is the one of these with the best grouped cross-validated AUROC."""
+    fit_intercept: bool = False
+    """Whether to fit an intercept; without one, the mean training vector has the probability 1/2."""
+
+
+def solve_logistic(vectors: RecordVectors, config: LogisticConfig, seed: int) -> Linear:
+    """Standardise, solve, and fold the standardisation into the weights."""
+    solve = partial(_solve, fit_intercept=config.fit_intercept)
+    strength = config.inverse_regularisation
+    if config.candidates:
+        strength = best_by_cross_validation(solve, vectors, config.candidates, seed)
+    return solve(vectors, strength)
+
+
+def mean_token_solution(vectors: RecordVectors) -> Linear:
+    """Where gradient descent starts: the logistic regression with the default penalty."""
+    return _solve(vectors, DEFAULT_C, fit_intercept=False)
+
+
+def standardise(
+    values: Float[np.ndarray, "records hidden"],
+) -> tuple[Float[np.ndarray, "records hidden"], Float[np.ndarray, "hidden"], Float[np.ndarray, "hidden"]]:
+    """Values with mean 0 and deviation 1 in each feature (constant ones stay), their centre and their scale."""
+    centre, scale = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    # A feature that only rounding moves is constant.
+    scale = np.where(scale > 1e-7 * np.abs(centre), scale, 1.0)
+    return (values - centre) / scale, centre, scale
+
+
+def fold(
+    weights: Float[np.ndarray, "hidden"],
+    bias: float,
+    centre: Float[np.ndarray, "hidden"],
+    scale: Float[np.ndarray, "hidden"],
+) -> Linear:
+    """Turn weights for `(x - centre) / scale` into weights for `x`."""
+    projection = weights / scale
+    return Linear(projection[:, None], np.array([bias - centre @ projection]))
+
+
+def _solve(vectors: RecordVectors, inverse_regularisation: float, *, fit_intercept: bool) -> Linear:
+    from sklearn.linear_model import LogisticRegression
+
+    values, centre, scale = standardise(vectors.values)
+    model: Any = LogisticRegression(C=inverse_regularisation, fit_intercept=fit_intercept, tol=1e-6, max_iter=1000)
+    model.fit(values, vectors.labels)
+    return fold(model.coef_[0], float(np.ravel(model.intercept_)[0]), centre, scale)
