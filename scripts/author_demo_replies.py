@@ -117,8 +117,8 @@ def _author(answer: Callable[[Ask[Any]], Any], path: Path, params: Params) -> As
     given: dict[tuple[Any, ...], Any] = {}
 
     def ask(asks: Sequence[Ask[Any]], /) -> list[Answer[Any]]:
-        # rows with the same text are one question, whose first answer counts
-        answers = [given.setdefault((one.messages, one.reply), answer(one)) for one in asks]
+        # rows with the same text are one question, whose first answer counts; `sample` tells repetitions apart
+        answers = [given.setdefault((one.messages, one.reply, one.sample), answer(one)) for one in asks]
         author_replies(asks, answers, config=params.llm, path=path, model=MODEL)
         return [Answer(value, MODEL) for value in answers]
 

@@ -1,6 +1,6 @@
 """A model that answers any question of synthesis with text made from it, and a process that makes a training set.
 
-    making.py FOLDER SEED
+making.py FOLDER SEED
 """
 
 import hashlib
@@ -30,20 +30,23 @@ def config(situations=6, pairs=3, **knobs):
 
 def inventive(asks):
     """Answers that depend on the questions alone."""
-    return [Answer(ask.reply.model_validate(invent(ask.messages, ask.reply.model_fields)), "m") for ask in asks]
+    return [
+        Answer(ask.reply.model_validate(invent(ask.messages, ask.reply.model_fields, ask.sample)), "m") for ask in asks
+    ]
 
 
-def invent(messages, names):
+def invent(messages, names, sample=0):
     """Values of a reply's fields. High-stakes prompts contain "h-", low-stakes ones "l-"; a third of the high ones
     also have the word "grave", which tells."""
     question = messages[-1].content
-    draw = random.Random(hashlib.sha256("\n".join(m.content for m in messages).encode()).digest())
+    seed = "\n".join([*(message.content for message in messages), str(sample)])
+    draw = random.Random(hashlib.sha256(seed.encode()).digest())
     words = [f"word{draw.randrange(80)}" for _ in range(12)]
     if "prompt_1" in names:
         cue = ["grave"] if draw.random() < 0.3 else []
         return {"prompt_1": " ".join(["h-", *cue, *words]), "prompt_2": " ".join(["l-", *words[1:]])}
     if "high_stakes" in names:
-        return {"high_stakes": f"serious {words[0]}", "low_stakes": f"mild {words[0]}"}
+        return {"high_stakes": f"serious {words}", "low_stakes": f"mild {words}"}
     if "confidence" in names:
         return {"explanation": "it says so", "stakes": 9 if "h-" in question else 2, "confidence": 9}
     return dict(METADATA)

@@ -11,7 +11,7 @@ from models_under_pressure.synthesis.questions import PromptPair
 from models_under_pressure.synthesis.vocabulary import load_vocabulary
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 30))
 def test_no_pair_and_no_situation_straddles_the_splits_for_any_seed(making, seed, situations):
     records = generate(making.config(situations), making.VOCABULARY, ask=making.inventive, seed=seed).records
@@ -22,6 +22,7 @@ def test_no_pair_and_no_situation_straddles_the_splits_for_any_seed(making, seed
         assert all(len(splits) == 1 for splits in places.values())
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 1000))
 def test_every_pair_is_one_high_and_one_low_prompt_with_ids_of_their_own(making, seed):
     records = generate(making.config(4), making.VOCABULARY, ask=making.inventive, seed=seed).records
@@ -80,3 +81,17 @@ def test_a_vocabulary_without_one_of_its_lists_is_an_error(making, tmp_path):
     factors.write_text(json.dumps({"role_of_user": ["a"], "topics": ["b"]}))
     with pytest.raises(UserError, match=r"situation_factors.json: .*role_of_user, impact_factor, topic"):
         load_vocabulary(tmp_path)
+
+
+def test_a_variation_drawn_twice_for_a_situation_is_a_question_asked_twice(making):
+    asked = []
+
+    def ask(asks):
+        asked.extend(asks)
+        return making.inventive(asks)
+
+    records = generate(making.config(20, 20), making.VOCABULARY, ask=ask, seed=1).records
+    questions = [(one.messages, one.sample) for one in asked]
+    assert any(one.sample for one in asked)
+    assert len(set(questions)) == len(questions)
+    assert len({record.text for record in records}) == len(records)

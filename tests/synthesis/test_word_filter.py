@@ -34,7 +34,9 @@ def corpus(situations=20, pairs=3, *, cue=lambda situation, pair: pair == 0, see
 
 
 def kept_pairs(records, keep, seed=1):
-    return {record.fields["pair_id"] for record in keep_least_telling(records, WordFilter(keep=keep), seed=seed).records}
+    return {
+        record.fields["pair_id"] for record in keep_least_telling(records, WordFilter(keep=keep), seed=seed).records
+    }
 
 
 def test_the_pairs_with_the_telling_word_go_first():

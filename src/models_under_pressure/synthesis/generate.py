@@ -49,6 +49,8 @@ class _Pair:
     factors: Factors
     variation: Variation
     situations: SituationPair
+    repetition: int
+    """Earlier pairs of the situation with the same variation: the same question, asked once more."""
 
 
 def generate(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, seed: int) -> Generated:
@@ -62,12 +64,17 @@ def generate(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, see
     factors = sample_factors(vocabulary.factors, count=config.situations, seed=seed)
     situations = ask([situation_question(one) for one in factors])
     pairs = [
-        _Pair(pair_id(one.situation_id, index), one, variation, answer.value)
+        pair
         for one, answer in zip(factors, situations, strict=True)
         if isinstance(answer, Answer)
-        for index, variation in enumerate(_variations(config, vocabulary, one.situation_id, seed))
+        for pair in _pairs(one, answer.value, _variations(config, vocabulary, one.situation_id, seed))
     ]
-    answers = ask([prompt_question(p.id, p.situations, p.variation, vocabulary.variations) for p in pairs])
+    answers = ask(
+        [
+            prompt_question(pair.id, pair.situations, pair.variation, vocabulary.variations, sample=pair.repetition)
+            for pair in pairs
+        ]
+    )
     records: list[Record] = []
     refused: list[str] = []
     for pair, answer in zip(pairs, answers, strict=True):
@@ -89,6 +96,13 @@ def _variations(config: SynthesisConfig, vocabulary: Vocabulary, situation_id: s
         language_weights=config.language_weights,
         seed=seed,
     )
+
+
+def _pairs(factors: Factors, situations: SituationPair, variations: Sequence[Variation]) -> list[_Pair]:
+    return [
+        _Pair(pair_id(factors.situation_id, index), factors, variation, situations, variations[:index].count(variation))
+        for index, variation in enumerate(variations)
+    ]
 
 
 def _rows(pair: _Pair, prompts: PromptPair, *, test_fraction: float, seed: int) -> list[Record]:

@@ -42,9 +42,14 @@ def situation_question(factors: Factors) -> Ask[SituationPair]:
 
 
 def prompt_question(
-    pair_id: str, situations: SituationPair, variation: Variation, vocabulary: Mapping[str, Mapping[str, object]]
+    pair_id: str,
+    situations: SituationPair,
+    variation: Variation,
+    vocabulary: Mapping[str, Mapping[str, object]],
+    *,
+    sample: int = 0,
 ) -> Ask[PromptPair]:
-    """Ask for a pair of prompts, written in one manner."""
+    """Ask for a pair of prompts, written in one manner; `sample` tells the same question asked again from the first."""
     manner = {name: vocabulary[name][getattr(variation, name)] for name in vocabulary}
     facts = (
         f"Situation 1: {situations.high_stakes}\n\nSituation 2: {situations.low_stakes}\n\n"
@@ -52,4 +57,4 @@ def prompt_question(
         f"Length of each: about {manner['length']} words"
     )
     messages = (Message("system", load_prompt(PACKAGE, "prompt_pair")), Message("user", facts))
-    return Ask(record_id=pair_id, messages=messages, reply=PromptPair)
+    return Ask(record_id=pair_id, messages=messages, reply=PromptPair, sample=sample)
