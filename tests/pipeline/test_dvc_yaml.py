@@ -38,7 +38,7 @@ def params_of(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_says_what_it_is_for(stage):
-    assert STAGES[stage]["desc"]
+    assert body(stage)["desc"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

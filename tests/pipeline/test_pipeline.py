@@ -9,7 +9,15 @@ pytestmark = pytest.mark.slow
 
 def test_the_first_run_leaves_metrics_plots_and_a_clean_status(pipeline):
     evaluated = json.loads((pipeline.path / "metrics/evaluate.json").read_text())
-    assert set(evaluated) == {"anthropic_dev", "anthropic_test", "mt_dev", "mt_test", "train", "validation"}
+    assert set(evaluated) == {
+        "anthropic_dev",
+        "anthropic_test",
+        "aya_test",
+        "mt_dev",
+        "mt_test",
+        "train",
+        "validation",
+    }
     for probes in evaluated.values():
         for metrics in probes.values():
             assert metrics["auroc_low"] <= metrics["auroc"] <= metrics["auroc_high"]
@@ -34,7 +42,7 @@ def test_a_clone_that_runs_everything_gets_the_same_hashes(pipeline, tmp_path):
 def test_switching_the_layer_and_back_extracts_once_each(pipeline):
     there = pipeline.dvc("exp", "run", "-S", "probe.layer=2").stdout
     extracted = {name for name in pipeline.stages_run(there) if name.startswith("extract")}
-    assert len(extracted) == 6
+    assert len(extracted) == 7
     back = pipeline.dvc("exp", "run", "-S", "probe.layer=1").stdout
     again = pipeline.dvc("exp", "run", "-S", "probe.layer=2").stdout
     assert not {name for name in pipeline.stages_run(back + again) if name.startswith(("extract", "train"))}
