@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Where datasets and activations are kept for others: R2, S3 or a folder.", no_args_is_help=True)
 
-_Offline = Annotated[bool, typer.Option("--offline", help="Do not try the buckets after the change.")]
+_Offline = Annotated[bool, typer.Option("--offline", help="Change the configuration without trying it.")]
 
 
 @app.command()
 def r2(offline: _Offline = False) -> None:
-    """Keep both remotes on Cloudflare R2, with the keys of .env; then try them.
+    """Keep both remotes on Cloudflare R2, with the keys of .env, after trying them.
 
     The keys are written to .dvc/config.local, which git ignores and only you can read.
 
@@ -32,7 +32,7 @@ def r2(offline: _Offline = False) -> None:
 
 @app.command()
 def s3(offline: _Offline = False) -> None:
-    """Keep both remotes on AWS S3, or on a compatible server (S3_ENDPOINT_URL in .env); then try them.
+    """Keep both remotes on AWS S3, or on a compatible server (S3_ENDPOINT_URL in .env).
 
     Example: mup remote s3
     """
@@ -48,7 +48,7 @@ def public(
     activations: Annotated[str, typer.Argument(metavar="ACTIVATIONS_URL", help="The same of activations.")],
     offline: _Offline = False,
 ) -> None:
-    """Read both remotes from public addresses, without keys; then try them.
+    """Read both remotes from public addresses, without keys.
 
     Example: mup remote public https://datasets.example.org/dvc https://activations.example.org/dvc
     """
@@ -80,7 +80,8 @@ def test() -> None:
     """
     from models_under_pressure.remotes.config import read_targets
 
-    _try(read_targets(root=Path()))
+    if not _try(read_targets(root=Path())):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -126,24 +127,24 @@ def repair(
 def _point(targets: "Sequence[Target]", *, offline: bool) -> None:
     from models_under_pressure.remotes.config import point_remotes
 
-    written = point_remotes(targets, root=Path())
-    print(f"wrote {written}")
+    if not offline and not _try(targets):
+        print("\nnothing was changed; `--offline` writes the configuration untried")
+        raise typer.Exit(1)
+    print(f"wrote {point_remotes(targets, root=Path())}")
     _print_targets(targets)
-    if not offline:
-        _try(targets)
 
 
-def _try(targets: "Sequence[Target]") -> None:
+def _try(targets: "Sequence[Target]") -> bool:
+    """Whether all targets work."""
     from models_under_pressure.commands.findings import print_findings
     from models_under_pressure.remotes.checks import check_remote
     from models_under_pressure.remotes.finding import failed
 
     everything = []
     for target in targets:
-        print(f"\n{target.name}")
+        print(target.name)
         everything += print_findings(check_remote(target, root=Path()))
-    if failed(everything):
-        raise typer.Exit(1)
+    return not failed(everything)
 
 
 def _print_targets(targets: "Sequence[Target]") -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 from models_under_pressure.remotes.contents import open_repo
 
 LinkType = Literal["reflink", "hardlink", "symlink", "copy"]
+_KINDS: tuple[LinkType, ...] = ("reflink", "hardlink", "symlink", "copy")
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class CacheState:
     """The cache, and the ways in which outputs share its bytes."""
 
     path: Path
-    configured: tuple[str, ...]
+    configured: tuple[LinkType, ...]
     """What .dvc/config asks for, in the order in which DVC tries."""
     possible: tuple[LinkType, ...]
     """What works between the cache and the project."""
@@ -30,8 +31,10 @@ class CacheState:
     @property
     def used(self) -> LinkType:
         """The first configured type that works."""
-        works: dict[str, LinkType] = {kind: kind for kind in self.possible}
-        return next((works[kind] for kind in self.configured if kind in works), "copy")
+        for kind in self.configured:
+            if kind in self.possible:
+                return kind
+        return "copy"
 
     @property
     def copies(self) -> int:
@@ -47,7 +50,7 @@ def cache_state(*, root: Path) -> CacheState:
     """
     with open_repo(root) as repo:
         path = Path(repo.cache.local.path)
-        configured = tuple(repo.cache.local.cache_types)
+        configured = tuple(kind for name in repo.cache.local.cache_types for kind in _KINDS if kind == name)
         workspace = Path(repo.root_dir)
     near = _existing(path)
     return CacheState(
@@ -65,14 +68,13 @@ def possible_links(source: Path, destination: Path) -> tuple[LinkType, ...]:
     from dvc_objects.fs.generic import test_links
     from dvc_objects.fs.local import LocalFileSystem
 
-    kinds: list[LinkType] = ["reflink", "hardlink", "symlink", "copy"]
     with (
         tempfile.TemporaryDirectory(dir=source, prefix=".links-") as here,
         tempfile.TemporaryDirectory(dir=destination, prefix=".links-") as there,
     ):
         system = LocalFileSystem()
-        works = test_links(list(kinds), system, here, system, str(Path(there) / "link"))
-    return tuple(kind for kind in kinds if kind in works)
+        works = test_links(list(_KINDS), system, here, system, str(Path(there) / "link"))
+    return tuple(kind for kind in _KINDS if kind in works)
 
 
 def _existing(path: Path) -> Path:

@@ -86,7 +86,8 @@ def _options(target: Target, folder: Path) -> dict[str, Any]:
             "endpointurl": target.endpoint,
             "region": target.region,
             "profile": target.profile,
-            "configpath": str((folder / AWS_CONFIG).absolute()) if (folder / AWS_CONFIG).exists() else None,
+            # DVC reads it relative to the working directory and writes it relative to .dvc
+            "configpath": os.path.relpath(folder / AWS_CONFIG) if (folder / AWS_CONFIG).exists() else None,
             "access_key_id": _reveal(target.access_key_id),
             "secret_access_key": _reveal(target.secret_access_key),
             "session_token": _reveal(target.session_token),

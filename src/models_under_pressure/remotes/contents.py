@@ -1,11 +1,14 @@
 """What dvc.lock names, and where it is: in the cache, on the remote, or nowhere."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models_under_pressure.errors import UserError
+from models_under_pressure.remotes.config import read_targets
+from models_under_pressure.remotes.explain import explain
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -61,10 +64,23 @@ def contents(*, root: Path, all_tags: bool = False) -> list[OutputStatus]:
         statuses = []
         outputs = _tracked(repo, all_tags)
         for remote in sorted({output.remote for output in outputs}):
-            odb = remote_store(repo, remote)
             mine = [output for output in outputs if output.remote == remote]
-            statuses += _statuses(mine, repo.cache.local, odb)
+            with explained(remote, action="list", root=root):
+                statuses += _statuses(mine, repo.cache.local, remote_store(repo, remote))
         return sorted(statuses, key=lambda status: status.output.path)
+
+
+@contextmanager
+def explained(remote: str, *, action: str, root: Path) -> Iterator[None]:
+    """Turn what a server's client raises into an error with its remedy."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError, OSError) as error:
+        target = next(target for target in read_targets(root=root) if target.name == remote)
+        found = explain(error, target=target, action=action)
+        raise UserError(f"{found.problem}.", where=f"remote {remote}", remedy=f"{found.remedy}.") from error
 
 
 def repair(*, root: Path, paths: Iterable[str] = ()) -> list[TrackedOutput]:
@@ -84,7 +100,8 @@ def repair(*, root: Path, paths: Iterable[str] = ()) -> list[TrackedOutput]:
             raise UserError(f"no output at {', '.join(sorted(unknown))}.", remedy="name outputs as dvc.yaml does.")
         for status in statuses:
             if status.stored == "damaged" or status.output.path in wanted:
-                _upload(status, repo.cache.local, remote_store(repo, status.output.remote))
+                with explained(status.output.remote, action="write", root=root):
+                    _upload(status, repo.cache.local, remote_store(repo, status.output.remote))
                 mended.append(status.output)
     return mended
 
@@ -139,7 +156,7 @@ def _statuses(outputs: list[TrackedOutput], cache: "HashFileDB", odb: "HashFileD
     objects = {output: _objects(output.hash, cache, odb) for output in outputs}
     sizes = _sizes(odb, {hash_ for hashes in objects.values() for hash_ in hashes})
     for output, hashes in objects.items():
-        here = {hash_: size for hash_ in hashes if (size := _cached_size(cache, hash_)) is not None}
+        here = {hash_: size for hash_ in hashes if (size := _size(cache, hash_)) is not None}
         there = {hash_: sizes[hash_] for hash_ in hashes if hash_ in sizes}
         cached = bool(hashes) and len(here) == len(hashes) and _total(hashes, here) == output.size
         yield OutputStatus(output, cached=cached, stored=_stored(output, hashes, there))
@@ -177,18 +194,15 @@ def _objects(hash_: str, cache: "HashFileDB", odb: "HashFileDB") -> list[str]:
 
 def _sizes(odb: "HashFileDB", hashes: set[str]) -> dict[str, int]:
     """Size of each file of a remote that is there."""
-    if odb.fs.protocol in ("http", "https"):  # cannot list
-        return {hash_: size for hash_ in sorted(hashes) if (size := _cached_size(odb, hash_)) is not None}
-    try:
-        listed: Any = odb.fs.find(odb.path, detail=True)
-    except FileNotFoundError:
-        return {}
-    by_path = {path.lstrip("/"): info["size"] for path, info in listed.items()}
-    paths = {hash_: odb.oid_to_path(hash_).lstrip("/") for hash_ in hashes}
-    return {hash_: by_path[path] for hash_, path in paths.items() if path in by_path}
+    if odb.fs.protocol != "s3":
+        return {hash_: size for hash_ in sorted(hashes) if (size := _size(odb, hash_)) is not None}
+    # one listing asks for a thousand files at once
+    listed: Any = odb.fs.fs.find(odb.path, detail=True)
+    paths = {hash_: odb.oid_to_path(hash_) for hash_ in hashes}
+    return {hash_: listed[path]["size"] for hash_, path in paths.items() if path in listed}
 
 
-def _cached_size(odb: "HashFileDB", hash_: str) -> int | None:
+def _size(odb: "HashFileDB", hash_: str) -> int | None:
     try:
         return odb.fs.info(odb.oid_to_path(hash_))["size"]
     except FileNotFoundError:

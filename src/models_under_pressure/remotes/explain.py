@@ -61,7 +61,9 @@ def explain(error: BaseException, *, target: Target, action: str = "use") -> Exp
         found = _explain_one(cause, target, action)
         if found:
             return found
-    return Explanation(f"{type(error).__name__} while trying to {action}", "run `dvc doctor` and `dvc push -v`")
+    # botocore's own errors are about this machine's set-up and quote no request
+    own = f": {error}" if type(error).__module__.startswith("botocore") else ""
+    return Explanation(f"{type(error).__name__} while trying to {action}{own}", "run `dvc doctor` and `dvc push -v`")
 
 
 def error_code(error: BaseException) -> str | None:

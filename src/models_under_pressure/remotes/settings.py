@@ -4,12 +4,15 @@ from typing import Literal
 
 from dotenv import find_dotenv
 from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import SettingsConfigDict
 
 from models_under_pressure.settings import Settings
 
 
 class BucketSettings(Settings):
     """Buckets, endpoints and keys of the two remotes; every one may be absent."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     r2_endpoint_url: str | None = None
     """Replaces `https://<account id>.r2.cloudflarestorage.com`, for tests and S3-compatible servers."""
