@@ -2,14 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.datasets.parsed import with_column
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
+from models_under_pressure.llm.prompts import load_prompt
 from models_under_pressure.records import Label, Message, Record
+
+
+Method = Literal[
+    "scale", "rubric", "anthropic_context", "anthropic_extended_context", "mt_context", "mt_extended_context"
+]
+"""How the labeller is told to judge: by what it knows of the world (`scale`, all published labels), or with the
+criteria of the file of that name in `datasets/prompts` put before it."""
 
 
 class Thresholds(BaseModel):
@@ -24,14 +31,20 @@ class Thresholds(BaseModel):
     confidence_min: int = Field(default=7, ge=1, le=10)
     """Lowest confidence that settles a label."""
 
+    @model_validator(mode="after")
+    def _no_score_is_both(self) -> "Thresholds":
+        if self.low_max >= self.high_min:
+            raise ValueError(f"low_max {self.low_max} is not below high_min {self.high_min}: a score would be both")
+        return self
+
 
 class LabelConfig(BaseModel):
     """How a conversation is labelled."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Literal["scale"] = "scale"
-    """Which prompt is put to the model: a file in `datasets/prompts`."""
+    method: Method = "scale"
+    """How the labeller is told to judge."""
     thresholds: Thresholds = Thresholds()
 
 
@@ -62,14 +75,17 @@ def to_label(*, stakes: int, confidence: int, thresholds: Thresholds) -> Label:
     return Label.HIGH if stakes >= thresholds.high_min else Label.AMBIGUOUS
 
 
+def label_prompt(method: Method) -> str:
+    """What the labeller is told."""
+    package = "models_under_pressure.datasets"
+    criteria = "" if method == "scale" else f"\n{load_prompt(package, method)}"
+    return load_prompt(package, "scale").replace("{criteria}\n", f"{criteria}\n")
+
+
 def label_question(record: Record, config: LabelConfig) -> Ask[StakesReply]:
     """The question that asks for one record's stakes."""
-    prompt = files("models_under_pressure.datasets").joinpath(f"prompts/{config.method}.txt").read_text("utf-8")
-    return Ask(
-        record_id=record.id,
-        messages=(Message("system", prompt), Message("user", record.text)),
-        reply=StakesReply,
-    )
+    messages = (Message("system", label_prompt(config.method)), Message("user", record.text))
+    return Ask(record_id=record.id, messages=messages, reply=StakesReply)
 
 
 def label_records(records: Sequence[Record], *, config: LabelConfig, ask: Asker) -> Labelled:

@@ -4,26 +4,16 @@ Rows are compared on the source's own text (`core_text`), before any formatting:
 hide two equal notes from each other. Every check is linear in the words of the splits, plus the pairs found.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.datasets.parsed import core_text, normalised
+from models_under_pressure.datasets.near_duplicates import near_duplicates
+from models_under_pressure.datasets.parsed import core_text
+from models_under_pressure.datasets.words import contains, shingles, words
 from models_under_pressure.records import Record
-
-if TYPE_CHECKING:
-    import numpy as np
-    from datasketch import MinHash
-    from jaxtyping import UInt64
-
-    Shingles = UInt64[np.ndarray, "shingles"]
-
-_PERMUTATIONS = 128
-"""Hash functions of a MinHash: a standard error of 1/sqrt(128) = 0.09 in the estimate, which is then verified."""
 
 
 class OverlapConfig(BaseModel):
@@ -39,9 +29,22 @@ class OverlapConfig(BaseModel):
     """Least words of a text that is looked for inside others; shorter ones occur anywhere."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Records that are held against those of other sides."""
+
+    name: str
+    """As in the report: a split, or a dataset."""
+    side: str
+    """Parts of one side may share rows: train, dev, test."""
+    records: Sequence[Record]
+    dataset: str = ""
+    """Ids mean the same row within one dataset only."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Overlap:
-    """Two rows of different splits that share something."""
+    """Two rows of different sides that share something."""
 
     kind: str
     """`id`, `text` (equal but for case and white space), `group`, `contains` or `near`."""
@@ -53,121 +56,103 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    split: str
+    part: str
+    side: str
+    dataset: str
     id: str
-    group: str
-    text: str
+    group: tuple[str, ...]
+    """Empty for a row that is its own group."""
+    words: str
+    """The text's words with one space between."""
 
 
 def find_overlaps(splits: Mapping[str, Sequence[Record]], config: OverlapConfig) -> list[Overlap]:
-    """Every pair of rows in different splits that overlap, sorted; a pair of equal text is not reported as near too."""
-    rows = [
-        _Row(split, record.id, record.group, normalised(core_text(record)))
-        for split, records in splits.items()
-        for record in records
-    ]
-    same_text = set(_equal(rows, "text", lambda row: row.text))
-    found = {*_equal(rows, "id", lambda row: row.id), *same_text, *_equal(rows, "group", lambda row: row.group)}
-    known = {_places(overlap) for overlap in same_text}
-    contained = {overlap for overlap in _contained(rows, config.containment_words) if _places(overlap) not in known}
-    known |= {_places(overlap) for overlap in contained}
-    near = {overlap for overlap in _near(rows, config) if _places(overlap) not in known}
-    return sorted(found | contained | near)
+    """Every pair of rows in different splits of one dataset that overlap, sorted."""
+    return overlaps_between([Part(name, name, records) for name, records in splits.items()], config)
 
 
-def _equal(rows: Sequence[_Row], kind: str, key: Callable[[_Row], str]) -> Iterator[Overlap]:
-    together: dict[str, list[_Row]] = defaultdict(list)
-    for row in rows:
-        together[key(row)].append(row)
-    for members in together.values():
-        for index, left in enumerate(members):
-            yield from (_overlap(kind, left, right) for right in members[index + 1 :] if left.split != right.split)
+def overlaps_between(parts: Sequence[Part], config: OverlapConfig) -> list[Overlap]:
+    """Every pair of rows on different sides that overlap, sorted.
+
+    A pair whose texts are equal is not reported as contained or near too, and one that is contained not as near.
+    """
+    rows = [_row(part, record) for part in parts for record in part.records]
+    found = {
+        *_equal(rows, "id", lambda row: (row.dataset, row.id)),
+        *_equal([row for row in rows if row.group], "group", lambda row: row.group),
+    }
+    by_text: set[tuple[int, int]] = set()
+    for kind, pairs in (
+        ("text", _equal_text(rows)),
+        ("contains", _contained(rows, config.containment_words)),
+        ("near", _near(rows, config)),
+    ):
+        new = {(min(pair), max(pair)) for pair in pairs} - by_text
+        found |= {_overlap(kind, rows[left], rows[right]) for left, right in new}
+        by_text |= new
+    return sorted(found)
 
 
-def _contained(rows: Sequence[_Row], least_words: int) -> Iterator[Overlap]:
+def _row(part: Part, record: Record) -> _Row:
+    named, pair = record.fields.get("group"), record.fields.get("pair_id")
+    group = (str(named),) if named else (part.dataset, str(pair)) if pair is not None else ()
+    return _Row(part.name, part.side, part.dataset, record.id, group, " ".join(words(core_text(record))))
+
+
+def _equal(rows: Sequence[_Row], kind: str, key: Callable[[_Row], tuple[str, ...]]) -> Iterator[Overlap]:
+    together: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        together[key(row)].append(index)
+    yield from (_overlap(kind, rows[left], rows[right]) for left, right in _across(together.values(), rows))
+
+
+def _equal_text(rows: Sequence[_Row]) -> Iterator[tuple[int, int]]:
+    together: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        if row.words:
+            together[row.words].append(index)
+    yield from _across(together.values(), rows)
+
+
+def _across(groups: Iterable[list[int]], rows: Sequence[_Row]) -> Iterator[tuple[int, int]]:
+    """Pairs of a group that stand on different sides; a group on one side costs its size only."""
+    for members in groups:
+        sides: dict[str, list[int]] = defaultdict(list)
+        for index in members:
+            sides[rows[index].side].append(index)
+        names = sorted(sides)
+        for position, side in enumerate(names):
+            for other in names[position + 1 :]:
+                yield from ((left, right) for left in sides[side] for right in sides[other])
+
+
+def _contained(rows: Sequence[_Row], least_words: int) -> Iterator[tuple[int, int]]:
     """Rows whose whole text stands inside another's.
 
     The first words of a text must occur in any text that contains it: they are the key under which it waits, and one
     pass over all windows of that many words finds the candidates.
     """
-    waiting: dict[str, list[_Row]] = defaultdict(list)
-    for row in rows:
-        words = row.text.split()
-        if len(words) >= least_words:
-            waiting[" ".join(words[:least_words])].append(row)
-    for outer in rows:
-        candidates = {
-            (inner.split, inner.id): inner
-            for window in _shingles(outer.text, least_words)
-            for inner in waiting.get(window, ())
-        }
-        for inner in candidates.values():
-            if inner.split != outer.split and inner.text != outer.text and f" {inner.text} " in f" {outer.text} ":
-                yield _overlap("contains", inner, outer)
+    waiting: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        first = next(shingles(row.words, least_words, short=False), None)
+        if first is not None:
+            waiting[first].append(index)
+    for outer, row in enumerate(rows):
+        windows = (window for window in shingles(row.words, least_words, short=False) if window in waiting)
+        for inner in {index for window in windows for index in waiting[window]}:
+            if rows[inner].side != row.side and contains(row.words, rows[inner].words):
+                yield (inner, outer)
 
 
-def _near(rows: Sequence[_Row], config: OverlapConfig) -> Iterator[Overlap]:
-    """Rows that share most of their shingles: candidates by MinHash and LSH, each verified exactly.
-
-    Each split has an index of its own, so that rows alike within a split cost nothing.
-    """
-    from datasketch import MinHashLSH
-
-    shingles = [_hashed(_shingles(row.text, config.shingle_words)) for row in rows]
-    indexes = {row.split: MinHashLSH(threshold=config.jaccard, num_perm=_PERMUTATIONS) for row in rows}
-    for number, (row, own) in enumerate(zip(rows, shingles, strict=True)):
-        if not len(own):
-            continue
-        sketch = _sketch(own)
-        for split, index in indexes.items():
-            if split == row.split:
-                continue
-            for other in index.query(sketch):
-                if _jaccard(own, shingles[other]) >= config.jaccard:
-                    yield _overlap("near", rows[other], row)
-        indexes[row.split].insert(number, sketch)
-
-
-def _hashed(shingles: Iterable[str]) -> "Shingles":
-    """The distinct shingles as sorted 64-bit hashes: a tenth of the memory of their text."""
-    import numpy as np
-
-    values = [
-        int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") for text in set(shingles)
-    ]
-    return np.sort(np.array(values, dtype=np.uint64))
-
-
-def _sketch(shingles: "Shingles") -> "MinHash":
-    from datasketch import MinHash
-
-    sketch = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low_bits)
-    sketch.update_batch(shingles.tolist())
-    return sketch
-
-
-def _low_bits(value: int) -> int:
-    return value & 0xFFFFFFFF
-
-
-def _shingles(text: str, words: int) -> Iterator[str]:
-    split = text.split()
-    if split and len(split) < words:
-        yield text
-    yield from (" ".join(split[start : start + words]) for start in range(len(split) - words + 1))
-
-
-def _jaccard(left: "Shingles", right: "Shingles") -> float:
-    import numpy as np
-
-    common = len(np.intersect1d(left, right, assume_unique=True))
-    return common / (len(left) + len(right) - common)
+def _near(rows: Sequence[_Row], config: OverlapConfig) -> Iterator[tuple[int, int]]:
+    return near_duplicates(
+        [row.words for row in rows],
+        [row.side for row in rows],
+        jaccard=config.jaccard,
+        shingle_words=config.shingle_words,
+    )
 
 
 def _overlap(kind: str, left: _Row, right: _Row) -> Overlap:
-    first, second = sorted((left, right), key=lambda row: (row.split, row.id))
-    return Overlap(kind, first.split, first.id, second.split, second.id)
-
-
-def _places(overlap: Overlap) -> tuple[str, str, str, str]:
-    return (overlap.left_split, overlap.left_id, overlap.right_split, overlap.right_id)
+    first, second = sorted((left, right), key=lambda row: (row.part, row.id))
+    return Overlap(kind, first.part, first.id, second.part, second.id)

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.datasets.balance import balance
+from models_under_pressure.datasets.balance import BalanceConfig, balance
 from models_under_pressure.datasets.splits import Splits
-from models_under_pressure.datasets.steps.base import Tools
+from models_under_pressure.datasets.steps.base import Outcome, Tools
 from models_under_pressure.datasets.steps.kinds import Step
 from models_under_pressure.records import Label, Record, content_hash
 
@@ -26,6 +26,8 @@ class Version(BaseModel):
     parent: str
     """Version of the same dataset it starts from; `source` is the parsed source."""
     steps: tuple[Step, ...]
+    balance: BalanceConfig = BalanceConfig()
+    """Which classes its balanced files hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +37,46 @@ class VersionResult:
     raw: Splits
     """Every row, ambiguous ones too, in id order."""
     balanced: Splits
-    """As many high- as low-stakes rows per split."""
+    """As many rows of each class per split."""
     manifest: Mapping[str, Any]
     """Parent content, rows in and out of each step, ids dropped and why, label counts."""
 
 
 def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> VersionResult:
-    """Run the steps in order, then balance each split that has rows."""
+    """Run the steps in order, then balance each split that the parent has.
+
+    Raises:
+        UserError: a step cannot be done, or a split cannot be balanced.
+    """
     splits = parent
     steps: list[dict[str, Any]] = []
     for step in version.steps:
         outcome = step.run(splits, tools)
-        steps.append(
-            {
-                "step": step.model_dump(mode="json"),
-                "rows_in": _sizes(splits),
-                "rows_out": _sizes(outcome.splits),
-                "dropped": [asdict(row) for row in outcome.dropped],
-                "moved": list(outcome.moved),
-            }
-        )
+        steps.append({"step": step.model_dump(mode="json"), **_account(splits, outcome)})
         splits = outcome.splits
     raw = Splits(dev=_by_id(splits.dev), test=_by_id(splits.test))
-    balanced = Splits(dev=balance(raw.dev, seed=seed), test=balance(raw.test, seed=seed))
+    present = {name for name, records in parent.items() if records}
+    name = f"{version.dataset}_{version.version}"
+    drawn = {
+        split: balance(records, seed=seed, config=version.balance, where=f"{name}, {split} split")
+        for split, records in raw.items()
+        if split in present
+    }
+    balanced = Splits(dev=drawn.get("dev", ()), test=drawn.get("test", ()))
     manifest = {
         "dataset": version.dataset,
         "version": version.version,
         "parent": version.parent,
-        "parent_content": {name: content_hash(records) for name, records in parent.items()},
-        "content": {name: content_hash(records) for name, records in raw.items()},
+        "parent_content": _contents(parent),
+        "content": _contents(raw),
         "steps": steps,
         "labels": {name: label_counts(records) for name, records in raw.items()},
+        "balance": version.balance.model_dump(mode="json"),
         "balanced": _sizes(balanced),
+        "left_out_by_balancing": {
+            name: len(records) - len(kept)
+            for (name, records), (_, kept) in zip(raw.items(), balanced.items(), strict=True)
+        },
     }
     return VersionResult(raw, balanced, manifest)
 
@@ -75,6 +85,25 @@ def label_counts(records: Sequence[Record]) -> dict[str, int]:
     """How many rows carry each label."""
     counts = Counter(record.label for record in records)
     return {label.value: counts[label] for label in Label}
+
+
+def _account(before: Splits, outcome: Outcome) -> dict[str, Any]:
+    """What a step did; a step that changed some conversations only names those it left as they were."""
+    old = {record.id: record.input for _, records in before.items() for record in records}
+    same = [record.id for _, records in outcome.splits.items() for record in records if old[record.id] == record.input]
+    changed = len(outcome.splits) - len(same)
+    return {
+        "rows_in": _sizes(before),
+        "rows_out": _sizes(outcome.splits),
+        "dropped": [asdict(row) for row in outcome.dropped],
+        "moved": list(outcome.moved),
+        "conversations_changed": changed,
+        "left_as_they_were": sorted(same) if changed else [],
+    }
+
+
+def _contents(splits: Splits) -> dict[str, str]:
+    return {name: content_hash(records) for name, records in splits.items()}
 
 
 def _sizes(splits: Splits) -> dict[str, int]:

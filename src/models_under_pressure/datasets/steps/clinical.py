@@ -8,8 +8,9 @@ from models_under_pressure.datasets.splits import Splits
 from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, filtered, mapped, with_messages
 from models_under_pressure.records import Message, Record
 
-_SPEAKER = re.compile(r"^[ \t]*([A-Z\"'][\w\"']*)[ \t]*:[ \t]*", flags=re.MULTILINE)
-"""A capitalised word and a colon at the start of a line; a time such as `10:30` starts with a digit."""
+_SPEAKER = re.compile(r"^[ \t]*[\"']?([A-Z]\w*)[ \t]*:[ \t]*")
+"""A capitalised word and a colon at the start of a line, after a stray quote in one row of the source; a time such as
+`10:30` starts with a digit."""
 _STRICT_ROLES = {"Doctor": "assistant", "Patient": "user"}
 _NOT_SPEAKERS = {"Note", "Context", "Example"}
 """Words that open a sentence inside a turn, with a colon, in the real files."""
@@ -20,17 +21,21 @@ class FormatTranscription(BaseStep):
 
     op: Literal["format_transcription"]
     system: str
+    strip_description: bool = True
+    """Whether the description loses its outer white space; the version of April 15 kept it."""
 
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
 
         def formatted(record: Record) -> Record:
-            column = {name: str(value or "").strip() for name, value in record.fields.items()}
+            specialty, name, description = (
+                str(record.fields[column] or "") for column in ("medical_specialty", "sample_name", "description")
+            )
             text = (
-                f"Medical Specialty: {column['medical_specialty']}\n"
-                f"Sample Name: {column['sample_name']}\n\n"
+                f"Medical Specialty: {specialty.strip()}\n"
+                f"Sample Name: {name.strip()}\n\n"
                 f"{record.fields['transcription']}\n---\n"
-                f"DESCRIPTION: {column['description']}"
+                f"DESCRIPTION: {description.strip() if self.strip_description else description}"
             )
             return with_messages(record, (Message("system", self.system), Message("user", text)))
 

@@ -5,24 +5,26 @@ from typing import Annotated
 from pydantic import Field
 
 from models_under_pressure.datasets.steps.clinical import DropIfShorterThan, FormatTranscription, ParseConversation
-from models_under_pressure.datasets.steps.rows import MoveLast, Relabel
+from models_under_pressure.datasets.steps.rows import DropOverlaps, MoveLast, Relabel
 from models_under_pressure.datasets.steps.system import (
     AddSystemPrompt,
     DropDuplicateSystemPrompt,
     ReplaceSystemPrompt,
 )
-from models_under_pressure.datasets.steps.tools import RemoveSentence, RewriteFirstSentence
+from models_under_pressure.datasets.steps.tools import RemoveSentence, RewriteFirstSentence, RewriteSystemPrompt
 
 Step = Annotated[
     AddSystemPrompt
     | DropDuplicateSystemPrompt
     | DropIfShorterThan
+    | DropOverlaps
     | FormatTranscription
     | MoveLast
     | ParseConversation
     | Relabel
     | RemoveSentence
     | ReplaceSystemPrompt
-    | RewriteFirstSentence,
+    | RewriteFirstSentence
+    | RewriteSystemPrompt,
     Field(discriminator="op"),
 ]

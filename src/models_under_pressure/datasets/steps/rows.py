@@ -1,10 +1,13 @@
-"""Steps that ask the labeller, and steps that move rows."""
+"""Steps that ask the labeller, and steps that move or drop rows."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models_under_pressure.datasets.labelling import label_records
+from models_under_pressure.datasets.labelling import Method, label_records
+from models_under_pressure.datasets.overlap import OverlapConfig, find_overlaps
+from models_under_pressure.datasets.parsed import Dropped
 from models_under_pressure.datasets.splits import Splits
 from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, unanswered
 from models_under_pressure.errors import UserError
@@ -14,11 +17,14 @@ class Relabel(BaseStep):
     """Ask the labeller again; the labels before are kept in `previous_labels`."""
 
     op: Literal["relabel"]
+    method: Method | None = None
+    """How the labeller judges in this version; null takes `relabel.method` of params.yaml."""
 
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
-        dev = label_records(splits.dev, config=tools.label, ask=tools.ask)
-        test = label_records(splits.test, config=tools.label, ask=tools.ask)
+        config = tools.label if self.method is None else tools.label.model_copy(update={"method": self.method})
+        dev = label_records(splits.dev, config=config, ask=tools.ask)
+        test = label_records(splits.test, config=config, ask=tools.ask)
         return Outcome(Splits(dev=dev.records, test=test.records), dropped=unanswered([*dev.failures, *test.failures]))
 
 
@@ -29,14 +35,46 @@ class MoveLast(BaseStep):
     count: Annotated[int, Field(ge=1)]
 
     def run(self, splits: Splits, tools: Tools) -> Outcome:
-        """Apply the step."""
+        """Apply the step.
+
+        Raises:
+            UserError: the test split has fewer rows, or dev has a row of the same id.
+        """
         if self.count > len(splits.test):
             raise UserError(
                 f"move_last asks for {self.count} rows, but the test split has {len(splits.test)}.",
                 where="data/versions.yaml",
                 remedy="lower `count`.",
             )
-        groups = {record.group for record in list(splits.test)[-self.count :]}
-        moved = [record for record in splits.test if record.group in groups]
-        kept = [record for record in splits.test if record.group not in groups]
+        test = sorted(splits.test, key=lambda record: record.id)
+        groups = {record.group for record in test[-self.count :]}
+        moved = [record for record in test if record.group in groups]
+        clashes = sorted({record.id for record in moved} & {record.id for record in splits.dev})
+        if clashes:
+            raise UserError(
+                f"move_last would bring {len(clashes)} ids to dev that are there already, first {clashes[0]!r}.",
+                where="data/versions.yaml",
+                remedy="put `drop_overlaps` before it.",
+            )
+        kept = [record for record in test if record.group not in groups]
         return Outcome(Splits(dev=[*splits.dev, *moved], test=kept), moved=[record.id for record in moved])
+
+
+class DropOverlaps(BaseStep, OverlapConfig):
+    """Drop the rows of one split that overlap with the other: the cleaned set is a version of its own."""
+
+    op: Literal["drop_overlaps"]
+    split: Literal["dev", "test"]
+    """The split that loses rows."""
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step."""
+        reasons: dict[str, str] = {}
+        for overlap in find_overlaps({"dev": splits.dev, "test": splits.test}, self):
+            sides = {overlap.left_split: overlap.left_id, overlap.right_split: overlap.right_id}
+            id_ = sides.pop(self.split)
+            reasons.setdefault(id_, f"overlaps ({overlap.kind}) with {' '.join(sides.values())}")
+        own = splits.dev if self.split == "dev" else splits.test
+        kept = [record for record in own if record.id not in reasons]
+        dropped = [Dropped(record.id, reasons[record.id]) for record in own if record.id in reasons]
+        return Outcome(replace(splits, **{self.split: kept}), dropped=dropped)

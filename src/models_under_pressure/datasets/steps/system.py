@@ -44,6 +44,21 @@ class ReplaceSystemPrompt(BaseStep):
         return mapped(splits, replaced)
 
 
+def system_prompt(record: Record) -> str:
+    """Text of the first system message; empty if there is none."""
+    return next((message.content for message in record.messages if message.role == "system"), "")
+
+
+def with_system_prompt(record: Record, text: str) -> Record:
+    """The record with another text in its first system message."""
+    first = next((index for index, message in enumerate(record.messages) if message.role == "system"), None)
+    if first is None:
+        return with_messages(record, (Message("system", text), *record.messages))
+    messages = list(record.messages)
+    messages[first] = Message("system", text)
+    return with_messages(record, tuple(messages))
+
+
 def _without_repeated_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     kept: list[Message] = []
     for message in messages:

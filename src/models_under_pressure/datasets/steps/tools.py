@@ -1,18 +1,22 @@
 """Steps for the system prompts of function-calling conversations."""
 
 import re
-from importlib.resources import files
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.datasets.parsed import Dropped, with_column
+from models_under_pressure.datasets.parsed import with_column
 from models_under_pressure.datasets.splits import Splits
-from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, mapped, with_messages
+from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, mapped, unanswered
+from models_under_pressure.datasets.steps.system import system_prompt, with_system_prompt
 from models_under_pressure.llm.ask import Answer, Ask, Failure
+from models_under_pressure.llm.prompts import load_prompt
 from models_under_pressure.records import Message, Record
 
 _FIRST_SENTENCE = re.compile(r"\A\s*(.+?[.!?。])(?=\s|$|(?<=。))", flags=re.DOTALL)
+
+T = TypeVar("T", bound=BaseModel)
 
 
 class FirstSentenceReply(BaseModel):
@@ -23,10 +27,30 @@ class FirstSentenceReply(BaseModel):
     sentence: str
 
 
+class SystemPromptReply(BaseModel):
+    """The system prompt that takes the place of the one before."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    system_prompt: str
+
+
+class RewriteSystemPrompt(BaseStep):
+    """Let the model rewrite the whole system prompt for a deployment; the prompts before and after stay in columns."""
+
+    op: Literal["rewrite_system_prompt"]
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step."""
+        concerned = [record for _, records in splits.items() for record in records if system_prompt(record)]
+        questions = [_question(record, "system_prompt", SystemPromptReply) for record in concerned]
+        return _rewritten(splits, questions, tools, lambda _, reply: reply.system_prompt.strip())
+
+
 class RewriteFirstSentence(BaseStep):
     """Let the model put a sentence about the deployment in the place of the system prompt's first sentence.
 
-    Prompts that do not begin with `starts_with` are left alone. The prompts before and after are kept in columns.
+    Prompts that do not begin with `starts_with` are left alone. The prompts before and after stay in columns.
     """
 
     op: Literal["rewrite_first_sentence"]
@@ -34,27 +58,19 @@ class RewriteFirstSentence(BaseStep):
 
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
-        every = [*splits.dev, *splits.test]
-        concerned = [record for record in every if _system(record).startswith(self.starts_with)]
-        answers = dict(
-            zip(
-                (record.id for record in concerned),
-                tools.ask([first_sentence_question(record) for record in concerned]),
-                strict=True,
-            )
+        concerned = [
+            record
+            for _, records in splits.items()
+            for record in records
+            if system_prompt(record).startswith(self.starts_with)
+        ]
+        questions = [_question(record, "first_sentence", FirstSentenceReply) for record in concerned]
+        return _rewritten(
+            splits,
+            questions,
+            tools,
+            lambda before, reply: _FIRST_SENTENCE.sub(lambda _: reply.sentence.strip(), before, count=1),
         )
-
-        def rewritten(record: Record) -> Record:
-            answer = answers.get(record.id)
-            return _with_first_sentence(record, answer.value.sentence) if isinstance(answer, Answer) else record
-
-        failed = {id_ for id_, answer in answers.items() if isinstance(answer, Failure)}
-        kept = Splits(
-            dev=[record for record in splits.dev if record.id not in failed],
-            test=[record for record in splits.test if record.id not in failed],
-        )
-        dropped = [Dropped(id_, "no answer for the first sentence") for id_ in sorted(failed)]
-        return Outcome(mapped(kept, rewritten).splits, dropped=dropped)
 
 
 class RemoveSentence(BaseStep):
@@ -66,30 +82,37 @@ class RemoveSentence(BaseStep):
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
         pattern = re.compile(rf"[ \t]*{re.escape(self.starts_with)}.*?[.!?](?=\s|$)[ \t]*", flags=re.DOTALL)
-        return mapped(splits, lambda record: _with_system(record, pattern.sub("", _system(record), count=1)))
+
+        def without(record: Record) -> Record:
+            before = system_prompt(record)
+            after = pattern.sub("", before, count=1)
+            return record if after == before else with_system_prompt(record, after)
+
+        return mapped(splits, without)
 
 
-def first_sentence_question(record: Record) -> Ask[FirstSentenceReply]:
-    """The question that asks for one record's new first sentence."""
-    prompt = files("models_under_pressure.datasets").joinpath("prompts/first_sentence.txt").read_text("utf-8")
-    return Ask(
-        record_id=record.id,
-        messages=(Message("system", prompt), Message("user", record.text)),
-        reply=FirstSentenceReply,
+def _question(record: Record, prompt: str, reply: type[T]) -> Ask[T]:
+    text = load_prompt("models_under_pressure.datasets", prompt)
+    return Ask(record_id=record.id, messages=(Message("system", text), Message("user", record.text)), reply=reply)
+
+
+def _rewritten(splits: Splits, questions: list[Ask[T]], tools: Tools, new: Callable[[str, T], str]) -> Outcome:
+    """Put the questions, and change the system prompts of the rows that were asked about; unanswered rows go."""
+    answers = dict(zip((one.record_id for one in questions), tools.ask(questions), strict=True))
+    failures = [answer for answer in answers.values() if isinstance(answer, Failure)]
+    lost = {failure.record_id for failure in failures}
+
+    def rewritten(record: Record) -> Record:
+        answer = answers.get(record.id)
+        if not isinstance(answer, Answer):
+            return record
+        before = system_prompt(record)
+        after = new(before, answer.value)
+        columns = with_column(record, original_system_prompts=before, modified_system_prompts=after)
+        return with_system_prompt(columns, after)
+
+    kept = Splits(
+        dev=[record for record in splits.dev if record.id not in lost],
+        test=[record for record in splits.test if record.id not in lost],
     )
-
-
-def _system(record: Record) -> str:
-    return next((message.content for message in record.messages if message.role == "system"), "")
-
-
-def _with_system(record: Record, text: str) -> Record:
-    messages = tuple(Message("system", text) if m.role == "system" else m for m in record.messages)
-    return with_messages(record, messages)
-
-
-def _with_first_sentence(record: Record, sentence: str) -> Record:
-    before = _system(record)
-    after = _FIRST_SENTENCE.sub(lambda _: sentence.strip(), before, count=1)
-    changed = with_column(record, original_system_prompts=before, modified_system_prompts=after)
-    return _with_system(changed, after)
+    return Outcome(mapped(kept, rewritten).splits, dropped=unanswered(failures))
