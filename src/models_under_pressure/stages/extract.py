@@ -4,6 +4,7 @@ from pathlib import Path
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.records import read_records
+from models_under_pressure.settings import load_settings
 from models_under_pressure.stages.paths import store_path
 
 
@@ -21,10 +22,10 @@ def run(dataset: str, *, path: Path, alias: str, model: ModelConfig, layer: int,
     from models_under_pressure.activations.extract import extract
     from models_under_pressure.activations.model import load_model
 
-    records = read_records(path)
+    token = load_settings().hf_token
     extract(
-        records,
-        model=load_model(model),
+        read_records(path),
+        model=load_model(model, token=token.get_secret_value() if token else None, layers=[layer]),
         layers=[layer],
         config=config,
         paths={layer: store_path(alias, dataset, layer)},
