@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.commands import datasets, stages
+from models_under_pressure.commands import datasets, doctor, remote, replies, stages
 
 app = typer.Typer(
     name="mup",
@@ -19,6 +19,9 @@ app = typer.Typer(
 )
 stages.add_to(app)
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(replies.app, name="replies")
+app.add_typer(remote.app, name="remote")
+app.command()(doctor.doctor)
 
 
 def _print_version(asked: bool) -> None:
