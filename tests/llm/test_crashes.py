@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fault_server import FaultServer, answer
 
-ROWS = 300
+ROWS = 150
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def wait_until(condition, process):
 def test_after_kill_9_three_times_only_what_is_not_recorded_is_asked(start, tmp_path):
     with FaultServer(latency=0.02) as server:
         before: set[str] = set()
-        for stop_at in (60, 140, 220):
+        for stop_at in (30, 70, 110):
             asked_before = len(server.seen)
             process = start(server)
             wait_until(lambda stop_at=stop_at: len(server.seen) >= stop_at, process)
@@ -101,7 +101,7 @@ def test_a_killed_refresh_goes_on_where_it_was(start):
         assert start(server).wait() == 0
         server.seen.clear()
         process = start(server, mode="refresh")
-        wait_until(lambda: len(server.seen) >= 100, process)
+        wait_until(lambda: len(server.seen) >= 60, process)
         process.kill()
         process.wait()
         time.sleep(0.1)

@@ -74,6 +74,6 @@ def _answering(answers: Sequence[BaseModel], *, model: str) -> "httpx2.MockTrans
     def respond(request: httpx2.Request) -> httpx2.Response:
         content = answers[CURRENT_CALL.get().index].model_dump_json()
         reply = Reply(content=content, refusal=None, finish_reason="stop", model=model, usage=None)
-        return httpx2.Response(200, json=to_completion(reply), request=request)
+        return httpx2.Response(200, json=to_completion(reply) | {"usage": None}, request=request)
 
     return httpx2.MockTransport(respond)

@@ -69,8 +69,11 @@ def structured(client: openai.AsyncOpenAI) -> instructor.AsyncInstructor:
 
 @lru_cache(maxsize=64)
 def reply_form(reply: type[BaseModel]) -> type[BaseModel]:
-    """The class that instructor would otherwise build anew for every call."""
-    return response_schema(reply)
+    """The class, and its schema, that instructor would otherwise build anew for every call."""
+    form = response_schema(reply)
+    schema = form.model_json_schema()
+    form.model_json_schema = lambda: dict(schema)  # pyright: ignore[reportAttributeAccessIssue]
+    return form
 
 
 def sampling(config: LLMConfig) -> dict[str, Any]:

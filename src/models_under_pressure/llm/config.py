@@ -33,35 +33,35 @@ class LLMConfig(BaseModel):
     """`replay` never uses the network; `record` asks for what is missing; `refresh` asks anew for `refresh_ids`."""
     refresh_ids: str = "*"
     """Shell pattern of the record ids that `refresh` asks anew."""
-    temperature: float | None = Field(None, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2)
     """Sampling temperature; null leaves it out of the request, as reasoning models demand."""
     seed: int | None = None
     """Seed sent to the endpoint; null leaves it out."""
-    max_tokens: int = Field(1024, ge=1)
+    max_tokens: int = Field(default=1024, ge=1)
     """Longest reply, in tokens."""
-    concurrency: int = Field(16, ge=1)
+    concurrency: int = Field(default=16, ge=1)
     """Questions under way at once."""
-    requests_per_minute: float | None = Field(None, gt=0)
+    requests_per_minute: float | None = Field(default=None, gt=0)
     """Null sets no limit beside the endpoint's own."""
-    tokens_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
     """Tokens of questions and replies together; null sets no limit."""
-    deadline: float = Field(180, gt=0)
+    deadline: float = Field(default=180, gt=0)
     """Seconds for one question with all its retries; waiting for a rate limit does not count."""
-    request_timeout: float = Field(60, gt=0)
+    request_timeout: float = Field(default=60, gt=0)
     """Seconds without a byte before one request is given up and retried."""
-    retries: int = Field(8, ge=0)
+    retries: int = Field(default=8, ge=0)
     """Retries of a request after 408, 409, 429, 5xx or a lost connection."""
-    reasks: int = Field(2, ge=0)
+    reasks: int = Field(default=2, ge=0)
     """Times that a reply of the wrong form is shown to the model with its error, to be mended."""
-    max_cost_usd: float | None = Field(None, ge=0)
+    max_cost_usd: float | None = Field(default=None, ge=0)
     """Spend of one stage at which it stops; null sets no cap."""
     prices: dict[str, Price] = {}
     """Model -> price; needed for estimates and for the cap."""
     batch: bool = False
     """Whether missing replies are asked for through the Batch API: cheaper, within a day."""
-    batch_discount: float = Field(0.5, ge=0, le=1)
+    batch_discount: float = Field(default=0.5, ge=0, le=1)
     """Share of the price that the Batch API saves."""
-    batch_poll_seconds: float = Field(30, gt=0)
+    batch_poll_seconds: float = Field(default=30, gt=0)
     """Seconds between two looks at a batch."""
 
     @property

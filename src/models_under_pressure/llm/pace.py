@@ -5,7 +5,9 @@ from collections.abc import Callable
 from time import monotonic
 
 _BURST_SECONDS = 0.25
-"""Time lost up to this much is made up for, so that a late wake-up does not lower the rate."""
+"""Time lost up to this much is made up for, so that late wake-ups do not lower the rate."""
+_LOOK_SECONDS = 0.05
+"""Longest sleep before looking again whether a correction has shortened the wait."""
 
 
 class Pace:
@@ -14,21 +16,27 @@ class Pace:
     def __init__(self, per_minute: float | None, *, clock: Callable[[], float] = monotonic) -> None:
         self._interval = 60 / per_minute if per_minute else 0.0
         self._clock = clock
-        self._next = float("-inf")
+        self._next = clock()
         """When the next unit may pass, in the clock's seconds."""
+        self._turn = asyncio.Lock()
 
-    def reserve(self, amount: float = 1.0) -> float:
-        """Take `amount` units and return the seconds to wait before using them."""
-        now = self._clock()
-        start = max(self._next, now - _BURST_SECONDS) if self._next > float("-inf") else now
-        self._next = start + amount * self._interval
-        return max(0.0, start - now)
+    def pending(self) -> float:
+        """Seconds until the next unit may pass."""
+        return max(0.0, self._next - self._clock())
+
+    def take(self, amount: float = 1.0) -> None:
+        """Let `amount` units pass now; the units after them wait the longer."""
+        self._next = max(self._next, self._clock() - _BURST_SECONDS) + amount * self._interval
 
     def correct(self, difference: float) -> None:
-        """Take `difference` units more (or fewer, if negative) than were reserved."""
+        """Count `difference` units more (or fewer, if negative) than were taken."""
         self._next += difference * self._interval
 
     async def wait(self, amount: float = 1.0) -> None:
-        """Take `amount` units and sleep until they may be used."""
-        if self._interval and (seconds := self.reserve(amount)) > 0:
-            await asyncio.sleep(seconds)
+        """Sleep until the next unit may pass, first come, first served, then take `amount` units."""
+        if not self._interval:
+            return
+        async with self._turn:
+            while (seconds := self.pending()) > 0:
+                await asyncio.sleep(min(seconds, _LOOK_SECONDS))
+            self.take(amount)

@@ -56,20 +56,19 @@ def from_completion(body: dict[str, Any]) -> Reply:
 def to_completion(reply: Reply) -> dict[str, Any]:
     """The body of a chat completion that holds the reply: what a server would have sent."""
     message = {"role": "assistant", "content": reply.content, "refusal": reply.refusal}
-    body: dict[str, Any] = {
+    usage = reply.usage or Usage(0, 0)  # without any, instructor looks for other vendors' libraries at every call
+    return {
         "id": "recorded",
         "object": "chat.completion",
         "created": 0,
         "model": reply.model,
         "choices": [{"index": 0, "finish_reason": reply.finish_reason, "message": message}],
+        "usage": {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+        },
     }
-    if reply.usage:
-        body["usage"] = {
-            "prompt_tokens": reply.usage.input_tokens,
-            "completion_tokens": reply.usage.output_tokens,
-            "total_tokens": reply.usage.input_tokens + reply.usage.output_tokens,
-        }
-    return body
 
 
 def to_row(key: str, reply: Reply) -> dict[str, Any]:

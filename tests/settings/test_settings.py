@@ -1,0 +1,59 @@
+import pytest
+
+from models_under_pressure.settings import Settings, load_settings
+
+NAMES = {
+    "OPENAI_API_KEY",
+    "OPEN_ROUTER_API_KEY",
+    "HF_TOKEN",
+    "R2_ACCESS_KEY_ID",
+    "R2_SECRET_ACCESS_KEY",
+    "R2_DATASETS_BUCKET",
+    "R2_ACTIVATIONS_BUCKET",
+    "R2_ACCOUNT_ID",
+    "ACTIVATIONS_DIR",
+    "HF_HOME",
+    "WANDB_API_KEY",
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch, tmp_path):
+    for name in NAMES | {"OPENROUTER_API_KEY"}:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_variables_are_those_of_env_example():
+    assert {name.upper() for name in Settings.model_fields} == NAMES
+
+
+def test_everything_may_be_absent_or_empty(monkeypatch):
+    assert set(load_settings().model_dump().values()) == {None}
+    for name in NAMES:
+        monkeypatch.setenv(name, " ")
+    assert set(load_settings().model_dump().values()) == {None}
+
+
+def test_env_is_found_above_the_working_directory_and_the_environment_goes_before_it(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=from-file\nHF_HOME=/models\nUNKNOWN=1\n")
+    below = tmp_path / ".dvc" / "tmp" / "exps"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    settings = load_settings()
+    assert settings.openai_api_key.get_secret_value() == "from-file"
+    assert str(settings.hf_home) == "/models"
+    monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
+    assert load_settings().openai_api_key.get_secret_value() == "from-environment"
+
+
+@pytest.mark.parametrize("name", ["OPEN_ROUTER_API_KEY", "OPENROUTER_API_KEY"])
+def test_both_spellings_of_openrouter_are_read(name, monkeypatch):
+    monkeypatch.setenv(name, "k")
+    assert load_settings().open_router_api_key.get_secret_value() == "k"
+
+
+def test_secrets_do_not_show(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "hidden-1234")
+    monkeypatch.setenv("R2_SECRET_ACCESS_KEY", "hidden-1234")
+    assert "hidden" not in f"{load_settings()!r} {load_settings()} {load_settings().model_dump_json()}"
