@@ -4,7 +4,6 @@ making.py FOLDER SEED
 """
 
 import hashlib
-import json
 import random
 import sys
 from dataclasses import replace
@@ -75,7 +74,6 @@ def main(folder, seed):
     write_records(Path(folder) / "rows.jsonl", made.records)
     write_json(Path(folder) / "report.json", made.report)
     write_json(Path(folder) / "confounders.json", report(made.unfiltered, made.records, seed=int(seed)))
-    print(json.dumps(made.report["rows"]))
 
 
 if __name__ == "__main__":

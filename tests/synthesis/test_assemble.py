@@ -117,20 +117,32 @@ def test_copies_are_made_of_pairs_that_are_kept_and_are_labelled_anew(making):
     assert Counter(row.fields["variant"] for row in made.records) == {"original": 72, "neutralised": 70}
 
 
-def test_an_empty_split_is_an_error_that_says_what_to_change(making):
+def test_what_cannot_be_reached_is_an_error_before_anything_is_asked(making):
+    def ask(asks):
+        raise AssertionError("asked")
+
     with pytest.raises(UserError, match="the test split has no rows.*raise `situations`"):
-        make(making, 3, test_fraction=0)
+        make(making, 3, test_fraction=0, ask=ask)
+    with pytest.raises(UserError, match=r"80 train rows asked for, but \d+ situations give \d\d\."):
+        make(making, 12, rows=100, test_fraction=0.2, ask=ask)
+
+
+def test_a_split_of_which_every_pair_is_dropped_is_an_error(making):
+    def label(records):
+        return [row for row in making.as_meant(records)[0] if row.fields["split"] == "train"], []
+
+    with pytest.raises(UserError, match="the test split has no rows: none of its pairs is left"):
+        make(making, label=label)
 
 
 def test_a_filter_with_one_situation_to_learn_from_is_an_error(making):
-    for seed in range(20):
-        try:
-            make(making, 2, seed=seed, test_fraction=0.5, word_filter=WordFilter(keep=0.5))
-        except UserError as error:
-            if "one situation" in str(error):
-                assert "word_filter.keep to 1" in str(error)
-                return
-    raise AssertionError("no seed divides two situations")
+    def label(records):
+        train = next(row.fields["situation_id"] for row in records if row.fields["split"] == "train")
+        rows = making.as_meant(records)[0]
+        return [row for row in rows if row.fields["split"] == "test" or row.fields["situation_id"] == train], []
+
+    with pytest.raises(UserError, match=r"learns from others.*word_filter.keep to 1"):
+        make(making, label=label, word_filter=WordFilter(keep=0.5))
 
 
 @pytest.mark.slow
@@ -138,7 +150,7 @@ def test_one_number_scales_a_run_to_the_papers_8000_and_2000(making):
     made = make(making, 1100, pairs=5, test_fraction=0.2, rows=10_000, word_filter=WordFilter(keep=0.95, folds=5))
     assert made.report["rows"] == {"train": 8000, "test": 2000}
     with pytest.raises(UserError, match=r"8,000 train rows asked for, but only 7,\d\d\d are left"):
-        make(making, 1000, pairs=5, test_fraction=0.2, rows=10_000, word_filter=WordFilter(keep=0.95))
+        make(making, 1010, pairs=5, test_fraction=0.2, rows=10_000, word_filter=WordFilter(keep=0.95))
 
 
 def test_reports_are_json(making):

@@ -12,6 +12,7 @@ from models_under_pressure.synthesis.annotation import annotate
 from models_under_pressure.synthesis.config import SynthesisConfig
 from models_under_pressure.synthesis.confounders import ATTRIBUTES
 from models_under_pressure.synthesis.generate import generate
+from models_under_pressure.synthesis.plan import check_plan
 from models_under_pressure.synthesis.rewriting import VARIANTS, Rewriting, rewrite
 from models_under_pressure.synthesis.selection import (
     SPLITS,
@@ -59,16 +60,17 @@ def assemble(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, lab
     Rewritten copies are made of pairs whose labels agree, so that nothing is paid for pairs that are dropped.
 
     Raises:
-        UserError: a split would be empty, or has fewer rows than `config.rows` asks for.
+        UserError: a split would be empty, or has fewer rows than `config.rows` asks for; before anything is asked if
+            the number of situations already shows it.
     """
+    check_plan(config, vocabulary, seed=seed)
     losses = _Losses()
     generated = generate(config, vocabulary, ask=ask, seed=seed)
     losses.failures += generated.failures
     losses.refused["original"] = generated.refused
     originals = _labelled(losses.note(drop_repeats(generated.records)), label, losses)
     unfiltered = [*originals, *_copies(originals, config, vocabulary, ask, label, seed, losses)]
-    _check_splits(unfiltered)
-    _check_situations(unfiltered, config)
+    _check_splits(unfiltered, config)
     filtered = keep_least_telling(unfiltered, config.word_filter, seed=seed)
     records = filtered.records
     if config.rows is not None:
@@ -77,7 +79,6 @@ def assemble(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, lab
         annotated = annotate(records, ask=ask)
         losses.failures += annotated.failures
         records = annotated.records
-    _check_splits(records)
     report = {
         "prompts_written": len(generated.records),
         **_lost(losses),
@@ -118,19 +119,19 @@ def _copies(
     return copies
 
 
-def _check_splits(records: Sequence[Record]) -> None:
+def _check_splits(records: Sequence[Record], config: SynthesisConfig) -> None:
+    situations = {
+        split: {record.fields["situation_id"] for record in records if record.fields["split"] == split}
+        for split in SPLITS
+    }
     for split in SPLITS:
-        if not any(record.fields["split"] == split for record in records):
+        if not situations[split]:
             raise UserError(
-                f"the {split} split has no rows.",
+                f"the {split} split has no rows: none of its pairs is left.",
                 where="params.yaml: synthesise",
-                remedy="raise `situations` or change `test_fraction`.",
+                remedy="raise `situations`, and see data/replies for what the model wrote.",
             )
-
-
-def _check_situations(records: Sequence[Record], config: SynthesisConfig) -> None:
-    situations = {record.fields["situation_id"] for record in records if record.fields["split"] == "train"}
-    if config.word_filter.keep < 1 and len(situations) < 2:
+    if config.word_filter.keep < 1 and len(situations["train"]) < 2:
         raise UserError(
             "the train split has one situation, but the word filter learns from others than it judges.",
             where="params.yaml: synthesise",

@@ -57,7 +57,7 @@ class Rehearsal:
         answers: Sequence[Answer[T] | Failure] = (
             ask_all(asks, config=self._config, store=self._store, what="recorded replies")
             if self.is_certain
-            else [Answer(_filler(ask), self._config.model) for ask in asks]
+            else [Answer(_filler(ask, len(self.rounds)), self._config.model) for ask in asks]
         )
         values = [answer.value for answer in answers if isinstance(answer, Answer)]
         self.rounds.append(
@@ -105,10 +105,11 @@ def _cost(one: Round, config: LLMConfig) -> float | None:
     return full * (1 - config.batch_discount) if config.batch else full
 
 
-def _filler(ask: Ask[T]) -> T:
+def _filler(ask: Ask[T], number: int) -> T:
+    """A reply of usual length, unlike that to any other question, as repeated texts are dropped."""
     words = _WORDS.get(ask.reply, _OTHER_WORDS)
     values: dict[str, Any] = {
-        name: _value(field.annotation, f"({name} of {ask.record_id}){_FILLER * words}")
+        name: _value(field.annotation, f"({name} of {ask.record_id}, round {number + 1}){_FILLER * words}")
         for name, field in ask.reply.model_fields.items()
     }
     return ask.reply.model_construct(**values)

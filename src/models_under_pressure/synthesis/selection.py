@@ -53,15 +53,20 @@ def keep_agreeing_pairs(records: Sequence[Record]) -> Selection:
     return _without(records, reasons)
 
 
+def pairs_wanted(rows: int, test_fraction: float) -> dict[str, int]:
+    """Split -> pairs, of so many rows."""
+    test = round(rows / 2 * test_fraction)
+    return {"train": rows // 2 - test, "test": test}
+
+
 def draw_rows(records: Sequence[Record], *, rows: int, test_fraction: float, seed: int) -> Selection:
     """Draw whole pairs up to `rows` rows: `test_fraction` of them from the test split, the others from train.
 
     Raises:
         UserError: a split has fewer (never a silent shrink).
     """
-    test = round(rows / 2 * test_fraction)
     drawn: set[str] = set()
-    for split, wanted in zip(SPLITS, (rows // 2 - test, test), strict=True):
+    for split, wanted in pairs_wanted(rows, test_fraction).items():
         pairs = pairs_of([record for record in records if record.fields["split"] == split])
         if len(pairs) < wanted:
             raise UserError(
