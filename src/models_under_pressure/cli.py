@@ -1,7 +1,6 @@
 """The `mup` command: assembles sub-commands, nothing else."""
 
 import sys
-from importlib.metadata import version as package_version
 from typing import Annotated
 
 import typer
@@ -26,6 +25,8 @@ app.command()(doctor.doctor)
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version as package_version
+
         print(package_version("models-under-pressure"))
         raise typer.Exit
 
