@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
 
-from models_under_pressure.records import Label, Record
+from models_under_pressure.commands.datasets import app
+from models_under_pressure.errors import UserError
+from models_under_pressure.records import Label, Record, write_records
 from models_under_pressure.synthesis.confounder_report import report, to_json, to_table
 from models_under_pressure.synthesis.confounders import measure
 
@@ -113,3 +116,32 @@ def test_the_report_names_the_value_that_tells_most_and_the_table_what_is_even()
     assert "| tone | 0.438 [" in table
     assert "exactly 0.5" not in table
     assert "exactly 0.5, for the prompts of a pair share them: tone" in to_table({"after": found["summary"]["after"]})
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["confounders", *map(str, arguments)])
+
+
+def test_the_command_measures_files_by_the_columns_named(tmp_path):
+    records = prompts([(30, 40), (50, 20), (30, 30), (22, 31)] * 3)
+    write_records(tmp_path / "own.jsonl", records)
+    other = [
+        replace(record, fields={"topic": record.fields["situation_id"], "time": record.fields["pair_id"]})
+        for record in records
+    ]
+    write_records(tmp_path / "other.jsonl", other)
+    own = run(tmp_path / "own.jsonl").stdout
+    assert "file: 24 prompts, 12 pairs, 6 situations" in own
+    named = run(tmp_path / "other.jsonl", "--pair", "topic", "--pair", "time", "--group", "topic").stdout
+    assert own.splitlines()[2:4] == named.splitlines()[2:4]
+    assert "file: 24 prompts, 0 pairs, 24 situations" in run(tmp_path / "other.jsonl").stdout
+    both = run(tmp_path / "own.jsonl", tmp_path / "other.jsonl").stdout
+    assert "| predictor | own.jsonl: AUROC | own.jsonl: within pairs | other.jsonl: AUROC |" in both
+
+
+def test_the_command_refuses_ambiguous_rows(tmp_path):
+    records = prompts([(30, 40)] * 4)
+    write_records(tmp_path / "rows.jsonl", [replace(records[0], label=Label.AMBIGUOUS), *records[1:]])
+    result = run(tmp_path / "rows.jsonl")
+    assert isinstance(result.exception, UserError)
+    assert "rows.jsonl: record 000True is ambiguous" in str(result.exception)

@@ -1,12 +1,15 @@
 """`mup datasets`: look at dataset versions and compare them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from models_under_pressure.datasets.splits import Splits
+    from models_under_pressure.records import Record
 
 app = typer.Typer(help="Look at dataset versions and compare them.", no_args_is_help=True)
 
@@ -71,6 +74,33 @@ def distribution() -> None:
 
 
 @app.command()
+def confounders(
+    files: Annotated[list[Path], typer.Argument(help="Labelled files without ambiguous rows.")],
+    pair: Annotated[list[str] | None, typer.Option(help="Columns that the prompts of a pair agree in.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Columns that rows of one situation agree in.")] = None,
+    seed: Annotated[int, typer.Option(help="Of folds and bootstrap.")] = 42,
+) -> None:
+    """Show how well length, words and attributes alone tell high from low stakes, with intervals.
+
+    Example: mup datasets confounders data/training/prompts_4x/train.jsonl
+    """
+    from models_under_pressure.errors import UserError
+    from models_under_pressure.records import read_records
+    from models_under_pressure.synthesis.confounder_report import summary, to_json, to_table
+    from models_under_pressure.synthesis.confounders import measure
+
+    found: dict[str, Any] = {}
+    for path in files:
+        records = read_records(path)
+        try:
+            measured = measure(records, seed=seed, pair=_key(pair), group=_key(group or _situation(records)))
+        except ValueError as error:
+            raise UserError(f"{error}.", where=str(path), remedy="give a labelled file with both classes.") from None
+        found[path.name if len(files) > 1 else "file"] = summary(to_json(measured))
+    print(to_table(found), end="")
+
+
+@app.command()
 def show(
     file: Annotated[Path, typer.Argument(help="Dataset file.")], id_: Annotated[str, typer.Argument(metavar="ID")]
 ) -> None:
@@ -88,6 +118,16 @@ def show(
         print(f"[{message.role}] {message.content}")
     print(f"\nlabel {found.label}, stakes {found.scale_label}, confidence {found.scale_label_confidence}")
     print(f"by {found.scale_label_model}: {found.scale_label_explanation}")
+
+
+def _key(columns: "Sequence[str] | None") -> "Callable[[Record], str]":
+    from models_under_pressure.synthesis.confounders import by_columns
+
+    return by_columns(columns) if columns else lambda record: record.group
+
+
+def _situation(records: "Sequence[Record]") -> list[str] | None:
+    return ["situation_id"] if all("situation_id" in record.fields for record in records) else None
 
 
 def _read(dataset: str, version: str, kind: str) -> "Splits":

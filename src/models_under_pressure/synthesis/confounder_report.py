@@ -14,27 +14,27 @@ _FIRST = ("text_length", "tf_idf")
 
 
 def report(before: Sequence[Record], after: Sequence[Record], *, seed: int) -> dict[str, Any]:
-    """The confounders before and after filtering: all figures, and under `summary` the few that git tracks.
-
-    The summary has each predictor, and of each attribute the value whose AUROC is farthest from chance.
-    """
+    """The confounders before and after filtering: all figures, and under `summary` the few that git tracks."""
     full = {"before": to_json(measure(before, seed=seed))}
     same = {record.id for record in before} == {record.id for record in after}
     full["after"] = full["before"] if same else to_json(measure(after, seed=seed))
-    return {"summary": {state: _summary(figures) for state, figures in full.items()}, **full}
+    return {"summary": {state: summary(figures) for state, figures in full.items()}, **full}
 
 
 def to_table(states: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown table of the summaries of `report`: a line for each predictor that is not at chance by construction."""
-    names = sorted({name for summary in states.values() for name in summary if name != "size"}, key=_place)
-    even = [name for name in names if all(_is_even(summary.get(name)) for summary in states.values())]
+    """Markdown table of summaries: a line for each predictor, two columns for each state (or file).
+
+    Predictors that are at chance by construction, because the prompts of a pair share them, stand in one line.
+    """
+    names = sorted({name for figures in states.values() for name in figures if name != "size"}, key=_place)
+    even = [name for name in names if all(_is_even(figures.get(name)) for figures in states.values())]
     heads = [f"{state}: {figure}" for state in states for figure in ("AUROC", "within pairs")]
     lines = [f"| predictor | {' | '.join(heads)} |", f"|---{'|---' * len(heads)}|"]
     for name in names:
         if name not in even:
-            figures = [(summary.get(name, {}), figure) for summary in states.values() for figure in _FIGURES]
+            figures = [(found.get(name, {}), figure) for found in states.values() for figure in _FIGURES]
             lines.append(f"| {name} | {' | '.join(_cell(*figure) for figure in figures)} |")
-    lines += ["", *(_size(state, summary["size"]) for state, summary in states.items())]
+    lines += ["", *(_size(state, figures["size"]) for state, figures in states.items())]
     if even:
         lines.append(f"exactly 0.5, for the prompts of a pair share them: {', '.join(even)}")
     return "\n".join(lines) + "\n"
@@ -57,7 +57,8 @@ def to_json(confounders: Confounders) -> dict[str, Any]:
     }
 
 
-def _summary(figures: Mapping[str, Any]) -> dict[str, dict[str, float | int]]:
+def summary(figures: Mapping[str, Any]) -> dict[str, dict[str, float | int]]:
+    """Of `to_json`, each predictor, and of each attribute the value whose AUROC is farthest from chance."""
     sizes = {name: figures[name] for name in ("rows", "pairs", "groups")}
     farthest = {
         name: max(values.values(), key=lambda value: abs(value["auroc"] - 0.5))

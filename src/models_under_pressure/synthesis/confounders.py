@@ -46,6 +46,11 @@ class Confounders:
     """Attribute -> value -> number of rows that have it, and the AUROC of having it."""
 
 
+def by_columns(columns: Sequence[str]) -> Callable[[Record], str]:
+    """A name for the records that agree in these columns."""
+    return lambda record: " ".join(str(record.fields.get(column)) for column in columns)
+
+
 def measure(
     records: Sequence[Record],
     *,
