@@ -2,6 +2,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -71,10 +72,18 @@ def test_after_kill_9_three_times_only_what_is_not_recorded_is_asked(start, tmp_
 
 @pytest.mark.slow
 def test_processes_that_ask_the_same_agree_on_the_replies(start, tmp_path):
-    with FaultServer(lambda row, attempt: answer(explanation=f"attempt {attempt}"), latency=0.01) as server:
+    all_here = threading.Event()
+
+    def plan(row, attempt):
+        if row == "0" and attempt == 3:
+            all_here.set()
+        all_here.wait(timeout=50)
+        return answer(explanation=f"attempt {attempt}")
+
+    with FaultServer(plan, latency=0.01) as server:
         processes = [start(server, name) for name in ("one", "two", "three")]
         assert [process.wait() for process in processes] == [0, 0, 0]
-        assert len(server.seen) > ROWS, "the processes never met"
+        assert server.rows["0"] == 3, "the processes never met"
     files = [(tmp_path / f"{name}.jsonl").read_bytes() for name in ("one", "two", "three")]
     assert files[0] == files[1] == files[2]
     assert files[0].count(b"\n") == ROWS
