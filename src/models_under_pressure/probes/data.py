@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import stable_hash
+from models_under_pressure.probes.origin import provenance_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +32,9 @@ class TrainingData:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of the records' ids, labels and groups, and of where the activations come from."""
-        labels = self.labels.tolist()
-        return stable_hash(list(self.activations.ids), labels, self.groups, dict(self.activations.attributes))
+        """SHA-256 of the records' ids, labels and groups, and of what shaped their activations."""
+        origin = provenance_of(self.activations.attributes)
+        return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, origin)
 
 
 def check_classes(data: TrainingData, name: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
 from pydantic import Field
 
 from models_under_pressure.evaluation.metrics import auroc
@@ -16,6 +16,9 @@ from models_under_pressure.probes.space import Space
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 """AdamW's constants (Loshchilov and Hutter 2019)."""
+
+_SMALL_PRODUCT = 1 << 19
+"""Multiplications of one piece of a product: under OpenBLAS's limit of 10^6 for its path without packing."""
 
 
 class DescentConfig(FamilyConfig):
@@ -164,9 +167,23 @@ def _project(runs: Sequence[_Run], batch: Batch) -> list[Float[np.ndarray, "toke
     """Every member's projections, from one reading of the batch."""
     linears = [run.linear for run in runs]
     together = np.hstack([linear.projection for linear in linears]).astype(np.float32)
-    projections = (batch.values @ together).astype(np.float64)
+    projections = _thin_product(batch.values, together).astype(np.float64)
     parts = np.split(projections, np.cumsum([len(linear.bias) for linear in linears])[:-1], axis=1)
     return [part + linear.bias for part, linear in zip(parts, linears, strict=True)]
+
+
+def _thin_product(
+    values: Float32[np.ndarray, "tokens hidden"], weights: Float32[np.ndarray, "hidden columns"]
+) -> Float32[np.ndarray, "tokens columns"]:
+    """`values @ weights`, in pieces so small that BLAS multiplies them as they are.
+
+    Packing a tall matrix, as it does for larger products, costs as much as multiplying it by a few columns.
+    """
+    product = np.empty((len(values), weights.shape[1]), dtype=np.float32)
+    rows = max(16, _SMALL_PRODUCT // weights.size)
+    for start in range(0, len(values), rows):
+        np.matmul(values[start : start + rows], weights, out=product[start : start + rows])
+    return product
 
 
 def _step(runs: Sequence[_Run], batch: Batch, labels: Bool[np.ndarray, "records"]) -> Float[np.ndarray, "members"]:
@@ -177,7 +194,9 @@ def _step(runs: Sequence[_Run], batch: Batch, labels: Bool[np.ndarray, "records"
         losses.append(cross_entropy(pooled.logits, labels).sum())
         by_logit = (sigmoid(pooled.logits) - labels) / len(labels)
         by_projections.append(batch.segments.spread(by_logit)[:, None] * pooled.gradient)
-    gradients = (batch.values.T @ np.hstack(by_projections).astype(np.float32)).astype(np.float64)
+    # As a short and wide product: BLAS is a third slower on the transposed, tall and thin one.
+    weights = np.ascontiguousarray(np.hstack(by_projections).T, dtype=np.float32)
+    gradients = (weights @ batch.values).T.astype(np.float64)
     parts = np.split(gradients, np.cumsum([part.shape[1] for part in by_projections])[:-1], axis=1)
     for run, gradient, by_projection in zip(runs, parts, by_projections, strict=True):
         run.step(gradient, by_projection.sum(axis=0))

@@ -1,15 +1,17 @@
 """Probes on disk: safetensors weights, JSON, and a model card; never unpickled."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import atomic_path, read_json, write_json, write_text
 from models_under_pressure.probes.calibration import Calibration
+from models_under_pressure.probes.card import model_card
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.origin import check_same_origin
 from models_under_pressure.probes.probe import Probe
@@ -24,6 +26,7 @@ class _Description(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int
+    weights_sha256: str
     config: ProbeConfig
     seed: int
     provenance: dict[str, Any]
@@ -36,11 +39,12 @@ def save_probe(probe: Probe, directory: Path) -> None:
     """Write a probe's files: the same probe gives the same bytes."""
     from safetensors.numpy import save
 
-    weights = {name: np.ascontiguousarray(array) for name, array in sorted(probe.weights.items())}
+    weights = save({name: np.ascontiguousarray(array) for name, array in sorted(probe.weights.items())})
     with atomic_path(directory / WEIGHTS) as temporary:
-        temporary.write_bytes(save(weights))
+        temporary.write_bytes(weights)
     description = _Description(
         format=FORMAT,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
         config=probe.config,
         seed=probe.seed,
         provenance=dict(probe.provenance),
@@ -49,39 +53,19 @@ def save_probe(probe: Probe, directory: Path) -> None:
         metrics=dict(probe.metrics),
     )
     write_json(directory / DESCRIPTION, description.model_dump(mode="json"))
-    write_text(directory / CARD, f"# {probe.family} probe\n")
+    write_text(directory / CARD, model_card(probe))
 
 
 def load_probe(directory: Path) -> Probe:
     """Read a probe.
 
     Raises:
-        UserError: a file is missing or damaged, or its format is not known.
+        UserError: a file is missing or damaged, the files are not of one probe, or the format is not known.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    where = directory / DESCRIPTION
-    content = read_json(where)
-    try:
-        description = TypeAdapter(_Description).validate_python(content)
-    except ValidationError as error:
-        raise UserError(f"not a probe ({error}).", where=str(where), remedy="train it again.") from None
-    if description.format != FORMAT:
-        raise UserError(
-            f"format {description.format} is not known, only {FORMAT}.", where=str(where), remedy="update this package."
-        )
-    try:
-        weights = load((directory / WEIGHTS).read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"weights cannot be read ({error}).",
-            where=str(directory / WEIGHTS),
-            remedy="run `dvc repro` or `dvc pull`.",
-        ) from None
+    description = _read_description(directory / DESCRIPTION)
     return Probe(
         config=description.config,
-        weights=weights,
+        weights=_read_weights(directory / WEIGHTS, description.weights_sha256),
         seed=description.seed,
         provenance=description.provenance,
         thresholds=description.thresholds,
@@ -90,10 +74,45 @@ def load_probe(directory: Path) -> Probe:
     )
 
 
+def _read_description(path: Path) -> _Description:
+    content = read_json(path)
+    version = content.get("format") if isinstance(content, dict) else None
+    if version != FORMAT:
+        raise UserError(
+            f"the probe has the format {version}, this code reads {FORMAT}.",
+            where=str(path),
+            remedy="train it again with this version of the project.",
+        )
+    try:
+        return _Description.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"not a probe (`{place}`: {first['msg']}).", where=str(path), remedy="train it again."
+        ) from None
+
+
+def _read_weights(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load
+
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError("file not found.", where=str(path), remedy="run `dvc repro` or `dvc pull`.") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(
+            f"the weights are damaged, or of another probe than {DESCRIPTION} beside them.",
+            where=str(path),
+            remedy="run `dvc checkout`, or train the probe again.",
+        )
+    return load(content)
+
+
 def check_compatible(probe: Probe, activations: Activations) -> None:
     """Refuse activations that the probe was not made for.
 
     Raises:
         UserError: naming the model, revision, layer, hook point or template that differs.
     """
-    check_same_origin(probe.provenance, activations.attributes, what="activations")
+    check_same_origin(probe.provenance, activations.attributes, what="the activations")

@@ -11,9 +11,26 @@ from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.errors import UserError
 
 SENTENCE_END_IDS = "sentence_end_ids"
-"""Attribute of activations, and weight of a probe: ids of the tokens that close a sentence."""
+"""Weight of a probe: ids of the tokens that close a sentence."""
 
 _END = re.compile(r"""[.!?。！？]["'”’»)\]]*\s*$""")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def ends_of_model(attributes: Mapping[str, Any]) -> Int64[np.ndarray, "ids"]:
+    """Ids of the tokens that close a sentence, from the tokenizer of the model that made the activations.
+
+    Raises:
+        UserError: the tokenizer cannot be loaded.
+    """
+    from models_under_pressure.activations.config import ModelConfig
+    from models_under_pressure.activations.model import describe_model
+
+    revision = str(attributes.get("revision"))
+    known = revision if _COMMIT.fullmatch(revision) else None  # local models have fingerprints, which name no commit
+    tokenizer = describe_model(ModelConfig(name=attributes["model"], revision=known)).tokenizer
+    texts = tokenizer.batch_decode([[number] for number in range(len(tokenizer))])
+    return np.array(sentence_end_ids(texts), dtype=np.int64)
 
 
 def sentence_end_ids(texts: Iterable[str]) -> list[int]:
@@ -25,20 +42,6 @@ def sentence_end_ids(texts: Iterable[str]) -> list[int]:
     return [number for number, text in enumerate(texts) if _END.search(text)]
 
 
-def known_sentence_ends(attributes: Mapping[str, Any]) -> Int64[np.ndarray, "ids"]:
-    """The ids that the extraction recorded.
-
-    Raises:
-        UserError: it recorded none.
-    """
-    if not attributes.get(SENTENCE_END_IDS):
-        raise UserError(
-            f"the activations do not say which tokens end a sentence (attribute `{SENTENCE_END_IDS}`).",
-            remedy="extract them again, or use a probe family that does not divide into sentences.",
-        )
-    return np.asarray(attributes[SENTENCE_END_IDS], dtype=np.int64)
-
-
 def token_ids(activations: Activations) -> Int32[np.ndarray, "tokens"]:
     """Token ids of a store.
 
@@ -47,5 +50,8 @@ def token_ids(activations: Activations) -> Int32[np.ndarray, "tokens"]:
     """
     found = getattr(activations, "token_ids", None)
     if found is None:
-        raise UserError("the activations come without token ids.", remedy="read them from a store.")
+        raise UserError(
+            "the activations come without token ids, so that sentences cannot be told apart.",
+            remedy="read them from a store.",
+        )
     return np.asarray(found)

@@ -14,10 +14,10 @@ from models_under_pressure.probes.descent import DescentConfig, Member, Split, d
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Exact, Linear, RecordVectors, Role
 from models_under_pressure.probes.logistic import mean_token_solution
-from models_under_pressure.probes.origin import check_same_origin
+from models_under_pressure.probes.origin import check_same_origin, provenance_of
 from models_under_pressure.probes.pools import Pools
 from models_under_pressure.probes.probe import Probe, score_together
-from models_under_pressure.probes.sentences import SENTENCE_END_IDS, known_sentence_ends
+from models_under_pressure.probes.sentences import SENTENCE_END_IDS, ends_of_model
 from models_under_pressure.probes.space import Space, robust_space
 from models_under_pressure.probes.survey import survey
 from models_under_pressure.probes.thresholds import threshold_table
@@ -40,7 +40,7 @@ _Key: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    linear: Linear
+    weights: Mapping[str, np.ndarray]
     notes: dict[str, float]
 
 
@@ -51,6 +51,8 @@ class _View:
     selection: Selection
     labels: np.ndarray
     groups: list[str]
+    ends: np.ndarray | None
+    """Ids of the tokens that close a sentence."""
 
 
 def fit_probe(
@@ -91,7 +93,9 @@ def fit_probes(
     check_classes(train, "training")
     if validation is not None:
         check_classes(validation, "validation")
-        check_same_origin(train.activations.attributes, validation.activations.attributes, what="validation data")
+        check_same_origin(
+            train.activations.attributes, validation.activations.attributes, what="the validation activations"
+        )
     fitted: dict[_Key, _Fitted] = {}
     for roles in dict.fromkeys(config.tokens for config in configs.values()):
         same_tokens = {name: config for name, config in configs.items() if config.tokens == roles}
@@ -110,11 +114,11 @@ def fit_probes(
 
 def _sentence_ends(configs: Mapping[str, ProbeConfig], train: TrainingData) -> np.ndarray | None:
     by_sentence = any(FAMILIES[config.family].by_sentence for config in configs.values())
-    return known_sentence_ends(train.activations.attributes) if by_sentence else None
+    return ends_of_model(train.activations.attributes) if by_sentence else None
 
 
 def _view(data: TrainingData, roles: tuple[Role, ...], ends: np.ndarray | None) -> _View:
-    return _View(select(data.activations, roles, ends), data.labels, data.groups)
+    return _View(select(data.activations, roles, ends), data.labels, data.groups, ends)
 
 
 def _fit(
@@ -132,7 +136,7 @@ def _fit(
         values = found.means if fitting.reduction == "mean" else found.lasts
         vectors = RecordVectors(values, train.labels, train.groups)
         for number in range(seed, seed + config.seeds):
-            fitted[name, number] = _Fitted(fitting.solve(vectors, config, number), {})
+            fitted[name, number] = _Fitted(_weights(fitting.solve(vectors, config, number)), {})
     if descending:
         space = robust_space(found.sample)
         mean = mean_token_solution(RecordVectors(found.means, train.labels, train.groups))
@@ -169,8 +173,14 @@ def _descend(
         results = descend(list(same.values()), space, split, check, np.random.default_rng(_ORDER_SEED))
         for key, result in zip(same, results, strict=True):
             notes = {"best_epoch": float(result.epoch), "epochs": float(len(result.history))}
-            fitted[key] = _Fitted(result.linear, notes)
+            ends = train.ends if same[key].family.by_sentence else None
+            fitted[key] = _Fitted(_weights(result.linear, ends), notes)
     return fitted
+
+
+def _weights(linear: Linear, ends: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
+    weights = {"projection": linear.projection, "bias": linear.bias}
+    return weights if ends is None else weights | {SENTENCE_END_IDS: ends}
 
 
 def _split(view: _View, batch_size: int, memory: int) -> Split:
@@ -180,15 +190,12 @@ def _split(view: _View, batch_size: int, memory: int) -> Split:
 
 def _probe(config: ProbeConfig, fitted: _Fitted, train: TrainingData, seed: int) -> Probe:
     """Put weights and provenance together."""
-    weights = {"projection": fitted.linear.projection, "bias": fitted.linear.bias}
-    if FAMILIES[config.family].by_sentence:
-        weights[SENTENCE_END_IDS] = known_sentence_ends(train.activations.attributes)
-    attributes = {name: value for name, value in train.activations.attributes.items() if name != SENTENCE_END_IDS}
+    found = {"training_data_hash": train.content_hash, "training_records": len(train.labels)}
     return Probe(
         config=config.model_copy(update={"seeds": 1}),
-        weights=weights,
+        weights=fitted.weights,
         seed=seed,
-        provenance=attributes | {"training_data_hash": train.content_hash, "training_records": len(train.labels)},
+        provenance=provenance_of(train.activations.attributes) | found,
         metrics=fitted.notes,
     )
 
