@@ -1,17 +1,16 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from models_under_pressure.llm.ask import Answer
 from pydantic import TypeAdapter, ValidationError
 
-from models_under_pressure.datasets.balance import balance
-from models_under_pressure.datasets.labelling import LabelConfig, StakesReply, Thresholds, to_label
+from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
 from models_under_pressure.datasets.recipe import Version, run_recipe
 from models_under_pressure.datasets.splits import Splits, divide
 from models_under_pressure.datasets.steps.base import Tools
 from models_under_pressure.datasets.steps.clinical import speaker_turns
 from models_under_pressure.datasets.steps.kinds import Step
 from models_under_pressure.errors import UserError
+from models_under_pressure.llm.ask import Answer
 from models_under_pressure.records import Label, Message, Record
 
 
@@ -101,34 +100,6 @@ def test_moving_takes_whole_groups_and_refuses_more_rows_than_there_are():
     assert list(outcome.moved) == ["1", "3"]
     with pytest.raises(UserError, match="asks for 4 rows, but the test split has 3"):
         apply(Splits(test=rows), op="move_last", count=4)
-
-
-@given(st.integers(1, 10), st.integers(1, 10))
-def test_thresholds_agree_with_the_paper(stakes, confidence):
-    label = to_label(stakes=stakes, confidence=confidence, thresholds=Thresholds())
-    sure = confidence >= 7
-    assert (label is Label.LOW) == (sure and stakes <= 3)
-    assert (label is Label.HIGH) == (sure and stakes >= 8)
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from(list(Label)), st.integers(0, 5)), min_size=1, max_size=60),
-    st.randoms(),
-    st.integers(),
-)
-def test_balancing_is_equal_maximal_and_independent_of_order(rows, random, seed):
-    records = [Record(str(i), "x", label=label, fields={"group": str(g)}) for i, (label, g) in enumerate(rows)]
-    chosen = balance(records, seed=seed)
-    counts = [sum(r.label is label for r in chosen) for label in (Label.HIGH, Label.LOW)]
-    available = [sum(r.label is label for r in records) for label in (Label.HIGH, Label.LOW)]
-    assert counts == [min(available)] * 2
-    random.shuffle(records)
-    assert balance(records, seed=seed) == chosen
-
-
-def test_balancing_never_shrinks_in_silence():
-    with pytest.raises(ValueError, match="3 records per class asked for, but there are high-stakes 1, low-stakes 0"):
-        balance([Record("a", "x", label=Label.HIGH)], seed=0, per_class=3)
 
 
 @given(st.lists(st.integers(0, 8), max_size=40), st.integers(0, 99), st.sampled_from([None, 5]))

@@ -11,7 +11,6 @@ from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
 from models_under_pressure.llm.prompts import load_prompt
 from models_under_pressure.records import Label, Message, Record
 
-
 Method = Literal[
     "scale", "rubric", "anthropic_context", "anthropic_extended_context", "mt_context", "mt_extended_context"
 ]

@@ -24,14 +24,15 @@ def near_duplicates(
 
     Each side has an index of its own, so that rows alike within a side cost nothing.
     """
-    from datasketch import MinHashLSH
+    from datasketch import MinHash, MinHashLSH
 
+    blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low_bits)
     hashed = [_hashed(shingles(text, shingle_words)) for text in texts]
-    indexes = {side: MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS) for side in sides}
+    indexes = {side: MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS) for side in sorted(set(sides))}
     for number, (own, side) in enumerate(zip(hashed, sides, strict=True)):
         if not len(own):
             continue
-        sketch = _sketch(own)
+        sketch = _sketch(own, blank)
         for other_side, index in indexes.items():
             if other_side == side:
                 continue
@@ -49,10 +50,8 @@ def _hashed(texts: Iterable[str]) -> "Shingles":
     return np.sort(np.array(values, dtype=np.uint64))
 
 
-def _sketch(own: "Shingles") -> "MinHash":
-    from datasketch import MinHash
-
-    sketch = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low_bits)
+def _sketch(own: "Shingles", blank: "MinHash") -> "MinHash":
+    sketch = blank.copy()  # drawing the permutations anew for each text takes longer than the sketch
     sketch.update_batch(own.tolist())
     return sketch
 

@@ -3,13 +3,15 @@
 import csv
 import gzip
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.datasets.download import download
 from models_under_pressure.errors import UserError
-from models_under_pressure.files import atomic_path
+from models_under_pressure.files import atomic_path, json_line, read_jsonl, stable_hash
 
 
 class OriginFile(BaseModel):
@@ -22,7 +24,7 @@ class OriginFile(BaseModel):
     sha256: str | None = None
     """Content; null accepts what comes and prints its hash, to be pinned here."""
     to: str
-    """File that it becomes or, for several `.gz` parts, is appended to."""
+    """File that it becomes; several with one name are joined in order, `.gz` unpacked, tables turned into CSV."""
 
 
 def fetch_origin(files: tuple[OriginFile, ...], folder: Path) -> list[str]:
@@ -42,8 +44,9 @@ def fetch_origin(files: tuple[OriginFile, ...], folder: Path) -> list[str]:
         )
     unpinned: list[str] = []
     parts: dict[str, list[Path]] = {}
-    for number, file in enumerate(files):
-        part = folder / f".{number}{Path(file.url).suffix}"
+    for file in files:
+        # named after the address, so that the part of another file or revision is never continued
+        part = folder / f".{stable_hash(file.url)[:16]}{Path(file.url).suffix}"
         found = download(file.url, part, sha256=file.sha256)
         if file.sha256 is None:
             unpinned.append(f"{file.url} {found}")
@@ -57,8 +60,10 @@ def fetch_origin(files: tuple[OriginFile, ...], folder: Path) -> list[str]:
 
 
 def _join(pieces: list[Path], target: Path) -> None:
-    if pieces[0].suffix == ".parquet":
-        _to_csv(pieces, target)
+    if target.name.endswith(".csv") and pieces[0].suffix != ".csv":
+        rows = [row for piece in pieces for row in _rows(piece)]
+        is_numbered = pieces[0].suffix == ".parquet" or "id" in rows[0]
+        _to_csv(rows if is_numbered else [{"id": number, **row} for number, row in enumerate(rows)], target)
         return
     with target.open("wb") as stream:
         for piece in pieces:
@@ -66,13 +71,22 @@ def _join(pieces: list[Path], target: Path) -> None:
                 shutil.copyfileobj(source, stream)
 
 
-def _to_csv(pieces: list[Path], target: Path) -> None:
+def _rows(piece: Path) -> list[dict[str, Any]]:
+    if piece.suffix == ".jsonl":
+        return [row for _, row in read_jsonl(piece)]
     import pyarrow.parquet as parquet
 
+    return parquet.read_table(piece).to_pylist()
+
+
+def _to_csv(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
     with target.open("w", encoding="utf-8", newline="") as stream:
-        writer: csv.DictWriter[str] | None = None
-        for row in (row for piece in pieces for row in parquet.read_table(piece).to_pylist()):
-            if writer is None:
-                writer = csv.DictWriter(stream, fieldnames=list(row))
-                writer.writeheader()
-            writer.writerow({name: "" if value is None else value for name, value in row.items()})
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list | dict):
+        return json_line(value)
+    return "" if value is None else value

@@ -1,0 +1,59 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models_under_pressure.datasets.balance import BalanceConfig, balance
+from models_under_pressure.errors import UserError
+from models_under_pressure.records import Label, Record
+
+EVERY = BalanceConfig(classes=tuple(Label))
+rows = st.lists(st.tuples(st.sampled_from(list(Label)), st.integers(0, 5)), min_size=3, max_size=60)
+
+
+def made(rows):
+    return [Record(str(i), "x", label=label, fields={"group": str(g)}) for i, (label, g) in enumerate(rows)]
+
+
+def counts(records, classes):
+    return [sum(record.label is label for record in records) for label in classes]
+
+
+@pytest.mark.parametrize("config", [BalanceConfig(), EVERY])
+@given(rows=rows, random=st.randoms(), seed=st.integers())
+def test_balancing_is_equal_maximal_and_independent_of_order(config, rows, random, seed):
+    records = made([*rows, *((label, 9) for label in Label)])
+    chosen = balance(records, seed=seed, config=config)
+    assert counts(chosen, config.classes) == [min(counts(records, config.classes))] * len(config.classes)
+    assert {record.label for record in chosen} == set(config.classes)
+    random.shuffle(records)
+    assert balance(records, seed=seed, config=config) == chosen
+
+
+def test_another_seed_draws_other_rows_and_the_process_random_state_plays_no_part():
+    import random
+
+    records = made([(Label.HIGH, n) for n in range(40)] + [(Label.LOW, n) for n in range(4)])
+    random.seed(1)
+    first = balance(records, seed=1)
+    random.seed(2)
+    assert balance(records, seed=1) == first
+    assert balance(records, seed=2) != first
+
+
+def test_a_group_is_drawn_whole_while_the_classes_allow():
+    pairs = [(label, n) for n in range(30) for label in (Label.HIGH, Label.LOW)]
+    chosen = balance(made(pairs), seed=3, config=BalanceConfig(per_class=10))
+    groups = [record.group for record in chosen]
+    assert all(groups.count(group) == 2 for group in groups)
+
+
+def test_more_rows_than_a_class_has_are_an_error_and_never_a_silent_shrink():
+    records = made([(Label.HIGH, 0), (Label.HIGH, 1), (Label.LOW, 2)])
+    with pytest.raises(UserError, match="2 rows per class asked for, but there are high-stakes 2, low-stakes 1"):
+        balance(records, seed=0, config=BalanceConfig(per_class=2))
+
+
+def test_a_set_of_ambiguous_rows_is_an_error_that_says_so():
+    records = made([(Label.AMBIGUOUS, n) for n in range(4)])
+    with pytest.raises(UserError, match=r"mt_apr_16: no balanced set .* high-stakes 0, low-stakes 0 \(of 4 rows\)"):
+        balance(records, seed=0, where="mt_apr_16")
