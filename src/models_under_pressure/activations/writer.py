@@ -186,8 +186,8 @@ def _create(root: Path, layout: Layout) -> None:
         dtype=layout.dtype,
         chunks=(chunk, layout.hidden),
         shards=(layout.shard_rows, layout.hidden),
-        # shuffling lays the bytes of sign and exponent, which repeat, side by side
-        compressors=[BloscCodec(typesize=width, cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec()],
+        # shuffling lays the bits of sign and exponent, which repeat, side by side
+        compressors=[BloscCodec(typesize=width, cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
         attributes={"dtype": "bfloat16" if layout.dtype == np.uint16 else "float32"},
         config={"write_empty_chunks": True},
     )
