@@ -22,7 +22,8 @@ LLAMA = (
     "+ '<|eot_id|>' }}"
     "{% for message in messages %}{% if message['role'] == 'tool' %}"
     "{{ '<|start_header_id|>ipython<|end_header_id|>\n\n' + (message['content'] | tojson) + '<|eot_id|>' }}{% else %}"
-    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + (message['content'] | trim) + '<|eot_id|>' }}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + (message['content'] | trim) "
+    "+ '<|eot_id|>' }}"
     "{% endif %}{% endfor %}"
 )
 GEMMA = (
@@ -75,6 +76,12 @@ def make_tokenizer(style: str, *, adds_bos: bool = False):
 
 def conversation(id_: str, *turns: tuple[str, str]) -> Record:
     return Record(id_, tuple(Message(role, content) for role, content in turns))
+
+
+@pytest.fixture(scope="session")
+def tokenizer_of():
+    """A small tokenizer with the chat template of a family."""
+    return make_tokenizer
 
 
 @pytest.fixture
@@ -139,6 +146,7 @@ def _families():
         "phi3": (t.Phi3Config(**_small(pad_token_id=0)), "qwen"),
         "gpt2": (t.GPT2Config(vocab_size=512, n_positions=2048, n_embd=32, n_layer=4, n_head=4), "smollm"),
         "neox": (t.GPTNeoXConfig(**no_groups), "smollm"),
+        "bloom": (t.BloomConfig(vocab_size=512, hidden_size=32, n_layer=4, n_head=4), "qwen"),
         "olmo2": (t.Olmo2Config(**_small()), "qwen"),
         "bert": (t.BertConfig(**no_groups), "qwen"),
     }

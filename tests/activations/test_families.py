@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import load_model
+from models_under_pressure.activations.packing import Packing
 from models_under_pressure.activations.tokens import tokenise
 from models_under_pressure.errors import UserError
 from models_under_pressure.records import Record
@@ -24,10 +26,11 @@ INPUT_NORMS = {
     "phi3": "layers.2.input_layernorm",
     "gpt2": "h.2.ln_1",
     "neox": "layers.2.input_layernorm",
+    "bloom": "h.2.input_layernorm",
 }
 """Family -> input norm of block 2, as the family's source names it."""
-PACK = {family: family != "gemma2" for family in INPUT_NORMS}
-"""Gemma 2 caps its attention scores, which only its own attention does."""
+PACK = {family: family not in ("gemma2", "bloom") for family in INPUT_NORMS}
+"""Gemma 2 caps its attention scores and BLOOM biases them, which only their own attention does."""
 
 
 def tokens_of(model, records):
@@ -123,6 +126,15 @@ def test_packing_is_refused_where_it_would_not_be_exact(model_directory):
     model = load_model(ModelConfig(name=str(model_directory("gemma2")), dtype="float32"))
     with pytest.raises(UserError, match="cannot be packed"):
         run(model, [], [2], packing="on")
+
+
+def test_attention_that_crosses_records_is_found_at_the_start(model_directory, monkeypatch):
+    def careless(self, module, query, key, value, attention_mask, **settings):
+        return sdpa_attention_forward(module, query, key, value, None, **settings)
+
+    monkeypatch.setattr(Packing, "attend", careless)
+    packs, _ = run(load_model(ModelConfig(name=str(model_directory("neox")), dtype="float32")), [], [2])
+    assert not packs
 
 
 def test_hooks_and_attention_are_gone_afterwards(tiny):
