@@ -1,0 +1,218 @@
+"""A review as Markdown for a pull request, and as JSON for programs."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from models_under_pressure.evaluation.comparison import Comparison, MeanComparison, Verdict
+from models_under_pressure.evaluation.estimate import Difference
+from models_under_pressure.review.compare import Review
+from models_under_pressure.review.markdown import MOST, code, table, text
+from models_under_pressure.review.snapshot import Snapshot
+
+MARKER = "<!-- mup-review -->"
+"""First line of the Markdown, by which a later run finds the comment it replaces."""
+
+_SIGNS = {
+    Verdict.WORSE: "🔻 worse",
+    Verdict.BETTER: "🔺 better",
+    Verdict.NOISE: "noise",
+    Verdict.UNCHANGED: "unchanged",
+    Verdict.NOT_COMPARABLE: "not comparable",
+}
+_ORDER = list(_SIGNS)
+
+
+def to_json(review: Review) -> dict[str, Any]:
+    """The review as JSON values, infinities as null; scores and rows of records are left out."""
+    return _plain(
+        {
+            "before": {"name": review.before.name, "commit": review.before.commit},
+            "after": {"name": review.after.name, "commit": review.after.commit},
+            "alpha": review.alpha,
+            "verdicts": {verdict.value: count for verdict, count in review.verdicts.items()},
+            "params": [asdict(change) for change in review.params],
+            "datasets": [asdict(change) for change in review.datasets],
+            "means": [{"purpose": row.purpose, **asdict(row.mean)} for row in review.means],
+            "results": [asdict(row) for row in _ordered(review.rows)],
+            "overlap": [asdict(change) for change in review.overlap],
+            "overlap_pairs": sum(review.after.overlap.values()),
+            "costs": {stage: asdict(cost) for stage, cost in review.costs.items()},
+            "warnings": list(review.warnings),
+        }
+    )
+
+
+def to_markdown(review: Review) -> str:
+    """The review as GitHub Markdown: results first, then what changed."""
+    sections = [
+        f"{MARKER}\n## Review: {_name(review.before)} → {_name(review.after)}",
+        _headline(review),
+        *_results(review),
+        *_params(review),
+        *_datasets(review),
+        _overlap(review),
+        *_costs(review),
+        *([_list("Not read", review.warnings)] if review.warnings else []),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _name(snapshot: Snapshot) -> str:
+    commit = f" ({snapshot.commit[:9]})" if snapshot.commit and not snapshot.commit.startswith(snapshot.name) else ""
+    return code(snapshot.name) + commit
+
+
+def _headline(review: Review) -> str:
+    counts = [f"{count} {verdict.value}" for verdict, count in review.verdicts.items() if count]
+    if not counts:
+        return "No results on either side."
+    changed = f"{len(review.params)} parameters and {len(review.datasets)} dataset files changed."
+    return f"**{', '.join(counts)}** of {len(review.rows)} results. {changed}"
+
+
+def _results(review: Review) -> Iterable[str]:
+    interval = f"change [{100 * (1 - review.alpha):g} %]"
+    means = [row for row in review.means if row.mean.verdict is not Verdict.UNCHANGED]
+    if means:
+        yield "### AUROC, mean over datasets\n\n" + table(
+            ["datasets", "probe", "before", "after", interval, "p", "verdict"],
+            [
+                [
+                    f"{row.mean.datasets} {row.purpose}",
+                    code(row.mean.probe),
+                    *_before_after(row.mean),
+                    _change(row.mean.difference),
+                    _p(row.mean.difference.p_value),
+                    _SIGNS[row.mean.verdict],
+                ]
+                for row in means
+            ],
+        )
+    shown = [row for row in _ordered(review.rows) if row.verdict is not Verdict.UNCHANGED]
+    if shown:
+        yield "### AUROC by dataset\n\n" + table(
+            ["dataset", "probe", "n", "before", "after", interval, "p (Holm)", "verdict"],
+            [
+                [
+                    code(row.dataset),
+                    code(row.probe),
+                    f"{row.n:,}",
+                    *_before_after(row),
+                    _change(row.difference) if row.difference else "",
+                    _p(row.adjusted_p) if row.adjusted_p is not None else "",
+                    _SIGNS[row.verdict] + (f": {text(row.reason)}" if row.reason else ""),
+                ]
+                for row in shown
+            ],
+        )
+        yield (
+            f"Change on the same records, with DeLong's interval; *better* and *worse* hold at level {review.alpha:g} "
+            "after Holm's correction over the datasets of a probe." + _one_seed(shown)
+        )
+
+
+def _one_seed(rows: Sequence[Comparison]) -> str:
+    if any(row.difference is not None and row.seeds == 1 for row in rows):
+        return " Probes of one seed: a verdict is about these trained probes, not about their recipe."
+    return ""
+
+
+def _params(review: Review) -> Iterable[str]:
+    if review.params:
+        rows = [
+            [code(change.key), *(code(_value(value)) for value in (change.before, change.after))]
+            for change in review.params
+        ]
+        yield "### Parameters\n\n" + table(["parameter", "before", "after"], rows)
+
+
+def _datasets(review: Review) -> Iterable[str]:
+    if review.datasets:
+        yield "### Dataset files\n\n" + table(
+            ["file", "before", "after", "added", "removed", "edited", "relabelled"],
+            [
+                [
+                    code(change.path),
+                    *(_labels(side) for side in (change.before, change.after)),
+                    *(_number(getattr(change, name)) for name in ("added", "removed", "edited", "relabelled")),
+                ]
+                for change in review.datasets
+            ],
+        )
+
+
+def _labels(counts: Any) -> str:
+    if counts is None:
+        return "not read"
+    parts = ", ".join(f"{count:,} {text(label)}" for label, count in counts.items())
+    return f"{sum(counts.values()):,} rows" + (f" ({parts})" if parts else "")
+
+
+def _overlap(review: Review) -> str:
+    pairs = sum(review.after.overlap.values())
+    if not review.after.overlap:
+        return ""
+    versions = len(review.after.overlap)
+    if not review.overlap:
+        return f"**Overlap between splits**: {pairs} pairs in {versions} dataset versions, as before."
+    rows = [[code(change.version), _number(change.before), _number(change.after)] for change in review.overlap]
+    return f"### Overlap between splits: {pairs} pairs\n\n" + table(["version", "before", "after"], rows)
+
+
+def _costs(review: Review) -> Iterable[str]:
+    if not review.costs:
+        return
+    rows = [
+        [
+            code(stage),
+            f"{cost.replies:,}",
+            f"{cost.input_tokens:,}",
+            f"{cost.output_tokens:,}",
+            "not recorded" if cost.usd is None else f"${cost.usd:,.2f}",
+        ]
+        for stage, cost in review.costs.items()
+    ]
+    yield "### Replies that the change added\n\n" + table(["stage", "replies", "tokens in", "tokens out", "cost"], rows)
+
+
+def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
+    return sorted(rows, key=lambda row: (_ORDER.index(row.verdict), row.dataset, row.probe))
+
+
+def _before_after(row: Comparison | MeanComparison) -> list[str]:
+    return ["" if value is None else f"{value:.3f}" for value in (row.before, row.after)]
+
+
+def _change(difference: Difference) -> str:
+    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _value(value: Any) -> str:
+    return (
+        "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    )
+
+
+def _list(title: str, items: Sequence[str]) -> str:
+    return f"### {title}\n\n" + "\n".join(f"- {text(item)}" for item in items[:MOST])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
