@@ -1,6 +1,6 @@
 """Probes as scikit-learn estimators: for pipelines, cross-validation and quick looks at arrays."""
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from models_under_pressure.activations.ragged import USER, ArrayActivations
+from models_under_pressure.activations.ragged import USER, Activations, ArrayActivations
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES
@@ -18,7 +18,7 @@ from models_under_pressure.probes.training import fit_probe
 _validate: Any = validate_data
 """Its annotations come from defaults that stand for something else."""
 
-Input: TypeAlias = ArrayActivations | ArrayLike
+Input: TypeAlias = Activations | ArrayLike
 """Ragged activations, or an array [records, features] whose rows are records of one token."""
 
 
@@ -72,8 +72,8 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.multi_class = False
         return tags
 
-    def _checked(self, X: Input, y: ArrayLike | None = None, *, reset: bool = False) -> tuple[ArrayActivations, Any]:
-        if isinstance(X, ArrayActivations):
+    def _checked(self, X: Input, y: ArrayLike | None = None, *, reset: bool = False) -> tuple[Activations, Any]:
+        if _is_ragged(X):
             activations, labels = X, np.asarray([] if y is None else y)
         elif reset:
             if y is None:
@@ -95,6 +95,10 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
                 f"Only binary classification is supported. The type of the target is {kind}, "
                 f"with {len(self.classes_)} class" + ("es." if len(self.classes_) != 1 else ".")
             )
+
+
+def _is_ragged(found: Input) -> TypeGuard[Activations]:
+    return hasattr(found, "offsets")
 
 
 def _one_token_each(rows: np.ndarray) -> ArrayActivations:
