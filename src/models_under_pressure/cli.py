@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.commands import datasets, doctor, remote, replies, stages
+from models_under_pressure.commands import datasets, doctor, remote, replies, review, stages
 
 app = typer.Typer(
     name="mup",
@@ -20,6 +20,7 @@ stages.add_to(app)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(replies.app, name="replies")
 app.add_typer(remote.app, name="remote")
+app.command()(review.review)
 app.command()(doctor.doctor)
 
 
