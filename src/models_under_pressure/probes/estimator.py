@@ -98,7 +98,7 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _is_ragged(found: Input) -> TypeGuard[Activations]:
-    return hasattr(found, "offsets")
+    return hasattr(found, "hidden")
 
 
 def _one_token_each(rows: np.ndarray) -> ArrayActivations:

@@ -6,7 +6,7 @@ and the bias that makes the logit the log-odds of the two Gaussians at the class
 Regularisation: `S` shrunk towards a multiple of the identity; or a shrinkage chosen by grouped cross-validation.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ class Config(FamilyConfig):
     """Linear discriminant analysis on the mean token."""
 
     family: Literal["lda"] = "lda"
-    shrinkage: float | Literal["auto"] = Field(default=0.5)
+    shrinkage: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 0.5
     """0 is the covariance as it is, 1 a multiple of the identity; auto is Ledoit and Wolf 2004, too little under a
     shift of distribution."""
     candidates: tuple[float, ...] = ()
