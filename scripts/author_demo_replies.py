@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.datasets.labelling import StakesReply
-from models_under_pressure.datasets.steps.tools import FirstSentenceReply
+from models_under_pressure.datasets.steps.tools import FirstSentenceReply, SystemPromptReply
 from models_under_pressure.llm.ask import Answer, Ask, Asker
 from models_under_pressure.llm.authored import author_replies
 from models_under_pressure.params.lineage import Lineage, load_lineage
@@ -93,15 +93,27 @@ def _author_deployment(params: Params) -> None:
 
 def _eval_answer(dataset: str, answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Callable[[Ask[Any]], Any]:
     label = _label_answer(answers, earlier=earlier)
-    path = ANSWERS / f"first_sentence_{dataset}.jsonl"
-    sentences = {row["id"]: row["sentence"] for row in _rows(path)} if path.exists() else {}
+    sentences = {
+        row["id"]: row["sentence"]
+        for path in (ANSWERS / f"{name}_{dataset}.jsonl" for name in ("first_sentence", "system_prompt"))
+        if path.exists()
+        for row in _rows(path)
+    }
 
     def answer(ask: Ask[Any]) -> Any:
         if ask.reply is FirstSentenceReply:
             return FirstSentenceReply(sentence=sentences[ask.record_id])
+        if ask.reply is SystemPromptReply:
+            return SystemPromptReply(system_prompt=_system_prompt(sentences[ask.record_id], ask))
         return label(ask)
 
     return answer
+
+
+def _system_prompt(sentence: str, ask: Ask[Any]) -> str:
+    """The deployment, the form of a call, and the functions as the prompt before listed them."""
+    functions = next(line for line in ask.messages[-1].content.splitlines() if line.startswith('[{"name"'))
+    return f"{sentence}\nAnswer with calls [name(param=value)] of these functions and nothing else:\n{functions}"
 
 
 def _label_answer(answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Callable[[Ask[Any]], Any]:

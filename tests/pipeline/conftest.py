@@ -56,7 +56,13 @@ class Repository:
 
 def make_repository(path, tmp):
     path.mkdir(parents=True)
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     for name in listed.splitlines():
         if (ROOT / name).is_file() and not name.startswith(("tests/", "dvc.lock", "metrics/", "plots/")):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +113,7 @@ def save_tiny_model(path):
 
 def shrink(repository, model):
     """Two sources, one probe-sized model: what the graph does, in a minute."""
+    in_use = ("train", "validation", *(f"{name}_{split}" for name in KEPT for split in ("dev", "test")))
 
     def lineage(content):
         for group in ("sources", "test_sources"):
@@ -115,8 +122,7 @@ def shrink(repository, model):
         for group in ("versions", "test_versions"):
             for name in [name for name, version in content[group].items() if version["dataset"] not in KEPT]:
                 del content[group][name]
-        kept = ("train", "validation", *(f"{name}_{split}" for name in KEPT for split in ("dev", "test")))
-        for name in [name for name in content["datasets"] if name not in kept]:
+        for name in [name for name in content["datasets"] if name not in in_use]:
             del content["datasets"][name]
 
     def params(content):
@@ -125,7 +131,13 @@ def shrink(repository, model):
         content["probe"]["layer"] = 1
         content["extract"]["max_tokens"] = 256
 
+    def graph(content):
+        deps = content["stages"]["check_overlap"]["deps"]
+        for dep in [dep for dep in deps if dep.startswith("${") and dep.split(".")[1] not in in_use]:
+            deps.remove(dep)
+
     repository.edit("data/versions.yaml", lineage)
+    repository.edit("dvc.yaml", graph)
     repository.edit("params.yaml", params)
 
 

@@ -100,6 +100,12 @@ def test_params_name_every_section_that_the_stage_reads(stage):
     assert used - declared <= implied, f"add to params of {stage}: {sorted(used - declared - implied)}"
 
 
+def test_the_overlap_gate_depends_on_every_dataset_in_use():
+    datasets = YAML(typ="safe").load((ROOT / "data/versions.yaml").read_text())["datasets"]
+    named = {dep for dep in body("check_overlap")["deps"] if dep.startswith("${datasets.")}
+    assert named == {f"${{datasets.{name}.path}}" for name in datasets}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_data_outputs_say_which_remote_they_belong_to(stage):
     for out in body(stage).get("outs", []):

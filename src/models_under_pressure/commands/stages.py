@@ -113,14 +113,15 @@ def label_deployment() -> None:
 
 
 def check_overlap() -> None:
-    """Stop when two splits of a dataset in use share content.
+    """Stop when the splits of a version, or the datasets in use, share content.
 
     Example: mup check_overlap
     """
     from models_under_pressure.stages import check_overlap as stage
 
-    config = _params().check_overlap
-    stage.run(_split_paths(_lineage()), config=config, allowed=config.allowed)
+    config, lineage = _params().check_overlap, _lineage()
+    in_use = {name: stage.InUse(Path(one.path), one.purpose) for name, one in lineage.datasets.items()}
+    stage.run(_split_paths(lineage), in_use, config=config, allowed=config.allowed)
 
 
 def extract(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:
@@ -252,9 +253,7 @@ def _purposes(lineage: "Lineage") -> dict[str, str]:
 def _split_paths(lineage: "Lineage") -> dict[str, dict[str, Path]]:
     from models_under_pressure.datasets.files import SPLITS, split_path
 
-    paths: dict[str, dict[str, Path]] = {
+    return {
         key: {split: split_path(version.dataset, version.version, split) for split in SPLITS}
         for key, version in lineage.versions.items()
     }
-    training = {dataset.purpose: Path(dataset.path) for dataset in lineage.datasets.values()}
-    return paths | {"training": {"train": training["train"], "validation": training["validation"]}}

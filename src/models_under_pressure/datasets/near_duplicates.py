@@ -1,8 +1,9 @@
 """Texts that share most of their word shingles: candidates by MinHash and LSH, each verified exactly."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from models_under_pressure.datasets.words import shingles
 
@@ -22,24 +23,31 @@ def near_duplicates(
 ) -> Iterator[tuple[int, int]]:
     """Yield the pairs (indices) on different sides whose shingles have at least this Jaccard similarity.
 
-    Each side has an index of its own, so that rows alike within a side cost nothing.
+    Each side has an index of its own, so that rows alike within a side cost nothing; the largest side is looked up
+    row by row and never held.
     """
     from datasketch import MinHash, MinHashLSH
 
     blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low_bits)
-    hashed = [_hashed(shingles(text, shingle_words)) for text in texts]
-    indexes = {side: MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS) for side in sorted(set(sides))}
-    for number, (own, side) in enumerate(zip(hashed, sides, strict=True)):
-        if not len(own):
-            continue
-        sketch = _sketch(own, blank)
-        for other_side, index in indexes.items():
-            if other_side == side:
+    held: dict[int, Shingles] = {}
+    indexes: list[MinHashLSH] = []
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, side in enumerate(sides):
+        members[side].append(number)
+    by_size = sorted(members.values(), key=lambda numbers: (len(numbers), numbers))
+    for numbers in by_size:
+        index = MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS)
+        for number in numbers:
+            own = _hashed(shingles(texts[number], shingle_words))
+            if not len(own):
                 continue
-            for other in index.query(sketch):
-                if _jaccard(own, hashed[other]) >= jaccard:
-                    yield (other, number)
-        indexes[side].insert(number, sketch)
+            sketch = _sketch(own, blank)
+            candidates = cast("list[int]", [other for earlier in indexes for other in earlier.query(sketch)])
+            yield from ((other, number) for other in candidates if _jaccard(own, held[other]) >= jaccard)
+            if numbers is not by_size[-1]:
+                held[number] = own
+                index.insert(number, sketch)
+        indexes.append(index)
 
 
 def _hashed(texts: Iterable[str]) -> "Shingles":

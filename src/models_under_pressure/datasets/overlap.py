@@ -47,7 +47,7 @@ class Overlap:
     """Two rows of different sides that share something."""
 
     kind: str
-    """`id`, `text` (equal but for case and white space), `group`, `contains` or `near`."""
+    """`id`, `text` (the same words), `group`, `contains` or `near`."""
     left_split: str
     left_id: str
     right_split: str

@@ -7,9 +7,14 @@ _UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\
 """Scripts written without spaces (kana, Han, Hangul, Thai): each character counts as a word."""
 
 
+_PUNCTUATION = re.compile(
+    r"[!-/:-@\[-`{-~\u00a1-\u00bf\u2010-\u2027\u2030-\u205e\u3001-\u301f\u0964\u0965\uff01-\uff0f\uff1a-\uff20]+"
+)
+
+
 def words(text: str) -> list[str]:
-    """Words without differences of case and white space."""
-    folded = text.casefold()
+    """Words without differences of case, white space and punctuation."""
+    folded = _PUNCTUATION.sub(" ", text.casefold())
     return (folded if folded.isascii() else _UNSPACED.sub(r" \1 ", folded)).split()
 
 

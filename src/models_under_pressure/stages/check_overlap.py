@@ -1,43 +1,75 @@
-"""Stage `check_overlap`: stop the pipeline when two splits share content."""
+"""Stage `check_overlap`: stop the pipeline when sets that must not know each other share content."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from models_under_pressure.datasets.overlap import Overlap, OverlapConfig, find_overlaps
+from models_under_pressure.datasets.overlap import Overlap, OverlapConfig, Part, overlaps_between
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import write_json
 from models_under_pressure.records import read_records
 from models_under_pressure.stages.paths import OVERLAPS
 
+IN_USE = "in_use"
+"""Name of the comparison of all datasets that probes are trained, chosen and tested on."""
+REFUSED = OVERLAPS.with_name("overlap_refused.json")
 
-def run(paths: Mapping[str, Mapping[str, Path]], *, config: OverlapConfig, allowed: Mapping[str, int]) -> None:
-    """Compare the splits of each dataset; write every overlapping pair.
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """A dataset that the pipeline reads."""
+
+    path: Path
+    purpose: str
+    """`train`, `validation`, `dev` or `test`: two of one purpose may share rows."""
+
+
+def run(
+    versions: Mapping[str, Mapping[str, Path]],
+    in_use: Mapping[str, InUse],
+    *,
+    config: OverlapConfig,
+    allowed: Mapping[str, int],
+) -> None:
+    """Compare the splits of each version, and the datasets in use with each other; write every overlapping pair.
 
     Args:
-        paths: dataset version -> split -> file.
+        versions: version -> split -> file.
+        in_use: name -> dataset.
         config: what counts as overlap.
-        allowed: dataset -> pairs that are known and accepted.
+        allowed: version, or `in_use` -> pairs that are known and accepted.
 
     Raises:
-        UserError: a dataset has more overlapping pairs than allowed; the report is not written.
+        UserError: there are more overlapping pairs than allowed; they are listed in `overlap_refused.json` beside the
+            report, which is not written.
     """
-    found: dict[str, list[Overlap]] = {}
-    for dataset, splits in paths.items():
-        found[dataset] = find_overlaps({split: read_records(path) for split, path in splits.items()}, config)
-    excess = {name: pairs for name, pairs in found.items() if len(pairs) > allowed.get(name, 0)}
+    compared = {
+        name: [Part(split, split, read_records(path)) for split, path in splits.items()]
+        for name, splits in versions.items()
+    }
+    compared[IN_USE] = [Part(name, one.purpose, read_records(one.path), dataset=name) for name, one in in_use.items()]
+    found = {name: overlaps_between(parts, config) for name, parts in compared.items()}
+    report = {name: _entry(parts, found[name]) for name, parts in compared.items()}
+    excess = [name for name, pairs in found.items() if len(pairs) > allowed.get(name, 0)]
     if excess:
+        write_json(REFUSED, {name: report[name] for name in excess})
         raise UserError(
-            "; ".join(_describe(name, pairs, allowed.get(name, 0)) for name, pairs in excess.items()),
+            "; ".join(_describe(name, found[name], allowed.get(name, 0)) for name in excess),
             where="check_overlap",
-            remedy="remove the rows from one split with a recipe step, or accept them by name in "
-            "params.yaml: check_overlap.allowed.",
+            remedy=f"see {REFUSED}; remove the rows with a version that ends in the step `drop_overlaps` "
+            "(`mup datasets clean`), or accept their number by name in params.yaml: check_overlap.allowed.",
         )
-    write_json(OVERLAPS, {name: [asdict(pair) for pair in pairs] for name, pairs in found.items()})
+    REFUSED.unlink(missing_ok=True)
+    write_json(OVERLAPS, report)
 
 
-def _describe(dataset: str, pairs: list[Overlap], allowed: int) -> str:
+def _entry(parts: list[Part], pairs: list[Overlap]) -> dict[str, Any]:
+    return {"rows": {part.name: len(part.records) for part in parts}, "pairs": [asdict(pair) for pair in pairs]}
+
+
+def _describe(name: str, pairs: list[Overlap], allowed: int) -> str:
     first = "; ".join(
         f"{pair.kind}: {pair.left_split} {pair.left_id} ~ {pair.right_split} {pair.right_id}" for pair in pairs[:3]
     )
-    return f"{dataset} has {len(pairs)} overlapping pairs ({allowed} allowed), first {first}"
+    return f"{name} has {len(pairs)} overlapping pairs ({allowed} allowed), first {first}"

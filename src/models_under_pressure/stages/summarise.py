@@ -21,8 +21,11 @@ def run(*, datasets: Mapping[str, str], probes: Sequence[str]) -> None:
     evaluated = {name: read_json(RESULTS / "evaluate" / f"{name}.json") for name in datasets}
     write_json(METRICS / "evaluate.json", evaluated)
     write_json(METRICS / "summary.json", _means(evaluated, datasets, probes))
-    overlaps: dict[str, list[Any]] = read_json(OVERLAPS)
-    write_json(METRICS / "overlap.json", {name: {"pairs": len(pairs)} for name, pairs in overlaps.items()})
+    overlaps: dict[str, dict[str, Any]] = read_json(OVERLAPS)
+    counts = {
+        name: {"pairs": len(found["pairs"]), "rows": sum(found["rows"].values())} for name, found in overlaps.items()
+    }
+    write_json(METRICS / "overlap.json", counts)
     write_json(METRICS / "confounders.json", read_json(CONFOUNDERS)["summary"])
 
 
