@@ -165,6 +165,11 @@ def test_no_message_is_lost_in_any_order_of_roles(tokenizers, roles):
         assert [text.count(f"<{index}>") for index in range(len(roles))] == [1] * len(roles)
 
 
+def test_half_a_character_is_refused(tokenizers):
+    with pytest.raises(UserError, match="record 'a': .*lone surrogate"):
+        read(Record("a", "broken \ud83d emoji"), tokenizers["llama"])
+
+
 def test_the_date_is_fixed(tokenizers):
     text = ChatTemplate(tokenizers["llama"], "m").render([Message("user", "Hi")], record="a").text
     assert "Today Date: 26 Jul 2024" in text

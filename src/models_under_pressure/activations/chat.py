@@ -89,6 +89,12 @@ class ChatTemplate:
                 where=f"record {record!r}",
                 remedy="drop the record.",
             ) from error
+        if not _is_unicode(text):
+            raise UserError(
+                "the text holds half of a character (a lone surrogate).",
+                where=f"record {record!r}",
+                remedy="repair the text, or drop the record.",
+            )
         pieces = _contents_in(text, skeleton, contents)
         if pieces is None:
             raise UserError(
@@ -135,6 +141,14 @@ class ChatTemplate:
             date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
             strftime_now=TEMPLATE_DATE.strftime,
         )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _NORMALISATIONS = (

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +10,15 @@ from typing import Literal
 
 from models_under_pressure.activations.blocks import check_layers
 from models_under_pressure.activations.compute import WindowComputer
-from models_under_pressure.activations.config import ExtractConfig
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.forward import Kept, prepared
-from models_under_pressure.activations.model import LoadedModel
+from models_under_pressure.activations.model import LoadedModel, describe_model, load_model
 from models_under_pressure.activations.provenance import Plan, holds, plan_stores
 from models_under_pressure.activations.tokens import TokenisationReport
 from models_under_pressure.activations.windows import Window, windows
 from models_under_pressure.activations.writer import StoreWriter
 from models_under_pressure.progress import Progress, progress
-from models_under_pressure.records import Record
+from models_under_pressure.records import Record, read_records
 
 Outcome = Literal["written", "resumed", "exists"]
 
@@ -76,6 +76,38 @@ def extract(
             writer.finish()
     tokens = sum(len(record.token_ids) for record in plan.tokenised)
     return ExtractReport(outcomes, len(records), tokens, time.monotonic() - start, plan.tokenisation)
+
+
+def extract_files(
+    paths: Mapping[Path, Mapping[int, Path]], *, model: ModelConfig, config: ExtractConfig, token: str | None = None
+) -> Iterator[tuple[Path, Outcome]]:
+    """Extract several dataset files with one model load, or none if every store exists with the same content.
+
+    Args:
+        paths: dataset file -> layer -> path of its store.
+        model: the model.
+        config: how activations are taken and kept.
+        token: Hugging Face token for gated models.
+
+    Yields:
+        The path of each store and what became of it.
+    """
+    description = describe_model(model, token=token)
+    loaded: LoadedModel | None = None
+    for file, stores in paths.items():
+        check_layers(list(stores), description.n_layers, model.name)
+        records = read_records(file)
+        layouts = plan_stores(records, description, list(stores), config).layouts
+        if all(holds(stores[layer], layout) for layer, layout in layouts.items()):
+            for path in stores.values():
+                yield path, "exists"
+            continue
+        if loaded is None:
+            deepest = max(layer for others in paths.values() for layer in others)
+            loaded = load_model(model, token=token, layers=[deepest])
+        report = extract(records, model=loaded, layers=list(stores), config=config, paths=stores)
+        for layer, outcome in report.stores.items():
+            yield stores[layer], outcome
 
 
 def _run(model: LoadedModel, config: ExtractConfig, plan: Plan, writers: Mapping[int, StoreWriter]) -> None:

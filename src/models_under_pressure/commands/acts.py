@@ -1,0 +1,206 @@
+"""`mup acts`: activations outside the pipeline, of any model on any file of conversations."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from models_under_pressure.activations.library import Entry
+
+app = typer.Typer(help="Extract, list, verify, share and delete activations.", no_args_is_help=True)
+
+_Model = Annotated[str, typer.Option(help="Short name from params.yaml, Hugging Face id, or local path.")]
+_Files = Annotated[
+    list[str], typer.Option("--dataset", "--datasets", help="File of conversations, or a quoted pattern; repeatable.")
+]
+_Layers = Annotated[str, typer.Option("--layer", "--layers", help="Decoder blocks, from 0, such as 11 or 11,15.")]
+
+_AnyModel = Annotated[str | None, typer.Option("--model", help="Only this model, as in the path.")]
+_AnyName = Annotated[list[str] | None, typer.Option("--dataset", "--datasets", help="Only this dataset; repeatable.")]
+_AnyLayers = Annotated[str | None, typer.Option("--layer", "--layers", help="Only these layers.")]
+
+
+@app.command()
+def store(
+    model: _Model,
+    dataset: _Files,
+    layer: _Layers,
+    batch: Annotated[
+        int | None, typer.Option(help="Tokens of one forward pass; by default what suits the device.")
+    ] = None,
+    hook_point: Annotated[
+        Literal["residual", "post_norm"], typer.Option(help="What enters the block, or its input norm's output.")
+    ] = "residual",
+    keep: Annotated[
+        Literal["tokens", "mean", "last"], typer.Option(help="Every token, or one vector per conversation.")
+    ] = "tokens",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"], typer.Option(help="Precision; auto suits the device.")
+    ] = "auto",
+    quantization: Annotated[Literal["none", "8bit", "4bit"], typer.Option(help="Width of the weights.")] = "none",
+    max_tokens: Annotated[int, typer.Option(help="Longest conversation; longer ones are cut and named.")] = 8192,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="This process, or a Ray cluster.")] = "local",
+    upload: Annotated[bool, typer.Option(help="Push to the activations remote afterwards.")] = False,
+) -> None:
+    """Extract activations, all layers in one pass; what exists with the same content is skipped.
+
+    Example: mup acts store --model smollm2-135m --layer 11 --dataset data/training/prompts_4x/train.jsonl
+    """
+    from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+    from models_under_pressure.activations.extract import extract_files
+    from models_under_pressure.activations.library import dataset_files, store_path
+
+    layers = _numbers(layer)
+    files = dataset_files(dataset)
+    root = _root()
+    paths = {file: {number: store_path(root, model, file, number) for number in layers} for file in files}
+    config = ExtractConfig(
+        hook_point=hook_point, keep=keep, max_tokens=max_tokens, batch_tokens=batch or "auto", engine=engine
+    )
+    source = ModelConfig(name=_aliases().get(model, model), dtype=dtype, quantization=quantization)
+    done = []
+    for path, outcome in extract_files(paths, model=source, config=config, token=_token()):
+        print(f"{outcome:8} {path}")
+        done.append(path)
+    if upload:
+        _push(done)
+
+
+@app.command("list")
+def list_stores(model: _AnyModel = None, dataset: _AnyName = None, layer: _AnyLayers = None) -> None:
+    """List stores with their counts, size and settings.
+
+    Example: mup acts list --model smollm2-135m
+    """
+    for entry in _entries(model, dataset, layer):
+        print(f"{entry.path!s:60} {entry.summary}")
+
+
+@app.command()
+def verify(
+    path: Annotated[Path | None, typer.Argument(help="A store; by default those that match the options.")] = None,
+    model: _AnyModel = None,
+    dataset: _AnyName = None,
+    layer: _AnyLayers = None,
+    sample: Annotated[int, typer.Option(help="Conversations to compute again; 0 compares checksums only.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of their choice.")] = 0,
+) -> None:
+    """Compare stores with their checksums, and a sample of their conversations with the model.
+
+    Example: mup acts verify data/activations/smollm2-135m/mt_dev/layer_16.zarr
+    """
+    from models_under_pressure.activations.store import open_store
+    from models_under_pressure.activations.verify import recompute
+
+    for found in [path] if path else [entry.path for entry in _entries(model, dataset, layer) if entry.finished]:
+        opened = open_store(found)
+        if sample == 0 or opened.attributes["keep"] != "tokens":
+            opened.verify()
+            print(f"{found}: checksums agree")
+            continue
+        results = recompute(opened, sample=sample, seed=seed, token=_token())
+        same, worst = sum(result.identical for result in results), max(result.difference for result in results)
+        print(
+            f"{found}: checksums agree; {same} of {len(results)} conversations identical, worst differs by {worst:.2%}"
+        )
+
+
+@app.command()
+def delete(
+    model: _AnyModel = None,
+    dataset: _AnyName = None,
+    layer: _AnyLayers = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
+) -> None:
+    """Delete local stores, finished or not; what a remote holds stays there.
+
+    Example: mup acts delete --model llama-1b --layer 11
+    """
+    from models_under_pressure.activations.library import remove
+    from models_under_pressure.errors import UserError
+
+    if not (model or dataset or layer):
+        raise UserError("nothing is named.", remedy="give --model, --dataset or --layer.")
+    for entry in list(_entries(model, dataset, layer)):
+        if not dry_run:
+            remove(entry)
+        print(f"{'would delete' if dry_run else 'deleted'} {entry.path}")
+
+
+@app.command()
+def sync() -> None:
+    """Push finished stores to the activations remote, and pull those that are there and not here.
+
+    Example: mup acts sync
+    """
+    _push([entry.path for entry in _entries(None, None, None) if entry.finished])
+    _dvc("pull", "--remote", "activations", "--allow-missing", *map(str, _known_to_dvc()))
+
+
+def _numbers(text: str) -> list[int]:
+    from models_under_pressure.errors import UserError
+
+    if not re.fullmatch(r"\d+(,\d+)*", text.replace(" ", "")):
+        raise UserError(f"{text!r} is not a list of layers.", remedy="write numbers with commas, such as 11,15.")
+    return sorted({int(number) for number in text.split(",")})
+
+
+def _entries(model: str | None, datasets: list[str] | None, layers: str | None) -> "Iterator[Entry]":
+    from models_under_pressure.activations.library import entries
+
+    names = [Path(name).stem for name in datasets or []]
+    return entries(_root(), model=model, datasets=names, layers=_numbers(layers) if layers else [])
+
+
+def _root() -> Path:
+    from models_under_pressure.settings import load_settings
+
+    return load_settings().activations_dir or Path("data/activations")
+
+
+def _token() -> str | None:
+    from models_under_pressure.settings import load_settings
+
+    token = load_settings().hf_token
+    return token.get_secret_value() if token else None
+
+
+def _aliases() -> dict[str, str]:
+    """Short names of models, if the command runs inside the project."""
+    from models_under_pressure.params.schema import PARAMS_PATH, load_params
+
+    return load_params().models if PARAMS_PATH.exists() else {}
+
+
+def _push(stores: "Sequence[Path]") -> None:
+    """Push stores; those that no stage and no .dvc file knows are added first."""
+    if not stores:
+        return
+    known = set(_known_to_dvc())
+    new = [store for store in stores if store not in known]
+    if new:
+        _dvc("add", *map(str, new))
+    _dvc("push", "--remote", "activations", *map(str, stores))
+
+
+def _known_to_dvc() -> list[Path]:
+    """Stores that are outputs of stages that have run, or have a .dvc file."""
+    root = _root()
+    lock = Path("dvc.lock")
+    paths = re.findall(r"^\s+(?:- )?path: (.+\.zarr)$", lock.read_text("utf-8"), re.MULTILINE) if lock.exists() else []
+    added = [file.with_suffix("") for file in root.glob("**/*.zarr.dvc")]
+    return sorted({path for path in map(Path, paths) if path.is_relative_to(root)} | set(added))
+
+
+def _dvc(*arguments: str) -> None:
+    import subprocess
+    import sys
+
+    from models_under_pressure.errors import UserError
+
+    if subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False).returncode:
+        raise UserError(f"`dvc {arguments[0]}` failed; its message is above.", remedy="see `mup doctor`.")
