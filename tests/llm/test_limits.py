@@ -96,7 +96,7 @@ def test_replays_wait_for_no_limit(question, config, store):
         ask_all(asks, config=config(server), store=store(), what="t")
         start = time.monotonic()
         ask_all(asks, config=config(server, requests_per_minute=1, tokens_per_minute=1), store=store(), what="t")
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 30
 
 
 PRICES = {"gpt-4o": Price(input=0, output=1000)}

@@ -97,8 +97,8 @@ def export(
 
 def _record_files(where: list[Path] | None) -> list[Path]:
     """The files named, and those in the folders named; by default those of this project."""
-    from models_under_pressure.errors import UserError
     from models_under_pressure.commands.recorded import REPLIES, SHIPPED
+    from models_under_pressure.errors import UserError
 
     files: list[Path] = []
     for path in where or [REPLIES, SHIPPED]:
@@ -110,6 +110,8 @@ def _record_files(where: list[Path] | None) -> list[Path]:
 
 def _prices() -> "dict[str, Price]":
     """The price table of params.yaml; empty outside a project."""
-    from models_under_pressure.params.schema import PARAMS_PATH, load_params
+    if not Path("params.yaml").exists():
+        return {}
+    from models_under_pressure.params.schema import load_params
 
-    return load_params().llm.prices if PARAMS_PATH.exists() else {}
+    return load_params().llm.prices

@@ -3,16 +3,13 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import instructor
 import openai
-from instructor.v2.core.function_calls import response_schema
 from instructor.v2.providers.openrouter import from_openrouter
-from pydantic import BaseModel
 
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.session import Session
@@ -65,15 +62,6 @@ def structured(client: openai.AsyncOpenAI) -> instructor.AsyncInstructor:
     """The client with structured replies: strict JSON schemas, at every endpoint."""
     logging.getLogger("instructor.v2.retry").setLevel(logging.CRITICAL)  # it logs what we report as failures
     return from_openrouter(client, mode=instructor.Mode.JSON_SCHEMA)
-
-
-@lru_cache(maxsize=64)
-def reply_form(reply: type[BaseModel]) -> type[BaseModel]:
-    """The class, and its schema, that instructor would otherwise build anew for every call."""
-    form = response_schema(reply)
-    schema = form.model_json_schema()
-    form.model_json_schema = lambda: dict(schema)  # pyright: ignore[reportAttributeAccessIssue]
-    return form
 
 
 def sampling(config: LLMConfig) -> dict[str, Any]:

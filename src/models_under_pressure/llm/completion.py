@@ -6,9 +6,12 @@ from typing import Any
 
 def completion_in(body: object) -> dict[str, Any] | None:
     """The body, if it is a chat completion with a choice; None if it is anything else."""
-    if not isinstance(body, dict) or error_in(body) is not None or not body.get("choices"):
+    if not isinstance(body, dict) or error_in(body) is not None:
         return None
-    return body
+    match body.get("choices"):
+        case [{"message": dict(message)}, *_] if isinstance(message.get("content"), str | None):
+            return body
+    return None
 
 
 def parsed(raw: bytes) -> object:
@@ -23,7 +26,8 @@ def error_in(body: object) -> dict[str, Any] | None:
     """The error in a body: OpenRouter puts failures of a model's host inside a response of status 200."""
     if not isinstance(body, dict):
         return None
-    choices = [choice for choice in body.get("choices") or () if isinstance(choice, dict)]
+    found = body.get("choices")
+    choices = [choice for choice in found if isinstance(choice, dict)] if isinstance(found, list) else []
     error = body.get("error") or next((choice["error"] for choice in choices if choice.get("error")), None)
     if error is None or isinstance(error, dict):
         return error

@@ -144,7 +144,7 @@ class Ledger:
         """
         if self._connection is None:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds text of datasets
                 self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
                 self._connection.execute("pragma journal_mode = wal")
                 self._connection.execute("pragma synchronous = normal")

@@ -41,13 +41,13 @@ class Reply:
 
 
 def from_completion(body: dict[str, Any]) -> Reply:
-    """Take a reply out of the body of a chat completion that has at least one choice."""
+    """Take a reply out of the body of a chat completion."""
     choice = body["choices"][0]
-    message = choice.get("message") or {}
+    message = choice["message"]
     return Reply(
         content=message.get("content"),
-        refusal=message.get("refusal"),
-        finish_reason=choice.get("finish_reason"),
+        refusal=_text(message.get("refusal")),
+        finish_reason=_text(choice.get("finish_reason")),
         model=str(body.get("model") or "unknown"),
         usage=_usage(body.get("usage")),
     )
@@ -101,11 +101,13 @@ def from_row(row: dict[str, Any]) -> Reply:
     )
 
 
-def _usage(usage: dict[str, Any] | None) -> Usage | None:
-    if not usage:
-        return None
-    return Usage(
-        input_tokens=int(usage.get("prompt_tokens") or 0),
-        output_tokens=int(usage.get("completion_tokens") or 0),
-        cost_usd=usage.get("cost"),
-    )
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _usage(usage: object) -> Usage | None:
+    match usage:
+        case {"prompt_tokens": int(tokens_in), "completion_tokens": int(tokens_out), **rest}:
+            cost = rest.get("cost")
+            return Usage(tokens_in, tokens_out, float(cost) if isinstance(cost, int | float) else None)
+    return None

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from models_under_pressure.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask, Failure
 from models_under_pressure.llm.batch_jobs import Request
-from models_under_pressure.llm.client import open_client, reply_form, sampling, structured
+from models_under_pressure.llm.client import open_client, sampling, structured
 from models_under_pressure.llm.cost import Estimate, input_tokens, price_of
+from models_under_pressure.llm.form import reply_form
 from models_under_pressure.llm.outcome import FAILURES, classify
 from models_under_pressure.llm.session import Session
 from models_under_pressure.progress import progress
@@ -122,7 +123,9 @@ async def _put(
     return Answer(ask.reply.model_construct(value.model_fields_set, **dict(value)), completion.model)
 
 
-def _with_count(error: UserError, outcomes: Sequence[object]) -> UserError:
+def _with_count(error: Exception, outcomes: Sequence[object]) -> Exception:
+    if not isinstance(error, UserError):
+        return error
     answered = sum(isinstance(outcome, Answer) for outcome in outcomes)
     problem = f"{error.problem} {answered:,} of {len(outcomes):,} questions are answered and recorded."
     return UserError(problem, where=error.where, remedy=error.remedy)

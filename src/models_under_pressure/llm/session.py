@@ -51,7 +51,7 @@ class Session:
     """Whether missing replies may be asked for."""
     has_key: bool = True
     meter: Meter = field(init=False)
-    stopped: UserError | None = field(default=None, init=False)
+    stopped: Exception | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.config)
@@ -72,7 +72,7 @@ class Session:
         CURRENT_CALL.set(call)
         return call
 
-    def stop(self, error: UserError) -> None:
+    def stop(self, error: Exception) -> None:
         """End the run: no new requests; what is under way is awaited and recorded, what sleeps is cancelled."""
         if self.stopped is not None:
             return

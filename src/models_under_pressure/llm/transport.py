@@ -6,6 +6,7 @@ Nothing is raised from here: openai would take any exception for a lost connecti
 
 import asyncio
 import json
+import sqlite3
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -36,6 +37,15 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
         """Answer a request of `openai`; other requests than chat completions pass through."""
         if not request.url.path.endswith("/chat/completions"):
             return await super().send(request, **options)
+        try:
+            return await self._answer(request, options)
+        except httpx2.HTTPError:
+            raise
+        except Exception as error:  # openai would ask, and pay, again
+            self._session.stop(_unusable(error, self._session))
+            return _stop_asking(request, "stopped")
+
+    async def _answer(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
         call, body = CURRENT_CALL.get(), json.loads(request.content)
         key = request_key(body, sample=call.sample)
         reply = self._session.store.get(key, fresh=call.fresh)
@@ -123,6 +133,17 @@ def no_key(endpoint: str) -> UserError:
         f"replies are missing, and {variable} is not set.",
         where=endpoint,
         remedy=f"put {variable} into .env, or use recorded replies with llm.mode: replay.",
+    )
+
+
+def _unusable(error: Exception, session: Session) -> Exception:
+    """What stops the run if a reply cannot be looked up or recorded."""
+    if not isinstance(error, sqlite3.Error | OSError):
+        return error
+    return UserError(
+        f"the ledger cannot be used ({error}).",
+        where=str(session.store.ledger.path),
+        remedy="see that the disk has room and the file can be written (MUP_LEDGER names another), then run again.",
     )
 
 
