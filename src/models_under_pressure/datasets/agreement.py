@@ -1,0 +1,149 @@
+"""How far two labellings of the same rows agree."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.evaluation.estimate import Estimate
+from models_under_pressure.records import Label, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float, Int
+
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Two labellings of the same rows, each estimate with its 95 % interval."""
+
+    rows: int
+    """Rows that have both labels; rows that only one side has are counted in `unmatched`."""
+    unmatched: int
+    same_label: Estimate
+    """Share of rows with the same label."""
+    kappa: Estimate | None
+    """Cohen's kappa (1960) of the three labels; None where it is not defined: both give every row one label."""
+    weighted_kappa: Estimate | None
+    """Kappa of the 1-10 scores with quadratic weights (Cohen 1968); None if it is not defined or rows lack a score."""
+    flips: dict[str, dict[str, int]]
+    """Label of the first -> label of the second -> rows."""
+
+
+def agreement(first: Sequence[Record], second: Sequence[Record], *, seed: int) -> Agreement:
+    """Compare two labellings, row by row (by id); intervals come from a bootstrap of whole groups.
+
+    Raises:
+        UserError: no row has a label in both.
+    """
+    import numpy as np
+
+    other = {record.id: record for record in second if record.label is not None}
+    pairs = [(record, other[record.id]) for record in first if record.label is not None and record.id in other]
+    if not pairs:
+        raise UserError("no row has a label in both labellings.", remedy="compare two versions of one dataset.")
+    labels = list(Label)
+    codes = np.array([[labels.index(Label(record.label)) for record in pair] for pair in pairs])
+    scores = [[record.scale_label for record in pair] for pair in pairs]
+    weights = _weights([record.group for record, _ in pairs], seed)
+    scored = all(score is not None for pair in scores for score in pair)
+    flips = {
+        label.value: {
+            to.value: int(((codes[:, 0] == row) & (codes[:, 1] == column)).sum()) for column, to in enumerate(labels)
+        }
+        for row, label in enumerate(labels)
+    }
+    same = codes[:, 0] == codes[:, 1]
+    return Agreement(
+        rows=len(pairs),
+        unmatched=len(first) + len(second) - 2 * len(pairs),
+        same_label=_interval(float(same.mean()), (weights @ same) / weights.sum(axis=1)),
+        kappa=_kappa(codes, range(len(labels)), weights),
+        weighted_kappa=_kappa(np.array(scores), range(1, 11), weights) if scored else None,
+        flips=flips,
+    )
+
+
+def previous_labelling(records: Sequence[Record]) -> list[Record]:
+    """The records with the labels that they had before the last relabelling."""
+    found: list[Record] = []
+    for record in records:
+        before = record.fields.get("previous_labels")
+        if before is not None:
+            found.append(replace(record, label=Label(before["labels"]), scale_label=before["scale_labels"]))
+    return found
+
+
+def to_json(result: Agreement) -> dict[str, Any]:
+    """The comparison as JSON values; each estimate with its interval."""
+    found: dict[str, Any] = {"rows": result.rows, "unmatched": result.unmatched, "flips": result.flips}
+    for name in ("same_label", "kappa", "weighted_kappa"):
+        estimate: Estimate | None = getattr(result, name)
+        found[name] = None if estimate is None else round(estimate.value, 4)
+        if estimate is not None:
+            found |= {f"{name}_low": round(estimate.low, 4), f"{name}_high": round(estimate.high, 4)}
+    return found
+
+
+def to_markdown(result: Agreement) -> str:
+    """The comparison as Markdown."""
+    lines = ["| | estimate | 95 % interval |", "|---|---:|---|"]
+    for name, title in (
+        ("same_label", "same label"),
+        ("kappa", "Cohen's kappa of the labels"),
+        ("weighted_kappa", "quadratically weighted kappa of the scores"),
+    ):
+        one: Estimate | None = getattr(result, name)
+        cells = "not defined | " if one is None else f"{one.value:.3f} | {one.low:.3f} to {one.high:.3f}"
+        lines.append(f"| {title} | {cells} |")
+    columns = list(result.flips)
+    lines += ["", f"| first \\ second ({result.rows} rows) | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    lines += [f"| {label} | {' | '.join(str(row[to]) for to in columns)} |" for label, row in result.flips.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _weights(groups: Sequence[str], seed: int) -> "Int[np.ndarray, 'resamples rows']":
+    import numpy as np
+
+    from models_under_pressure.evaluation.resampling import draw, plan
+
+    whole = plan(np.ones(len(groups), bool), groups)
+    return np.concatenate(list(draw(whole, _RESAMPLES, np.random.default_rng(seed))))
+
+
+def _kappa(
+    codes: "Int[np.ndarray, 'rows 2']", scale: Sequence[int], weights: "Int[np.ndarray, 'resamples rows']"
+) -> Estimate | None:
+    """Kappa of two columns of codes; a scale of more than three values is weighted by squared distance."""
+    import numpy as np
+    from sklearn.metrics import cohen_kappa_score
+
+    if len(np.unique(codes)) < 2:
+        return None
+    quadratic = len(scale) > len(Label)
+    value = cohen_kappa_score(*codes.T, labels=list(scale), weights="quadratic" if quadratic else None)
+    place = np.searchsorted(scale, codes)
+    cells = np.eye(len(scale) ** 2)[place[:, 0] * len(scale) + place[:, 1]]
+    replicates = _kappas((weights @ cells).reshape(-1, len(scale), len(scale)), quadratic=quadratic)
+    return _interval(float(value), replicates[np.isfinite(replicates)])
+
+
+def _kappas(tables: "Float[np.ndarray, 'resamples k k']", *, quadratic: bool) -> "Float[np.ndarray, 'resamples']":
+    """Kappa of many contingency tables; not a number where both sides give every row the same value."""
+    import numpy as np
+
+    place = np.arange(tables.shape[1])
+    distance = (place[:, None] - place) ** 2 if quadratic else place[:, None] != place
+    rows, columns = tables.sum(axis=2), tables.sum(axis=1)
+    expected = np.einsum("ri,rj->rij", rows, columns) / rows.sum(axis=1)[:, None, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 1 - (distance * tables).sum(axis=(1, 2)) / (distance * expected).sum(axis=(1, 2))
+
+
+def _interval(value: float, replicates: "Float[np.ndarray, 'resamples']") -> Estimate:
+    import numpy as np
+
+    low, high = np.quantile(replicates, [0.025, 0.975]) if len(replicates) else (value, value)
+    return Estimate(value, float(low), float(high))
