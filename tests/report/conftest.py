@@ -1,0 +1,102 @@
+"""A report with hostile text in every place that data can reach."""
+
+import numpy as np
+import pytest
+
+from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
+from models_under_pressure.evaluation.scores import ScoreList
+from models_under_pressure.evaluation.summary import mean_over_datasets
+from models_under_pressure.figures import auroc, confusion, precision_recall, reliability, roc, score_histogram
+from models_under_pressure.figures.render import spec
+from models_under_pressure.records import Label, Message, Record
+from models_under_pressure.report.content import DatasetVersion, Figure, Report
+from models_under_pressure.report.errors import worst_errors
+
+EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & 'quoted' `x`"
+SIZES = {"anthropic_dev": 600, "mt_dev": 200, "mts_test": 86}
+
+
+def _scores() -> list[ScoreList]:
+    generator = np.random.default_rng(0)
+    found = []
+    for dataset, size in SIZES.items():
+        labels = np.arange(size) % 2 == 0
+        for probe, signal in (("attention", 2.0), ("mean", 1.4)):
+            logits = generator.normal(size=size) + signal * labels - signal / 2
+            ids = tuple(f"{number:04}" for number in range(size))
+            found.append(ScoreList(dataset, probe, 42, ids, ids, labels, logits, 1 / (1 + np.exp(-1.5 * logits))))
+    return found
+
+
+def _records() -> dict[str, dict[str, Record]]:
+    return {
+        dataset: {
+            f"{number:04}": Record(
+                f"{number:04}",
+                (
+                    Message("user", f"{EVIL} مرحبا بالعالم, question {number}"),
+                    Message("assistant", "An answer that is long enough to wrap. " * 8),
+                ),
+                Label.HIGH if number % 2 == 0 else Label.LOW,
+                scale_label=9 if number % 2 == 0 else 2,
+                scale_label_explanation=f"Because {EVIL}",
+                scale_label_model="demo-authors",
+            )
+            for number in range(size)
+        }
+        for dataset, size in SIZES.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def report() -> Report:
+    lists = _scores()
+    config = EvaluateConfig(resamples=200)
+    metrics: dict = {}
+    for scores in lists:
+        metrics.setdefault(scores.dataset, {})[scores.probe] = evaluate_scores(
+            scores.logits,
+            scores.labels,
+            scores.groups,
+            config=config,
+            seed=0,
+            probabilities=scores.probabilities,
+        )
+    rows = [
+        {"dataset": dataset, "probe": probe, "purpose": dataset.split("_")[1], **found}
+        for dataset, probes in metrics.items()
+        for probe, found in probes.items()
+    ]
+    charts = {
+        "auroc": auroc.chart(rows),
+        "roc": roc.chart(roc.rows(lists)),
+        "precision_recall": precision_recall.chart(precision_recall.rows(lists)),
+        "reliability": reliability.chart(reliability.rows(lists)),
+        "score_histogram": score_histogram.chart(score_histogram.rows(lists)),
+        "confusion": confusion.chart(confusion.rows(lists)),
+    }
+    dev = [name for name in metrics if name.endswith("dev")]
+    return Report(
+        title="Models Under Pressure: high-stakes conversations",
+        summary="Probes on SmolLM2-135M, layer 16, trained on 230 synthetic prompts; " + EVIL,
+        facts={"Model": "smollm2-135m", "Layer": "16", "Hook point": "residual", "Seed": "42", EVIL: EVIL},
+        metrics=metrics,
+        means={
+            "dev": {
+                probe: mean_over_datasets([metrics[name][probe] for name in dev]) for probe in ("attention", "mean")
+            }
+        },
+        datasets=[
+            DatasetVersion(
+                name, name.split("_")[1], "apr_30", f"data/evals/{name}.jsonl", size, {EVIL: size}, "ab" * 32
+            )
+            for name, size in SIZES.items()
+        ],
+        figures=[
+            Figure(name, name.replace("_", " ").capitalize(), f"What {name} shows. {EVIL}", spec(chart))
+            for name, chart in charts.items()
+        ],
+        errors=worst_errors([scores for scores in lists if scores.probe == "attention"], _records(), most=2),
+        provenance={"Model revision": "0123abcd", "Training data": "sha256 " + "cd" * 32, EVIL: EVIL},
+        params={"probe.layer": 16, "llm.model": EVIL, "evaluate.fpr_budgets": [0.01]},
+    )
