@@ -1,11 +1,15 @@
 """Real replies, ledger and record file, with a chat endpoint in this process."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +21,7 @@ from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.stages import synthesise
 from models_under_pressure.synthesis.preview import describe
 
+ROOT = Path(__file__).parents[2]
 KNOBS = {"neutralise": 0.5, "manipulate": 0.5, "annotate": True, "test_fraction": 0.5}
 
 
@@ -183,3 +188,19 @@ def test_the_description_shows_the_first_questions_and_the_cost_by_the_price_tab
     halved = describe(rounds, llm.model_copy(update={"batch": True}), most=2)
     assert f"about ${cost / 2:,.2f} through the Batch API" in halved
     assert "no entry for m" in describe(rounds, llm.model_copy(update={"prices": {}}), most=2)
+
+
+def test_the_demo_has_a_reply_to_every_question(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "models_under_pressure", "synthesise", "--preview", "2"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "src", "MUP_LEDGER": str(tmp_path / "ledger.sqlite")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = done.stdout
+    assert "=== SituationPair: 46 questions, 46 recorded" in shown
+    assert "=== PromptPair: 230 questions, 230 recorded" in shown
+    assert "for the missing: $0.00" in shown
+    assert shown.count("--- ") == 2 * 3
