@@ -36,7 +36,7 @@ class Activations(Protocol):
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Provenance: model, revision, layer, hook point, template hash, dataset hash, …"""
+        """Provenance: model, revision, layer, hook point, template hash, dataset hash and more."""
         ...
 
     def read(self, start: int, stop: int) -> Float32[np.ndarray, "tokens hidden"]:
