@@ -95,7 +95,7 @@ def read_records(path: Path) -> list[Record]:
         UserError: naming the file and line of a row that is malformed, empty, wrongly labelled or repeated.
     """
     records = [
-        _record(row, where=f"{path}:{number}", default_id=str(number - 1)) for number, row in read_jsonl(path)
+        to_record(row, where=f"{path}:{number}", default_id=str(number - 1)) for number, row in read_jsonl(path)
     ]
     repeated = [id_ for id_, count in Counter(record.id for record in records).items() if count > 1]
     if repeated:
@@ -127,12 +127,12 @@ def to_row(record: Record) -> dict[str, Any]:
     return row | dict(record.fields)
 
 
-def content_hash(records: Iterable[Record]) -> str:
-    """SHA-256 (hex) of the conversations with their ids, in any order: the identity of a dataset's content."""
-    return stable_hash(sorted([record.id, stable_hash(to_row(record)["inputs"])] for record in records))
+def to_record(row: object, *, where: str, default_id: str) -> Record:
+    """The record that the columns of one row hold.
 
-
-def _record(row: object, *, where: str, default_id: str) -> Record:
+    Raises:
+        UserError: naming `where`: the row is malformed, empty or wrongly labelled.
+    """
     if not isinstance(row, dict):
         raise UserError("row is not a JSON object.", where=where, remedy="write one object per line.")
     columns: dict[str, Any] = dict(row)
@@ -151,6 +151,11 @@ def _record(row: object, *, where: str, default_id: str) -> Record:
         **known,
         fields=columns,
     )
+
+
+def content_hash(records: Iterable[Record]) -> str:
+    """SHA-256 (hex) of the conversations with their ids, in any order: the identity of a dataset's content."""
+    return stable_hash(sorted([record.id, stable_hash(to_row(record)["inputs"])] for record in records))
 
 
 def _label(value: object, *, where: str) -> Label | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from models_under_pressure.datasets.parsed import Dropped, Parsed, content_group
+from models_under_pressure.datasets.sources.missing import is_missing
 from models_under_pressure.datasets.sources.tables import read_csv
 from models_under_pressure.records import Record
 
@@ -13,7 +14,7 @@ def parse(folder: Path) -> Parsed:
     dropped: list[Dropped] = []
     path = folder / "aya_redteaming_dataset.csv"
     for _, row in read_csv(path, ("id", "prompt", "language", "harm_category")):
-        if not row["prompt"].strip():
+        if is_missing(row["prompt"]):
             dropped.append(Dropped(row["id"], "no prompt"))
             continue
         fields = {

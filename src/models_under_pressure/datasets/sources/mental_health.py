@@ -4,11 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 from models_under_pressure.datasets.parsed import Dropped, Parsed, content_group
+from models_under_pressure.datasets.sources.missing import is_missing
 from models_under_pressure.datasets.sources.tables import read_csv
 from models_under_pressure.records import Record
-
-_NOT_TEXT = {"", "nan", "#name?"}
-"""What spreadsheets and data frames leave of a missing statement."""
 
 
 def parse(folder: Path) -> Parsed:
@@ -20,7 +18,7 @@ def parse(folder: Path) -> Parsed:
         seen[row["id"]] += 1
         id_ = row["id"] if seen[row["id"]] == 1 else f"{row['id']}_{seen[row['id']]}"
         text = row["statement"]
-        if text.strip().casefold() in _NOT_TEXT:
+        if is_missing(text):
             dropped.append(Dropped(id_, f"statement is {text.strip() or 'empty'}"))
             continue
         fields = {"status": row["status"], "group": content_group(text)}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from models_under_pressure.datasets.parsed import Dropped, Parsed, content_group
+from models_under_pressure.datasets.sources.missing import is_missing
 from models_under_pressure.datasets.sources.tables import read_csv
 from models_under_pressure.records import Record
 
@@ -18,7 +19,7 @@ def parse(folder: Path) -> Parsed:
     dropped: list[Dropped] = []
     for _, row in read_csv(folder / "mtsamples.csv", _COLUMNS):
         id_, text = row["Unnamed: 0"], row["transcription"]
-        if not text.strip():
+        if is_missing(text):
             dropped.append(Dropped(id_, "no transcription"))
             continue
         fields = {name: row[name] for name in ("description", "medical_specialty", "sample_name")}

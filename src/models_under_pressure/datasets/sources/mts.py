@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from models_under_pressure.datasets.parsed import Dropped, Parsed, content_group
+from models_under_pressure.datasets.sources.missing import is_missing
 from models_under_pressure.datasets.sources.tables import read_csv
 from models_under_pressure.records import Record
 
@@ -23,7 +24,7 @@ def parse(folder: Path) -> Parsed:
     for prefix, (name, split) in FILES.items():
         for _, row in read_csv(folder / name, _COLUMNS):
             id_ = f"{prefix}_{row['ID']}"
-            if not row["dialogue"].strip():
+            if is_missing(row["dialogue"]):
                 dropped.append(Dropped(id_, "no dialogue"))
                 continue
             fields = {

@@ -8,7 +8,7 @@ from models_under_pressure.errors import UserError
 from models_under_pressure.files import read_json
 from models_under_pressure.records import Message, Record
 
-_TOOL_LEAD_IN = "Result of the tool call:\n"
+TOOL_LEAD_IN = "Result of the tool call:\n"
 _ROLES = ("user", "assistant", "tool")
 
 
@@ -34,4 +34,4 @@ def _turn(turn: Any, where: str) -> Message:
     role, text = turn["from"], turn["value"]
     if role not in _ROLES:
         raise UserError(f"unknown role {role!r}.", where=where, remedy=f"known roles: {', '.join(_ROLES)}.")
-    return Message("user", _TOOL_LEAD_IN + text) if role == "tool" else Message(role, text)
+    return Message("user", TOOL_LEAD_IN + text) if role == "tool" else Message(role, text)

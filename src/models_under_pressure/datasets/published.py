@@ -1,0 +1,143 @@
+"""The paper's published files, turned into this project's records, with an account of every row repaired."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.datasets.parsed import content_group, core_text, with_column
+from models_under_pressure.datasets.recipe import label_counts
+from models_under_pressure.datasets.sources.missing import is_missing
+from models_under_pressure.datasets.sources.tables import read_csv
+from models_under_pressure.datasets.sources.toolace import TOOL_LEAD_IN
+from models_under_pressure.errors import UserError
+from models_under_pressure.files import read_jsonl
+from models_under_pressure.records import Message, Record, to_record
+
+_ALIASES = {"id": "ids", "prompt": "inputs"}
+"""Columns that some files name otherwise."""
+_EMPTY_COLUMNS = ("scale_label_score",)
+"""Null in every row of the files that have it: left by a way of scoring that was never used."""
+_INTEGERS = ("scale_labels", "scale_label_confidence")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Repair:
+    """A row that is not as it was published."""
+
+    id: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The records of a published file."""
+
+    records: Sequence[Record]
+    repairs: Sequence[Repair]
+    """Sorted by id; a row without a text is dropped, every other one is kept."""
+
+
+def convert(path: Path) -> Converted:
+    """Read a published JSON Lines or CSV file.
+
+    Raises:
+        UserError: the file is cut or has other columns, or a row has an unknown role or label.
+    """
+    records: list[Record] = []
+    repairs: list[Repair] = []
+    seen: Counter[str] = Counter()
+    for number, row in _rows(path):
+        where = f"{path}:{number}"
+        columns = {_ALIASES.get(name, name): value for name, value in row.items()}
+        id_, repair = _unique(str(columns.get("ids", number - 1)), seen)
+        repairs += repair
+        if is_missing(columns.get("inputs")):
+            repairs.append(Repair(id_, f"dropped: its text is {columns.get('inputs')!r}"))
+            continue
+        record = to_record({**columns, "ids": id_}, where=where, default_id=id_)
+        for mend in (_without_quotes, _without_tool_turns):
+            record, what = mend(record, where)
+            repairs += [Repair(id_, what)] if what else []
+        records.append(_with_group(record))
+    if not records:
+        raise UserError("no row could be read.", where=str(path), remedy="download it again.")
+    return Converted(records, sorted(repairs))
+
+
+def report(converted: Converted) -> dict[str, Any]:
+    """What was read and repaired, as JSON values."""
+    counts = Counter(repair.what.split(":")[0] for repair in converted.repairs)
+    return {
+        "rows": len(converted.records),
+        "labels": label_counts(converted.records),
+        "repaired": dict(sorted(counts.items())),
+        "repairs": [asdict(repair) for repair in converted.repairs],
+    }
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    if path.suffix == ".csv":
+        csv.field_size_limit(2**30)
+        for number, row in read_csv(path, ()):
+            yield number, {name: _cell(name, value, f"{path}:{number}") for name, value in row.items()}
+        return
+    for number, row in read_jsonl(path):
+        if not isinstance(row, dict):
+            raise UserError("row is not a JSON object.", where=f"{path}:{number}", remedy="download the file again.")
+        yield (
+            number,
+            {name: None if value != value else value for name, value in row.items() if name not in _EMPTY_COLUMNS},
+        )
+
+
+def _cell(name: str, value: str, where: str) -> Any:
+    if value == "" or name not in _INTEGERS:
+        return value or None
+    try:
+        return int(float(value))
+    except ValueError:
+        raise UserError(f"{name} is {value!r}, not a number.", where=where, remedy="download the file again.") from None
+
+
+def _unique(id_: str, seen: Counter[str]) -> tuple[str, list[Repair]]:
+    seen[id_] += 1
+    if seen[id_] == 1:
+        return id_, []
+    new = f"{id_}_{seen[id_]}"
+    return new, [Repair(new, f"repeated id: {id_} stands for another row already")]
+
+
+def _without_quotes(record: Record, where: str) -> tuple[Record, str | None]:
+    """A text that is a JSON string, quotes and escapes included, as a model wrote it."""
+    if not (isinstance(record.input, str) and record.input.startswith('"')):
+        return record, None
+    try:
+        text = json.loads(record.input)
+    except ValueError:
+        return record, None
+    return (replace(record, input=text), "quotes: removed around the text") if text.strip() else (record, None)
+
+
+def _without_tool_turns(record: Record, where: str) -> tuple[Record, str | None]:
+    """Tool turns as user turns that say so, as the source's parser makes them."""
+    unknown = sorted({message.role for message in record.messages} - {"system", "user", "assistant", "tool"})
+    if unknown:
+        raise UserError(f"unknown roles {unknown}.", where=where, remedy="known are system, user, assistant, tool.")
+    tools = sum(message.role == "tool" for message in record.messages)
+    if not tools:
+        return record, None
+    messages = tuple(Message("user", TOOL_LEAD_IN + m.content) if m.role == "tool" else m for m in record.messages)
+    return replace(record, input=messages), f"tool turns: {tools} became user turns"
+
+
+def _with_group(record: Record) -> Record:
+    """Name the rows that belong together, as the sources' parsers do; pairs keep their own column."""
+    if record.fields.get("pair_id") is not None:
+        return record
+    first = next((message.content for message in record.messages if message.role == "user"), "")
+    is_sibling = {"category", "index"} <= record.fields.keys()
+    return with_column(record, group=content_group(first if is_sibling and first else core_text(record)))
