@@ -1,0 +1,245 @@
+"""A dataset becomes stores: ordered, resumable, and independent of how it was batched."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models_under_pressure.activations import windows as window_module
+from models_under_pressure.activations import writer as writing
+from models_under_pressure.activations.batches import padded_length, plan_batches
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.extract import extract, extract_files
+from models_under_pressure.activations.hooks import Taps
+from models_under_pressure.activations.model import load_model
+from models_under_pressure.activations.store import open_store
+from models_under_pressure.activations.verify import recompute
+from models_under_pressure.activations.windows import windows
+from models_under_pressure.errors import UserError
+from models_under_pressure.records import Record, content_hash, write_records
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Shards of 64 rows in windows of 128, so that small datasets have many."""
+    monkeypatch.setattr(writing, "_SHARD_BYTES", 64 * 2 * 32)
+    monkeypatch.setattr(window_module, "_WINDOW_ROWS", 128)
+
+
+def run(model, records, path, *, layer=2, **config):
+    report = extract(records, model=model, layers=[layer], config=ExtractConfig(**config), paths={layer: path})
+    return report, open_store(path)
+
+
+def contents(path):
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def test_records_are_stored_in_the_order_of_their_ids(tiny, chats, tmp_path):
+    report, store = run(tiny, chats, tmp_path / "a.zarr")
+    assert store.ids == sorted(record.id for record in chats)
+    assert report.records == len(chats)
+    assert report.tokens == store.offsets[-1] == len(store.token_ids) == len(store.roles)
+    reference = tiny.model(input_ids=torch.from_numpy(store.token_ids[: store.offsets[1]]).long()[None])
+    assert reference.last_hidden_state.shape[1] == store.offsets[1]
+    assert store.attributes["dataset"] == content_hash(chats)
+    store.verify()
+
+
+def test_the_store_says_where_its_numbers_come_from(tiny, chats, tmp_path):
+    _, store = run(tiny, chats, tmp_path / "a.zarr", hook_point="post_norm")
+    expected = {"layer": 2, "hook_point": "post_norm", "compute_dtype": "float32", "quantization": "none"}
+    expected |= {"revision": tiny.revision, "model": tiny.name, "device": "cpu", "keep": "tokens"}
+    assert expected.items() <= store.attributes.items()
+
+
+@pytest.mark.parametrize(
+    "config", [{"packing": "off"}, {"packing": "on"}, {"batch_tokens": 64}, {"batch_tokens": 4096}]
+)
+def test_bytes_do_not_depend_on_batches(config, tiny, chats, tmp_path):
+    _, first = run(tiny, chats, tmp_path / "a.zarr", packing=config.get("packing", "auto"))
+    _, second = run(tiny, list(reversed(chats)), tmp_path / "b.zarr", **config)
+    assert contents(first.path) == contents(second.path)
+
+
+def test_bytes_of_one_record_do_not_depend_on_the_others(tiny, chats, tmp_path):
+    _, everyone = run(tiny, chats, tmp_path / "a.zarr")
+    _, few = run(tiny, chats[3:5], tmp_path / "b.zarr")
+    for index, id_ in enumerate(few.ids):
+        np.testing.assert_array_equal(few.record(index), everyone.record(everyone.ids.index(id_)))
+
+
+def test_many_windows_give_the_numbers_of_one(tiny, chats, tmp_path, monkeypatch):
+    _, whole = run(tiny, chats, tmp_path / "a.zarr")
+    monkeypatch.setattr(writing, "_SHARD_BYTES", 64 * 2 * 32)
+    monkeypatch.setattr(window_module, "_WINDOW_ROWS", 128)
+    _, cut = run(tiny, chats, tmp_path / "b.zarr")
+    assert cut.shard_rows == 64
+    np.testing.assert_array_equal(cut.read(0, len(cut.roles)), whole.read(0, len(whole.roles)))
+
+
+def test_several_layers_in_one_pass_equal_one_at_a_time(tiny, chats, tmp_path, small_shards):
+    paths = {layer: tmp_path / f"layer_{layer}.zarr" for layer in (0, 1, 3)}
+    report = extract(chats, model=tiny, layers=[0, 1, 3], config=ExtractConfig(), paths=paths)
+    assert report.stores == dict.fromkeys((0, 1, 3), "written")
+    for layer, path in paths.items():
+        _, alone = run(tiny, chats, tmp_path / f"alone_{layer}.zarr", layer=layer)
+        assert contents(alone.path) == contents(path)
+
+
+@pytest.mark.parametrize("keep", ["mean", "last"])
+def test_pooled_stores_equal_pooled_tokens(keep, tiny, chats, tmp_path):
+    _, tokens = run(tiny, chats, tmp_path / "tokens.zarr")
+    _, pooled = run(tiny, chats, tmp_path / "pooled.zarr", keep=keep)
+    assert pooled.offsets.tolist() == list(range(len(chats) + 1))
+    np.testing.assert_allclose(pooled.read(0, len(chats)), tokens.pooled(keep=keep), rtol=0.02, atol=0.01)
+    assert set(pooled.roles) == {3}
+
+
+def test_a_store_with_the_same_content_is_left_alone(tiny, chats, tmp_path):
+    run(tiny, chats, tmp_path / "a.zarr")
+    before = (tmp_path / "a.zarr/manifest.json").stat().st_mtime_ns
+    report, _ = run(tiny, chats, tmp_path / "a.zarr", batch_tokens=300)
+    assert report.stores == {2: "exists"}
+    assert (tmp_path / "a.zarr/manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("change", ["text", "hook_point", "max_tokens", "keep"])
+def test_a_change_of_content_or_settings_extracts_again(change, tiny, chats, tmp_path):
+    _, before = run(tiny, chats, tmp_path / "a.zarr")
+    attributes = before.attributes
+    if change == "text":
+        report, after = run(tiny, [Record(chats[0].id, "other"), *chats[1:]], tmp_path / "a.zarr")
+    else:
+        setting = {"hook_point": "post_norm", "max_tokens": 100, "keep": "mean"}[change]
+        report, after = run(tiny, chats, tmp_path / "a.zarr", **{change: setting})
+    assert report.stores == {2: "written"}
+    assert after.attributes != attributes
+
+
+def test_a_layer_that_the_model_lacks_names_the_valid_range(tiny, chats, tmp_path):
+    with pytest.raises(UserError, match=r"no layer 4\. .*from 0 to 3"):
+        run(tiny, chats, tmp_path / "a.zarr", layer=4)
+
+
+def test_over_long_records_are_cut_and_named(tiny, chats, tmp_path, caplog):
+    report, store = run(tiny, chats, tmp_path / "a.zarr", max_tokens=40)
+    assert np.diff(store.offsets).max() == 40
+    assert report.tokenisation.truncated
+    assert list(report.tokenisation.truncated) == store.attributes["truncated"]
+    assert "longer than the limit" in caplog.text
+
+
+def test_running_out_of_memory_halves_the_batch_and_changes_nothing(tiny, chats, tmp_path, monkeypatch):
+    _, expected = run(tiny, chats, tmp_path / "a.zarr")
+    forward = Taps.forward
+    sizes = []
+
+    def scarce(self, **inputs):
+        sizes.append(inputs["input_ids"].numel())
+        if sizes[-1] > 600:
+            raise torch.OutOfMemoryError
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(Taps, "forward", scarce)
+    _, found = run(tiny, chats, tmp_path / "b.zarr", batch_tokens=1500)
+    assert max(sizes) > 600
+    assert contents(found.path) == contents(expected.path)
+
+
+def test_one_record_too_large_for_memory_is_named(tiny, chats, tmp_path, monkeypatch):
+    forward = Taps.forward
+
+    def scarce(self, **inputs):
+        if inputs["input_ids"].numel() > 100:
+            raise torch.OutOfMemoryError
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(Taps, "forward", scarce)
+    with pytest.raises(UserError, match=r"record 'r\d\d': memory does not hold"):
+        run(tiny, chats, tmp_path / "b.zarr")
+
+
+def test_several_files_need_one_model_and_existing_ones_none(model_directory, chats, tmp_path, monkeypatch):
+    write_records(tmp_path / "one.jsonl", chats[:4])
+    write_records(tmp_path / "two.jsonl", chats[4:])
+    paths = {tmp_path / f"{name}.jsonl": {1: tmp_path / f"{name}.zarr"} for name in ("one", "two")}
+    config = ModelConfig(name=str(model_directory("llama")), dtype="float32")
+    loads = []
+
+    def counted(*args, **kwargs):
+        loads.append(kwargs)
+        return load_model(*args, **kwargs)
+
+    monkeypatch.setattr("models_under_pressure.activations.extract.load_model", counted)
+    assert [done for _, done in extract_files(paths, model=config, config=ExtractConfig())] == ["written"] * 2
+    assert [done for _, done in extract_files(paths, model=config, config=ExtractConfig())] == ["exists"] * 2
+    assert len(loads) == 1
+
+
+def test_verify_recomputes_records_and_finds_numbers_of_another_model(model_directory, chats, tmp_path):
+    config = ModelConfig(name=str(model_directory("llama")), dtype="float32")
+    _, store = run(load_model(config), chats, tmp_path / "a.zarr")
+    results = recompute(store, sample=5, seed=1)
+    assert len(results) == 5
+    assert all(result.identical for result in results)
+    model = load_model(config)
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight.mul_(20)
+    _, wrong = run(model, chats, tmp_path / "b.zarr")
+    with pytest.raises(UserError, match="5 of 5 records differ"):
+        recompute(wrong, sample=5, seed=1)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=40),
+    shard_rows=st.sampled_from([8, 32]),
+    data=st.data(),
+)
+def test_windows_cover_every_row_once_whatever_is_missing(lengths, shard_rows, data):
+    offsets = np.cumsum([0, *lengths])
+    shards = -(-int(offsets[-1]) // shard_rows)
+    everything = list(windows(offsets, shard_rows, range(shards), pooled=True))
+    assert [shard for window in everything for shard in window.shards] == list(range(shards))
+    for window in everything:
+        owned = {*window.inside, *window.crossing}
+        overlap = {
+            index
+            for index, (start, stop) in enumerate(itertools.pairwise(offsets.tolist()))
+            if start < window.last_row and stop > window.first_row
+        }
+        assert owned == overlap
+        assert all(offsets[i] >= window.first_row and offsets[i + 1] <= window.last_row for i in window.inside)
+    missing = data.draw(st.sets(st.integers(0, shards - 1)))
+    some = list(windows(offsets, shard_rows, missing, pooled=True))
+    assert some == [window for window in everything if set(window.shards) & missing]
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=80), st.integers(16, 512), st.booleans())
+def test_batches_hold_every_record_once_within_the_budget(lengths, budget, packing):
+    batches = [batch.records for batch in plan_batches(np.array(lengths), budget=budget, packing=packing)]
+    assert sorted(record for batch in batches for record in batch) == list(range(len(lengths)))
+    for batch in batches:
+        tokens = [lengths[record] for record in batch]
+        used = sum(tokens) if packing else len(batch) * padded_length(max(tokens))
+        assert used <= budget or len(batch) == 1
+
+
+@pytest.mark.slow
+def test_ten_kills_leave_the_store_of_an_uninterrupted_run(model_directory, tmp_path):
+    script = Path(__file__).with_name("killed_extraction.py")
+    result = subprocess.run(
+        [sys.executable, str(script), str(model_directory("llama")), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert contents(tmp_path / "killed.zarr") == contents(tmp_path / "whole.zarr")
+    assert [path.name for path in tmp_path.glob("*.partial")] == []
