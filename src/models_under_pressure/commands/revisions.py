@@ -50,7 +50,9 @@ class Revision:
             return YAML(typ="safe").load(self.text(path)) or {}
         except YAMLError as error:
             raise UserError(
-                f"not YAML ({error}).", where=f"{self.name}:{path}", remedy="solve merge conflicts first."
+                f"not YAML ({' '.join(str(error).split())}).",
+                where=f"{self.name}:{path}",
+                remedy="solve merge conflicts first.",
             ) from None
 
     def outputs(self) -> dict[str, str]:

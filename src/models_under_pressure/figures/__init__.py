@@ -1,0 +1,1 @@
+"""One module per figure: results in, altair chart out; one shared theme."""
