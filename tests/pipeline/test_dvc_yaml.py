@@ -13,7 +13,11 @@ SPEC = importlib.util.spec_from_file_location("closure", Path(__file__).with_nam
 closure = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(closure)
 
-STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = {
+    name: stage
+    for file in ("dvc.yaml", "published/dvc.yaml")
+    for name, stage in YAML(typ="safe").load((ROOT / file).read_text())["stages"].items()
+}
 COMMANDS = ROOT / "src/models_under_pressure/commands/stages.py"
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from models_under_pressure.commands import published
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from models_under_pressure.records import Record
 
 app = typer.Typer(help="Look at dataset versions and compare them.", no_args_is_help=True)
+
+app.command()(published.download)
+app.command()(published.use)
 
 _Dataset = Annotated[str, typer.Argument(help="Name of the dataset, such as mt.")]
 

@@ -17,6 +17,7 @@ _PANEL = "Stages of the pipeline"
 def add_to(app: typer.Typer) -> None:
     """Add the sub-commands."""
     for command in (
+        download,
         fetch,
         parse,
         synthesise,
@@ -42,6 +43,17 @@ def fetch(source: Annotated[str, typer.Argument(help="Name of the source, as in 
     lineage = _lineage()
     config = (lineage.sources | lineage.test_sources).get(source)
     stage.run(source, origin=_params().fetch.source, files=config.files if config else ())
+
+
+def download(file: Annotated[str, typer.Argument(help="Name of the file, as in published/params.yaml.")]) -> None:
+    """Fetch one of the paper's published files.
+
+    Example: mup download mt_test_balanced
+    """
+    from models_under_pressure.params.published import load_selected
+    from models_under_pressure.stages import download as stage
+
+    stage.run(file, file=_entry(load_selected(), file, "selected file"))
 
 
 def parse(source: Annotated[str, typer.Argument(help="Name of the source, as in data/versions.yaml.")]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from models_under_pressure.datasets.recipe import label_counts
+from models_under_pressure.datasets.counts import label_counts
 from models_under_pressure.datasets.splits import Splits
 from models_under_pressure.records import Record
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Any
 
-from models_under_pressure.datasets.recipe import label_counts
+from models_under_pressure.datasets.counts import label_counts
 from models_under_pressure.records import Record
 
 

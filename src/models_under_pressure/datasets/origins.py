@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.datasets.download import download
+from models_under_pressure.datasets.download import download, pinned
 from models_under_pressure.errors import UserError
-from models_under_pressure.files import atomic_path, json_line, read_jsonl, stable_hash
+from models_under_pressure.files import atomic_path, file_hash, json_line, read_jsonl, stable_hash
 
 
 class OriginFile(BaseModel):
@@ -27,8 +27,13 @@ class OriginFile(BaseModel):
     """File that it becomes; several with one name are joined in order, `.gz` unpacked, tables turned into CSV."""
 
 
-def fetch_origin(files: tuple[OriginFile, ...], folder: Path) -> list[str]:
+def fetch_origin(files: tuple[OriginFile, ...], folder: Path, *, downloads: Path) -> list[str]:
     """Download, verify and convert the files of one source.
+
+    Args:
+        files: what to download.
+        folder: where the source's files go.
+        downloads: where pieces lie until all have come, so that a second run goes on where the first one stopped.
 
     Returns:
         A line `url sha256` for each file that is not pinned yet.
@@ -39,18 +44,17 @@ def fetch_origin(files: tuple[OriginFile, ...], folder: Path) -> list[str]:
     if not files:
         raise UserError(
             "this source has no address (it needs a login).",
-            where=f"data/versions.yaml: {folder.name}",
+            where="data/versions.yaml",
             remedy="put its file into a folder and set `fetch.source` in params.yaml to that folder.",
         )
     unpinned: list[str] = []
     parts: dict[str, list[Path]] = {}
     for file in files:
-        # named after the address, so that the part of another file or revision is never continued
-        part = folder / f".{stable_hash(file.url)[:16]}{Path(file.url).suffix}"
-        found = download(file.url, part, sha256=file.sha256)
+        piece = downloads / f"{stable_hash(file.url)[:16]}{Path(file.url).suffix}"
+        found = file_hash(piece) if pinned(piece, file.sha256) else download(file.url, piece, sha256=file.sha256)
         if file.sha256 is None:
             unpinned.append(f"{file.url} {found}")
-        parts.setdefault(file.to, []).append(part)
+        parts.setdefault(file.to, []).append(piece)
     for name, pieces in parts.items():
         with atomic_path(folder / name) as target:
             _join(pieces, target)

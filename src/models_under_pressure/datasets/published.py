@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
+from models_under_pressure.datasets.counts import label_counts
 from models_under_pressure.datasets.parsed import content_group, core_text, with_column
-from models_under_pressure.datasets.recipe import label_counts
 from models_under_pressure.datasets.sources.missing import is_missing
 from models_under_pressure.datasets.sources.tables import read_csv
 from models_under_pressure.datasets.sources.toolace import TOOL_LEAD_IN
@@ -24,6 +26,20 @@ _EMPTY_COLUMNS = ("scale_label_score",)
 _INTEGERS = ("scale_labels", "scale_label_confidence")
 
 
+class PublishedFile(BaseModel):
+    """One of the paper's files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    sha256: str | None = None
+    """Content; null accepts what comes, and its hash stands in the report."""
+    rows: int | None = None
+    """Rows it must have, as far as they are known."""
+    to: str
+    """Where its records go, below data/published."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Repair:
     """A row that is not as it was published."""
@@ -36,6 +52,7 @@ class Repair:
 class Converted:
     """The records of a published file."""
 
+    rows_read: int
     records: Sequence[Record]
     repairs: Sequence[Repair]
     """Sorted by id; a row without a text is dropped, every other one is kept."""
@@ -50,13 +67,15 @@ def convert(path: Path) -> Converted:
     records: list[Record] = []
     repairs: list[Repair] = []
     seen: Counter[str] = Counter()
+    rows_read = 0
     for number, row in _rows(path):
+        rows_read += 1
         where = f"{path}:{number}"
         columns = {_ALIASES.get(name, name): value for name, value in row.items()}
         id_, repair = _unique(str(columns.get("ids", number - 1)), seen)
         repairs += repair
-        if is_missing(columns.get("inputs")):
-            repairs.append(Repair(id_, f"dropped: its text is {columns.get('inputs')!r}"))
+        if "inputs" in columns and is_missing(columns["inputs"]):
+            repairs.append(Repair(id_, f"dropped: its text is {columns['inputs']!r}"))
             continue
         record = to_record({**columns, "ids": id_}, where=where, default_id=id_)
         for mend in (_without_quotes, _without_tool_turns):
@@ -65,13 +84,14 @@ def convert(path: Path) -> Converted:
         records.append(_with_group(record))
     if not records:
         raise UserError("no row could be read.", where=str(path), remedy="download it again.")
-    return Converted(records, sorted(repairs))
+    return Converted(rows_read, records, sorted(repairs))
 
 
 def report(converted: Converted) -> dict[str, Any]:
     """What was read and repaired, as JSON values."""
     counts = Counter(repair.what.split(":")[0] for repair in converted.repairs)
     return {
+        "rows_read": converted.rows_read,
         "rows": len(converted.records),
         "labels": label_counts(converted.records),
         "repaired": dict(sorted(counts.items())),

@@ -1,6 +1,5 @@
 """Dataset versions as recipes: a parent and ordered steps."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,10 +7,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.datasets.balance import BalanceConfig, balance
+from models_under_pressure.datasets.counts import label_counts
 from models_under_pressure.datasets.splits import Splits
 from models_under_pressure.datasets.steps.base import Outcome, Tools
 from models_under_pressure.datasets.steps.kinds import Step
-from models_under_pressure.records import Label, Record, content_hash
+from models_under_pressure.records import Record, content_hash
 
 
 class Version(BaseModel):
@@ -79,12 +79,6 @@ def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> 
         },
     }
     return VersionResult(raw, balanced, manifest)
-
-
-def label_counts(records: Sequence[Record]) -> dict[str, int]:
-    """How many rows carry each label."""
-    counts = Counter(record.label for record in records)
-    return {label.value: counts[label] for label in Label}
 
 
 def _account(before: Splits, outcome: Outcome) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models_under_pressure.datasets.files import split_path
 from models_under_pressure.datasets.origins import OriginFile
 from models_under_pressure.datasets.recipe import Version
+from models_under_pressure.datasets.splits import SPLITS
 from models_under_pressure.errors import UserError
 from models_under_pressure.params.loading import load_yaml
 
 LINEAGE_PATH = Path("data/versions.yaml")
+TRAINING = "data/training/prompts_4x"
 SOURCE_VERSION = "source"
 """The version that the parsed source is."""
 
@@ -79,6 +82,16 @@ def find_version(lineage: Lineage, key: str) -> Version:
     if key not in every:
         raise UserError(f"no version {key!r}.", where=str(LINEAGE_PATH), remedy=f"use one of {', '.join(every)}.")
     return every[key]
+
+
+def latest_paths(lineage: Lineage) -> dict[str, str]:
+    """Name of each dataset in use -> the file that the pipeline makes for it: balanced, of the last version."""
+    paths = {name: f"{TRAINING}/{split}.jsonl" for name, split in (("train", "train"), ("validation", "test"))}
+    for version in (*lineage.versions.values(), *lineage.test_versions.values()):
+        for split in SPLITS:
+            path = split_path(version.dataset, version.version, split, kind="balanced")
+            paths[f"{version.dataset}_{split}"] = path.as_posix()
+    return paths
 
 
 def _check_version(key: str, version: Version, sources: dict[str, Source], versions: dict[str, Version]) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from models_under_pressure.datasets.origins import OriginFile, fetch_origin
@@ -9,10 +10,12 @@ from models_under_pressure.errors import UserError
 
 RAW = Path("data/raw")
 DEMO = Path("data/demo")
+DOWNLOADS = Path("data/downloads")
+"""Pieces of sources that are still coming; kept by no stage, so that a stopped download can go on."""
 
 
 def run(source: str, *, origin: str, files: tuple[OriginFile, ...]) -> None:
-    """Copy a source from the demo corpus or from a folder, or download it.
+    """Copy a source from the demo corpus or from a folder, or download it; what was there before stays until then.
 
     Args:
         source: name of the source.
@@ -22,17 +25,24 @@ def run(source: str, *, origin: str, files: tuple[OriginFile, ...]) -> None:
     Raises:
         UserError: there is no such folder, or a download fails.
     """
-    target = RAW / source
-    if origin == "hub":
-        for line in fetch_origin(files, target):
-            print(f"not pinned yet, put its sha256 into data/versions.yaml: {line}", file=sys.stderr)
-        return
-    folder = (DEMO if origin == "demo" else Path(origin)) / source
+    RAW.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=RAW, prefix=".") as folder:
+        new = Path(folder) / source
+        if origin == "hub":
+            for line in fetch_origin(files, new, downloads=DOWNLOADS):
+                print(f"not pinned yet, put its sha256 into data/versions.yaml: {line}", file=sys.stderr)
+        else:
+            _copy((DEMO if origin == "demo" else Path(origin)) / source, new)
+        target = RAW / source
+        shutil.rmtree(target, ignore_errors=True)
+        new.rename(target)
+
+
+def _copy(folder: Path, target: Path) -> None:
     if not folder.is_dir():
         raise UserError(
             "no such folder.",
             where=str(folder),
             remedy="set `fetch.source` in params.yaml to `demo`, to `hub`, or to a folder that holds it.",
         )
-    shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(folder, target)

@@ -1,0 +1,33 @@
+"""Stage `download`: one of the paper's published files."""
+
+from pathlib import Path
+
+from models_under_pressure.datasets.download import download, pinned
+from models_under_pressure.datasets.published import PublishedFile, convert, report
+from models_under_pressure.errors import UserError
+from models_under_pressure.files import file_hash, stable_hash, write_json
+from models_under_pressure.records import write_records
+from models_under_pressure.stages.fetch import DOWNLOADS
+
+PUBLISHED = Path("data/published")
+
+
+def run(key: str, *, file: PublishedFile) -> None:
+    """Fetch, verify and convert a file; write the records, and a report of the rows repaired.
+
+    Raises:
+        UserError: the download fails, or the content is not the one pinned or has another number of rows.
+    """
+    piece = DOWNLOADS / f"{stable_hash(file.url)[:16]}{Path(file.url).suffix}"
+    found = file_hash(piece) if pinned(piece, file.sha256) else download(file.url, piece, sha256=file.sha256)
+    converted = convert(piece)
+    if file.rows is not None and converted.rows_read != file.rows:
+        piece.unlink()
+        raise UserError(
+            f"{converted.rows_read:,} rows came, but {file.rows:,} are expected.",
+            where=file.url,
+            remedy="the published file has changed: review it, then correct its entry in published/catalog.yaml.",
+        )
+    write_records(PUBLISHED / file.to, converted.records)
+    write_json(PUBLISHED / "reports" / f"{key}.json", {"url": file.url, "sha256": found, **report(converted)})
+    piece.unlink()
