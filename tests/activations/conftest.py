@@ -136,6 +136,7 @@ def _families():
     no_groups = {name: value for name, value in _small().items() if name != "num_key_value_heads"}
     return {
         "llama": (t.LlamaConfig(**_small()), "llama"),
+        "llama_wide": (t.LlamaConfig(**_small(hidden_size=64, intermediate_size=128)), "llama"),
         "mistral": (t.MistralConfig(**_small(sliding_window=16)), "llama"),
         "qwen2": (t.Qwen2Config(**_small()), "qwen"),
         "qwen3": (t.Qwen3Config(**_small(head_dim=8)), "qwen"),

@@ -1,0 +1,62 @@
+"""The precision is chosen by what the hardware says, and quantised models run."""
+
+import numpy as np
+import pytest
+import torch
+
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.extract import extract
+from models_under_pressure.activations.hardware import resolve_dtype
+from models_under_pressure.activations.model import load_model
+from models_under_pressure.activations.store import open_store
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"bf16": True}, torch.bfloat16),
+        ({"avx512_f": True, "avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_auto_is_bfloat16_only_on_processors_that_multiply_it(capabilities, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert resolve_dtype(ModelConfig(device="cpu")) == expected
+
+
+def test_a_pinned_precision_is_kept(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert resolve_dtype(ModelConfig(device="cpu", dtype="float32")) == torch.float32
+
+
+def extracted(config, chats, path, **settings):
+    model = load_model(config)
+    extract(chats, model=model, layers=[2], config=ExtractConfig(**settings), paths={2: path})
+    return open_store(path)
+
+
+def similarity(first, second):
+    ours, theirs = first.read(0, len(first.roles)), second.read(0, len(second.roles))
+    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    return float((np.sum(ours * theirs, axis=1) / norms).min())
+
+
+@pytest.mark.parametrize(("quantization", "least"), [("8bit", 0.99), ("4bit", 0.95)])
+def test_quantised_models_give_nearly_the_same_activations(quantization, least, model_directory, chats, tmp_path):
+    name = str(model_directory("llama_wide"))
+    exact = extracted(ModelConfig(name=name, dtype="float32"), chats, tmp_path / "exact.zarr")
+    found = extracted(ModelConfig(name=name, quantization=quantization), chats, tmp_path / "quantised.zarr")
+    assert found.attributes["quantization"] == quantization
+    assert similarity(exact, found) > least
+    assert not np.array_equal(exact.read_bits(0, 9), found.read_bits(0, 9))
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_nearly_the_same_activations(model_directory, chats, tmp_path):
+    config = ModelConfig(name=str(model_directory("mistral")), dtype="float32")
+    exact = extracted(config, chats, tmp_path / "exact.zarr")
+    compiled = extracted(config, chats, tmp_path / "compiled.zarr", compile=True)
+    assert compiled.attributes["compiled"]
+    assert similarity(exact, compiled) > 0.9999
