@@ -1,4 +1,4 @@
-"""The commands that the README shows are run as they stand there."""
+"""The commands that the README shows are run as they stand there, on a model of three blocks instead of thirty."""
 
 import re
 import shlex
@@ -32,7 +32,8 @@ def test_every_path_that_the_readme_names_exists():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_works(pipeline, command):
     (pipeline.path / "my_prompts.jsonl").write_text('{"ids": "a", "inputs": "May I take both pills?"}\n')
-    for part in command.split(" && "):
+    small = command.replace("probe.layer=11", "probe.layer=2").replace("range(8,24,4)", "range(1,3)")
+    for part in small.split(" && "):
         words = shlex.split(part)
         words = words[2:] if words[:2] == ["uv", "run"] else words
         done = getattr(pipeline, {"dvc": "dvc", "mup": "mup"}[words[0]])(*words[1:], check=False)

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from models_under_pressure.evaluation import metrics
+from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.inputs import checked_labels, checked_scores
 from models_under_pressure.evaluation.intervals import clopper_pearson, evidence
-from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, percent
+from models_under_pressure.evaluation.report import evaluate_scores, percent
 
 
 def by_attribute(

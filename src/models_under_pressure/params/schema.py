@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.datasets.labelling import LabelConfig
-from models_under_pressure.evaluation.report import EvaluateConfig
+from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.params.check_overlap import CheckOverlapParams
 from models_under_pressure.params.fetch import FetchParams

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.report import evaluate_scores
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.files import write_json
 from models_under_pressure.probes.persistence import check_compatible, load_probe
