@@ -60,7 +60,7 @@ def test_every_chart_is_drawn_without_an_error_or_a_request(page, report, tmp_pa
     done = browse(page, tmp_path, "--dump-dom", f"--log-net-log={log}")
     assert done.stdout.count('data-drawn="yes"') == len(report.figures)
     assert done.stdout.count("<svg") >= len(report.figures)
-    assert "could not be drawn: " not in done.stdout.split("<script type=\"module\">")[0]
+    assert "could not be drawn: " not in done.stdout.split('<script type="module">')[0]
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert console == []
     assert "<title>owned" not in done.stdout

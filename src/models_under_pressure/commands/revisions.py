@@ -86,7 +86,8 @@ class Revision:
 
             # Remotes as they are today: an older commit may lack them, and its relative paths would be taken for
             # places inside git.
-            self._filesystem = DVCFileSystem(".", rev=self.commit, config=Config(dvc_dir=".dvc").read())
+            config: Any = Config(dvc_dir=".dvc").read()
+            self._filesystem = DVCFileSystem(".", rev=self.commit, config=config)
         return self._filesystem
 
 

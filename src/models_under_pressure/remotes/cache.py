@@ -17,7 +17,7 @@ class CacheState:
     """The cache, and the ways in which outputs share its bytes."""
 
     path: Path
-    configured: tuple[LinkType, ...]
+    configured: tuple[str, ...]
     """What .dvc/config asks for, in the order in which DVC tries."""
     possible: tuple[LinkType, ...]
     """What works between the cache and the project."""
@@ -31,9 +31,10 @@ class CacheState:
     @property
     def used(self) -> LinkType:
         """The first configured type that works."""
-        for kind in self.configured:
-            if kind in self.possible:
-                return kind
+        for name in self.configured:
+            for kind in self.possible:
+                if kind == name:
+                    return kind
         return "copy"
 
     @property
@@ -50,7 +51,7 @@ def cache_state(*, root: Path) -> CacheState:
     """
     with open_repo(root) as repo:
         path = Path(repo.cache.local.path)
-        configured = tuple(kind for name in repo.cache.local.cache_types for kind in _KINDS if kind == name)
+        configured: tuple[str, ...] = tuple(repo.cache.local.cache_types)
         workspace = Path(repo.root_dir)
     near = _existing(path)
     return CacheState(

@@ -73,30 +73,33 @@ def _check_bucket(target: Target, config_file: str | None) -> Iterator[Finding]:
 
     try:
         client = s3_client(target, config_file=config_file)
-        started = client.list_objects_v2(Bucket=target.bucket, Prefix=f"{target.prefix}/", MaxKeys=1)
+        answer = client.list_objects_v2(Bucket=target.bucket, Prefix=f"{target.prefix}/", MaxKeys=1)
     except (BotoCoreError, ClientError) as error:
-        yield _failure("list", error, target)
-        if error_code(error) not in ("AccessDenied", "403") or target.anonymous:
+        clock = _check_clock(getattr(error, "response", {}))
+        yield clock or _failure("list", error, target)
+        if clock or target.anonymous or error_code(error) not in ("AccessDenied", "403"):
             return
         # without the right to list, DVC cannot tell what is missing; the other rights are still worth knowing
         client = s3_client(target, config_file=config_file)
     else:
         yield Finding("list", "ok", f"{target.url} at {target.endpoint or 'AWS S3'}")
-        yield from _check_clock(started)
+        clock = _check_clock(answer)
+        if clock:
+            yield clock
     if not target.anonymous:
         yield from _check_rights(client, target)
         yield from _check_checksums(target, config_file)
 
 
-def _check_clock(response: Any) -> Iterator[Finding]:
-    date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
-    if date is None:
-        return
-    ahead = time.time() - parsedate_to_datetime(date).timestamp()
-    if abs(ahead) > _SKEW_LIMIT:
-        direction = "ahead of" if ahead > 0 else "behind"
-        detail = f"this machine's clock is {abs(ahead) / 60:.0f} minutes {direction} the server's"
-        yield Finding("clock", "failure", detail, "set the clock (`timedatectl set-ntp true`)")
+def _check_clock(answer: Any) -> Finding | None:
+    """Compare this machine's clock with the date of an answer; some servers call a wrong clock AccessDenied."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    ahead = time.time() - parsedate_to_datetime(date).timestamp() if date else 0.0
+    if abs(ahead) <= _SKEW_LIMIT:
+        return None
+    direction = "ahead of" if ahead > 0 else "behind"
+    detail = f"this machine's clock is {abs(ahead) / 60:.0f} minutes {direction} the server's"
+    return Finding("clock", "failure", detail, "set the clock (`timedatectl set-ntp true`)")
 
 
 def _check_rights(client: Any, target: Target) -> Iterator[Finding]:

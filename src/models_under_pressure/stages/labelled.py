@@ -1,6 +1,7 @@
 """Activations joined with the labels of their records."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData,
     Raises:
         UserError: the store and the file hold different records, or one is ambiguous or not labelled.
     """
-    activations = open_store(store)
+    activations: Any = open_store(store)
     records = {record.id: record for record in read_records(records_path)}
     if set(records) != set(activations.ids):
         raise UserError(
