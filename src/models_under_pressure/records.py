@@ -94,9 +94,7 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         UserError: naming the file and line of a row that is malformed, empty, wrongly labelled or repeated.
     """
-    records = [
-        to_record(row, where=f"{path}:{number}", default_id=str(number - 1)) for number, row in read_jsonl(path)
-    ]
+    records = [to_record(row, where=f"{path}:{number}", default_id=str(number - 1)) for number, row in read_jsonl(path)]
     repeated = [id_ for id_, count in Counter(record.id for record in records).items() if count > 1]
     if repeated:
         raise UserError(
