@@ -225,7 +225,7 @@ def test_a_thousand_questions_over_a_faulty_endpoint(question, config, store):
     asks = [question(i) for i in range(1000)]
     with FaultServer(plan, latency=0.02) as server:
         outcomes = ask_all(asks, config=config(server, concurrency=12), store=store(), what="t")
-        assert server.peak == 12
+        assert server.peak <= 12
         failed = {o.record_id: o.kind for o in outcomes if isinstance(o, Failure)}
         assert failed == {str(i): "refusal" for i in range(1000) if fault_of(i) == "refusal"}
         assert len(failed) == 20
