@@ -5,20 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from models_under_pressure.commands import published
+from models_under_pressure.commands import compare, published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from models_under_pressure.datasets.splits import Splits
+    from models_under_pressure.datasets.describe_record import Place
     from models_under_pressure.records import Record
 
 app = typer.Typer(help="Look at dataset versions and compare them.", no_args_is_help=True)
 
 app.command()(published.download)
 app.command()(published.use)
-
-_Dataset = Annotated[str, typer.Argument(help="Name of the dataset, such as mt.")]
+app.command()(compare.diff)
+app.command()(compare.agreement)
+app.command()(compare.overlap)
 
 
 @app.command("list")
@@ -35,47 +36,31 @@ def list_versions() -> None:
 
 
 @app.command()
-def diff(
-    dataset: _Dataset,
-    before: Annotated[str, typer.Argument(help="Version to compare with, such as apr_16.")],
-    after: Annotated[str, typer.Argument(help="Version to look at, such as apr_30.")],
-    kind: Annotated[Literal["raw", "balanced"], typer.Option(help="Which files to compare.")] = "raw",
-    form: Annotated[Literal["markdown", "json"], typer.Option("--format", help="How to print it.")] = "markdown",
-    most: Annotated[int, typer.Option(help="Rows of each list to show.")] = 20,
+def distribution(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Dataset files; all that the pipeline makes if none.")
+    ] = None,
+    form: Annotated[Literal["text", "markdown", "json"], typer.Option("--format", help="How to print it.")] = "text",
 ) -> None:
-    """Show the rows added, dropped and moved, and the labels that flipped, between two versions.
-
-    Example: mup datasets diff mt apr_16 apr_30
-    """
-    import json
-
-    from models_under_pressure.datasets import diff as room
-
-    result = room.diff(_read(dataset, before, kind), _read(dataset, after, kind))
-    if form == "json":
-        print(json.dumps(room.to_json(result), indent=2, ensure_ascii=False))
-    else:
-        print(room.to_markdown(result, title=f"{dataset} ({kind}): {before} -> {after}", most=most), end="")
-
-
-@app.command()
-def distribution() -> None:
-    """Show label counts and lengths of every file in data/evals and data/training.
+    """Show label counts and lengths of every set: dev and test, raw and balanced.
 
     Example: mup datasets distribution
     """
+    import json
+
     from models_under_pressure.datasets.distribution import distribution as measure
-    from models_under_pressure.datasets.files import EVALS
+    from models_under_pressure.datasets.distribution import to_markdown, to_table
+    from models_under_pressure.datasets.published import convert
     from models_under_pressure.records import read_records
 
-    heads = ("rows", "high", "low", "ambiguous", "characters", "turns")
-    print(f"{'file':48}" + "".join(f"{head:>11}" for head in heads))
-    for path in sorted([*EVALS.glob("*/*.jsonl"), *Path("data/training").glob("*/*.jsonl")]):
-        found = measure(read_records(path))
-        labels = found["labels"]
-        cells = [found["rows"], labels["high-stakes"], labels["low-stakes"], labels["ambiguous"]]
-        cells += [found["characters"]["mean"], found["turns"]["mean"]]
-        print(f"{path.parent.name + '/' + path.name:48}" + "".join(f"{cell:>11}" for cell in cells))
+    if files:
+        found = {path.as_posix(): measure(convert(path).records) for path in files}
+    else:
+        found = {place.file: measure(read_records(path)) for place, path in _made().items()}
+    if form == "json":
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        print((to_markdown if form == "markdown" else to_table)(found), end="")
 
 
 @app.command()
@@ -107,22 +92,56 @@ def confounders(
 
 @app.command()
 def show(
-    file: Annotated[Path, typer.Argument(help="Dataset file.")], id_: Annotated[str, typer.Argument(metavar="ID")]
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Id of the record.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset, where several have this id; training, deployment.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Look into this file only.")] = None,
 ) -> None:
-    """Print one record: its conversation, label, score and explanation.
+    """Print one record: its label in every version with the reasons, its columns, and its last conversation.
 
-    Example: mup datasets show data/evals/dev/mt_raw_apr_30.jsonl 17
+    Example: mup datasets show 17 --dataset mt
     """
+    from models_under_pressure.datasets.describe_record import Place, datasets_of, describe
     from models_under_pressure.errors import UserError
     from models_under_pressure.records import read_records
 
-    found = next((record for record in read_records(file) if record.id == id_), None)
-    if found is None:
-        raise UserError(f"no record {id_!r}.", where=str(file), remedy="see the ids in the file.")
-    for message in found.messages:
-        print(f"[{message.role}] {message.content}")
-    print(f"\nlabel {found.label}, stakes {found.scale_label}, confidence {found.scale_label_confidence}")
-    print(f"by {found.scale_label_model}: {found.scale_label_explanation}")
+    places = {Place("", str(file)): file} if file else _made()
+    found = {
+        place: record
+        for place, path in places.items()
+        if dataset in (None, place.dataset)
+        for record in read_records(path)
+        if record.id == id_
+    }
+    if not found:
+        where = str(file) if file else dataset or "the datasets"
+        raise UserError(f"no record {id_!r}.", where=where, remedy="see the ids in the files of data/evals.")
+    if len(names := datasets_of(list(found))) > 1:
+        raise UserError(
+            f"{len(names)} datasets have a record {id_!r}: {', '.join(names)}.", remedy="say which with --dataset."
+        )
+    print(describe(found), end="")
+
+
+def _made() -> "dict[Place, Path]":
+    """The dataset files of the pipeline that exist."""
+    from models_under_pressure.datasets.describe_record import Place
+    from models_under_pressure.errors import UserError
+    from models_under_pressure.params.dataset_files import dataset_files
+    from models_under_pressure.params.lineage import load_lineage
+
+    lineage = load_lineage()
+    versions = lineage.versions | lineage.test_versions
+    found = {
+        Place(versions[key].dataset if key in versions else key, f"{key} {part}"): path
+        for key, parts in dataset_files(lineage).items()
+        for part, path in parts.items()
+        if path.is_file()
+    }
+    if not found:
+        raise UserError("no dataset file exists.", where="data", remedy="run `dvc repro` or `dvc pull`.")
+    return found
 
 
 def _key(columns: "Sequence[str] | None") -> "Callable[[Record], str]":
@@ -133,10 +152,3 @@ def _key(columns: "Sequence[str] | None") -> "Callable[[Record], str]":
 
 def _situation(records: "Sequence[Record]") -> list[str] | None:
     return ["situation_id"] if all("situation_id" in record.fields for record in records) else None
-
-
-def _read(dataset: str, version: str, kind: str) -> "Splits":
-    from models_under_pressure.datasets.files import read_splits, splits_of
-    from models_under_pressure.params.lineage import load_lineage
-
-    return read_splits(dataset, version, splits=splits_of(test_only=dataset in load_lineage().test_sources), kind=kind)

@@ -24,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
         relabel,
         label_deployment,
         check_overlap,
+        describe,
         extract,
         train,
         evaluate,
@@ -134,6 +135,17 @@ def check_overlap() -> None:
     config, lineage = _params().check_overlap, _lineage()
     in_use = {name: stage.InUse(Path(one.path), one.purpose) for name, one in lineage.datasets.items()}
     stage.run(_split_paths(lineage), in_use, config=config, allowed=config.allowed)
+
+
+def describe() -> None:
+    """Count the labels and lengths of every dataset file.
+
+    Example: mup describe
+    """
+    from models_under_pressure.params.dataset_files import dataset_files
+    from models_under_pressure.stages import describe as stage
+
+    stage.run(dataset_files(_lineage()))
 
 
 def extract(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:

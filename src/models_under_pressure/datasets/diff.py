@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from statistics import fmean
 from typing import Any
 
 from models_under_pressure.datasets.counts import label_counts
+from models_under_pressure.datasets.printable import printable
 from models_under_pressure.datasets.splits import Splits
 from models_under_pressure.records import Record
 
@@ -31,11 +33,14 @@ class Diff:
     rewritten: Sequence[str]
     """Ids of rows whose conversation changed."""
     flips: Sequence[Flip]
+    scored: int
+    """Rows with a score in both."""
     score_drift: float | None
-    """Mean change of the 1-10 score over the rows scored in both; None if there are none."""
+    """Mean change of their 1-10 score; None if there are none."""
     mean_score_change: float | None
-    """Mean absolute change of the score."""
+    """Mean absolute change of their score."""
     labels_before: dict[str, dict[str, int]]
+    """Split -> label -> rows; splits without rows on both sides are left out."""
     labels_after: dict[str, dict[str, int]]
 
 
@@ -44,10 +49,11 @@ def diff(before: Splits, after: Splits) -> Diff:
     old, new = _by_id(before), _by_id(after)
     common = sorted(old.keys() & new.keys())
     changes = [
-        new_record.scale_label - old_record.scale_label
+        new_score - old_score
         for id_ in common
-        if (new_record := new[id_][1]).scale_label is not None and (old_record := old[id_][1]).scale_label is not None
+        if (new_score := new[id_][1].scale_label) is not None and (old_score := old[id_][1].scale_label) is not None
     ]
+    splits = [name for (name, rows), (_, others) in zip(before.items(), after.items(), strict=True) if rows or others]
     return Diff(
         added=sorted(new.keys() - old.keys()),
         dropped=sorted(old.keys() - new.keys()),
@@ -56,15 +62,16 @@ def diff(before: Splits, after: Splits) -> Diff:
         flips=[
             Flip(id_, new[id_][0], old[id_][1], new[id_][1]) for id_ in common if old[id_][1].label != new[id_][1].label
         ],
+        scored=len(changes),
         score_drift=fmean(changes) if changes else None,
         mean_score_change=fmean(map(abs, changes)) if changes else None,
-        labels_before={name: label_counts(records) for name, records in before.items()},
-        labels_after={name: label_counts(records) for name, records in after.items()},
+        labels_before={name: label_counts(records) for name, records in before.items() if name in splits},
+        labels_after={name: label_counts(records) for name, records in after.items() if name in splits},
     )
 
 
 def to_json(result: Diff) -> dict[str, Any]:
-    """The comparison as JSON values."""
+    """The comparison as JSON values, every row listed."""
     return {
         "added": list(result.added),
         "dropped": list(result.dropped),
@@ -74,28 +81,37 @@ def to_json(result: Diff) -> dict[str, Any]:
             {"id": flip.id, "split": flip.split, "before": _judgement(flip.before), "after": _judgement(flip.after)}
             for flip in result.flips
         ],
+        "scored": result.scored,
         "score_drift": result.score_drift,
         "mean_score_change": result.mean_score_change,
         "labels": {"before": result.labels_before, "after": result.labels_after},
     }
 
 
-def to_markdown(result: Diff, *, title: str, most: int = 20) -> str:
-    """The comparison as Markdown; at most `most` rows of each list are shown, and the rest counted."""
-    lines = [f"# {title}", "", "| what | rows |", "|---|---:|"]
-    for name in ("added", "dropped", "moved", "rewritten", "flips"):
-        lines.append(f"| {name} | {len(getattr(result, name))} |")
-    if result.score_drift is not None:
-        lines += ["", f"Score drift {result.score_drift:+.2f}, mean change {result.mean_score_change:.2f} (of 1-10)."]
-    lines += ["", "| split | label | before | after |", "|---|---|---:|---:|"]
-    for split, counts in result.labels_after.items():
-        for label, count in counts.items():
-            lines.append(f"| {split} | {label} | {result.labels_before[split][label]} | {count} |")
-    for name in ("added", "dropped"):
-        lines += _listed(name, list(getattr(result, name)), most)
-    lines += _listed("moved", [f"{id_}: {old} -> {new}" for id_, old, new in result.moved], most)
-    lines += _listed("flips", [_describe(flip) for flip in result.flips], most)
+def to_text(result: Diff, *, title: str, most: int = 20) -> str:
+    """The comparison for a terminal; at most `most` rows of each list are shown, and the rest counted."""
+    lines = [title, "  ".join(f"{name} {len(getattr(result, name))}" for name in _LISTS), *_drift(result)]
+    lines += [
+        f"{split:5} {label:12} {before:6} -> {after:6}  {after - before:+}"
+        for split, label, before, after in _balance(result)
+    ]
+    for name, rows in _listed(result, most):
+        lines += ["", f"{name}:", *(f"  {row}" for row in rows)]
     return "\n".join(lines) + "\n"
+
+
+def to_markdown(result: Diff, *, title: str, most: int = 20) -> str:
+    """The comparison as Markdown, dataset text escaped; at most `most` rows of each list, and the rest counted."""
+    lines = [f"# {title}", "", "| what | rows |", "|---|---:|"]
+    lines += [f"| {name} | {len(getattr(result, name))} |" for name in _LISTS]
+    lines += ["", *_drift(result), "", "| split | label | before | after |", "|---|---|---:|---:|"]
+    lines += [f"| {split} | {label} | {before} | {after} |" for split, label, before, after in _balance(result)]
+    for name, rows in _listed(result, most):
+        lines += ["", f"## {name}", "", *(f"- {_harmless(row)}" for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+_LISTS = ("added", "dropped", "moved", "rewritten", "flips")
 
 
 def _by_id(splits: Splits) -> dict[str, tuple[str, Record]]:
@@ -111,6 +127,41 @@ def _judgement(record: Record) -> dict[str, Any]:
     }
 
 
+def _drift(result: Diff) -> list[str]:
+    if result.score_drift is None:
+        return ["No row has a score in both."]
+    return [
+        f"Score drift {result.score_drift:+.2f}, mean absolute change {result.mean_score_change:.2f} "
+        f"(of 1-10, {result.scored} rows)."
+    ]
+
+
+def _balance(result: Diff) -> list[tuple[str, str, int, int]]:
+    return [
+        (split, label, result.labels_before[split][label], count)
+        for split, counts in result.labels_after.items()
+        for label, count in counts.items()
+    ]
+
+
+def _listed(result: Diff, most: int) -> list[tuple[str, list[str]]]:
+    lists = {
+        "added": list(result.added),
+        "dropped": list(result.dropped),
+        "moved": [f"{id_}: {old} -> {new}" for id_, old, new in result.moved],
+        "flips": [_describe(flip) for flip in result.flips],
+    }
+    return [
+        (name, [" ".join(printable(row).split()) for row in rows[:most]] + _rest(len(rows) - most))
+        for name, rows in lists.items()
+        if rows
+    ]
+
+
+def _rest(more: int) -> list[str]:
+    return [f"… and {more} more"] if more > 0 else []
+
+
 def _describe(flip: Flip) -> str:
     def side(record: Record) -> str:
         label = record.label.value if record.label else "not labelled"
@@ -119,8 +170,6 @@ def _describe(flip: Flip) -> str:
     return f"{flip.split} {flip.id}: {side(flip.before)} -> {side(flip.after)}"
 
 
-def _listed(name: str, rows: Sequence[str], most: int) -> list[str]:
-    if not rows:
-        return []
-    more = [f"- … and {len(rows) - most} more"] if len(rows) > most else []
-    return ["", f"## {name}", "", *(f"- {' '.join(row.split())}" for row in rows[:most]), *more]
+def _harmless(text: str) -> str:
+    """Text that a Markdown page shows and does not obey."""
+    return "".join(f"\\{letter}" if letter in "\\`*_[]|" else letter for letter in escape(text, quote=False))

@@ -1,15 +1,28 @@
 """Label counts and lengths of a dataset file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
 from models_under_pressure.datasets.counts import label_counts
-from models_under_pressure.records import Record
+from models_under_pressure.records import Label, Record
+
+_HEADS = {
+    "rows": "rows",
+    "high-stakes": "high",
+    "low-stakes": "low",
+    "ambiguous": "ambiguous",
+    "characters_mean": "characters",
+    "characters_min": "least",
+    "characters_max": "most",
+    "turns_mean": "turns",
+    "turns_max": "most turns",
+}
+"""Metric -> head of its column in the table."""
 
 
-def distribution(records: Sequence[Record]) -> dict[str, Any]:
-    """Counts per label, and characters (without role names) and turns per row.
+def distribution(records: Sequence[Record]) -> dict[str, float]:
+    """Counts per label; characters (without role names) and turns per row.
 
     Raises:
         ValueError: there are no records.
@@ -20,11 +33,39 @@ def distribution(records: Sequence[Record]) -> dict[str, Any]:
     turns = [len(record.messages) for record in records]
     return {
         "rows": len(records),
-        "labels": label_counts(records),
-        "characters": _summary(characters),
-        "turns": _summary(turns),
+        **label_counts(records),
+        **_summary("characters", characters),
+        **_summary("turns", turns),
     }
 
 
-def _summary(values: Sequence[int]) -> dict[str, float]:
-    return {"mean": round(fmean(values), 1), "median": median(values), "min": min(values), "max": max(values)}
+def to_table(found: Mapping[str, Mapping[str, float]]) -> str:
+    """File -> its distribution, as aligned text."""
+    width = max(map(len, found), default=0) + 2
+    lines = [" " * width + "".join(f"{head:>12}" for head in _HEADS.values())]
+    for name, values in found.items():
+        lines.append(f"{name:{width}}" + "".join(f"{values[metric]:>12,}" for metric in _HEADS))
+    return "\n".join(lines) + "\n"
+
+
+def to_markdown(found: Mapping[str, Mapping[str, float]]) -> str:
+    """File -> its distribution, as a Markdown table."""
+    lines = [f"| file | {' | '.join(_HEADS.values())} |", "|---|" + "---:|" * len(_HEADS)]
+    lines += [
+        f"| {name} | {' | '.join(f'{values[metric]:,}' for metric in _HEADS)} |" for name, values in found.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def chart_rows(dataset: str, found: Mapping[str, float], *, part: str) -> list[dict[str, Any]]:
+    """One row per label for the figure: `dataset`, `part` (such as `dev_raw`), `label`, `rows`."""
+    return [{"dataset": dataset, "part": part, "label": label.value, "rows": found[label.value]} for label in Label]
+
+
+def _summary(name: str, values: Sequence[int]) -> dict[str, float]:
+    return {
+        f"{name}_mean": round(fmean(values), 1),
+        f"{name}_median": median(values),
+        f"{name}_min": min(values),
+        f"{name}_max": max(values),
+    }

@@ -21,6 +21,11 @@ class Splits:
         """(name, records) of both splits."""
         return (("dev", self.dev), ("test", self.test))
 
+    @property
+    def records(self) -> list[Record]:
+        """The rows of both splits."""
+        return [*self.dev, *self.test]
+
     def __len__(self) -> int:
         return len(self.dev) + len(self.test)
 
