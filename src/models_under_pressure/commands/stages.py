@@ -27,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
         describe,
         extract,
         train,
+        score_probes,
         evaluate,
         summarise,
         plot,
@@ -183,20 +184,33 @@ def train(probe: Annotated[str, typer.Argument(help="Name of the probe, as in pa
     )
 
 
-def evaluate(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:
+def score_probes(
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")],
+) -> None:
     """Score one dataset with every probe.
+
+    Example: mup score_probes mt_dev
+    """
+    from models_under_pressure.stages import score_probes as stage
+
+    params = _params()
+    store, records = _inputs(dataset, params)
+    probes = {name: config.seeds for name, config in params.train.probes.items()}
+    stage.run(dataset, probes=probes, store=store, records=records, seed=params.seed)
+
+
+def evaluate(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:
+    """Measure the scores that every method gave one dataset.
 
     Example: mup evaluate mt_dev
     """
     from models_under_pressure.stages import evaluate as stage
 
     params = _params()
-    store, records = _inputs(dataset, params)
     stage.run(
         dataset,
-        probes={name: config.seeds for name, config in params.train.probes.items()},
-        store=store,
-        records=records,
+        methods=params.evaluate.methods_of(dataset),
+        records=Path(_dataset(dataset).path),
         config=params.evaluate,
         seed=params.seed,
     )
@@ -209,7 +223,7 @@ def summarise() -> None:
     """
     from models_under_pressure.stages import summarise as stage
 
-    stage.run(datasets=_purposes(_lineage()), probes=list(_params().train.probes))
+    stage.run(datasets=_purposes(_lineage()))
 
 
 def plot() -> None:

@@ -20,3 +20,9 @@ class EvaluateConfig(BaseModel):
     """Coverage of the intervals."""
     bins: int = Field(10, ge=2)
     """Bins of the calibration errors."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """Attribute by which metrics are broken down -> columns that can hold it; a record's first counts."""
+    least_group: int = Field(10, ge=1)
+    """Records that a value of an attribute needs for metrics of its own."""
+    length_bins: int = Field(4, ge=2)
+    """Bins of about equal number that records are parted into by length."""

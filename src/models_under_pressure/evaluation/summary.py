@@ -1,10 +1,15 @@
-"""Metrics averaged over datasets."""
+"""Metrics averaged over datasets and seeds, and the few of them that are shown first."""
 
+import re
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 
 import numpy as np
 
 from models_under_pressure.evaluation.estimate import Estimate
+
+_COUNTS = ("datasets", "n", "positives")
+_READ = ("auprc", "accuracy", "brier", "ece")
 
 
 def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
@@ -40,3 +45,49 @@ def mean_over_datasets(rows: Sequence[Mapping[str, float | int]]) -> dict[str, f
         mean = mean_estimate([Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows])
         flat |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
     return {name: round(value, 4) for name, value in flat.items()}
+
+
+def means_by_purpose(
+    evaluated: Mapping[str, Mapping[str, Mapping[str, float | int]]], purposes: Mapping[str, str]
+) -> dict[str, dict[str, dict[str, float | int]]]:
+    """Purpose -> method -> `mean_over_datasets` of its datasets, from dataset -> method -> metric.
+
+    A method that scored some datasets only has the mean of those; `datasets` tells their number.
+    """
+    found: dict[str, dict[str, dict[str, float | int]]] = {}
+    for purpose in sorted(set(purposes.values())):
+        rows: dict[str, list[Mapping[str, float | int]]] = {}
+        for dataset in (name for name, one in purposes.items() if one == purpose):
+            for method, row in evaluated.get(dataset, {}).items():
+                rows.setdefault(method, []).append(row)
+        found[purpose] = {method: mean_over_datasets(of_method) for method, of_method in sorted(rows.items())}
+    return found
+
+
+def mean_over_seeds(rows: Sequence[Mapping[str, float | int]]) -> dict[str, float | int]:
+    """Mean of each metric over training seeds; with several, `auroc_seed_sd` is the spread that no interval holds."""
+    means = {name: _mean([row[name] for row in rows]) for name in rows[0]}
+    if len(rows) > 1 and "auroc" in means:
+        means["auroc_seed_sd"] = round(stdev(row["auroc"] for row in rows), 4)
+    return means
+
+
+def headline(row: Mapping[str, float | int]) -> dict[str, float | int]:
+    """What a summary shows of a row: its counts, and AUROC and TPR at each budget with their intervals."""
+    return {name: value for name, value in row.items() if name in _COUNTS or name.startswith(("auroc", "tpr_at_"))}
+
+
+def compact(row: Mapping[str, float | int]) -> dict[str, float | int]:
+    """What git keeps of a row: counts, AUROC with its interval, and the values of the other metrics that are read most.
+
+    Few enough that the difference of two commits fits a comment on a pull request.
+    """
+    return {
+        name: value
+        for name, value in row.items()
+        if name in _COUNTS + _READ or name.startswith("auroc") or re.fullmatch(r"tpr_at_\w+_fpr", name)
+    }
+
+
+def _mean(values: Sequence[float | int]) -> float | int:
+    return values[0] if len(set(values)) == 1 else round(fmean(values), 4)

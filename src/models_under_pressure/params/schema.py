@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.datasets.labelling import LabelConfig
-from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.params.check_overlap import CheckOverlapParams
+from models_under_pressure.params.evaluate import EvaluateParams
 from models_under_pressure.params.fetch import FetchParams
 from models_under_pressure.params.loading import load_yaml
 from models_under_pressure.params.probe import ProbeParams
@@ -36,7 +36,7 @@ class Params(BaseModel):
     extract: ExtractConfig
     probe: ProbeParams
     train: TrainParams
-    evaluate: EvaluateConfig
+    evaluate: EvaluateParams
 
     @model_validator(mode="after")
     def _model_name_is_a_path_part(self) -> "Params":

@@ -1,68 +1,98 @@
-"""Stage `evaluate`: score one dataset with every probe."""
+"""Stage `evaluate`: measure the scores that every method gave one dataset."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from typing import Any
 
+from models_under_pressure.errors import UserError
+from models_under_pressure.evaluation.attributes import attributes_of
+from models_under_pressure.evaluation.breakdown import by_attributes
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.report import evaluate_scores
-from models_under_pressure.evaluation.scores import ScoreList, write_scores
+from models_under_pressure.evaluation.scores import ScoreList, read_scores
+from models_under_pressure.evaluation.summary import mean_over_seeds
 from models_under_pressure.files import write_json
-from models_under_pressure.probes.persistence import check_compatible, load_probe
-from models_under_pressure.stages.labelled import labelled_activations
-from models_under_pressure.stages.paths import RESULTS, probe_paths
+from models_under_pressure.records import Label, Record, read_records
+from models_under_pressure.stages.paths import evaluated_path, scores_path
 
 
-def run(
-    dataset: str, *, probes: Mapping[str, int], store: Path, records: Path, config: EvaluateConfig, seed: int
-) -> None:
-    """Write the metrics of each probe, and the score of each record.
+def run(dataset: str, *, methods: Sequence[str], records: Path, config: EvaluateConfig, seed: int) -> None:
+    """Write `metrics` (name -> metric) and `groups` (name -> attribute -> value -> metric) of a dataset.
 
     Args:
         dataset: name of the dataset.
-        probes: name of each probe -> how many seeds it was trained from.
-        store: activations of the dataset.
+        methods: whose score files are read, in this order: `probes`, and baselines.
         records: its labelled records.
         config: which metrics, and how their intervals are drawn.
         seed: seed of the bootstrap.
+
+    Raises:
+        UserError: scores are of other records, labels or groups than those of the dataset, or two methods give one
+            name.
     """
-    data, _ = labelled_activations(store, records)
-    scores: list[ScoreList] = []
-    metrics: dict[str, dict[str, float | int]] = {}
-    for name, seeds in probes.items():
-        found: list[dict[str, float | int]] = []
-        for path in probe_paths(name, seed, seeds):
-            probe = load_probe(path)
-            check_compatible(probe, data.activations)
-            logits = probe.decision_function(data.activations)
-            probabilities = probe.predict_proba(data.activations)
-            scores.append(
-                ScoreList(
-                    dataset=dataset,
-                    probe=name,
-                    seed=probe.seed,
-                    ids=tuple(data.activations.ids),
-                    groups=tuple(data.groups),
-                    labels=data.labels,
-                    logits=logits,
-                    probabilities=probabilities,
-                )
+    known = {record.id: record for record in read_records(records)}
+    by_name: dict[str, list[ScoreList]] = {}
+    for method in methods:
+        path = scores_path(dataset, method)
+        found = read_scores(path)
+        for name in {scores.probe for scores in found} & by_name.keys():
+            raise UserError(f"{name!r} is the name of another method too.", where=str(path), remedy="rename one.")
+        for scores in found:
+            _check(scores, known, path)
+            by_name.setdefault(scores.probe, []).append(scores)
+    write_json(
+        evaluated_path(dataset),
+        {
+            "metrics": {name: _metrics(lists, config, seed) for name, lists in by_name.items()},
+            "groups": {name: _groups(lists, known, config, seed) for name, lists in by_name.items()},
+        },
+    )
+
+
+def _check(scores: ScoreList, known: Mapping[str, Record], path: Path) -> None:
+    rows = zip(scores.ids, scores.labels.tolist(), scores.groups, strict=True)
+    same = len(scores.ids) == len(known) and all(
+        id_ in known and known[id_].label is (Label.HIGH if high else Label.LOW) and known[id_].group == group
+        for id_, high, group in rows
+    )
+    if not same:
+        raise UserError(
+            f"the scores of {scores.probe!r} are of other records, labels or groups than {scores.dataset}.",
+            where=str(path),
+            remedy="run the stage that writes this file again.",
+        )
+
+
+def _metrics(lists: Sequence[ScoreList], config: EvaluateConfig, seed: int) -> dict[str, float | int]:
+    return mean_over_seeds(
+        [
+            evaluate_scores(
+                one.logits, one.labels, one.groups, probabilities=one.probabilities, config=config, seed=seed
             )
-            found.append(
-                evaluate_scores(logits, data.labels, data.groups, probabilities=probabilities, config=config, seed=seed)
-            )
-        metrics[name] = _over_seeds(found)
-    write_scores(RESULTS / "scores" / f"{dataset}.parquet", scores)
-    write_json(RESULTS / "evaluate" / f"{dataset}.json", metrics)
+            for one in lists
+        ]
+    )
 
 
-def _over_seeds(found: Sequence[Mapping[str, float | int]]) -> dict[str, float | int]:
-    """Means over seeds; with several seeds also the spread of AUROC, which the intervals do not hold."""
-    means = {name: _mean([one[name] for one in found]) for name in found[0]}
-    if len(found) > 1:
-        means["auroc_seed_sd"] = round(stdev(one["auroc"] for one in found), 4)
-    return means
-
-
-def _mean(values: Sequence[float | int]) -> float | int:
-    return values[0] if len(set(values)) == 1 else round(fmean(values), 4)
+def _groups(
+    lists: Sequence[ScoreList], known: Mapping[str, Record], config: EvaluateConfig, seed: int
+) -> dict[str, Any]:
+    """By attribute; empty where the dataset holds one class, for which there is no common threshold."""
+    if lists[0].labels.all() or not lists[0].labels.any():
+        return {}
+    parts = [
+        by_attributes(
+            one.logits,
+            one.labels,
+            one.groups,
+            attributes_of([known[id_] for id_ in one.ids], config),
+            probabilities=one.probabilities,
+            config=config,
+            seed=seed,
+        )
+        for one in lists
+    ]
+    return {
+        attribute: {value: mean_over_seeds([part[attribute][value] for part in parts]) for value in values}
+        for attribute, values in parts[0].items()
+    }

@@ -7,6 +7,8 @@ CONFOUNDERS = TRAINING / "confounders.json"
 PROBES = Path("data/probes")
 RESULTS = Path("data/results")
 OVERLAPS = RESULTS / "overlap.json"
+FIGURES = Path("plots/figures")
+"""Charts that the report shows."""
 
 
 def store_path(model: str, dataset: str, layer: int) -> Path:
@@ -17,3 +19,13 @@ def store_path(model: str, dataset: str, layer: int) -> Path:
 def probe_paths(name: str, seed: int, seeds: int) -> list[Path]:
     """Folders of a probe's seeds."""
     return [PROBES / name / f"seed_{number}" for number in range(seed, seed + seeds)]
+
+
+def scores_path(dataset: str, method: str) -> Path:
+    """Score lists of a dataset by one method: `probes` (all of them), or the name of a baseline."""
+    return RESULTS / "scores" / dataset / f"{method}.parquet"
+
+
+def evaluated_path(dataset: str) -> Path:
+    """Every metric of a dataset, with intervals and by group."""
+    return RESULTS / "evaluate" / f"{dataset}.json"

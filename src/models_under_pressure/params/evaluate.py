@@ -1,0 +1,16 @@
+"""Section `evaluate` of params.yaml."""
+
+from pydantic import Field
+
+from models_under_pressure.evaluation.config import EvaluateConfig
+
+
+class EvaluateParams(EvaluateConfig):
+    """What is measured, and how."""
+
+    methods: dict[str, tuple[str, ...] | None] = Field(min_length=1)
+    """Whose score files are measured -> the datasets that it scores; None: all."""
+
+    def methods_of(self, dataset: str) -> list[str]:
+        """The methods that score a dataset."""
+        return [name for name, datasets in self.methods.items() if datasets is None or dataset in datasets]
