@@ -46,7 +46,8 @@ def test_equal_lists_in_any_order_give_equal_bytes(tmp_path):
 def test_the_columns_are_the_documented_ones(tmp_path):
     write_scores(tmp_path / "a.parquet", [score_list()])
     schema = parquet.read_schema(tmp_path / "a.parquet")
-    assert schema.names == ["dataset", "probe", "seed", "id", "group", "label", "logit", "probability"]
+    identity = ["dataset", "probe", "seed", "id", "group", "label"]
+    assert schema.names == [*identity, "logit", "probability", "tokens", "flops"]
 
 
 def test_no_lists_make_an_empty_file(tmp_path):
@@ -69,3 +70,10 @@ def test_a_missing_broken_or_foreign_file_is_named_with_a_remedy(tmp_path):
 def test_columns_of_different_length_are_refused():
     with pytest.raises(ValueError, match="different lengths"):
         replace(score_list(), ids=("a",))
+
+
+def test_scores_written_before_costs_were_kept_are_still_read(tmp_path):
+    write_scores(tmp_path / "a.parquet", [score_list()])
+    table = parquet.read_table(tmp_path / "a.parquet")
+    parquet.write_table(table.drop_columns(["tokens", "flops"]), tmp_path / "old.parquet")
+    assert read_scores(tmp_path / "old.parquet")[0].tokens is None

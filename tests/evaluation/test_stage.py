@@ -61,6 +61,15 @@ def test_a_baseline_is_measured_like_a_probe():
     assert found["mean"]["auroc_low"] < found["mean"]["auroc"] < found["mean"]["auroc_high"]
 
 
+def test_what_a_record_costs_stands_beside_what_it_brings():
+    rows = records()
+    known = replace(scores_of(rows), tokens=np.arange(60), flops=np.arange(60) * 10)
+    write_scores(scores_path("mt_dev", "probes"), [known, scores_of(rows, probe="api")])
+    found = run()["metrics"]
+    assert (found["mean"]["tokens"], found["mean"]["flops"]) == (29.5, 295.0)
+    assert "flops" not in found["api"]
+
+
 def test_metrics_are_broken_down_by_language_and_length():
     write_scores(scores_path("mt_dev", "probes"), [scores_of(records())])
     groups = run()["groups"]["mean"]

@@ -43,6 +43,18 @@ class LoadedModel(ModelDescription):
     """The Hugging Face module that turns token ids into hidden states; it may have fewer blocks than the whole."""
 
 
+def read_config(config: ModelConfig, *, token: str | None = None) -> Any:
+    """Read a model's Hugging Face config, but neither tokenizer nor weights.
+
+    Raises:
+        UserError: the model is not found or gated.
+    """
+    from transformers import AutoConfig
+
+    with _explained(config):
+        return AutoConfig.from_pretrained(_source(config), revision=config.revision, token=token)
+
+
 def describe_model(config: ModelConfig, *, token: str | None = None) -> ModelDescription:
     """Read a model's config and tokenizer, but not its weights.
 
@@ -84,11 +96,11 @@ def load_model(config: ModelConfig, *, token: str | None = None, layers: Sequenc
 
 
 def _describe(config: ModelConfig, token: str | None) -> tuple[ModelDescription, Any]:
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     source = _source(config)
+    settings = read_config(config, token=token)
     with _explained(config):
-        settings: Any = AutoConfig.from_pretrained(source, revision=config.revision, token=token)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=config.revision, token=token)
     text = settings.get_text_config()
     description = ModelDescription(

@@ -119,6 +119,8 @@ def _by_id(scores: ScoreList) -> ScoreList:
         labels=scores.labels[order],
         logits=scores.logits[order],
         probabilities=scores.probabilities[order],
+        tokens=None if scores.tokens is None else scores.tokens[order],
+        flops=None if scores.flops is None else scores.flops[order],
     )
 
 

@@ -17,6 +17,7 @@ from models_under_pressure.evaluation.intervals import (
 )
 from models_under_pressure.evaluation.rates import tpr_at_fpr_interval
 from models_under_pressure.evaluation.resampling import Statistic, plan, replicate
+from models_under_pressure.evaluation.scores import ScoreList
 
 _RANKED = frozenset({"auroc", "auprc"})
 _LOSSES = frozenset({"brier", "log_loss"})
@@ -46,6 +47,12 @@ def evaluate_scores(
     for name, estimate in estimates.items():
         flat |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return {name: round(value, 4) for name, value in flat.items()}
+
+
+def mean_costs(scores: ScoreList) -> dict[str, float | int]:
+    """Mean `tokens` and `flops` of a record; what the method does not know is left out."""
+    known = {"tokens": scores.tokens, "flops": scores.flops}
+    return {name: round(float(cost.mean()), 1) for name, cost in known.items() if cost is not None}
 
 
 def estimate_scores(

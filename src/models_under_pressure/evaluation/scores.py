@@ -1,6 +1,7 @@
-"""Scores per record on disk: Parquet, one row per probe, seed and record.
+"""Scores per record on disk: Parquet, one row per monitor, seed and record.
 
-With them two revisions can be compared record by record, and every figure drawn, without a model.
+A monitor is whatever scores conversations, a probe or a baseline; its name stands in the column `probe`. With the
+scores two revisions can be compared record by record, and every figure drawn, without a model.
 """
 
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import atomic_path
@@ -17,22 +18,31 @@ from models_under_pressure.files import atomic_path
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_COSTS = ("tokens", "flops")
+"""Columns that files of older revisions lack."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScoreList:
-    """What one trained probe says of one dataset."""
+    """What one trained monitor says of one dataset."""
 
     dataset: str
     probe: str
+    """Name of the monitor: of a probe, or of a baseline."""
     seed: int
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     labels: Bool[np.ndarray, "records"]
     logits: Float[np.ndarray, "records"]
     probabilities: Float[np.ndarray, "records"]
+    tokens: Int64[np.ndarray, "records"] | None = None
+    """Tokens that the monitor reads; None where they are not known."""
+    flops: Int64[np.ndarray, "records"] | None = None
+    """Floating point operations that a record alone costs, beyond what the monitored model computes anyway."""
 
     def __post_init__(self) -> None:
-        sizes = {len(column) for column in (self.ids, self.groups, self.labels, self.logits, self.probabilities)}
+        columns = (self.ids, self.groups, self.labels, self.logits, self.probabilities, self.tokens, self.flops)
+        sizes = {len(column) for column in columns if column is not None}
         if len(sizes) > 1:
             raise ValueError(f"columns of {self.dataset}/{self.probe} have different lengths: {sorted(sizes)}")
 
@@ -65,7 +75,7 @@ def read_scores(path: Path) -> list[ScoreList]:
         raise UserError(
             f"not Parquet ({error}).", where=str(path), remedy="run `dvc checkout` or `dvc repro`."
         ) from None
-    missing = [name for name in _schema().names if name not in table.column_names]
+    missing = [name for name in _schema().names if name not in (*table.column_names, *_COSTS)]
     if missing:
         raise UserError(
             f"column {', '.join(missing)} is missing.", where=str(path), remedy="run `dvc repro evaluate` again."
@@ -92,6 +102,8 @@ def _schema() -> "pa.Schema":
             ("label", pa.int8()),
             ("logit", real),
             ("probability", real),
+            ("tokens", pa.int64()),
+            ("flops", pa.int64()),
         ]
     )
 
@@ -110,6 +122,7 @@ def _table(scores: ScoreList) -> "pa.Table":
         scores.labels[order].astype(np.int8),
         np.asarray(scores.logits, dtype=np.float64)[order],
         np.asarray(scores.probabilities, dtype=np.float64)[order],
+        *([None] * size if cost is None else cost[order] for cost in (scores.tokens, scores.flops)),
     ]
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, _schema(), strict=True)], _schema())
 
@@ -125,4 +138,12 @@ def _score_list(key: tuple[str, str, int], table: "pa.Table") -> ScoreList:
         labels=table.column("label").to_numpy() == 1,
         logits=table.column("logit").to_numpy(),
         probabilities=table.column("probability").to_numpy(),
+        tokens=_cost(table, "tokens"),
+        flops=_cost(table, "flops"),
     )
+
+
+def _cost(table: "pa.Table", name: str) -> np.ndarray | None:
+    if name not in table.column_names or table.column(name).null_count:
+        return None
+    return table.column(name).to_numpy()

@@ -10,6 +10,7 @@ from models_under_pressure.evaluation.estimate import Estimate
 
 _COUNTS = ("datasets", "n", "positives")
 _READ = ("auprc", "accuracy", "brier", "ece")
+_COSTS = ("tokens", "flops")
 
 
 def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
@@ -28,7 +29,8 @@ def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
 def mean_over_datasets(rows: Sequence[Mapping[str, float | int]]) -> dict[str, float | int]:
     """Mean of each metric that every dataset has, each dataset counting alike, from `evaluate_scores` of each.
 
-    `datasets` is their number, `n` and `positives` are sums. Datasets share no records, so that they are independent.
+    `datasets` is their number, `n` and `positives` are sums; `tokens` and `flops` of a record are means too. Datasets
+    share no records, so that they are independent.
 
     Raises:
         ValueError: there are no datasets.
@@ -44,6 +46,7 @@ def mean_over_datasets(rows: Sequence[Mapping[str, float | int]]) -> dict[str, f
     for name in sorted(name for name in shared if {f"{name}_low", f"{name}_high"} <= shared):
         mean = mean_estimate([Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows])
         flat |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
+    flat |= {name: fmean(row[name] for row in rows) for name in _COSTS if name in shared}
     return {name: round(value, 4) for name, value in flat.items()}
 
 
@@ -73,19 +76,20 @@ def mean_over_seeds(rows: Sequence[Mapping[str, float | int]]) -> dict[str, floa
 
 
 def headline(row: Mapping[str, float | int]) -> dict[str, float | int]:
-    """What a summary shows of a row: its counts, and AUROC and TPR at each budget with their intervals."""
-    return {name: value for name, value in row.items() if name in _COUNTS or name.startswith(("auroc", "tpr_at_"))}
+    """What a summary shows of a row: its counts and costs, and AUROC and TPR at each budget with their intervals."""
+    shown = _COUNTS + _COSTS
+    return {name: value for name, value in row.items() if name in shown or name.startswith(("auroc", "tpr_at_"))}
 
 
 def compact(row: Mapping[str, float | int]) -> dict[str, float | int]:
-    """What git keeps of a row: counts, AUROC with its interval, and the values of the other metrics that are read most.
+    """What git keeps of a row: counts, costs, AUROC with its interval, and the values of those read most.
 
     Few enough that the difference of two commits fits a comment on a pull request.
     """
     return {
         name: value
         for name, value in row.items()
-        if name in _COUNTS + _READ or name.startswith("auroc") or re.fullmatch(r"tpr_at_\w+_fpr", name)
+        if name in _COUNTS + _READ + _COSTS or name.startswith("auroc") or re.fullmatch(r"tpr_at_\w+_fpr", name)
     }
 
 

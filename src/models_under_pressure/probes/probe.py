@@ -41,6 +41,16 @@ class Probe:
         """Name of the probe's family."""
         return self.config.family
 
+    @property
+    def hidden(self) -> int:
+        """Width of the activations that the probe reads."""
+        return len(self.weights["projection"])
+
+    @property
+    def directions(self) -> int:
+        """Vectors that each token is multiplied with: what a score costs."""
+        return self.weights["projection"].shape[1]
+
     def decision_function(self, activations: Activations) -> Float[np.ndarray, "records"]:
         """Logit of each record: the score to rank by; calibration leaves it as it is.
 
@@ -101,10 +111,9 @@ class Probe:
         return FAMILIES[self.family].pool(projections[selection.chosen], segments, self.config)
 
     def _check_width(self, activations: Activations) -> None:
-        hidden = len(self.weights["projection"])
-        if activations.hidden != hidden:
+        if activations.hidden != self.hidden:
             raise UserError(
-                f"the activations are {activations.hidden} wide, the probe was made for {hidden}.",
+                f"the activations are {activations.hidden} wide, the probe was made for {self.hidden}.",
                 remedy="use activations of the probe's own model.",
             )
 

@@ -8,7 +8,7 @@ from models_under_pressure.errors import UserError
 from models_under_pressure.evaluation.attributes import attributes_of
 from models_under_pressure.evaluation.breakdown import by_attributes
 from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.report import evaluate_scores
+from models_under_pressure.evaluation.report import evaluate_scores, mean_costs
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.evaluation.summary import mean_over_seeds
 from models_under_pressure.files import write_json
@@ -69,6 +69,7 @@ def _metrics(lists: Sequence[ScoreList], config: EvaluateConfig, seed: int) -> d
             evaluate_scores(
                 one.logits, one.labels, one.groups, probabilities=one.probabilities, config=config, seed=seed
             )
+            | mean_costs(one)
             for one in lists
         ]
     )

@@ -29,3 +29,8 @@ def scores_path(dataset: str, method: str) -> Path:
 def evaluated_path(dataset: str) -> Path:
     """Every metric of a dataset, with intervals and by group."""
     return RESULTS / "evaluate" / f"{dataset}.json"
+
+
+def timing_path(method: str) -> Path:
+    """Wall time of a method: dataset -> name -> `seconds` and `records`, without loading the model."""
+    return RESULTS / "timing" / f"{method}.json"

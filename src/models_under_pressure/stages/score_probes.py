@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
+from models_under_pressure.activations.flops import probe_flops
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.probes.persistence import check_compatible, load_probe
 from models_under_pressure.stages.labelled import labelled_activations
@@ -12,7 +15,7 @@ METHOD = "probes"
 
 
 def run(dataset: str, *, probes: Mapping[str, int], store: Path, records: Path, seed: int) -> None:
-    """Write the score of each record by each probe and seed.
+    """Write the score and cost of each record by each probe and seed.
 
     Args:
         dataset: name of the dataset.
@@ -22,6 +25,7 @@ def run(dataset: str, *, probes: Mapping[str, int], store: Path, records: Path, 
         seed: the first seed of the probes.
     """
     data, _ = labelled_activations(store, records)
+    tokens = np.diff(data.activations.offsets)
     scores: list[ScoreList] = []
     for name, seeds in probes.items():
         for path in probe_paths(name, seed, seeds):
@@ -38,6 +42,8 @@ def run(dataset: str, *, probes: Mapping[str, int], store: Path, records: Path, 
                     labels=data.labels,
                     logits=logits,
                     probabilities=probe.probabilities(logits),
+                    tokens=tokens,
+                    flops=probe_flops(probe.hidden, tokens, directions=probe.directions),
                 )
             )
     write_scores(scores_path(dataset, METHOD), scores)

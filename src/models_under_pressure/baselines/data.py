@@ -1,0 +1,78 @@
+"""Labelled conversations, as every baseline takes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.evaluation.scores import ScoreList
+from models_under_pressure.records import Label, Record, read_records
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledRecords:
+    """A dataset of which every record is high- or low-stakes, in the order of the ids."""
+
+    name: str
+    records: tuple[Record, ...]
+
+    @property
+    def labels(self) -> Bool[np.ndarray, "records"]:
+        """True for high-stakes."""
+        return np.array([record.is_high for record in self.records])
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Group of each record: what intervals resample as a whole, and folds keep together."""
+        return tuple(record.group for record in self.records)
+
+
+def read_labelled(name: str, path: Path) -> LabelledRecords:
+    """Read a dataset.
+
+    Raises:
+        UserError: it is empty, or a record is ambiguous or not labelled.
+    """
+    records = read_records(path)
+    unusable = [record.id for record in records if record.label not in (Label.HIGH, Label.LOW)]
+    if not records:
+        raise UserError("the file holds no records.", where=str(path), remedy="run `dvc repro relabel` again.")
+    if unusable:
+        raise UserError(
+            f"{len(unusable)} records are ambiguous or not labelled, first {unusable[0]!r}.",
+            where=str(path),
+            remedy="use the balanced file of this dataset.",
+        )
+    return LabelledRecords(name, tuple(sorted(records, key=lambda record: record.id)))
+
+
+def to_scores(
+    data: LabelledRecords,
+    monitor: str,
+    *,
+    seed: int,
+    logits: Float[np.ndarray, "records"],
+    probabilities: Float[np.ndarray, "records"],
+    tokens: Int64[np.ndarray, "records"] | Sequence[int] | None,
+    flops: Int64[np.ndarray, "records"] | Sequence[int] | None,
+) -> ScoreList:
+    """Scores of a baseline, in the form of a probe's.
+
+    Raises:
+        ValueError: an array has another length than the dataset.
+    """
+    return ScoreList(
+        dataset=data.name,
+        probe=monitor,
+        seed=seed,
+        ids=tuple(record.id for record in data.records),
+        groups=data.groups,
+        labels=data.labels,
+        logits=logits,
+        probabilities=probabilities,
+        tokens=None if tokens is None else np.asarray(tokens, dtype=np.int64),
+        flops=None if flops is None else np.asarray(flops, dtype=np.int64),
+    )
