@@ -126,7 +126,11 @@ def label_deployment() -> None:
         stage.run(label=params.relabel, ask=ask)
 
 
-def check_overlap() -> None:
+def check_overlap(
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Declare versions without the overlapping rows in data/versions.yaml.")
+    ] = False,
+) -> None:
     """Stop when the splits of a version, or the datasets in use, share content.
 
     Example: mup check_overlap
@@ -135,7 +139,12 @@ def check_overlap() -> None:
 
     config, lineage = _params().check_overlap, _lineage()
     in_use = {name: stage.InUse(Path(one.path), one.purpose) for name, one in lineage.datasets.items()}
-    stage.run(_split_paths(lineage), in_use, config=config, allowed=config.allowed)
+    if clean:
+        from models_under_pressure.commands.cleaning import clean_overlaps
+
+        clean_overlaps(_split_paths(lineage), in_use, lineage, config)
+    else:
+        stage.run(_split_paths(lineage), in_use, config=config, allowed=config.allowed)
 
 
 def describe() -> None:

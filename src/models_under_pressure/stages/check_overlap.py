@@ -44,11 +44,7 @@ def run(
         UserError: there are more overlapping pairs than allowed; they are listed in `overlap_refused.json` beside the
             report, which is not written.
     """
-    compared = {
-        name: [Part(split, split, read_records(path)) for split, path in splits.items()]
-        for name, splits in versions.items()
-    }
-    compared[IN_USE] = [Part(name, one.purpose, read_records(one.path), dataset=name) for name, one in in_use.items()]
+    compared = read_parts(versions, in_use)
     found = {name: overlaps_between(parts, config) for name, parts in compared.items()}
     report = {name: _entry(parts, found[name]) for name, parts in compared.items()}
     excess = [name for name, pairs in found.items() if len(pairs) > allowed.get(name, 0)]
@@ -57,11 +53,29 @@ def run(
         raise UserError(
             "; ".join(_describe(name, found[name], allowed.get(name, 0)) for name in excess),
             where="check_overlap",
-            remedy=f"see {REFUSED}; remove the rows with a version that ends in the step `drop_overlaps` "
-            "(`mup datasets clean`), or accept their number by name in params.yaml: check_overlap.allowed.",
+            remedy=f"see {REFUSED}; `mup check_overlap --clean` declares versions without these rows, or accept their "
+            "number by name in params.yaml: check_overlap.allowed.",
         )
     REFUSED.unlink(missing_ok=True)
     write_json(OVERLAPS, report)
+
+
+def read_parts(versions: Mapping[str, Mapping[str, Path]], in_use: Mapping[str, InUse]) -> dict[str, list[Part]]:
+    """What is compared: version, or `in_use` -> its parts."""
+    compared = {
+        name: [Part(split, split, read_records(path)) for split, path in splits.items()]
+        for name, splits in versions.items()
+    }
+    compared[IN_USE] = [
+        Part(name, one.purpose, read_records(one.path), dataset=_dataset(name, one.purpose))
+        for name, one in in_use.items()
+    ]
+    return compared
+
+
+def _dataset(name: str, purpose: str) -> str:
+    """Within one dataset ids and pairs mean the same: the splits of the training prompts, `mt_dev` and `mt_test`."""
+    return "training" if purpose in ("train", "validation") else name.removesuffix(f"_{purpose}")
 
 
 def _entry(parts: list[Part], pairs: list[Overlap]) -> dict[str, Any]:

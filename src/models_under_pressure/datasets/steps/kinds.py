@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from models_under_pressure.datasets.steps.clinical import DropIfShorterThan, FormatTranscription, ParseConversation
-from models_under_pressure.datasets.steps.rows import DropOverlaps, MoveLast, Relabel
+from models_under_pressure.datasets.steps.rows import DropOverlaps, DropRows, MoveLast, Relabel
 from models_under_pressure.datasets.steps.system import (
     AddSystemPrompt,
     DropDuplicateSystemPrompt,
@@ -18,6 +18,7 @@ Step = Annotated[
     | DropDuplicateSystemPrompt
     | DropIfShorterThan
     | DropOverlaps
+    | DropRows
     | FormatTranscription
     | MoveLast
     | ParseConversation

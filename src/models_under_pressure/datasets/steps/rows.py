@@ -9,7 +9,7 @@ from models_under_pressure.datasets.labelling import Method, label_records
 from models_under_pressure.datasets.overlap import OverlapConfig, find_overlaps
 from models_under_pressure.datasets.parsed import Dropped
 from models_under_pressure.datasets.splits import Splits
-from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, unanswered
+from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, filtered, unanswered
 from models_under_pressure.errors import UserError
 
 
@@ -58,6 +58,29 @@ class MoveLast(BaseStep):
             )
         kept = [record for record in test if record.group not in groups]
         return Outcome(Splits(dev=[*splits.dev, *moved], test=kept), moved=[record.id for record in moved])
+
+
+class DropRows(BaseStep):
+    """Drop the rows with these ids, for the reason that goes into the manifest."""
+
+    op: Literal["drop_rows"]
+    ids: tuple[str, ...] = Field(min_length=1)
+    reason: str = Field(min_length=1)
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step.
+
+        Raises:
+            UserError: there is no row of one of the ids.
+        """
+        missing = sorted(set(self.ids) - {record.id for record in splits.records})
+        if missing:
+            raise UserError(
+                f"drop_rows names {len(missing)} ids that are not there, first {missing[0]!r}.",
+                where="data/versions.yaml",
+                remedy="take them out: the parent has changed.",
+            )
+        return filtered(splits, lambda record: self.reason if record.id in self.ids else None)
 
 
 class DropOverlaps(BaseStep, OverlapConfig):
