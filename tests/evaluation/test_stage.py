@@ -126,8 +126,8 @@ def test_two_methods_of_one_name_are_refused():
 
 def test_a_method_may_score_some_datasets_only():
     params = EvaluateParams(methods={"probes": None, "prompt_baseline": ("mt_dev",)})
-    assert params.methods_of("mt_dev") == ["probes", "prompt_baseline"]
-    assert params.methods_of("aya_test") == ["probes"]
+    assert params.methods_of("mt_dev", "dev") == ["probes", "prompt_baseline"]
+    assert params.methods_of("aya_test", "test") == ["probes"]
 
 
 def test_an_attribute_takes_the_first_column_and_puts_rare_values_together():

@@ -110,6 +110,16 @@ def test_the_overlap_gate_depends_on_every_dataset_in_use():
     assert named == {f"${{datasets.{name}.path}}" for name in datasets}
 
 
+@pytest.mark.parametrize("stage", [name for name in STAGES if name.endswith("_baseline")])
+def test_a_baseline_reads_and_scores_every_dev_and_test_set(stage):
+    datasets = YAML(typ="safe").load((ROOT / "data/versions.yaml").read_text())["datasets"]
+    scored = {name for name, dataset in datasets.items() if dataset["purpose"] in ("dev", "test")}
+    read = {dep for dep in body(stage)["deps"] if dep.startswith("${datasets.")} - {"${datasets.train.path}"}
+    assert read - {"${datasets.validation.path}"} == {f"${{datasets.{name}.path}}" for name in scored}
+    written = [Path(path) for out in body(stage)["outs"] for path in out]
+    assert {path.parts[3] for path in written if path.parts[2] == "scores"} == scored
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_data_outputs_say_which_remote_they_belong_to(stage):
     for out in body(stage).get("outs", []):

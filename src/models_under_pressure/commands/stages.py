@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
         extract,
         train,
         score_probes,
+        text_baseline,
         evaluate,
         summarise,
         plot,
@@ -208,6 +209,22 @@ def score_probes(
     stage.run(dataset, probes=probes, store=store, records=records, seed=params.seed)
 
 
+def text_baseline() -> None:
+    """Score every dataset by length and word counts.
+
+    Example: mup text_baseline
+    """
+    from models_under_pressure.stages import text_baseline as stage
+
+    params = _params()
+    stage.run(
+        train=Path(_dataset("train").path),
+        datasets=_scored_by_baselines(_lineage()),
+        config=params.text_baseline,
+        seed=params.seed,
+    )
+
+
 def evaluate(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:
     """Measure the scores that every method gave one dataset.
 
@@ -218,7 +235,7 @@ def evaluate(dataset: Annotated[str, typer.Argument(help="Name of the dataset, a
     params = _params()
     stage.run(
         dataset,
-        methods=params.evaluate.methods_of(dataset),
+        methods=params.evaluate.methods_of(dataset, _dataset(dataset).purpose),
         records=Path(_dataset(dataset).path),
         config=params.evaluate,
         seed=params.seed,
@@ -291,6 +308,12 @@ def _inputs(dataset: str, params: "Params") -> tuple[Path, Path]:
     from models_under_pressure.stages.paths import store_path
 
     return store_path(params.model.name, dataset, params.probe.layer), Path(_dataset(dataset).path)
+
+
+def _scored_by_baselines(lineage: "Lineage") -> dict[str, Path]:
+    return {
+        name: Path(dataset.path) for name, dataset in lineage.datasets.items() if dataset.purpose in ("dev", "test")
+    }
 
 
 def _purposes(lineage: "Lineage") -> dict[str, str]:

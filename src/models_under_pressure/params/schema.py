@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.baselines.text_config import TextBaselineConfig
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.params.check_overlap import CheckOverlapParams
@@ -36,6 +37,7 @@ class Params(BaseModel):
     extract: ExtractConfig
     probe: ProbeParams
     train: TrainParams
+    text_baseline: TextBaselineConfig
     evaluate: EvaluateParams
 
     @model_validator(mode="after")
