@@ -11,11 +11,13 @@ from models_under_pressure.figures import (
     auroc,
     auroc_by_length,
     confusion,
+    findings,
     precision_recall,
     reliability,
     roc,
     score_histogram,
 )
+from models_under_pressure.figures.gallery import FIGURES, Results
 from models_under_pressure.figures.outline import MOST, corners
 from models_under_pressure.figures.render import spec, write_chart
 
@@ -171,6 +173,44 @@ def test_a_second_seed_of_a_probe_is_not_drawn_over_the_first(lists):
 
     again = [*lists, replace(lists[0], seed=43, logits=-lists[0].logits)]
     assert roc.rows(again) == roc.rows(lists)
+
+
+@pytest.fixture
+def results(lists, metrics_rows):
+    metrics = {}
+    for row in metrics_rows:
+        metrics.setdefault(row["dataset"], {})[row["probe"]] = row
+    return Results(metrics, dict.fromkeys(metrics, "dev"), lists, lengths_of(lists))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_says_its_finding_of_every_probe(name, results):
+    rows = FIGURES[name].rows(results)
+    finding = FIGURES[name].finding(rows, results)
+    drawn = spec(FIGURES[name].chart(rows, results), finding)
+    assert drawn["description"] == finding
+    probes = {"attention"} if name == "auroc" else {scores.probe for scores in results.scores}
+    assert all(probe in finding for probe in probes)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_of_nothing_says_so(name):
+    nothing = Results({}, {}, [], {})
+    assert FIGURES[name].finding(FIGURES[name].rows(nothing), nothing) == findings.NOTHING
+
+
+def test_findings_are_the_numbers_of_the_scores(lists, results):
+    budget = 0.05
+    found = findings.of_roc(roc.rows(lists), budget)
+    both = [scores for scores in lists if scores.probe == "mean" and scores.labels.any()]
+    rates = sorted(metrics.tpr_at_fpr(scores.logits, scores.labels, budget) for scores in both)
+    assert f"mean finds {rates[0]:.0%}" in found
+    assert f"{rates[-1]:.0%}" in found
+    misses = sum(int((scores.labels & (scores.probabilities < 0.5)).sum()) for scores in both)
+    share = misses / sum(int(scores.labels.sum()) for scores in both)
+    assert f"mean puts {share:.0%} of high-stakes records below" in findings.of_score_histogram(
+        score_histogram.rows(lists)
+    )
 
 
 def test_the_theme_tells_more_probes_than_colours_apart():

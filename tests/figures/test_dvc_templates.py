@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 import vl_convert
+from ruamel.yaml import YAML
 
-from models_under_pressure.figures import precision_recall, reliability, roc
 from models_under_pressure.figures.dvc_templates import TEMPLATES, write_rows, write_templates
+from models_under_pressure.figures.gallery import FIGURES, Results
 
 ROOT = Path(__file__).parents[2]
 AXES = {
     "auroc": ("auroc", "probe"),
     "roc": ("fpr", "tpr"),
     "precision_recall": ("recall", "precision"),
+    "score_histogram": ("low", "share"),
     "reliability": ("forecast", "observed"),
+    "confusion": ("share", "label"),
+    "auroc_by_length": ("auroc", "bin"),
 }
 
 
@@ -36,6 +40,17 @@ def test_rows_are_written_one_a_line(tmp_path):
     assert len((tmp_path / "rows.json").read_text().splitlines()) == 4
     write_rows([], tmp_path / "rows.json")
     assert json.loads((tmp_path / "rows.json").read_text()) == []
+
+
+def test_every_figure_has_a_template_its_rows_an_entry_and_its_place_in_the_report():
+    graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
+    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    assert list(FIGURES) == list(AXES) == list(TEMPLATES)
+    entries = {next(iter(entry)): next(iter(entry.values())) for entry in graph["plots"]}
+    assert entries == {f"plots/rows/{name}.json": {"template": name, "x": x, "y": y} for name, (x, y) in AXES.items()}
+    outs = {next(iter(out)) for out in graph["stages"]["plot"]["outs"]}
+    assert outs == {f"plots/{folder}/{name}.json" for name in FIGURES for folder in ("figures", "rows")}
+    assert set(FIGURES) <= set(params["report"]["figures"])
 
 
 @pytest.fixture
@@ -60,10 +75,14 @@ def run(*command):
 def test_dvc_overlays_two_revisions_of_every_figure(repository, lists, metrics_rows):
     def write(number):
         kept = [scores for scores in lists if scores.dataset != "one_class"][number:]
-        write_rows(roc.rows(kept), Path("plots/roc.json"))
-        write_rows(precision_recall.rows(kept), Path("plots/precision_recall.json"))
-        write_rows(reliability.rows(kept), Path("plots/reliability.json"))
-        write_rows([row for row in metrics_rows if "auroc" in row][number:], Path("plots/auroc.json"))
+        results = Results(
+            metrics={row["dataset"]: {row["probe"]: row} for row in metrics_rows[number:]},
+            purposes={scores.dataset: "dev" for scores in kept},
+            scores=kept,
+            lengths={scores.dataset: {id_: int(id_) for id_ in scores.ids} for scores in kept},
+        )
+        for name, drawing in FIGURES.items():
+            write_rows(drawing.rows(results), Path(f"plots/{name}.json"))
 
     write_templates(Path(".dvc/plots"))
     lines = ["plots:"]

@@ -22,7 +22,9 @@ def test_the_first_run_leaves_metrics_plots_and_a_clean_status(pipeline):
         for metrics in probes.values():
             assert metrics["auroc_low"] <= metrics["auroc"] <= metrics["auroc_high"]
             assert metrics["n"] == 2 * metrics["positives"]
-    assert json.loads((pipeline.path / "plots/auroc.json").read_text())["$schema"].startswith("https://vega.github.io")
+    figure = json.loads((pipeline.path / "plots/figures/auroc.json").read_text())
+    assert figure["$schema"].startswith("https://vega.github.io")
+    assert "mt_dev" in (pipeline.path / "plots/report.html").read_text()
     assert pipeline.dvc("status").stdout.strip() == "Data and pipelines are up to date."
     assert pipeline.run("git", "status", "--porcelain").stdout == ""
 

@@ -86,9 +86,13 @@ def report() -> Report:
                 probe: mean_over_datasets([metrics[name][probe] for name in dev]) for probe in ("attention", "mean")
             }
         },
+        groups={
+            name: {probe: {"language": {EVIL: found, "en": found}} for probe, found in metrics[name].items()}
+            for name in dev
+        },
         datasets=[
             DatasetVersion(
-                name, name.split("_")[1], "apr_30", f"data/evals/{name}.jsonl", size, {EVIL: size}, "ab" * 32
+                name, name.split("_")[1], "apr_30", f"data/evals/{name}.jsonl", size, {EVIL: size}, EVIL, "ab" * 16
             )
             for name, size in SIZES.items()
         ],

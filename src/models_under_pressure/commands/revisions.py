@@ -107,6 +107,7 @@ def two_snapshots(before: str, after: str) -> "Iterator[tuple[Snapshot, Snapshot
 
 def _snapshot(revision: Revision, outputs: Mapping[str, str], changed: set[str]) -> "Snapshot":
     from models_under_pressure.evaluation.scores import ScoreList, read_scores
+    from models_under_pressure.params.loading import dotted
     from models_under_pressure.review.snapshot import Snapshot
 
     if not outputs:
@@ -122,7 +123,7 @@ def _snapshot(revision: Revision, outputs: Mapping[str, str], changed: set[str])
     return Snapshot(
         name=revision.name,
         commit=revision.commit,
-        params=_flat(params) | _flat(lineage),
+        params=dotted(params) | dotted(lineage),
         files=files,
         rows={path: rows for path in sorted(files.keys() & changed) if (rows := _rows(revision, path)) is not None},
         datasets={name: dataset["path"] for name, dataset in datasets.items()},
@@ -169,15 +170,6 @@ def _json(revision: Revision, path: str) -> dict[str, Any]:
         return json.loads(revision.text(path) or "{}")
     except ValueError:
         raise UserError("not JSON.", where=f"{revision.name}:{path}", remedy="solve merge conflicts first.") from None
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys; lists stay whole, because their places are not names."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
-    return flat
 
 
 def _commit(name: str) -> str:

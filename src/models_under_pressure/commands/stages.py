@@ -32,6 +32,7 @@ def add_to(app: typer.Typer) -> None:
         evaluate,
         summarise,
         plot,
+        report,
     ):
         app.command(command.__name__, rich_help_panel=_PANEL)(command)
 
@@ -259,7 +260,42 @@ def plot() -> None:
     """
     from models_under_pressure.stages import plot as stage
 
-    stage.run(datasets=_purposes(_lineage()))
+    params, lineage = _params(), _lineage()
+    shown = {name: one for name, one in lineage.datasets.items() if one.purpose in params.plot.purposes}
+    stage.run(
+        datasets={name: (one.purpose, Path(one.path)) for name, one in shown.items()},
+        methods={name: params.evaluate.methods_of(name) for name in shown},
+        closely=params.plot.closely,
+        budget=params.evaluate.fpr_budgets[0],
+        bins=params.evaluate.bins,
+        length_bins=params.evaluate.length_bins,
+    )
+
+
+def report() -> None:
+    """Write plots/report.html, a page with all results that needs no network.
+
+    Example: mup report
+    """
+    from models_under_pressure.params.lineage import version_of
+    from models_under_pressure.params.loading import dotted, load_plain
+    from models_under_pressure.params.schema import PARAMS_PATH
+    from models_under_pressure.stages import report as stage
+
+    params, lineage = _params(), _lineage()
+    stage.run(
+        datasets={
+            name: stage.Source(Path(one.path), one.purpose, version_of(lineage, one.path))
+            for name, one in lineage.datasets.items()
+        },
+        methods={name: params.evaluate.methods_of(name) for name in lineage.datasets},
+        figures=params.report.figures,
+        errors=params.report.errors,
+        errors_of=params.report.errors_of,
+        probes=list(params.train.probes),
+        params=dotted(load_plain(PARAMS_PATH)),
+        seed=params.seed,
+    )
 
 
 def _preview_synthesis(params: "Params", most: int) -> None:

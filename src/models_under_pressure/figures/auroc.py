@@ -12,6 +12,16 @@ Row = Mapping[str, Any]
 panels, `purpose` (dev or test)."""
 
 
+def rows(metrics: Mapping[str, Mapping[str, Row]], purposes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One row per dataset and name, in the order of `purposes`; without `auroc` where one class is missing."""
+    kept = ("n", "positives", "auroc", "auroc_low", "auroc_high")
+    return [
+        {"dataset": dataset, "purpose": purpose, "probe": probe, **{name: row[name] for name in kept if name in row}}
+        for dataset, purpose in purposes.items()
+        for probe, row in metrics.get(dataset, {}).items()
+    ]
+
+
 def chart(rows: Sequence[Row]) -> alt.VConcatChart:
     """A line per dataset and probe: the interval as a bar, the estimate as a point, chance dashed; a panel per purpose.
 

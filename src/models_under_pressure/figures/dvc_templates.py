@@ -68,12 +68,63 @@ def auroc() -> Any:
     return _themed(layers.facet(row=alt.Row("dataset:N", title=None, header=_header())), "AUROC with 95 % intervals")
 
 
+def score_histogram() -> Any:
+    """Rows of `figures.score_histogram`: high-stakes below the axis, bars that show those of the other revision."""
+    bars = (
+        _data()
+        .transform_calculate(bar="datum.label == 'high-stakes' ? -datum.share : datum.share")
+        .mark_bar(opacity=0.45)
+        .encode(
+            x=_share("low", "Probability of high stakes", alt.X),
+            x2="high:Q",
+            y=alt.Y(
+                "bar:Q",
+                title="Share: low-stakes up, high down",
+                stack=None,
+                axis=alt.Axis(labelExpr="format(abs(datum.value), '.0%')", tickCount=5),
+            ),
+            color=_revision(),
+            tooltip=["rev:N", "label:N", "low:Q", "high:Q", "count:Q", "share:Q"],
+        )
+    )
+    return _grid(bars, "Scores by label")
+
+
+def confusion() -> Any:
+    """Rows of `figures.confusion`: a panel per dataset and probe, the share of each label that is flagged."""
+    flagged = _data().transform_filter("datum.flagged == 'flagged'")
+    base = flagged.encode(
+        y=alt.Y("label:N", title=None),
+        yOffset=alt.YOffset("rev:N"),
+        x=_share("share", "Share flagged", alt.X),
+        color=_revision(),
+        tooltip=["rev:N", "label:N", "count:Q", "share:Q", "n:Q"],
+    )
+    return _grid(base.mark_bar(height=12), "Flagged at the threshold", height=90)
+
+
+def auroc_by_length() -> Any:
+    """Rows of `figures.auroc_by_length`: a panel per dataset and probe, the interval of each bin and revision."""
+    base = _data().encode(
+        y=alt.Y("bin:N", title=None), yOffset=alt.YOffset("rev:N"), color=_revision(), tooltip=["rev:N", "n:Q"]
+    )
+    layers = alt.layer(
+        base.mark_rule(strokeWidth=2).encode(x=_share("low", "AUROC", alt.X), x2="high:Q"),
+        base.mark_point(filled=True, size=50, opacity=1).encode(x="auroc:Q", shape=_shape()),
+    )
+    return _grid(layers, "AUROC by length", height=130, independent="y")
+
+
 TEMPLATES: dict[str, Callable[[], Any]] = {
     "auroc": auroc,
     "roc": roc,
     "precision_recall": precision_recall,
+    "score_histogram": score_histogram,
     "reliability": reliability,
+    "confusion": confusion,
+    "auroc_by_length": auroc_by_length,
 }
+"""Name of the template, which is that of its figure -> the template."""
 
 
 def _curves(x: str, x_title: str, y: str, y_title: str, interpolate: Any, title: str) -> Any:
@@ -92,10 +143,12 @@ def _data() -> alt.Chart:
     return alt.Chart(alt.InlineData(values="<DVC_METRIC_DATA>"))
 
 
-def _grid(chart: Any, title: str) -> Any:
-    faceted = chart.properties(width=_SIDE, height=_SIDE).facet(
+def _grid(chart: Any, title: str, *, height: int = _SIDE, independent: str | None = None) -> Any:
+    faceted = chart.properties(width=_SIDE, height=height).facet(
         row=alt.Row("dataset:N", title=None, header=_header()), column=alt.Column("probe:N", title=None)
     )
+    if independent:
+        faceted = faceted.resolve_scale(**{independent: "independent"})
     return _themed(faceted, title)
 
 

@@ -10,22 +10,24 @@ _PNG_SCALE = 2.0
 """Pixels per unit: sharp on high-density screens and in print."""
 
 
-def spec(chart: Any) -> dict[str, Any]:
+def spec(chart: Any, finding: str = "") -> dict[str, Any]:
     """The chart as a Vega-Lite specification with its data inline, equal for equal charts.
 
     Altair names views and parameters by a counter that runs for the whole process; the names are numbered afresh here,
-    so that a figure does not depend on which were drawn before it.
+    so that a figure does not depend on which were drawn before it. `finding` says what the chart shows, for readers who
+    cannot see it; it becomes the specification's `description`.
     """
     import altair as alt
 
     with alt.data_transformers.enable("default", consolidate_datasets=False, max_rows=None):
-        text = json.dumps(chart.to_dict(), sort_keys=True, ensure_ascii=False, allow_nan=False)
+        drawn = chart.to_dict() | ({"description": finding} if finding else {})
+        text = json.dumps(drawn, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return json.loads(_renumber(text))
 
 
-def write_chart(chart: Any, path: Path, *, png: bool = False) -> None:
-    """Write the chart as Vega-Lite JSON to `path` and, if asked, as PNG beside it; both atomically."""
-    specification = spec(chart)
+def write_chart(chart: Any, path: Path, *, finding: str = "", png: bool = False) -> None:
+    """Write the chart and its finding as Vega-Lite JSON to `path` and, if asked, as PNG beside it; both atomically."""
+    specification = spec(chart, finding)
     write_text(path, json.dumps(specification, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n")
     if png:
         write_png(specification, path.with_suffix(".png"))

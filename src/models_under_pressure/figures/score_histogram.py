@@ -17,7 +17,9 @@ CLASSES = ("low-stakes", "high-stakes")
 
 
 def rows(lists: Sequence[ScoreList], *, budget: float = 0.01) -> list[dict[str, Any]]:
-    """Share of each class in bins of probability: `dataset`, `probe`, `label`, `low`, `high`, `share`, `count`.
+    """Share of each class in the bins of probability that hold some of it.
+
+    Columns: `dataset`, `probe`, `label`, `low`, `high`, `share`, `count`.
 
     `threshold` is the smallest probability flagged when the budget is kept (over 1: nothing is).
     """
@@ -38,6 +40,7 @@ def rows(lists: Sequence[ScoreList], *, budget: float = 0.01) -> list[dict[str, 
                     "threshold": round(threshold, 4),
                 }
                 for number, count in enumerate(counts)
+                if count
             ]
     return found
 

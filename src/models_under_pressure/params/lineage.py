@@ -94,6 +94,16 @@ def latest_paths(lineage: Lineage) -> dict[str, str]:
     return paths
 
 
+def version_of(lineage: Lineage, path: str) -> str:
+    """Version of a dataset file; the name of its folder for a file that no recipe makes."""
+    for version in (*lineage.versions.values(), *lineage.test_versions.values()):
+        for split in SPLITS:
+            for kind in ("raw", "balanced"):
+                if split_path(version.dataset, version.version, split, kind=kind) == Path(path):
+                    return version.version
+    return Path(path).parent.name
+
+
 def _check_version(key: str, version: Version, sources: dict[str, Source], versions: dict[str, Version]) -> None:
     if version.dataset not in sources:
         raise ValueError(f"{key}: no source {version.dataset!r} in this group")

@@ -1,7 +1,7 @@
 """Reading typed YAML, with errors that name the key, the line and the keys allowed."""
 
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -36,6 +36,22 @@ def load_yaml(path: Path, schema: type[T]) -> T:
     except ValidationError as error:
         problems = [_describe(details, tree, schema, path) for details in error.errors()]
         raise UserError("; ".join(problems), remedy="correct the file.") from None
+
+
+def load_plain(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 file as plain values."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(path.read_text("utf-8"))
+
+
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value; lists stay whole, because their places are not names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat |= dotted(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return flat
 
 
 def _describe(details: ErrorDetails, tree: Any, schema: type[BaseModel], path: Path) -> str:

@@ -12,7 +12,9 @@ from models_under_pressure.params.check_overlap import CheckOverlapParams
 from models_under_pressure.params.evaluate import EvaluateParams
 from models_under_pressure.params.fetch import FetchParams
 from models_under_pressure.params.loading import load_yaml
+from models_under_pressure.params.plot import PlotParams
 from models_under_pressure.params.probe import ProbeParams
+from models_under_pressure.params.report import ReportParams
 from models_under_pressure.params.train import TrainParams
 from models_under_pressure.synthesis.config import SynthesisConfig
 
@@ -39,6 +41,8 @@ class Params(BaseModel):
     train: TrainParams
     text_baseline: TextBaselineConfig
     evaluate: EvaluateParams
+    plot: PlotParams
+    report: ReportParams
 
     @model_validator(mode="after")
     def _model_name_is_a_path_part(self) -> "Params":

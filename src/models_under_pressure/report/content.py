@@ -16,7 +16,9 @@ class DatasetVersion:
     rows: int
     labels: Mapping[str, int]
     """Label -> rows."""
+    labelled_by: str
     content_hash: str
+    """MD5 of the file, as dvc.lock has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,11 @@ class Report:
     facts: Mapping[str, str]
     """The few settings that define the run: model, revision, layer, hook point, seed."""
     metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    """Dataset -> probe -> metric: metrics/evaluate.json."""
+    """Dataset -> probe -> metric, with interval ends."""
     means: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Purpose -> probe -> metric: `evaluation.summary.mean_over_datasets`."""
+    groups: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]] = field(default_factory=dict)
+    """Dataset -> probe -> attribute -> value -> metric."""
     datasets: Sequence[DatasetVersion] = ()
     figures: Sequence[Figure] = ()
     errors: Sequence[WorstError] = ()

@@ -9,13 +9,14 @@ from typing import Any
 from models_under_pressure.files import canonical_json
 from models_under_pressure.report.content import Figure, Report, WorstError
 from models_under_pressure.report.html import Markup, data_script, element, join, table, text
-from models_under_pressure.report.results import mean_table, result_table
+from models_under_pressure.report.results import group_tables, mean_table, result_table
 
 _ASSETS = Path(__file__).parent
 
 _SECTIONS = {
     "results": "Results",
     "figures": "Figures",
+    "groups": "By group",
     "datasets": "Data versions",
     "errors": "Worst errors",
     "provenance": "Provenance",
@@ -30,6 +31,7 @@ def render_page(report: Report) -> str:
     bodies = {
         "results": _results(report),
         "figures": join([_figure(figure) for figure in report.figures]),
+        "groups": group_tables(report.groups),
         "datasets": _datasets(report),
         "errors": _errors(report.errors),
         "provenance": _provenance(report),
@@ -111,7 +113,7 @@ def _budget(name: str) -> str:
 
 def _figure(figure: Figure) -> Markup:
     identifier = f"chart-{figure.name}"
-    caption = element("figcaption", text(figure.description), id=f"{identifier}-caption")
+    caption = element("figcaption", text(figure.description or figure.title), id=f"{identifier}-caption")
     chart = element(
         "div",
         "",
@@ -137,14 +139,14 @@ def _datasets(report: Report) -> Markup:
             text(dataset.version),
             text(f"{dataset.rows:,}"),
             text(", ".join(f"{count:,} {label}" for label, count in dataset.labels.items())),
+            text(dataset.labelled_by),
             element("code", text(dataset.path)),
             element("code", text(dataset.content_hash[:12])),
         ]
         for dataset in report.datasets
     ]
-    return table(
-        "Evaluated datasets", ["Dataset", "Purpose", "Version", "Rows", "Labels", "File", "Content hash"], rows
-    )
+    heads = ["Dataset", "Purpose", "Version", "Rows", "Labels", "Labelled by", "File", "MD5 (dvc.lock)"]
+    return table("Evaluated datasets", heads, rows)
 
 
 def _errors(errors: Sequence[WorstError]) -> Markup:

@@ -10,21 +10,49 @@ Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def mean_table(means: Metrics) -> Markup:
-    """AUROC averaged over the datasets of each purpose; empty without means."""
+    """AUROC averaged over the datasets of each purpose; empty without means.
+
+    A method that scored fewer datasets than others says so, because means over different datasets cannot be compared.
+    """
     if not means:
         return Markup("")
     probes = _probes(means)
     rows = []
     for purpose, found in means.items():
-        counted = next(iter(found.values()))
+        most = max(found.values(), key=lambda row: row["datasets"], default={"datasets": 0, "n": 0})
         rows.append(
             [
-                text(f"{purpose} ({counted['datasets']} datasets)"),
-                text(f"{counted['n']:,}"),
-                *(_cell(found.get(probe), "auroc") for probe in probes),
+                text(f"{purpose} ({most['datasets']} {'dataset' if most['datasets'] == 1 else 'datasets'})"),
+                text(f"{most['n']:,}"),
+                *(_mean_cell(found.get(probe), most["datasets"]) for probe in probes),
             ]
         )
     return table("AUROC, mean over datasets", ["Datasets", "n", *probes], rows)
+
+
+def group_tables(groups: Mapping[str, Mapping[str, Mapping[str, Metrics]]]) -> Markup:
+    """AUROC by attribute, a table per dataset; empty without groups."""
+    tables = []
+    for dataset, by_probe in groups.items():
+        probes = list(by_probe)
+        parts = {
+            (attribute, value): row
+            for found in by_probe.values()
+            for attribute, values in found.items()
+            for value, row in values.items()
+        }
+        rows = [
+            [
+                text(f"{attribute} {value}"),
+                text(f"{row['n']:,}"),
+                text(f"{row['positives']:,}"),
+                *(_cell(by_probe[probe].get(attribute, {}).get(value), "auroc") for probe in probes),
+            ]
+            for (attribute, value), row in parts.items()
+        ]
+        if rows:
+            tables.append(table(f"AUROC in parts of {dataset}", ["Part", "n", "High-stakes", *probes], rows))
+    return join(tables)
 
 
 def result_table(metrics: Metrics, name: str, caption: str) -> Markup:
@@ -46,6 +74,13 @@ def result_table(metrics: Metrics, name: str, caption: str) -> Markup:
 
 def _probes(metrics: Metrics) -> list[str]:
     return list(dict.fromkeys(probe for found in metrics.values() for probe in found))
+
+
+def _mean_cell(found: Mapping[str, Any] | None, most: int) -> Markup:
+    cell = _cell(found, "auroc")
+    if found is None or found["datasets"] == most:
+        return cell
+    return join([cell, element("span", text(f"of {found['datasets']} only"), class_="interval")])
 
 
 def _cell(found: Mapping[str, Any] | None, name: str) -> Markup:

@@ -1,25 +1,54 @@
-"""Stage `plot`: the figures."""
+"""Stage `plot`: the figures, and their rows for `dvc plots diff`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from models_under_pressure.figures.auroc import chart
+from models_under_pressure.evaluation.scores import read_scores
+from models_under_pressure.figures.dvc_templates import write_rows
+from models_under_pressure.figures.gallery import FIGURES, Results
 from models_under_pressure.figures.render import write_chart
 from models_under_pressure.files import read_json
+from models_under_pressure.records import read_records
+from models_under_pressure.stages.paths import FIGURES as FOLDER
+from models_under_pressure.stages.paths import evaluated_path, scores_path
 
-PLOTS = Path("plots")
+ROWS = Path("plots/rows")
 
 
-def run(*, datasets: Mapping[str, str]) -> None:
-    """Draw AUROC of every probe on every dataset.
+def run(
+    *,
+    datasets: Mapping[str, tuple[str, Path]],
+    methods: Mapping[str, Sequence[str]],
+    closely: Sequence[str] | None,
+    budget: float,
+    bins: int,
+    length_bins: int,
+) -> None:
+    """Draw every figure.
 
     Args:
-        datasets: dataset -> what it is for.
+        datasets: dataset to show -> what it is for, and its records.
+        methods: dataset -> whose scores it has.
+        closely: names whose records are drawn one by one; None: all.
+        budget: false positive rate that thresholds keep.
+        bins: bins of reliability.
+        length_bins: bins of length.
     """
-    metrics = read_json(Path("metrics/evaluate.json"))
-    rows = [
-        {"dataset": dataset, "purpose": purpose, "probe": probe, **values}
-        for dataset, purpose in datasets.items()
-        for probe, values in metrics[dataset].items()
+    lists = [
+        scores for name in datasets for method in methods[name] for scores in read_scores(scores_path(name, method))
     ]
-    write_chart(chart(rows), PLOTS / "auroc.json")
+    results = Results(
+        metrics={name: read_json(evaluated_path(name))["metrics"] for name in datasets},
+        purposes={name: purpose for name, (purpose, _) in datasets.items()},
+        scores=[scores for scores in lists if closely is None or scores.probe in closely],
+        lengths={
+            name: {record.id: len(record.text) for record in read_records(path)} for name, (_, path) in datasets.items()
+        },
+        budget=budget,
+        bins=bins,
+        length_bins=length_bins,
+    )
+    for name, drawing in FIGURES.items():
+        rows = drawing.rows(results)
+        write_rows(rows, ROWS / f"{name}.json")
+        write_chart(drawing.chart(rows, results), FOLDER / f"{name}.json", finding=drawing.finding(rows, results))

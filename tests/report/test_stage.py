@@ -1,0 +1,133 @@
+"""Stage `report`: the page is made from what other stages left, and says which commit it belongs to."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.scores import ScoreList, write_scores
+from models_under_pressure.files import write_json
+from models_under_pressure.records import Label, Record, write_records
+from models_under_pressure.stages import evaluate, plot, report
+from models_under_pressure.stages.commit import commit_of
+from models_under_pressure.stages.paths import OVERLAPS, probe_paths, scores_path
+
+DATASETS = {"train": "train", "mt_dev": "dev", "mt_test": "test"}
+SETTINGS = {"figures": ["auroc", "roc"], "errors": 1, "errors_of": ["mean"], "probes": ["mean"], "seed": 42}
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(DATASETS):
+        rows = [
+            Record(
+                f"{n:03}",
+                f"{name} text {n} " * (1 + n % 5),
+                Label.HIGH if n % 2 else Label.LOW,
+                scale_label=9 if n % 2 else 1,
+                scale_label_explanation=f"reason of {name} {n}",
+                scale_label_model="demo-authors",
+                fields={"language": "en" if n < 30 else "de"},
+            )
+            for n in range(60)
+        ]
+        write_records(Path(f"data/{name}.jsonl"), rows)
+        labels = np.array([row.is_high for row in rows])
+        logits = np.random.default_rng(number).normal(size=60) + 1.5 * labels - 0.75
+        ids = tuple(row.id for row in rows)
+        lists = [
+            ScoreList(name, probe, 42, ids, ids, labels, logits * scale, 1 / (1 + np.exp(-logits)))
+            for probe, scale in (("mean", 1), ("attention", 2))
+        ]
+        write_scores(scores_path(name, "probes"), lists)
+        config = EvaluateConfig(resamples=100, groups={"language": ("language",)})
+        evaluate.run(name, methods=["probes"], records=Path(f"data/{name}.jsonl"), config=config, seed=0)
+    write_json(OVERLAPS, {"mt": {"pairs": [{}], "rows": {"dev": 3}}})
+    origin = {"model": "org/model", "revision": "0123abcd4567ef", "layer": 16, "hook_point": "residual"}
+    write_json(probe_paths("mean", 42, 1)[0] / "probe.json", {"provenance": origin})
+    plot.run(
+        datasets={name: (purpose, Path(f"data/{name}.jsonl")) for name, purpose in DATASETS.items()},
+        methods=dict.fromkeys(DATASETS, ("probes",)),
+        closely=["mean"],
+        budget=0.01,
+        bins=10,
+        length_bins=3,
+    )
+
+
+def run(**changes):
+    sources = {name: report.Source(Path(f"data/{name}.jsonl"), purpose, "apr_30") for name, purpose in DATASETS.items()}
+    settings = SETTINGS | changes
+    report.run(datasets=sources, methods=dict.fromkeys(DATASETS, ("probes",)), params={"probe.layer": 16}, **settings)
+    return report.PAGE.read_text()
+
+
+def test_the_page_shows_results_figures_groups_versions_errors_and_provenance():
+    page = run()
+    for heading in ("Results", "Figures", "By group", "Data versions", "Worst errors", "Provenance"):
+        assert f'-heading">{heading}</h2>' in page
+    assert "not results of the paper" in page
+    assert "AUROC in parts of mt_dev" in page
+    assert "AUROC in parts of train" not in page
+    assert page.count('class="error"') == 2
+    assert "reason of mt_test" in page
+    assert "0123abcd4567ef" in page
+    assert "1 pairs of records in 1 comparisons" in page
+    assert "probe.layer" in page
+
+
+def test_a_figure_is_titled_and_described_by_its_own_file():
+    write_json(Path("plots/figures/mine.json"), {"title": {"text": "My finding"}, "description": "All is well."})
+    page = run(figures=["mine"])
+    assert "My finding" in page
+    assert "All is well." in page
+
+
+def test_a_figure_without_a_title_or_without_a_file_is_named():
+    write_json(Path("plots/figures/mine.json"), {"mark": "bar"})
+    with pytest.raises(UserError, match=r"plots/figures/mine\.json.*no title"):
+        run(figures=["mine"])
+    with pytest.raises(UserError, match=r"plots/figures/missing\.json"):
+        run(figures=["missing"])
+
+
+def test_figures_of_records_show_only_the_names_asked_for():
+    assert {row["probe"] for row in json.loads(Path("plots/rows/roc.json").read_text())} == {"mean"}
+    assert {row["probe"] for row in json.loads(Path("plots/rows/auroc.json").read_text())} == {"mean", "attention"}
+
+
+def test_the_same_results_give_the_same_page():
+    assert run() == run()
+
+
+def git(*arguments):
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+    return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_commit_is_the_one_that_changed_the_inputs_not_the_one_that_holds_the_results():
+    assert commit_of() == "none (not committed)"
+    git("init", "-q")
+    Path("params.yaml").write_text("a: 1\n")
+    git("add", "params.yaml")
+    git("commit", "-qm", "inputs")
+    inputs = git("rev-parse", "HEAD")
+    Path("results.json").write_text("{}")
+    git("add", "results.json")
+    git("commit", "-qm", "results")
+    assert commit_of().startswith(f"{inputs} (")
+    Path("params.yaml").write_text("a: 2\n")
+    assert commit_of().endswith(", with changes that are not committed")
+
+
+def test_a_shallow_clone_does_not_guess_its_commit(tmp_path, monkeypatch):
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "a")
+    git("clone", "-q", "--depth", "1", f"file://{Path.cwd()}", str(tmp_path / "clone"))
+    monkeypatch.chdir(tmp_path / "clone")
+    assert commit_of() == "unknown (a shallow clone)"
