@@ -34,7 +34,7 @@ def train(name, data, validation=None, batch_size=1000, **settings):
     start = Linear(np.random.default_rng(3).normal(size=(hidden, 2)) * 0.1, np.zeros(2))
     if name != "attention":
         start = Linear(start.projection[:, :1], start.bias[:1])
-    member = Member(FAMILIES[name], config, start)
+    member = Member(FAMILIES[name], config, config, start)
     held_out = None if validation is None else split(validation)
     found = descend([member], plain_space(hidden), split(data, batch_size), held_out, np.random.default_rng(1))
     return member, found[0]

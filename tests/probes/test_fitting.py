@@ -5,13 +5,13 @@ import pytest
 
 from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE, USER
 from models_under_pressure.errors import UserError
-from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.data import TrainingData, with_labels
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.persistence import check_compatible
 from models_under_pressure.probes.probe import score_together
 from models_under_pressure.probes.survey import survey
 from models_under_pressure.probes.tokens import select
 from models_under_pressure.probes.training import fit_probe, fit_probes
+from models_under_pressure.records import Label, Record
 
 FAST = {name: family.config() for name, family in FAMILIES.items() if not family.by_sentence}
 FAST = {
@@ -160,7 +160,50 @@ def test_a_record_without_tokens_is_refused(ragged):
         )
 
 
-def test_ambiguous_labels_are_refused(planted):
+def records_of(data, labels):
+    """Labelled records of the activations, in another order than theirs."""
+    found = [
+        Record(id=id_, input="text", label=label, fields={"group": group})
+        for id_, label, group in zip(data.activations.ids, labels, data.groups, strict=True)
+    ]
+    return found[::-1]
+
+
+def test_labels_find_their_activations_by_id(planted):
+    plain = planted(records=12)
+    labels = [Label.HIGH if high else Label.LOW for high in plain.labels]
+    data = with_labels(plain.activations, records_of(plain, labels))
+    np.testing.assert_array_equal(data.labels, plain.labels)
+    assert (data.groups, data.ambiguous) == (plain.groups, 0)
+
+
+def test_ambiguous_records_are_left_out_counted_and_reported(planted, caplog):
+    plain = planted(records=12)
+    labels = [Label.HIGH if high else Label.LOW for high in plain.labels]
+    labels[3] = labels[8] = Label.AMBIGUOUS
+    data = with_labels(plain.activations, records_of(plain, labels))
+    assert "2 of 12 records are ambiguous: left out" in caplog.text
+    clear = ~np.isin(np.arange(12), [3, 8])
+    assert data.activations.ids == [id_ for id_, kept in zip(plain.activations.ids, clear, strict=True) if kept]
+    probe = fit_probe(FAMILIES["mean"].config(), data, None, seed=0)
+    assert (probe.provenance["training_records"], probe.provenance["ambiguous_left_out"]) == (10, 2)
+    without = fit_probe(FAMILIES["mean"].config(), plain.only(clear), None, seed=0)
+    np.testing.assert_array_equal(probe.weights["projection"], without.weights["projection"])
+
+
+def test_a_record_without_label_is_refused(planted):
+    data = planted(records=4)
+    with pytest.raises(UserError, match="1 records are not labelled, first 'r2'"):
+        with_labels(data.activations, records_of(data, [Label.HIGH, Label.LOW, None, Label.LOW]))
+
+
+def test_labels_of_other_records_are_refused(planted):
+    data = planted(records=4)
+    with pytest.raises(UserError, match="of 4 records and there are labels for 3, not the same ones, first 'r3'"):
+        with_labels(data.activations, records_of(data, [Label.HIGH] * 4)[1:])
+
+
+def test_labels_of_three_kinds_are_refused(planted):
     data = planted(records=3)
     with pytest.raises(ValueError, match="an ambiguous record is neither class"):
         TrainingData(data.activations, np.array([0, 1, 2]), data.groups)
@@ -178,9 +221,12 @@ def test_activations_of_another_origin_are_refused(planted, ragged, origin, name
     parts = np.split(data.activations.values, data.activations.offsets[1:-1])
     other = TrainingData(ragged(parts, attributes=origin | {name: "other"}), data.labels, data.groups)
     probe = fit_probe(FAMILIES["mean"].config(), data, None, seed=0)
-    check_compatible(probe, data.activations)
+    probe.check(data.activations)
+    for score in (probe.decision_function, probe.predict_proba, probe.score_tokens, probe.contributions):
+        with pytest.raises(UserError, match=f"{name} is 'other', not"):
+            score(other.activations)
     with pytest.raises(UserError, match=f"{name} is 'other', not"):
-        check_compatible(probe, other.activations)
+        score_together([probe], other.activations)
     with pytest.raises(UserError, match="the validation activations were not made where the probe reads"):
         fit_probe(FAMILIES["mean"].config(), data, other, seed=0)
 

@@ -120,7 +120,8 @@ import sys, pathlib, numpy as np
 from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.activations.ragged import ArrayActivations
 probe = load_probe(pathlib.Path({str(saved)!r}))
-data = ArrayActivations(np.ones((4, 16), np.float32), np.array([0, 1, 4]), ["a", "b"], np.ones(4, np.int8))
+values, offsets, roles = np.ones((4, 16), np.float32), np.array([0, 1, 4]), np.ones(4, np.int8)
+data = ArrayActivations(values, offsets, ["a", "b"], roles, probe.provenance)
 probe.predict_proba(data), probe.contributions(data)
 print([name for name in ("torch", "transformers", "sklearn", "scipy", "zarr") if name in sys.modules])
 """

@@ -1,14 +1,18 @@
 """What probes are fitted on."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
 
 from models_under_pressure.activations.ragged import Activations
+from models_under_pressure.activations.subset import Subset
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import stable_hash
 from models_under_pressure.probes.origin import provenance_of
+from models_under_pressure.records import Label, Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +24,8 @@ class TrainingData:
     """True for high-stakes."""
     groups: list[str]
     """Records of one group (a pair of prompts, say) stay together in cross-validation."""
+    ambiguous: int = 0
+    """Records left out because they are neither high-stakes nor low-stakes."""
 
     def __post_init__(self) -> None:
         records = len(self.activations.ids)
@@ -35,6 +41,40 @@ class TrainingData:
         """SHA-256 of the records' ids, labels and groups, and of what shaped their activations."""
         origin = provenance_of(self.activations.attributes)
         return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, origin)
+
+    def only(self, chosen: Bool[np.ndarray, "records"]) -> "TrainingData":
+        """The chosen records; their activations are read from the whole when asked for, not copied."""
+        groups = [self.groups[row] for row in np.flatnonzero(chosen)]
+        return TrainingData(Subset(self.activations, chosen), self.labels[chosen], groups, self.ambiguous)
+
+
+def with_labels(activations: Activations, records: Sequence[Record]) -> TrainingData:
+    """Give each record of the activations its label and group; ambiguous records are left out, counted and reported.
+
+    Raises:
+        UserError: the activations are of other records, or one is not labelled.
+    """
+    by_id = {record.id: record for record in records}
+    if set(by_id) != set(activations.ids):
+        strange = sorted(set(by_id) ^ set(activations.ids))
+        raise UserError(
+            f"the activations are of {len(activations.ids)} records and there are labels for {len(by_id)}, not the "
+            f"same ones, first {strange[0]!r}.",
+            remedy="extract the activations of this file again (`dvc repro extract`).",
+        )
+    ordered = [by_id[id_] for id_ in activations.ids]
+    unlabelled = [record.id for record in ordered if record.label is None]
+    if unlabelled:
+        raise UserError(
+            f"{len(unlabelled)} records are not labelled, first {unlabelled[0]!r}.", remedy="label them, or drop them."
+        )
+    clear = np.array([record.label is not Label.AMBIGUOUS for record in ordered], dtype=bool)
+    labels = np.array([record.label is Label.HIGH for record in ordered], dtype=bool)
+    data = TrainingData(activations, labels, [record.group for record in ordered], int((~clear).sum()))
+    if clear.all():
+        return data
+    logging.getLogger(__name__).warning("%d of %d records are ambiguous: left out", data.ambiguous, len(clear))
+    return data.only(clear)
 
 
 def check_classes(data: TrainingData, name: str) -> None:

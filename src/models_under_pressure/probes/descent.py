@@ -55,7 +55,10 @@ class Member:
     """One probe to be trained."""
 
     family: Family[Any]
-    config: DescentConfig
+    config: FamilyConfig
+    """What the pooling goes by."""
+    settings: DescentConfig
+    """What the descent goes by: often `config` itself."""
     start: Linear
     """In the space of the training."""
 
@@ -102,23 +105,23 @@ class _Run:
     @property
     def finished(self) -> bool:
         """Whether the epochs are used up, or the patience."""
-        config = self.member.config
+        settings = self.member.settings
         best_epoch = self._best[1] if self._best else self.epoch
-        return self.epoch >= config.epochs or self.epoch - best_epoch >= config.patience
+        return self.epoch >= settings.epochs or self.epoch - best_epoch >= settings.patience
 
     def step(self, by_projection: Float[np.ndarray, "hidden columns"], by_bias: Float[np.ndarray, "columns"]) -> None:
         """One AdamW step (Loshchilov and Hutter 2019, algorithm 2), given the gradient for activations as they are."""
-        config = self.member.config
+        settings = self.member.settings
         inner = self._space.gradient(by_projection, by_bias)
         gradient = np.vstack([inner.projection, inner.bias])
-        gradient *= min(1.0, config.max_gradient_norm / max(float(np.linalg.norm(gradient)), 1e-12))
+        gradient *= min(1.0, settings.max_gradient_norm / max(float(np.linalg.norm(gradient)), 1e-12))
         rate = self._learning_rate()
         self._steps += 1
         self._first += (1 - _BETA1) * (gradient - self._first)
         self._second += (1 - _BETA2) * (gradient**2 - self._second)
         first = self._first / (1 - _BETA1**self._steps)
         second = self._second / (1 - _BETA2**self._steps)
-        self._weights *= 1 - rate * config.weight_decay
+        self._weights *= 1 - rate * settings.weight_decay
         self._weights -= rate * first / (np.sqrt(second) + _EPSILON)
 
     def consider(self, auroc: float) -> None:
@@ -133,9 +136,9 @@ class _Run:
 
     def _learning_rate(self) -> float:
         """Cosine from the first to the final rate, one value per epoch."""
-        config = self.member.config
-        share = 0.5 * (1 + float(np.cos(np.pi * self.epoch / config.epochs)))
-        return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * share
+        settings = self.member.settings
+        share = 0.5 * (1 + float(np.cos(np.pi * self.epoch / settings.epochs)))
+        return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * share
 
 
 def descend(

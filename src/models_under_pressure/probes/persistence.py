@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import atomic_path, read_json, write_json, write_text
 from models_under_pressure.probes.calibration import Calibration
 from models_under_pressure.probes.card import model_card
 from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.origin import check_same_origin
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.thresholds import Threshold
 
@@ -37,9 +35,7 @@ class _Description(BaseModel):
 
 def save_probe(probe: Probe, directory: Path) -> None:
     """Write a probe's files: the same probe gives the same bytes."""
-    from safetensors.numpy import save
-
-    weights = save({name: np.ascontiguousarray(array) for name, array in sorted(probe.weights.items())})
+    weights = weights_bytes(probe)
     with atomic_path(directory / WEIGHTS) as temporary:
         temporary.write_bytes(weights)
     description = _Description(
@@ -54,6 +50,13 @@ def save_probe(probe: Probe, directory: Path) -> None:
     )
     write_json(directory / DESCRIPTION, description.model_dump(mode="json"))
     write_text(directory / CARD, model_card(probe))
+
+
+def weights_bytes(probe: Probe) -> bytes:
+    """The weights as safetensors."""
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(array) for name, array in sorted(probe.weights.items())})
 
 
 def load_probe(directory: Path) -> Probe:
@@ -107,12 +110,3 @@ def _read_weights(path: Path, sha256: str) -> dict[str, np.ndarray]:
             remedy="run `dvc checkout`, or train the probe again.",
         )
     return load(content)
-
-
-def check_compatible(probe: Probe, activations: Activations) -> None:
-    """Refuse activations that the probe was not made for.
-
-    Raises:
-        UserError: naming the model, revision, layer, hook point or template that differs.
-    """
-    check_same_origin(probe.provenance, activations.attributes, what="the activations")

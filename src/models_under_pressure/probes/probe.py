@@ -13,6 +13,7 @@ from models_under_pressure.probes.calibration import Calibration, sigmoid
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Pooled
+from models_under_pressure.probes.origin import check_same_origin
 from models_under_pressure.probes.scoring import project
 from models_under_pressure.probes.segments import Segments
 from models_under_pressure.probes.sentences import SENTENCE_END_IDS
@@ -55,7 +56,8 @@ class Probe:
         """Logit of each record: the score to rank by; calibration leaves it as it is.
 
         Raises:
-            UserError: the activations have another width, hold NaN, or a record has no token that the probe sees.
+            UserError: the activations are of another model, revision, layer, hook point, template or width, hold NaN,
+                or a record has no token that the probe sees.
         """
         return self.pool(activations).logits
 
@@ -99,23 +101,29 @@ class Probe:
         """
         return self._pool(self._select(activations), self._project(activations))
 
-    def _select(self, activations: Activations) -> Selection:
-        return select(activations, self.config.tokens, self.weights.get(SENTENCE_END_IDS))
+    def check(self, activations: Activations) -> None:
+        """Refuse activations that the probe was not made for, reading none of them.
 
-    def _project(self, activations: Activations) -> Float[np.ndarray, "tokens columns"]:
-        self._check_width(activations)
-        return project(activations, self.weights["projection"], self.weights["bias"])
-
-    def _pool(self, selection: Selection, projections: Float[np.ndarray, "tokens columns"]) -> Pooled:
-        segments = Segments(selection.offsets, selection.sentence_ends)
-        return FAMILIES[self.family].pool(projections[selection.chosen], segments, self.config)
-
-    def _check_width(self, activations: Activations) -> None:
+        Raises:
+            UserError: naming the model, revision, layer, hook point, template or width that differs.
+        """
+        check_same_origin(self.provenance, activations.attributes, what="the activations")
         if activations.hidden != self.hidden:
             raise UserError(
                 f"the activations are {activations.hidden} wide, the probe was made for {self.hidden}.",
                 remedy="use activations of the probe's own model.",
             )
+
+    def _select(self, activations: Activations) -> Selection:
+        return select(activations, self.config.tokens, self.weights.get(SENTENCE_END_IDS))
+
+    def _project(self, activations: Activations) -> Float[np.ndarray, "tokens columns"]:
+        self.check(activations)
+        return project(activations, self.weights["projection"], self.weights["bias"])
+
+    def _pool(self, selection: Selection, projections: Float[np.ndarray, "tokens columns"]) -> Pooled:
+        segments = Segments(selection.offsets, selection.sentence_ends)
+        return FAMILIES[self.family].pool(projections[selection.chosen], segments, self.config)
 
 
 def score_together(probes: Sequence[Probe], activations: Activations) -> list[Float[np.ndarray, "records"]]:
@@ -125,7 +133,7 @@ def score_together(probes: Sequence[Probe], activations: Activations) -> list[Fl
         UserError: see `Probe.decision_function`.
     """
     for probe in probes:
-        probe._check_width(activations)
+        probe.check(activations)
     projection = np.hstack([probe.weights["projection"] for probe in probes])
     bias = np.concatenate([probe.weights["bias"] for probe in probes])
     ends = np.cumsum([len(probe.weights["bias"]) for probe in probes])

@@ -1,5 +1,6 @@
 """Fitting probes: one pass over the data for all that need one, several seeds at once."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -15,6 +16,7 @@ from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Exact, Linear, RecordVectors, Role
 from models_under_pressure.probes.logistic import mean_token_solution
 from models_under_pressure.probes.origin import check_same_origin, provenance_of
+from models_under_pressure.probes.persistence import weights_bytes
 from models_under_pressure.probes.pools import Pools
 from models_under_pressure.probes.probe import Probe, score_together
 from models_under_pressure.probes.sentences import SENTENCE_END_IDS, ends_of_model
@@ -23,7 +25,7 @@ from models_under_pressure.probes.survey import survey
 from models_under_pressure.probes.thresholds import threshold_table
 from models_under_pressure.probes.tokens import Selection, select
 
-__all__ = ["TrainingData", "fit_probe", "fit_probes"]
+__all__ = ["TrainingData", "continue_probe", "fit_probe", "fit_probes"]
 
 MEMORY_GIB = 2.0
 """Activations kept in memory between epochs, of both splits; those beyond are read again in every epoch."""
@@ -90,12 +92,7 @@ def fit_probes(
         UserError: the data hold one class only, NaN, or a record with no token that a probe sees; the two splits come
             from different models, layers or hook points.
     """
-    check_classes(train, "training")
-    if validation is not None:
-        check_classes(validation, "validation")
-        check_same_origin(
-            train.activations.attributes, validation.activations.attributes, what="the validation activations"
-        )
+    _check_splits(train, validation)
     fitted: dict[_Key, _Fitted] = {}
     for roles in dict.fromkeys(config.tokens for config in configs.values()):
         same_tokens = {name: config for name, config in configs.items() if config.tokens == roles}
@@ -110,6 +107,59 @@ def fit_probes(
     return {
         name: [by_key[name, number] for number in range(seed, seed + config.seeds)] for name, config in configs.items()
     }
+
+
+def continue_probe(
+    probe: Probe,
+    train: TrainingData,
+    validation: TrainingData | None,
+    *,
+    settings: DescentConfig | None = None,
+    memory_gib: float = MEMORY_GIB,
+) -> Probe:
+    """Train a probe further, on other data, from its own weights; the probe given stays as it is.
+
+    Every family is continued by gradient descent, those with a solver too: their penalty then has no part in it.
+
+    Args:
+        probe: where to start.
+        train: what to go on with; few records are enough.
+        validation: chooses the epoch (the start is one of the candidates), the thresholds and the calibration; without
+            it, the last epoch is returned, with none of these.
+        settings: of the descent; by default the probe's own, or for a family with a solver those of `DescentConfig`.
+        memory_gib: see `fit_probes`; no result depends on it.
+
+    Raises:
+        UserError: see `fit_probes`; or the data come from where the probe does not read.
+    """
+    _check_splits(train, validation)
+    probe.check(train.activations)
+    own = probe.config if isinstance(probe.config, DescentConfig) else DescentConfig(family=probe.family)
+    ends = probe.weights.get(SENTENCE_END_IDS)
+    roles = probe.config.tokens
+    views = _view(train, roles, ends), None if validation is None else _view(validation, roles, ends)
+    space = robust_space(survey(views[0].selection).sample)
+    start = space.from_activations(Linear(probe.weights["projection"], probe.weights["bias"]))
+    member = Member(FAMILIES[probe.family], probe.config, settings or own, start)
+    key = probe.family, probe.seed
+    fitted = _descend({key: member}, space, *views, int(memory_gib * _VALUES_PER_GIB))[key]
+    continued = _probe(probe.config, fitted, train, probe.seed)
+    origin = {"continued_from": hashlib.sha256(weights_bytes(probe)).hexdigest()}
+    continued = replace(continued, provenance={**continued.provenance, **origin})
+    return (
+        continued
+        if validation is None
+        else _judged(continued, continued.decision_function(validation.activations), validation.labels)
+    )
+
+
+def _check_splits(train: TrainingData, validation: TrainingData | None) -> None:
+    check_classes(train, "training")
+    if validation is not None:
+        check_classes(validation, "validation")
+        check_same_origin(
+            train.activations.attributes, validation.activations.attributes, what="the validation activations"
+        )
 
 
 def _sentence_ends(configs: Mapping[str, ProbeConfig], train: TrainingData) -> np.ndarray | None:
@@ -154,7 +204,7 @@ def _members(configs: Mapping[str, ProbeConfig], mean: Linear, seed: int) -> dic
             raise TypeError(f"family {config.family} fits by descent and needs a DescentConfig")
         for number in range(seed, seed + config.seeds):
             start = family.fitting.start(mean, config, np.random.default_rng(number))
-            members[name, number] = Member(family, config, start)
+            members[name, number] = Member(family, config, config, start)
     return members
 
 
@@ -167,8 +217,8 @@ def _descend(
     if validation is not None:
         memory //= 2
         check = _split(validation, _CHECK_BATCH, memory)
-    for size in dict.fromkeys(member.config.batch_size for member in members.values()):
-        same = {key: member for key, member in members.items() if member.config.batch_size == size}
+    for size in dict.fromkeys(member.settings.batch_size for member in members.values()):
+        same = {key: member for key, member in members.items() if member.settings.batch_size == size}
         split = _split(train, size, memory)
         results = descend(list(same.values()), space, split, check, np.random.default_rng(_ORDER_SEED))
         for key, result in zip(same, results, strict=True):
@@ -190,7 +240,11 @@ def _split(view: _View, batch_size: int, memory: int) -> Split:
 
 def _probe(config: ProbeConfig, fitted: _Fitted, train: TrainingData, seed: int) -> Probe:
     """Put weights and provenance together."""
-    found = {"training_data_hash": train.content_hash, "training_records": len(train.labels)}
+    found = {
+        "training_data_hash": train.content_hash,
+        "training_records": len(train.labels),
+        "ambiguous_left_out": train.ambiguous,
+    }
     return Probe(
         config=config.model_copy(update={"seeds": 1}),
         weights=fitted.weights,

@@ -22,7 +22,7 @@ def run(dataset: str, *, methods: Sequence[str], records: Path, config: Evaluate
     Args:
         dataset: name of the dataset.
         methods: whose score files are read, in this order: `probes`, and baselines.
-        records: its labelled records.
+        records: its labelled records; ambiguous ones have no score.
         config: which metrics, and how their intervals are drawn.
         seed: seed of the bootstrap.
 
@@ -30,7 +30,7 @@ def run(dataset: str, *, methods: Sequence[str], records: Path, config: Evaluate
         UserError: scores are of other records, labels or groups than those of the dataset, or two methods give one
             name.
     """
-    known = {record.id: record for record in read_records(records)}
+    known = {record.id: record for record in read_records(records) if record.label is not Label.AMBIGUOUS}
     by_name: dict[str, list[ScoreList]] = {}
     for method in methods:
         path = scores_path(dataset, method)

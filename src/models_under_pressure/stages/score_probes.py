@@ -7,7 +7,7 @@ import numpy as np
 
 from models_under_pressure.activations.flops import probe_flops
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.probes.persistence import check_compatible, load_probe
+from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.stages.labelled import labelled_activations
 from models_under_pressure.stages.paths import probe_paths, scores_path
 
@@ -30,7 +30,6 @@ def run(dataset: str, *, probes: Mapping[str, int], store: Path, records: Path, 
     for name, seeds in probes.items():
         for path in probe_paths(name, seed, seeds):
             probe = load_probe(path)
-            check_compatible(probe, data.activations)
             logits = probe.decision_function(data.activations)
             scores.append(
                 ScoreList(
