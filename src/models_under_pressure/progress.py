@@ -33,6 +33,16 @@ def progress(total: int, *, what: str, unit: str = "rows") -> Iterator[Progress]
         yield _Lines(total, what, unit)
 
 
+def notice(text: str) -> None:
+    """Say something on standard error at once, without harm to a bar that is being drawn."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
 class _Bar:
     def __init__(self, bar: "tqdm[Any]") -> None:
         self._bar = bar

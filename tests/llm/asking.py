@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_under_pressure.errors import UserError
 from models_under_pressure.llm.ask import Ask, ask_all
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.store import ReplyStore
@@ -26,4 +27,7 @@ def main(config: str, count: str, record_file: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))

@@ -91,6 +91,7 @@ class FaultServer:
         self.batch_looks = 2
         """How often a batch is looked at before it is completed."""
         self._now = 0
+        self._open = 0
         self._lock = threading.Lock()
         self._attempts: Counter[str] = Counter()
         handler = type("Handler", (_Handler,), {"owner": self})
@@ -125,6 +126,18 @@ class FaultServer:
             self._now += 1
             self.peak = max(self.peak, self._now)
         return self.plan(name, attempt)
+
+    def connected(self, change: int) -> None:
+        with self._lock:
+            self._open += change
+
+    def wait_until_quiet(self) -> None:
+        """Wait until everything that a killed client had sent is read, and its connections are closed."""
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < 0.3:
+            time.sleep(0.02)
+            if self._open:
+                quiet_since = time.monotonic()
 
     def leave(self) -> None:
         with self._lock:
@@ -170,6 +183,14 @@ class FaultServer:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     owner: FaultServer
+
+    def setup(self):
+        self.owner.connected(1)
+        super().setup()
+
+    def finish(self):
+        super().finish()
+        self.owner.connected(-1)
 
     def do_POST(self):
         raw = self.rfile.read(int(self.headers["content-length"]))

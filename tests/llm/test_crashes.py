@@ -1,4 +1,5 @@
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -8,19 +9,21 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fault_server import FaultServer, answer
+from fault_server import Act, FaultServer, answer
 
 ROWS = 150
 
 
 @pytest.fixture
 def start(tmp_path, config):
-    def start(server, name="stage", **changes):
+    def start(server, name="stage", stderr=None, **changes):
         path = tmp_path / f"{name}.json"
         path.write_text(config(server, concurrency=8, **changes).model_dump_json())
         script = Path(__file__).with_name("asking.py")
         command = [sys.executable, str(script), str(path), str(ROWS), str(tmp_path / f"{name}.jsonl")]
-        return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)})
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        environment |= {"PYTHONDONTWRITEBYTECODE": ""}  # a dozen starts need not compile the libraries a dozen times
+        return subprocess.Popen(command, env=environment, stderr=stderr)
 
     return start
 
@@ -51,7 +54,7 @@ def test_after_kill_9_three_times_only_what_is_not_recorded_is_asked(start, tmp_
             wait_until(lambda stop_at=stop_at: len(server.seen) >= stop_at, process)
             process.kill()
             process.wait()
-            time.sleep(0.1)  # what the server still had to hand
+            server.wait_until_quiet()
             asked = {seen.row for seen in server.seen[asked_before:]}
             assert asked, "the process was killed before it asked"
             assert not asked & before
@@ -68,6 +71,45 @@ def test_after_kill_9_three_times_only_what_is_not_recorded_is_asked(start, tmp_
         assert start(server).wait() == 0
         assert len(server.seen) == asked_before
         assert (tmp_path / "stage.jsonl").read_bytes() == lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_waits_for_what_is_paid_for_and_loses_nothing(number, start):
+    signalled = threading.Event()
+
+    def plan(row, attempt):
+        if len(server.seen) > 20:
+            signalled.wait(timeout=50)
+        return Act()
+
+    with FaultServer(plan, latency=0.1) as server:
+        process = start(server, stderr=subprocess.PIPE)
+        wait_until(lambda: len(server.seen) >= 28, process)
+        process.send_signal(number)
+        heard = process.stderr.readline()
+        signalled.set()
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 1
+        assert b"waiting for the requests under way" in heard
+        assert b"28 of 150 questions are answered and recorded" in rest
+        assert b"Traceback" not in rest
+        assert recorded() == {seen.row for seen in server.seen}
+        assert len(server.seen) == 28
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_does_not_wait(start):
+    with FaultServer(lambda row, attempt: Act(delay=100)) as server:
+        process = start(server, stderr=subprocess.PIPE)
+        wait_until(lambda: len(server.seen) == 8, process)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 1
+        assert b"0 of 150 questions are answered and recorded" in rest
+        assert b"Traceback" not in rest
 
 
 @pytest.mark.slow
@@ -113,7 +155,7 @@ def test_a_killed_refresh_goes_on_where_it_was(start):
         wait_until(lambda: len(server.seen) >= 60, process)
         process.kill()
         process.wait()
-        time.sleep(0.1)
+        server.wait_until_quiet()
         assert start(server, mode="refresh").wait() == 0
         again = Counter(server.rows.values())
         assert set(again) <= {1, 2}

@@ -1,4 +1,5 @@
 import sqlite3
+import threading
 import time
 from collections import Counter
 
@@ -18,6 +19,7 @@ from fault_server import (
 
 from models_under_pressure.errors import UserError
 from models_under_pressure.llm.ask import Answer, Failure, ask_all
+from models_under_pressure.llm.session import Session
 
 
 def once(act):
@@ -84,8 +86,9 @@ def test_numbers_as_strings_or_floats_are_taken_without_asking_again(question, c
 )
 def test_every_way_to_get_no_answer_is_its_own_outcome(act, kind, requests, question, config, store):
     with FaultServer(always(act)) as server:
+        patience = 0.2 if kind == "timeout" else 60
         (outcome,) = ask_all(
-            [question(1)], config=config(server, retries=2, request_timeout=0.2), store=store(), what="t"
+            [question(1)], config=config(server, retries=2, request_timeout=patience), store=store(), what="t"
         )
         assert isinstance(outcome, Failure)
         assert (outcome.record_id, outcome.kind) == ("1", kind)
@@ -139,9 +142,17 @@ def test_a_fault_that_would_meet_every_question_stops_the_run_at_once(act, messa
         assert len(server.seen) <= 16
 
 
-def test_a_stop_waits_for_what_is_paid_for_and_records_it(question, config, store):
+def test_a_stop_waits_for_what_is_paid_for_and_records_it(question, config, store, monkeypatch):
+    others_asked, stopped = threading.Barrier(4, timeout=50), threading.Event()
+    stop = Session.stop
+    monkeypatch.setattr(Session, "stop", lambda *args: (stop(*args), stopped.set()))
+
     def plan(row, _):
-        return Act(delay=0.6) if row != "0" else Act(401, {}, b"{}", delay=0.2)
+        others_asked.wait()
+        if row == "0":
+            return Act(401, {}, b"{}")
+        stopped.wait(timeout=50)
+        return Act(delay=0.1)
 
     with FaultServer(plan) as server:
         with pytest.raises(UserError, match="3 of 50 questions are answered and recorded"):

@@ -75,6 +75,7 @@ class Meter:
         self.input_tokens = 0
         self.output_tokens = 0
         self.cost_usd = 0.0
+        self._replies = 0
         self._replays = 0
         self._replayed_output = 0
 
@@ -88,6 +89,11 @@ class Meter:
     def mean_output_tokens(self) -> int | None:
         """Mean length of the recorded replies; None if there are none."""
         return ceil(self._replayed_output / self._replays) if self._replays else None
+
+    @property
+    def usual_output_tokens(self) -> int:
+        """Mean length of the replies of this run so far; `max_tokens` before the first."""
+        return ceil(self.output_tokens / self._replies) if self._replies else self._max_tokens
 
     async def reserve(self, tokens_in: int) -> float | None:
         """Set aside the most that a request can cost, in US dollars; None if the cap forbids it.
@@ -109,6 +115,7 @@ class Meter:
             self._reserved -= reserve
             self.requests += 1
             if usage is not None:
+                self._replies += 1
                 self.input_tokens += usage.input_tokens
                 self.output_tokens += usage.output_tokens
                 self.cost_usd += cost_of(usage, self._price) or 0.0

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from models_under_pressure.errors import UserError
 from models_under_pressure.llm.session import Session
+from models_under_pressure.progress import notice
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -15,16 +16,18 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @contextmanager
 def stops_on_signals(session: Session) -> Iterator[None]:
     """Let the first signal stop the run, so that requests under way are awaited; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # only there Python hears of signals
         yield
         return
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def stop() -> None:
         if session.stopped is None:
+            notice("interrupted: waiting for the requests under way; once more to give them up")
             session.stop(UserError("interrupted.", remedy="run again to go on from here."))
-        elif task is not None:
+        else:
             task.cancel()
 
     for number in _SIGNALS:

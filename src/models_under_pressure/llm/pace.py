@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-_BURST_SECONDS = 0.25
+_BURST_SECONDS = 0.5
 """Time lost up to this much is made up for, so that late wake-ups do not lower the rate."""
 _LOOK_SECONDS = 0.05
 """Longest sleep before looking again whether a correction has shortened the wait."""

@@ -16,6 +16,7 @@ from models_under_pressure.llm.batch_jobs import Request
 from models_under_pressure.llm.client import open_client, sampling, structured
 from models_under_pressure.llm.cost import Estimate, input_tokens, price_of
 from models_under_pressure.llm.form import reply_form
+from models_under_pressure.llm.interrupt import stops_on_signals
 from models_under_pressure.llm.outcome import FAILURES, classify
 from models_under_pressure.llm.session import Session
 from models_under_pressure.progress import progress
@@ -77,6 +78,7 @@ async def run(
     queue = iter(enumerate(asks))
     async with AsyncExitStack() as stack:
         client = structured(await stack.enter_async_context(open_client(session, key=key, transport=transport)))
+        stack.enter_context(stops_on_signals(session))
         bar = stack.enter_context(progress(len(asks), what=what, unit="questions"))
 
         async def work() -> None:
@@ -92,6 +94,9 @@ async def run(
                     workers.create_task(work())
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
+        except asyncio.CancelledError:
+            if session.stopped is None:  # else the user would not wait for the requests under way
+                raise
     if session.stopped:
         raise _with_count(session.stopped, outcomes)
     return Outcomes([outcome for outcome in outcomes if outcome is not None], session)

@@ -7,6 +7,7 @@ Nothing is raised from here: openai would take any exception for a lost connecti
 import asyncio
 import json
 import sqlite3
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -22,6 +23,14 @@ from models_under_pressure.llm.request_key import request_key
 from models_under_pressure.llm.session import CURRENT_CALL, Call, Session
 
 _KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreseen:
+    """What was set aside for a request, until its usage is known."""
+
+    tokens: int
+    cost_usd: float
 
 
 class RecordingClient(openai.DefaultAsyncHttpxClient):
@@ -71,9 +80,8 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
         self, request: httpx2.Request, body: dict[str, Any], call: Call, options: dict[str, Any]
     ) -> Reply | httpx2.Response:
         session = self._session
-        tokens = input_tokens(body)
-        reserve = await self._admit(call, tokens)
-        if reserve is None:
+        foreseen = await self._admit(call, input_tokens(body))
+        if foreseen is None:
             return _stop_asking(request, "stopped")
         completion: dict[str, Any] | None = None
         call.sending, call.requests = True, call.requests + 1
@@ -89,10 +97,10 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
             usage = from_completion(completion).usage if completion else None
             if usage:
                 used = usage.input_tokens + usage.output_tokens
-                session.tokens_pace.correct(used - tokens - session.config.max_tokens)
-            await session.meter.settle(reserve, usage)
+                session.tokens_pace.correct(used - foreseen.tokens)
+            await session.meter.settle(foreseen.cost_usd, usage)
 
-    async def _admit(self, call: Call, tokens: int) -> float | None:
+    async def _admit(self, call: Call, tokens_in: int) -> _Foreseen | None:
         """Wait until the limits let a request pass; None if the run is over."""
         session = self._session
         if session.stopped:
@@ -105,15 +113,16 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
         remaining = call.deadline.when() if call.deadline else None
         if call.deadline:
             call.deadline.reschedule(None)
-        reserve = await session.meter.reserve(tokens)
-        if reserve is None:
+        cost = await session.meter.reserve(tokens_in)
+        if cost is None:
             session.stop(_cap_reached(session))
             return None
+        tokens = tokens_in + session.meter.usual_output_tokens
         await session.requests_pace.wait()
-        await session.tokens_pace.wait(tokens + session.config.max_tokens)
+        await session.tokens_pace.wait(tokens)
         if call.deadline and remaining is not None:
             call.deadline.reschedule(remaining + loop.time() - before)
-        return reserve
+        return _Foreseen(tokens, cost)
 
     def _failed(self, request: httpx2.Request, response: httpx2.Response, raw: bytes) -> httpx2.Response:
         """Pass a failure on to openai's retries; stop the run if every other question would fail alike."""
@@ -122,6 +131,7 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
         if problem := fatal(status, raw):
             where = f"{self._session.config.endpoint}, model {self._session.config.model}"
             self._session.stop(UserError(problem[0], where=where, remedy=problem[1]))
+        if self._session.stopped:
             headers["x-should-retry"] = "false"
         return httpx2.Response(status, headers=headers, content=raw, request=request)
 
