@@ -118,6 +118,10 @@ def test_distribution_covers_the_files_that_exist(project):
 def test_overlap_of_any_files_lists_the_pairs(project):
     pairs = mup("overlap", *(split_path("mt", v, "dev").as_posix() for v in ("mar_20", "apr_16")))
     assert pairs.startswith("9 pairs: group 3, id 3, text 3")
+    write_records(split_path("aya", "apr_22", "test"), [labelled("1", Label.LOW, 1, "another text")])
+    aya, mt = (split_path(name, "apr_22", "test").as_posix() for name in ("aya", "mt"))
+    write_records(Path(mt), [labelled("1", Label.LOW, 1, "a text")])
+    assert mup("overlap", mt, aya).startswith("0 pairs")
 
 
 def test_use_points_the_datasets_at_published_files_and_back(project):

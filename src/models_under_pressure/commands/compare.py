@@ -1,5 +1,6 @@
 """`mup datasets diff|agreement|overlap`: two versions, two labellings, any files held against each other."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -78,6 +79,8 @@ def overlap(
 ) -> None:
     """List what rows of any files share, as `check_overlap` in params.yaml defines it.
 
+    Ids and pair ids are compared between files of one dataset, by what their names begin with.
+
     Example: mup datasets overlap data/evals/dev/mt_raw_apr_30.jsonl data/published/evals/test/mt_test_raw_apr_30.jsonl
     """
     from dataclasses import asdict
@@ -90,7 +93,10 @@ def overlap(
     if len(files) < 2:
         raise UserError("there is nothing to compare one file with.", remedy="name two files or more.")
     names = _names(files)
-    parts = [Part(name, name, convert(path).records) for name, path in zip(names, files, strict=True)]
+    parts = [
+        Part(name, name, convert(path).records, dataset=_dataset_of(path))
+        for name, path in zip(names, files, strict=True)
+    ]
     pairs = overlaps_between(parts, load_params().check_overlap)
     if form == "json":
         _print_json({"rows": {part.name: len(part.records) for part in parts}, "pairs": [asdict(one) for one in pairs]})
@@ -120,6 +126,11 @@ def _overlap_text(parts: "list[Part]", pairs: "list[Overlap]", most: int) -> str
 def _names(files: list[Path]) -> list[str]:
     stems = [path.stem for path in files]
     return stems if len(set(stems)) == len(stems) else [str(path) for path in files]
+
+
+def _dataset_of(path: Path) -> str:
+    """What a file's ids belong to, from its name: `mt` for `mt_test_balanced_apr_30.jsonl`."""
+    return re.split(r"(?:_test)?_(?:raw|balanced|samples)(?=_|$)", path.stem)[0]
 
 
 def _read(dataset: str, version: str, kind: str) -> "Splits":

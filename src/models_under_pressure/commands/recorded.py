@@ -25,11 +25,11 @@ def open_store(name: str) -> ReplyStore:
 
 
 @contextmanager
-def recorded(name: str, config: LLMConfig, *, allow_missing: int = 0) -> Iterator[Asker]:
+def recorded(name: str, config: LLMConfig) -> Iterator[Asker]:
     """Yield the way to ask; when the block succeeds, the replies used are written to the stage's record file.
 
     Raises:
-        UserError: more than `allow_missing` questions of one round stay without an answer; every reply that did
+        UserError: more than `llm.allow_missing` questions of one round stay without an answer; every reply that did
             come is in the ledger by then.
     """
     store = open_store(name)
@@ -37,12 +37,12 @@ def recorded(name: str, config: LLMConfig, *, allow_missing: int = 0) -> Iterato
     def ask(asks: Sequence[Ask[T]], /) -> Sequence[Answer[T] | Failure]:
         answers = ask_all(asks, config=config, store=store, what=name)
         failures = [answer for answer in answers if isinstance(answer, Failure)]
-        if len(failures) > allow_missing:
+        if len(failures) > config.allow_missing:
             listed = ", ".join(f"{failure.record_id} ({failure.kind})" for failure in failures)
             raise UserError(
                 f"{len(failures)} of {len(asks)} questions have no answer: {listed}.",
                 where=name,
-                remedy="run the stage again to ask only these, or accept them with --allow-missing N.",
+                remedy="run the stage again to ask only these, or accept them with `llm.allow_missing` in params.yaml.",
             )
         return answers
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models_under_pressure.datasets.parsed import with_column
+from models_under_pressure.datasets.parsed import Dropped, with_column
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
 from models_under_pressure.llm.prompts import load_prompt
 from models_under_pressure.records import Label, Message, Record
@@ -97,6 +97,11 @@ def label_records(records: Sequence[Record], *, config: LabelConfig, ask: Asker)
         else:
             labelled.append(_with_labels(record, answer, config))
     return Labelled(labelled, failures)
+
+
+def unanswered(failures: Sequence[Failure]) -> list[Dropped]:
+    """The rows that a model gave no answer for, as dropped rows."""
+    return [Dropped(failure.record_id, f"no answer: {failure.kind}") for failure in failures]
 
 
 def _with_labels(record: Record, answer: Answer[StakesReply], config: LabelConfig) -> Record:

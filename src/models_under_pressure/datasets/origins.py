@@ -45,7 +45,7 @@ def fetch_origin(files: tuple[OriginFile, ...], folder: Path, *, downloads: Path
         raise UserError(
             "this source has no address (it needs a login).",
             where="data/versions.yaml",
-            remedy="put its file into a folder and set `fetch.source` in params.yaml to that folder.",
+            remedy=f"put its files into data/own/{folder.name}.",
         )
     unpinned: list[str] = []
     parts: dict[str, list[Path]] = {}
@@ -57,14 +57,14 @@ def fetch_origin(files: tuple[OriginFile, ...], folder: Path, *, downloads: Path
         parts.setdefault(file.to, []).append(piece)
     for name, pieces in parts.items():
         with atomic_path(folder / name) as target:
-            _join(pieces, target)
+            _join(pieces, target, is_table=name.endswith(".csv"))
     for piece in (piece for pieces in parts.values() for piece in pieces):
         piece.unlink()
     return unpinned
 
 
-def _join(pieces: list[Path], target: Path) -> None:
-    if target.name.endswith(".csv") and pieces[0].suffix != ".csv":
+def _join(pieces: list[Path], target: Path, *, is_table: bool) -> None:
+    if is_table and pieces[0].suffix != ".csv":
         rows = [row for piece in pieces for row in _rows(piece)]
         is_numbered = pieces[0].suffix == ".parquet" or "id" in rows[0]
         _to_csv(rows if is_numbered else [{"id": number, **row} for number, row in enumerate(rows)], target)

@@ -53,6 +53,8 @@ class LLMConfig(BaseModel):
     """Retries of a request after 408, 409, 429, 5xx or a lost connection."""
     reasks: int = Field(default=2, ge=0)
     """Times that a reply of the wrong form is shown to the model with its error, to be mended."""
+    allow_missing: int = Field(default=0, ge=0)
+    """Questions of one round that may stay without an answer; their rows are dropped and named. More stop the stage."""
     max_cost_usd: float | None = Field(default=None, ge=0)
     """Spend of one stage at which it stops; null sets no cap."""
     prices: dict[str, Price] = {}

@@ -10,6 +10,8 @@ from models_under_pressure.errors import UserError
 
 RAW = Path("data/raw")
 DEMO = Path("data/demo")
+OWN = Path("data/own")
+"""Files of sources that cannot be downloaded (a login), one folder each."""
 DOWNLOADS = Path("data/downloads")
 """Pieces of sources that are still coming; kept by no stage, so that a stopped download can go on."""
 
@@ -28,7 +30,9 @@ def run(source: str, *, origin: str, files: tuple[OriginFile, ...]) -> None:
     RAW.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=RAW, prefix=".") as folder:
         new = Path(folder) / source
-        if origin == "hub":
+        if origin == "hub" and not files and (OWN / source).is_dir():
+            _copy(OWN / source, new)
+        elif origin == "hub":
             for line in fetch_origin(files, new, downloads=DOWNLOADS):
                 print(f"not pinned yet, put its sha256 into data/versions.yaml: {line}", file=sys.stderr)
         else:
@@ -43,6 +47,7 @@ def _copy(folder: Path, target: Path) -> None:
         raise UserError(
             "no such folder.",
             where=str(folder),
-            remedy="set `fetch.source` in params.yaml to `demo`, to `hub`, or to a folder that holds it.",
+            remedy="set `fetch.source` in params.yaml to `demo`, to `hub`, or to a folder that holds it; the paper's "
+            "published files are used with `mup datasets use published`.",
         )
     shutil.copytree(folder, target)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models_under_pressure.datasets.deployment import CONTEXTS, keep_whole_pairs, read_prompts
-from models_under_pressure.datasets.labelling import LabelConfig, label_records
+from models_under_pressure.datasets.labelling import LabelConfig, label_records, unanswered
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import write_json
 from models_under_pressure.llm.ask import Asker
@@ -24,7 +24,8 @@ def run(*, label: LabelConfig, ask: Asker) -> None:
     dropped: dict[str, list[dict[str, str]]] = {}
     for context in CONTEXTS:
         prompts = read_prompts(PROMPTS / f"{context}_deployment.csv", context)
-        pairs = keep_whole_pairs(label_records(prompts, config=label, ask=ask).records)
+        labelled = label_records(prompts, config=label, ask=ask)
+        pairs = keep_whole_pairs(labelled.records)
         if not pairs.records:
             raise UserError(
                 f"no pair of {context} has labels as meant.",
@@ -32,7 +33,7 @@ def run(*, label: LabelConfig, ask: Asker) -> None:
                 remedy="see the explanations of the labels, and rewrite the prompts.",
             )
         sets[context] = list(pairs.records)
-        dropped[context] = [asdict(row) for row in pairs.dropped]
+        dropped[context] = [asdict(row) for row in (*unanswered(labelled.failures), *pairs.dropped)]
     sets["combined"] = [record for records in sets.values() for record in records]
     for name, records in sets.items():
         write_records(DEPLOYMENT / f"{name}.jsonl", records)

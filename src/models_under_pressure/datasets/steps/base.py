@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.parsed import Dropped
 from models_under_pressure.datasets.splits import Splits
-from models_under_pressure.llm.ask import Asker, Failure
+from models_under_pressure.llm.ask import Asker
 from models_under_pressure.records import Message, Record
 
 
@@ -57,11 +57,6 @@ def filtered(splits: Splits, reason: Callable[[Record], str | None]) -> Outcome:
             else:
                 kept[name].append(record)
     return Outcome(Splits(dev=kept["dev"], test=kept["test"]), dropped=dropped)
-
-
-def unanswered(failures: Sequence[Failure]) -> list[Dropped]:
-    """The rows that a model gave no answer for, as dropped rows."""
-    return [Dropped(failure.record_id, f"no answer: {failure.kind}") for failure in failures]
 
 
 def with_messages(record: Record, messages: tuple[Message, ...]) -> Record:

@@ -6,9 +6,10 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from models_under_pressure.datasets.labelling import unanswered
 from models_under_pressure.datasets.parsed import with_column
 from models_under_pressure.datasets.splits import Splits
-from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, mapped, unanswered
+from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, mapped
 from models_under_pressure.datasets.steps.system import system_prompt, with_system_prompt
 from models_under_pressure.llm.ask import Answer, Ask, Failure
 from models_under_pressure.llm.prompts import load_prompt
