@@ -264,7 +264,7 @@ def plot() -> None:
     shown = {name: one for name, one in lineage.datasets.items() if one.purpose in params.plot.purposes}
     stage.run(
         datasets={name: (one.purpose, Path(one.path)) for name, one in shown.items()},
-        methods={name: params.evaluate.methods_of(name) for name in shown},
+        methods={name: params.evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
         closely=params.plot.closely,
         budget=params.evaluate.fpr_budgets[0],
         bins=params.evaluate.bins,
@@ -288,7 +288,7 @@ def report() -> None:
             name: stage.Source(Path(one.path), one.purpose, version_of(lineage, one.path))
             for name, one in lineage.datasets.items()
         },
-        methods={name: params.evaluate.methods_of(name) for name in lineage.datasets},
+        methods={name: params.evaluate.methods_of(name, one.purpose) for name, one in lineage.datasets.items()},
         figures=params.report.figures,
         errors=params.report.errors,
         errors_of=params.report.errors_of,

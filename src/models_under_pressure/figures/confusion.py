@@ -8,7 +8,7 @@ import altair as alt
 from models_under_pressure.evaluation.metrics import threshold_at_fpr
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.figures.outline import counted, of_two_classes
-from models_under_pressure.figures.panels import Row, inline, panels, percent, split, titled
+from models_under_pressure.figures.panels import Row, inline, paired_columns, panels, percent, split, titled
 from models_under_pressure.figures.theme import INK
 
 
@@ -45,5 +45,5 @@ def chart(rows: Sequence[Row], *, budget: float = 0.01) -> alt.ConcatChart:
         drawn,
         title="Confusion at the threshold",
         subtitle=f"Each threshold keeps its dataset's false alarms within {percent(budget)}. Shares are of the row.",
-        columns=len({row["probe"] for row in rows}) or 1,
+        columns=paired_columns(rows),
     )

@@ -28,6 +28,12 @@ def split(rows: Sequence[Row], *keys: str) -> dict[tuple[Any, ...], list[dict[st
     return parts
 
 
+def paired_columns(rows: Sequence[Row], most: int = 4) -> int:
+    """Columns for panels of each dataset and probe: whole datasets in a row, at most `most` panels when they fit."""
+    probes = len({row["probe"] for row in rows}) or 1
+    return probes * max(1, most // probes)
+
+
 def inline(rows: Sequence[Row], *fields: str) -> alt.Chart:
     """A chart that carries its own rows, only their `fields` when given."""
     return alt.Chart(alt.InlineData(values=[{key: row[key] for key in fields or row} for row in rows]))

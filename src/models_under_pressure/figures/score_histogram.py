@@ -9,7 +9,17 @@ import numpy as np
 from models_under_pressure.evaluation.metrics import threshold_at_fpr
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.figures.outline import counted, of_two_classes
-from models_under_pressure.figures.panels import Row, inline, panels, percent, share_axis, split, titled, upright
+from models_under_pressure.figures.panels import (
+    Row,
+    inline,
+    paired_columns,
+    panels,
+    percent,
+    share_axis,
+    split,
+    titled,
+    upright,
+)
 from models_under_pressure.figures.theme import COLOURS
 
 BINS = 20
@@ -77,5 +87,5 @@ def chart(rows: Sequence[Row], *, budget: float = 0.01) -> alt.ConcatChart:
         drawn,
         title="Scores by label",
         subtitle=f"Dotted: lowest threshold that keeps {percent(budget)} false alarms; none where none does.",
-        columns=len({row["probe"] for row in rows}) or 1,
+        columns=paired_columns(rows),
     )

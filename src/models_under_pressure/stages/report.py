@@ -95,8 +95,8 @@ def _summary(
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
     rows = sum(len(found) for found in records.values())
     told = (
-        f"{', '.join(names)} on {len(metrics)} datasets ({rows:,} records). Probes read layer {origin['layer']} of "
-        f"{origin['model']} and were trained on {len(records.get('train', ())):,} records."
+        f"Scores of {', '.join(names)} on {len(metrics)} datasets ({rows:,} records). Probes read layer "
+        f"{origin['layer']} of {origin['model']} and were trained on {len(records.get('train', ())):,} records."
     )
     if any(record.scale_label_model == DEMO for found in records.values() for record in found):
         told += (
