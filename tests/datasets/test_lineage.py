@@ -11,7 +11,7 @@ from models_under_pressure.datasets.sources.registry import PARSERS
 from models_under_pressure.datasets.splits import divide
 from models_under_pressure.datasets.steps.base import Tools
 from models_under_pressure.files import canonical_json
-from models_under_pressure.params.lineage import Lineage, load_lineage
+from models_under_pressure.params.lineage import Lineage, latest_paths, load_lineage
 from models_under_pressure.records import Message, content_hash, to_row
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +43,8 @@ TABLE = {
 class Walk:
     """Every version, made from the demo corpus by an asker in this process."""
 
-    def __init__(self):
-        self.lineage = load_lineage(ROOT / "data/versions.yaml")
+    def __init__(self, lineage=None):
+        self.lineage = lineage or load_lineage(ROOT / "data/versions.yaml")
         self.tools = Tools(Asker(), LabelConfig())
         self.splits, self.results = {}, {}
         for name, source in (self.lineage.sources | self.lineage.test_sources).items():
@@ -232,3 +232,30 @@ def test_a_cycle_of_parents_and_an_unknown_source_are_refused(walk):
     content["versions"]["mt_mar_20"]["dataset"] = "mts2"
     with pytest.raises(ValueError, match="no source 'mts2'"):
         Lineage.model_validate(content)
+
+
+def test_the_datasets_in_use_are_the_last_version_of_each_set(walk):
+    assert {name: dataset.path for name, dataset in walk.lineage.datasets.items()} == latest_paths(walk.lineage)
+
+
+def test_editing_a_recipe_changes_its_descendants_only(walk):
+    content = walk.lineage.model_dump(mode="json")
+    content["versions"]["anthropic_apr_16"]["steps"][0]["text"] = "Another prompt."
+    edited = Walk(Lineage.model_validate(content))
+    changed = {key for key in walk.results if walk.results[key].raw != edited.results[key].raw}
+    assert changed == {"anthropic_apr_16", "anthropic_apr_23"}
+
+
+def test_a_version_is_added_by_an_entry_and_balances_three_classes_when_asked(walk):
+    content = walk.lineage.model_dump(mode="json")
+    classes = ["high-stakes", "low-stakes", "ambiguous"]
+    content["versions"]["anthropic_may_7"] = {
+        "dataset": "anthropic",
+        "version": "may_7",
+        "parent": "apr_23",
+        "steps": [],
+        "balance": {"classes": classes, "per_class": 2},
+    }
+    balanced = Walk(Lineage.model_validate(content)).results["anthropic_may_7"].balanced
+    for _, records in balanced.items():
+        assert sorted(record.label for record in records) == sorted(classes * 2)

@@ -130,3 +130,50 @@ def test_a_manifest_tells_what_each_step_did():
     assert parse["dropped"] == [{"id": "c", "reason": "speakers other than the known ones: Nurse"}]
     assert result.manifest["labels"]["dev"] == {"low-stakes": 1, "high-stakes": 1, "ambiguous": 0}
     assert {r.id for r in result.balanced.dev} == {"a", "b"}
+
+
+def test_a_move_does_not_depend_on_the_order_of_the_file_and_refuses_ids_that_dev_has():
+    rows = [record(str(n)) for n in range(6)]
+    moved = [apply(Splits(test=order), op="move_last", count=2).moved for order in (rows, rows[::-1])]
+    assert moved == [["4", "5"], ["4", "5"]]
+    with pytest.raises(UserError, match="1 ids to dev that are there already, first '5'.*drop_overlaps"):
+        apply(Splits(dev=[record("5", "another text")], test=rows), op="move_last", count=2)
+
+
+def test_rows_named_are_dropped_with_their_reason_and_unknown_ones_are_an_error():
+    outcome = apply(Splits(test=[record("a"), record("b")]), op="drop_rows", ids=["b"], reason="a leak")
+    assert [r.id for r in outcome.splits.test] == ["a"]
+    assert [(d.id, d.reason) for d in outcome.dropped] == [("b", "a leak")]
+    with pytest.raises(UserError, match="1 ids that are not there, first 'c'"):
+        apply(outcome.splits, op="drop_rows", ids=["c"], reason="a leak")
+
+
+def test_a_sentence_is_removed_without_a_trace_and_a_prompt_without_it_is_left():
+    def prompt(text):
+        return Record("a", (Message("system", text), Message("user", "Hi")))
+
+    step = {"op": "remove_sentence", "starts_with": "Should you decide"}
+    rows = [prompt("You call.\nShould you decide to call, write [f()]. You stay brief."), prompt("你是专家。")]
+    outcome = apply(Splits(dev=rows), **step)
+    assert [r.messages[0].content for r in outcome.splits.dev] == ["You call.\nYou stay brief.", "你是专家。"]
+
+
+def test_loose_parsing_takes_known_guests_and_still_refuses_others():
+    rows = [
+        record("a", dialogue="Doctor: Hi.\nGuest_family: He sleeps.", section_text=""),
+        record("b", dialogue="Doctor: Hi.\nGest_family: He sleeps.", section_text=""),
+    ]
+    outcome = apply(Splits(dev=rows), op="parse_conversation", strict=False, system="")
+    assert [m.role for m in outcome.splits.dev[0].messages] == ["system", "assistant", "user"]
+    assert [d.reason for d in outcome.dropped] == ["speakers other than the known ones: Gest_family"]
+
+
+def test_a_stray_quote_before_a_speaker_is_no_reason_to_refuse_the_row():
+    assert speaker_turns('"Doctor: Hi.\nPatient: Hello.') == [("Doctor", "Hi."), ("Patient", "Hello.")]
+
+
+@pytest.mark.parametrize("content", ["", "Label: x", "   "])
+def test_a_version_without_a_first_sentence_or_prompt_is_left_as_it_is(content):
+    row = Record("a", (Message("system", content), Message("user", "Hi")))
+    step = {"op": "rewrite_first_sentence", "starts_with": "You are an expert in"}
+    assert apply(Splits(dev=[row]), **step).splits.dev == [row]

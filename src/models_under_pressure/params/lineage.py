@@ -87,10 +87,11 @@ def find_version(lineage: Lineage, key: str) -> Version:
 def latest_paths(lineage: Lineage) -> dict[str, str]:
     """Name of each dataset in use -> the file that the pipeline makes for it: balanced, of the last version."""
     paths = {name: f"{TRAINING}/{split}.jsonl" for name, split in (("train", "train"), ("validation", "test"))}
-    for version in (*lineage.versions.values(), *lineage.test_versions.values()):
-        for split in SPLITS:
-            path = split_path(version.dataset, version.version, split, kind="balanced")
-            paths[f"{version.dataset}_{split}"] = path.as_posix()
+    for versions, splits in ((lineage.versions, SPLITS), (lineage.test_versions, ("test",))):
+        for version in versions.values():
+            for split in splits:
+                path = split_path(version.dataset, version.version, split, kind="balanced")
+                paths[f"{version.dataset}_{split}"] = path.as_posix()
     return paths
 
 
