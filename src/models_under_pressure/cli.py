@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.commands import acts, datasets, doctor, remote, replies, review, stages
+from models_under_pressure.commands import acts, datasets, doctor, experiments, remote, replies, review, stages
 
 app = typer.Typer(
     name="mup",
@@ -17,6 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stages.add_to(app)
+experiments.add_to(app)
 app.add_typer(acts.app, name="acts")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(replies.app, name="replies")

@@ -18,7 +18,7 @@ STAGES = {
     for file in ("dvc.yaml", "published/dvc.yaml")
     for name, stage in YAML(typ="safe").load((ROOT / file).read_text())["stages"].items()
 }
-COMMANDS = ROOT / "src/models_under_pressure/commands/stages.py"
+COMMANDS = [ROOT / "src/models_under_pressure/commands" / name for name in ("stages.py", "experiments.py")]
 
 
 def body(stage):
@@ -64,8 +64,9 @@ def test_deps_name_no_code_that_the_stage_does_not_use(stage):
 
 def used_params(command):
     """Sections of params.yaml and data/versions.yaml that the sub-command reads, from its source."""
-    tree = ast.parse(COMMANDS.read_text())
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    trees = [ast.parse(file.read_text()) for file in COMMANDS]
+    files = [{node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)} for tree in trees]
+    functions = next(functions for functions in files if command in functions)
     used, queue, seen = set(), [command], set()
     while queue:
         name = queue.pop()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float32, Int8, Int64
+from jaxtyping import Float32, Int8, Int32, Int64
 
 SYSTEM, USER, ASSISTANT, TEMPLATE = range(4)
 """Role codes of tokens; TEMPLATE marks what the chat template adds around the content."""
@@ -53,6 +53,7 @@ class ArrayActivations:
     ids: Sequence[str]
     roles: Int8[np.ndarray, "tokens"]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    token_ids: Int32[np.ndarray, "tokens"] | None = None
 
     @property
     def hidden(self) -> int:

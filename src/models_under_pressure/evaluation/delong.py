@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from models_under_pressure.evaluation.differences import difference
 from models_under_pressure.evaluation.estimate import Difference, Estimate
 from models_under_pressure.evaluation.inputs import checked_labels, checked_scores, group_indices, two_classes
-from models_under_pressure.evaluation.intervals import evidence, logit_interval
+from models_under_pressure.evaluation.intervals import evidence, logit_interval, normal_reach
 
 
 def delong(
@@ -45,6 +45,27 @@ def delong_difference(
     return averaged_difference([before], [after], checked, groups, confidence=confidence)
 
 
+def averaged_auroc(
+    seeds: Sequence[ArrayLike], labels: ArrayLike, groups: ArrayLike | None = None, *, confidence: float = 0.95
+) -> Estimate:
+    """Mean AUROC over training seeds (or repeats), on the same records.
+
+    As in `averaged_difference`, the interval holds both sources of chance: which records were drawn, and which seeds.
+    With one seed it is `delong`, and says nothing about another training.
+
+    Raises:
+        ValueError: one class is missing, or the lists differ in length.
+    """
+    checked = two_classes(checked_labels(labels))
+    placements = np.stack([_placements(checked_scores(scores, len(checked)), checked) for scores in seeds])
+    mean = placements.mean(axis=0)
+    value = float(mean[checked].mean())
+    records = _standard_error(mean, checked, group_indices(groups, len(checked))) ** 2
+    variance, freedom = _joined(records, [placements[:, checked].mean(axis=1)])
+    deviation = float(np.sqrt(variance)) * normal_reach(freedom, confidence)
+    return logit_interval(value, deviation, min(evidence(checked, groups)), confidence, corrected=True)
+
+
 def averaged_difference(
     before: Sequence[ArrayLike],
     after: Sequence[ArrayLike],
@@ -68,16 +89,20 @@ def averaged_difference(
     ]
     change = sides[1].mean(axis=0) - sides[0].mean(axis=0)
     value = float(change[labels].mean())
-    error = _standard_error(change, labels, group_indices(groups, len(labels)))
-    parts = [(error**2, float("inf"))]
-    for side in sides:
-        aurocs = side[:, labels].mean(axis=1)
+    records = _standard_error(change, labels, group_indices(groups, len(labels))) ** 2
+    variance, freedom = _joined(records, [side[:, labels].mean(axis=1) for side in sides])
+    return difference(value, float(np.sqrt(variance)), confidence, freedom=freedom)
+
+
+def _joined(records: float, sides: Sequence[Float[np.ndarray, "seeds"]]) -> tuple[float, float]:
+    """Variance from the records and from the seeds of each side, and Welch and Satterthwaite's degrees of freedom."""
+    parts = [(records, float("inf"))]
+    for aurocs in sides:
         if len(aurocs) > 1:
             parts.append((float(aurocs.var(ddof=1)) / len(aurocs), len(aurocs) - 1.0))
     variance = sum(part for part, _ in parts)
     spent = sum(part**2 / freedom for part, freedom in parts if part)
-    freedom = min(variance**2 / spent, 1e9) if 0.0 < spent < float("inf") else 1e9
-    return difference(value, float(np.sqrt(variance)), confidence, freedom=freedom)
+    return variance, min(variance**2 / spent, 1e9) if 0.0 < spent < float("inf") else 1e9
 
 
 def _placements(

@@ -46,6 +46,12 @@ def logit_interval(
     return Estimate(value, float(expit(logit(value) - reach)), float(expit(logit(value) + reach)))
 
 
+def normal_reach(freedom: float, confidence: float = 0.95) -> float:
+    """How much wider a t interval of that many degrees of freedom is than a normal one."""
+    tail = (1.0 - confidence) / 2.0
+    return float(stdtrit(freedom, tail) / ndtri(tail))
+
+
 def percentile_interval(
     value: float, replicates: Float[np.ndarray, "resamples"], groups: int, confidence: float = 0.95
 ) -> Estimate:

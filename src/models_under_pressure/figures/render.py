@@ -42,6 +42,13 @@ def write_png(specification: dict[str, Any], path: Path) -> None:
         temporary.write_bytes(drawn)
 
 
+def write_svg(specification: dict[str, Any], path: Path) -> None:
+    """Draw a specification as SVG, atomically."""
+    import vl_convert
+
+    write_text(path, vl_convert.vegalite_to_svg(specification))
+
+
 def _renumber(text: str) -> str:
     import re
 

@@ -10,6 +10,13 @@ from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.params.check_overlap import CheckOverlapParams
 from models_under_pressure.params.evaluate import EvaluateParams
+from models_under_pressure.params.experiments import (
+    ChooseLayerParams,
+    CompareProbesParams,
+    DataEfficiencyParams,
+    GeneralisationParams,
+    TrainOnDevParams,
+)
 from models_under_pressure.params.fetch import FetchParams
 from models_under_pressure.params.loading import load_yaml
 from models_under_pressure.params.plot import PlotParams
@@ -43,6 +50,11 @@ class Params(BaseModel):
     evaluate: EvaluateParams
     plot: PlotParams
     report: ReportParams
+    compare_probes: CompareProbesParams
+    choose_layer: ChooseLayerParams
+    train_on_dev: TrainOnDevParams
+    measure_data_efficiency: DataEfficiencyParams
+    measure_generalisation: GeneralisationParams
 
     @model_validator(mode="after")
     def _model_name_is_a_path_part(self) -> "Params":

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Bool, Int64
 
 from models_under_pressure.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
@@ -19,18 +20,7 @@ def best_by_cross_validation(
     Raises:
         UserError: there are too few groups for every fold to hold both classes.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    groups = len(set(vectors.groups))
-    splits = []
-    if groups >= FOLDS:
-        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-        splits = list(folds.split(vectors.values, vectors.labels, vectors.groups))
-    if not splits or any(len(set(vectors.labels[part])) < 2 for split in splits for part in split):
-        raise UserError(
-            f"{len(vectors.labels)} records in {groups} groups are too few for cross-validation in {FOLDS} folds.",
-            remedy="give more groups of both classes, or name one value instead of `candidates`.",
-        )
+    splits = grouped_folds(vectors.labels, vectors.groups, FOLDS, seed)
 
     def score(candidate: float) -> float:
         found = []
@@ -40,6 +30,30 @@ def best_by_cross_validation(
         return float(np.mean(found))
 
     return max(candidates, key=score)
+
+
+def grouped_folds(
+    labels: Bool[np.ndarray, "records"], groups: Sequence[str], folds: int, seed: int
+) -> list[tuple[Int64[np.ndarray, "train"], Int64[np.ndarray, "test"]]]:
+    """Cut records into folds that never split a group and hold the classes in about equal shares.
+
+    Raises:
+        UserError: there are too few groups for every fold to hold both classes.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    count = len(set(groups))
+    splits = []
+    if count >= folds:
+        splits = list(
+            StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(np.empty(len(labels)), labels, groups)
+        )
+    if not splits or any(len(set(labels[part])) < 2 for split in splits for part in split):
+        raise UserError(
+            f"{len(labels)} records in {count} groups are too few for cross-validation in {folds} folds.",
+            remedy="give more groups of both classes, or ask for no cross-validation or fewer folds.",
+        )
+    return splits
 
 
 def _rows(vectors: RecordVectors, rows: np.ndarray) -> RecordVectors:

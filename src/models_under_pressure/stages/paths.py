@@ -16,6 +16,11 @@ def store_path(model: str, dataset: str, layer: int) -> Path:
     return Path("data/activations") / model / dataset / f"layer_{layer}.zarr"
 
 
+def layer_store_path(model: str, layer: int) -> Path:
+    """Path of the training prompts' activations for the choice of a layer."""
+    return Path("data/activations") / model / "layers" / f"layer_{layer}.zarr"
+
+
 def probe_paths(name: str, seed: int, seeds: int) -> list[Path]:
     """Folders of a probe's seeds."""
     return [PROBES / name / f"seed_{number}" for number in range(seed, seed + seeds)]

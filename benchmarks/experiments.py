@@ -1,0 +1,251 @@
+"""The experiments on files of the original project, which are not part of this one: tables for docs/benchmarks.md.
+
+    python benchmarks/experiments.py extract --files FOLDER --work FOLDER --rows 400 --max-tokens 256
+    python benchmarks/experiments.py run --files FOLDER --work FOLDER --rows 400 --max-tokens 256
+
+Of the dev sets there are no test sets among the files: whole groups of each are halved into `dev` and `test`.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models_under_pressure.activations.store import open_store
+from models_under_pressure.experiments.choose_layer import pick, score_layers, to_table
+from models_under_pressure.experiments.compare_probes import compare_probes
+from models_under_pressure.experiments.data_efficiency import measure_data_efficiency
+from models_under_pressure.experiments.generalisation import measure_generalisation
+from models_under_pressure.experiments.labelled_set import LabelledSet, held, take
+from models_under_pressure.figures.choose_layer import chart as layer_figure
+from models_under_pressure.figures.compare_probes import chart as compare_figure
+from models_under_pressure.figures.data_efficiency import chart as efficiency_figure
+from models_under_pressure.figures.generalisation import chart as generalisation_figure
+from models_under_pressure.figures.render import write_chart
+from models_under_pressure.figures.train_on_dev import chart as dev_figure
+from models_under_pressure.files import stable_uniform, write_json
+from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.descent import DescentConfig
+from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.records import Label, Record, read_records
+
+TRAINING = "training/prompts_25_03_25_gpt-4o.jsonl"
+DEV = {
+    "anthropic": "evals/dev/anthropic_balanced_mar_21.jsonl",
+    "mt": "evals/dev/mt_balanced_mar_17.jsonl",
+    "mts": "evals/dev/mts_balanced_mar_21.jsonl",
+    "toolace": "evals/dev/toolace_balanced_mar_21.jsonl",
+}
+LAYER = 16
+LAYERS = (4, 8, 12, 16, 20, 24)
+SEED = 42
+ATTENTION = FAMILIES["attention"].config(epochs=60, patience=15)
+
+
+def main() -> None:
+    """Extract, or run the experiments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["extract", "run"])
+    parser.add_argument("--files", type=Path, required=True, help="folder of the original project's files")
+    parser.add_argument("--work", type=Path, required=True, help="folder for activations, results and figures")
+    parser.add_argument("--rows", type=int, help="most rows of a set, whole groups; all by default")
+    parser.add_argument("--max-tokens", type=int, default=1024, help="most tokens of a row")
+    parser.add_argument("--only", nargs="+", default=list(EXPERIMENTS), choices=list(EXPERIMENTS))
+    options = parser.parse_args()
+    if options.what == "extract":
+        extract_all(options)
+    else:
+        for name in options.only:
+            start = time.process_time()
+            EXPERIMENTS[name](options)
+            print(f"({name}: {time.process_time() - start:.0f} CPU s)\n", flush=True)
+
+
+def datasets(files: Path, rows: int | None) -> dict[str, list[Record]]:
+    """Labelled records of each set, ambiguous ones left out; `rows` takes a random part of each, by whole groups."""
+    training = read_records(files / TRAINING)
+    sets = {
+        "train": [record for record in training if record.fields["split"] == "train"],
+        "validation": [record for record in training if record.fields["split"] == "test"],
+        **{name: read_records(files / file) for name, file in DEV.items()},
+    }
+    return {name: _part(_usable(records), None if name == "train" else rows) for name, records in sets.items()}
+
+
+def _usable(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record.label in (Label.HIGH, Label.LOW)]
+
+
+def _part(records: list[Record], rows: int | None) -> list[Record]:
+    ordered = sorted(records, key=lambda record: (stable_uniform(record.group), record.group, record.id))
+    return sorted(ordered[:rows], key=lambda record: record.id)
+
+
+def extract_all(options: argparse.Namespace) -> None:
+    """One pass per set: the training prompts at every layer, the others at one."""
+    from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+    from models_under_pressure.activations.extract import extract
+    from models_under_pressure.activations.model import load_model
+
+    model = load_model(ModelConfig(), layers=[max(LAYERS)])
+    config = ExtractConfig(max_tokens=options.max_tokens)
+    for name, records in datasets(options.files, options.rows).items():
+        layers = LAYERS if name == "train" else (LAYER,)
+        paths = {layer: _store(options, name, layer) for layer in layers}
+        report = extract(records, model=model, layers=list(layers), config=config, paths=paths)
+        print(f"{name}: {report.records} records, {report.tokens} tokens, {report.seconds:.0f} s", flush=True)
+
+
+def _store(options: argparse.Namespace, name: str, layer: int) -> Path:
+    return options.work / "stores" / name / f"layer_{layer}.zarr"
+
+
+def load(options: argparse.Namespace, name: str, layer: int = LAYER) -> LabelledSet:
+    """One set with its activations in memory."""
+    records = {record.id: record for record in datasets(options.files, options.rows)[name]}
+    activations: Any = open_store(_store(options, name, layer))
+    ordered = [records[id_] for id_ in activations.ids]
+    labels = np.array([record.is_high for record in ordered])
+    purpose = name if name in ("train", "validation") else "dev"
+    data = TrainingData(activations, labels, [record.group for record in ordered])
+    return held(LabelledSet(name, purpose, data, ordered))
+
+
+def halves(whole: LabelledSet) -> tuple[LabelledSet, LabelledSet]:
+    """A dev and a test part of whole groups."""
+    in_dev = np.array([stable_uniform("half", group) < 0.5 for group in whole.data.groups])
+    dev, test = (take(whole, np.flatnonzero(chosen)) for chosen in (in_dev, ~in_dev))
+    return _named(dev, f"{whole.name}_dev", "dev"), _named(test, f"{whole.name}_test", "test")
+
+
+def _named(one: LabelledSet, name: str, purpose: str) -> LabelledSet:
+    return LabelledSet(name, purpose, one.data, one.records)
+
+
+def _write(options: argparse.Namespace, name: str, found: Any, chart: Any) -> None:
+    write_json(options.work / f"{name}.json", found)
+    write_chart(chart, options.work / "figures" / f"{name}.json", png=True)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return f"{row['auroc']:.3f} [{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]"
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    print("\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines)), flush=True)
+
+
+def probes(options: argparse.Namespace) -> None:
+    """Experiment 1."""
+    configs = {name: family.config(seeds=3) for name, family in FAMILIES.items()}
+    tested = [load(options, name) for name in DEV]
+    rows = compare_probes(configs, load(options, "train"), load(options, "validation"), tested, seed=SEED)
+    _write(options, "compare_probes", rows, compare_figure(rows))
+    means = sorted((row for row in rows if row["dataset"] == "mean"), key=lambda row: -row["auroc"])
+    lines = []
+    for mean in means:
+        own = [row for row in rows if row["probe"] == mean["probe"] and row["dataset"] != "mean"]
+        lines.append([mean["probe"], _cell(mean), *(_cell(row) for row in own)])
+    _table(["probe", "mean", *(f"{one.name} (n = {len(one.records)})" for one in tested)], lines)
+
+
+def layers(options: argparse.Namespace) -> None:
+    """Experiment 2."""
+    probe = FAMILIES["mean_logistic"].config()
+    rows = score_layers({layer: load(options, "train", layer) for layer in LAYERS}, probe, folds=5, seed=SEED)
+    found = {"layer": pick(rows, "best"), "rule": "best", "probe": probe.family, "layers": rows}
+    _write(options, "choose_layer", found, layer_figure(found))
+    print(to_table(rows, found["layer"]), end="")
+    print(f"one_standard_error would choose {pick(rows, 'one_standard_error')}")
+
+
+def dev_samples(options: argparse.Namespace) -> None:
+    """Experiment 5."""
+    from models_under_pressure.experiments.train_on_dev import Recipe, train_on_dev
+
+    recipe = Recipe(ATTENTION, DescentConfig(family="attention", epochs=20, patience=20), copies=5)
+    rows = train_on_dev(
+        recipe,
+        load(options, "train"),
+        load(options, "validation"),
+        [halves(load(options, name)) for name in DEV],
+        modes=["only", "combine", "fine_tune"],
+        sizes=[2, 8, 32, 64],
+        repeats=3,
+        seed=SEED,
+    )
+    _write(options, "train_on_dev", rows, dev_figure(rows))
+    sizes = sorted({row["size"] for row in rows if row["size"]})
+    names = list(dict.fromkeys(row["dataset"] for row in rows))
+    lines = []
+    for name in names:
+        by_key = {(row["mode"], row["size"]): row for row in rows if row["dataset"] == name}
+        lines.append([name, "initial", _cell(by_key["initial", 0]), *["" for _ in sizes[1:]]])
+        for mode in ("only", "combine", "fine_tune"):
+            lines.append([name, mode, *(_cell(by_key[mode, size]) if (mode, size) in by_key else "" for size in sizes)])
+    _table(["tested on", "mode", *(f"{size} samples" for size in sizes)], lines)
+
+
+def efficiency(options: argparse.Namespace) -> None:
+    """Experiment 6."""
+    configs = {
+        "attention": ATTENTION,
+        "softmax": FAMILIES["softmax"].config(epochs=60),
+        "mean_logistic": FAMILIES["mean_logistic"].config(),
+    }
+    rows = measure_data_efficiency(
+        configs,
+        load(options, "train"),
+        load(options, "validation"),
+        [load(options, name) for name in DEV],
+        sizes=[4, 16, 64, 256],
+        repeats=3,
+        seed=SEED,
+    )
+    _write(options, "data_efficiency", rows, efficiency_figure(rows))
+    means = {(row["method"], row["size"]): row for row in rows if row["dataset"] == "mean"}
+    sizes = sorted({size for _, size in means})
+    _table(
+        ["probe", *(f"{size:,}" for size in sizes)],
+        [[name, *(_cell(means[name, size]) for size in sizes)] for name in configs],
+    )
+
+
+def generalisation(options: argparse.Namespace) -> None:
+    """Experiment 9."""
+    rows = measure_generalisation(
+        FAMILIES["attention"].config(epochs=10, seeds=2),
+        load(options, "train"),
+        load(options, "validation"),
+        attributes=["prompt_style", "tone", "language", "length"],
+        least=3,
+        seed=SEED,
+    )
+    _write(options, "generalisation", rows, generalisation_figure(rows))
+    for attribute in dict.fromkeys(row["attribute"] for row in rows):
+        part = [row for row in rows if row["attribute"] == attribute]
+        tested = list(dict.fromkeys(row["tested_on"] for row in part))
+        cells = {(row["trained_on"], row["tested_on"]): row for row in part}
+        lines = [
+            [f"{value} ({cells[value, tested[0]]['n_train']})"]
+            + [_cell(cells[value, other]) if "auroc" in cells[value, other] else "–" for other in tested]
+            for value in dict.fromkeys(row["trained_on"] for row in part)
+        ]
+        _table([f"{attribute}: trained on (n)", *tested], lines)
+        print()
+
+
+EXPERIMENTS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "probes": probes,
+    "layers": layers,
+    "dev_samples": dev_samples,
+    "efficiency": efficiency,
+    "generalisation": generalisation,
+}
+
+
+if __name__ == "__main__":
+    main()

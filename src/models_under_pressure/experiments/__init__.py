@@ -1,0 +1,1 @@
+"""The experiments of the paper: labelled activations in, rows of results out."""

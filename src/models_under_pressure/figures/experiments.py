@@ -1,0 +1,130 @@
+"""The figures of the experiments: for each, its results, its chart, its finding in words, and what git tracks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from models_under_pressure.figures import (
+    choose_layer,
+    compare_probes,
+    data_efficiency,
+    generalisation,
+    train_on_dev,
+)
+from models_under_pressure.figures.panels import Row
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """How one experiment is shown."""
+
+    results: str
+    """File below data/results."""
+    chart: Callable[[Any], Any]
+    finding: Callable[[Any], str]
+    """What the figure shows, for readers who cannot see it."""
+    summary: Callable[[Any], dict[str, Any]]
+    """Its part of metrics/experiments.json."""
+
+
+def _estimate(row: Row) -> dict[str, float | int]:
+    return {key: row[key] for key in ("auroc", "auroc_low", "auroc_high", "n")}
+
+
+def _told(row: Row) -> str:
+    return f"{row['auroc']:.2f} [{row['auroc_low']:.2f}, {row['auroc_high']:.2f}]"
+
+
+def _means(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["dataset"] == "mean"]
+
+
+def _compared(rows: Sequence[Row]) -> str:
+    told = []
+    for purpose in dict.fromkeys(row["purpose"] for row in rows):
+        part = sorted((row for row in _means(rows) if row["purpose"] == purpose), key=lambda row: -row["auroc"])
+        told.append(
+            f"Mean AUROC over {part[0]['datasets']} {purpose} sets: highest {part[0]['probe']} {_told(part[0])}, "
+            f"lowest {part[-1]['probe']} {_told(part[-1])}."
+        )
+    return " ".join(told)
+
+
+def _compared_summary(rows: Sequence[Row]) -> dict[str, Any]:
+    found: dict[str, dict[str, Any]] = {}
+    for row in _means(rows):
+        found.setdefault(f"mean_{row['purpose']}", {})[row["probe"]] = _estimate(row)
+    return found
+
+
+def _chosen(found: Mapping[str, Any]) -> str:
+    row = next(row for row in found["layers"] if row["layer"] == found["layer"])
+    rule = found["rule"].replace("_", " ")
+    return f"Layer {found['layer']} is chosen (rule: {rule}): cross-validated AUROC {_told(row)}."
+
+
+def _chosen_summary(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {"chosen": found["layer"]} | {f"layer_{row['layer']}": _estimate(row) for row in found["layers"]}
+
+
+def _with_samples(rows: Sequence[Row]) -> str:
+    means = _means(rows)
+    initial = next(row for row in means if row["mode"] == "initial")
+    largest = max(row["size"] for row in means)
+    told = [f"{row['mode'].replace('_', ' ')} {_told(row)}" for row in means if row["size"] == largest]
+    return f"Mean AUROC without samples {_told(initial)}; with {largest} samples: {', '.join(told)}."
+
+
+def _with_prompts(rows: Sequence[Row]) -> str:
+    means = _means(rows)
+    told = []
+    for method in dict.fromkeys(row["method"] for row in means):
+        part = sorted((row for row in means if row["method"] == method), key=lambda row: row["size"])
+        told.append(f"{method} {_told(part[0])} to {_told(part[-1])}")
+    sizes = sorted({row["size"] for row in means})
+    return f"Mean AUROC from {sizes[0]} to {sizes[-1]:,} training prompts: {'; '.join(told)}."
+
+
+def _by_size(series: str) -> Callable[[Sequence[Row]], dict[str, Any]]:
+    def summary(rows: Sequence[Row]) -> dict[str, Any]:
+        found: dict[str, dict[str, Any]] = {}
+        for row in _means(rows):
+            found.setdefault(row[series], {})[f"size_{row['size']}"] = _estimate(row)
+        return found
+
+    return summary
+
+
+def _generalised_summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Mean AUROC of the cells with the value that was trained on, and of the others."""
+    found: dict[str, dict[str, float]] = {}
+    for attribute in dict.fromkeys(row["attribute"] for row in rows):
+        cells = [row for row in rows if row["attribute"] == attribute and "auroc" in row]
+        for name, same in (("same", True), ("other", False)):
+            part = [row["auroc"] for row in cells if (row["trained_on"] == row["tested_on"]) == same]
+            if part:
+                found.setdefault(attribute, {})[name] = round(fmean(part), 4)
+    return found
+
+
+def _generalised(rows: Sequence[Row]) -> str:
+    told = [
+        f"{attribute.replace('_', ' ')} {means['same']:.2f} and {means['other']:.2f}"
+        for attribute, means in _generalised_summary(rows).items()
+        if {"same", "other"} <= set(means)
+    ]
+    return f"Mean AUROC on the value trained on and on the others: {'; '.join(told)}."
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "compare_probes": Experiment("compare_probes.jsonl", compare_probes.chart, _compared, _compared_summary),
+    "choose_layer": Experiment("choose_layer.json", choose_layer.chart, _chosen, _chosen_summary),
+    "train_on_dev": Experiment("train_on_dev.jsonl", train_on_dev.chart, _with_samples, _by_size("mode")),
+    "measure_data_efficiency": Experiment(
+        "measure_data_efficiency.jsonl", data_efficiency.chart, _with_prompts, _by_size("method")
+    ),
+    "measure_generalisation": Experiment(
+        "measure_generalisation.jsonl", generalisation.chart, _generalised, _generalised_summary
+    ),
+}

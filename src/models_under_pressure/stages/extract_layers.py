@@ -1,0 +1,32 @@
+"""Stage `extract_layers`: the activations of one dataset at several layers, in one pass."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.records import read_records
+from models_under_pressure.settings import load_settings
+from models_under_pressure.stages.paths import layer_store_path
+
+
+def run(*, path: Path, alias: str, model: ModelConfig, layers: Sequence[int], config: ExtractConfig) -> None:
+    """Run the model once and write what enters each layer.
+
+    Args:
+        path: file of conversations.
+        alias: name of the model, as in the stores' path.
+        model: the model itself.
+        layers: decoder blocks, from 0.
+        config: how to extract.
+    """
+    from models_under_pressure.activations.extract import extract
+    from models_under_pressure.activations.model import load_model
+
+    token = load_settings().hf_token
+    extract(
+        read_records(path),
+        model=load_model(model, token=token.get_secret_value() if token else None, layers=[max(layers)]),
+        layers=list(layers),
+        config=config,
+        paths={layer: layer_store_path(alias, layer) for layer in layers},
+    )

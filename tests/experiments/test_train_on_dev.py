@@ -1,0 +1,95 @@
+"""Training on samples of the dev sets."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from models_under_pressure.errors import UserError
+from models_under_pressure.experiments.labelled_set import join, take
+from models_under_pressure.experiments.samples import generator_of, nested_samples
+from models_under_pressure.experiments.train_on_dev import Recipe, train_on_dev
+from models_under_pressure.probes.descent import DescentConfig
+from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.training import continue_probe, fit_probe
+
+PROBE = FAMILIES["attention"].config(epochs=3)
+RECIPE = Recipe(PROBE, DescentConfig(family="attention", epochs=4), copies=2)
+ALL = ("only", "combine", "fine_tune")
+
+
+@pytest.fixture(scope="module")
+def train(make_set):
+    return make_set()
+
+
+@pytest.fixture(scope="module")
+def validation(make_set):
+    return make_set("validation", purpose="validation", seed=1)
+
+
+@pytest.fixture(scope="module")
+def pairs(make_set):
+    return [
+        (
+            make_set(f"{name}_dev", purpose="dev", seed=seed, turn=1.2),
+            make_set(f"{name}_test", seed=seed + 10, turn=1.2),
+        )
+        for name, seed in (("a", 2), ("b", 3))
+    ]
+
+
+def of(rows, dataset, mode, size):
+    return next(row for row in rows if (row["dataset"], row["mode"], row["size"]) == (dataset, mode, size))
+
+
+@pytest.fixture(scope="module")
+def rows(train, validation, pairs):
+    return train_on_dev(RECIPE, train, validation, pairs, modes=ALL, sizes=[4, 16], repeats=3, seed=5)
+
+
+def test_every_mode_and_size_has_a_row_per_test_set_and_a_mean(rows):
+    assert {(row["dataset"], row["mode"], row["size"]) for row in rows} == {
+        (dataset, mode, size)
+        for dataset in ("a_test", "b_test", "mean")
+        for mode, size in [("initial", 0), *((mode, size) for mode in ALL for size in (4, 16))]
+    }
+    mean = of(rows, "mean", "combine", 16)
+    parts = [of(rows, name, "combine", 16)["auroc"] for name in ("a_test", "b_test")]
+    assert mean["auroc"] == pytest.approx(np.mean(parts), abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ALL)
+def test_a_repeat_is_what_its_own_seed_and_samples_give_from_the_untouched_initial_probe(
+    rows, train, validation, pairs, mode
+):
+    dev, test = pairs[1]
+    expected = []
+    for repeat in range(3):
+        initial = fit_probe(PROBE, train.data, validation.data, seed=5 + repeat)
+        samples = take(dev, nested_samples(dev.data.labels, [16], generator_of(5, repeat, dev.name))[16])
+        if mode == "only":
+            alone = FAMILIES["attention"].config(**RECIPE.fine_tune.model_dump())
+            probe = fit_probe(alone, samples.data, None, seed=5 + repeat)
+        elif mode == "combine":
+            probe = fit_probe(PROBE, join([train, samples, samples]).data, validation.data, seed=5 + repeat)
+        else:
+            probe = continue_probe(initial, samples.data, None, settings=RECIPE.fine_tune)
+        expected.append(roc_auc_score(test.data.labels, probe.decision_function(test.data.activations)))
+    assert of(rows, "b_test", mode, 16)["auroc_of_each"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_no_size_mode_or_dataset_changes_what_another_gives(rows, train, validation, pairs):
+    alone = train_on_dev(RECIPE, train, validation, pairs[1:], modes=["fine_tune"], sizes=[16], repeats=3, seed=5)
+    assert of(alone, "b_test", "fine_tune", 16) == of(rows, "b_test", "fine_tune", 16)
+    assert of(alone, "b_test", "initial", 0) == of(rows, "b_test", "initial", 0)
+
+
+def test_samples_of_the_deployments_own_text_help_where_the_direction_has_turned(rows):
+    assert of(rows, "mean", "fine_tune", 16)["auroc"] > of(rows, "mean", "initial", 0)["auroc"]
+
+
+def test_no_test_row_is_ever_in_training(train, validation, pairs, make_set):
+    dev = pairs[0][0]
+    for tested in (dev, train, validation):
+        with pytest.raises(UserError, match="which is tested on"):
+            train_on_dev(RECIPE, train, validation, [(dev, tested)], modes=["only"], sizes=[4], repeats=1, seed=0)
