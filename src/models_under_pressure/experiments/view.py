@@ -1,7 +1,6 @@
 """Some records of some activations, read where they lie: subsets and joins without a copy."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ class View:
         self._starts = np.concatenate(starts).astype(np.int64)
         lengths = np.concatenate(ends) - self._starts
         self.offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.ids: Sequence[str] = [source.ids[row] for source, rows in parts for row in rows]
+        self.ids: Sequence[str] = [source.ids[int(row)] for source, rows in parts for row in rows]
 
     @property
     def hidden(self) -> int:
@@ -39,12 +38,12 @@ class View:
         """Provenance of the first part."""
         return self._sources[0].attributes
 
-    @cached_property
+    @property
     def roles(self) -> Int8[np.ndarray, "tokens"]:
         """Role code of each token."""
         return self._gather([np.asarray(source.roles) for source in self._sources])
 
-    @cached_property
+    @property
     def token_ids(self) -> Int32[np.ndarray, "tokens"]:
         """Token ids.
 

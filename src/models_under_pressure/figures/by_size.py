@@ -11,7 +11,7 @@ from models_under_pressure.figures.theme import COLOURS, MUTED, SHAPES
 
 def by_size(
     rows: Sequence[Row], series: Mapping[str, str], *, scale: alt.Scale, x_title: str, level: float | None = None
-) -> alt.LayerChart:
+) -> Any:
     """One panel.
 
     Args:

@@ -40,7 +40,7 @@ def chart(rows: Sequence[Row]) -> alt.VConcatChart:
 
 def _panel(name: str, rows: Sequence[Row], modes: dict[str, str], scale: alt.Scale) -> Any:
     initial = next(row for row in rows if row["mode"] == "initial")
-    drawn = [row | {"series": row["mode"]} for row in rows if row["mode"] in modes]
+    drawn = [{**row, "series": row["mode"]} for row in rows if row["mode"] in modes]
     note = f"dotted: synthetic prompts only, {initial['auroc']:.2f}"
     return by_size(drawn, modes, scale=scale, x_title="Dev samples", level=initial["auroc"]).properties(
         title=panel_title(name, rows, note)
