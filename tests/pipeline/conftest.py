@@ -1,6 +1,7 @@
 """A temporary DVC repository with the checkout's files, two sources and a tiny random model."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -130,15 +131,33 @@ def shrink(repository, model):
         content["model"]["name"] = "toy"
         content["probe"]["layer"] = 1
         content["extract"]["max_tokens"] = 256
+        shrink_experiments(content)
 
     def graph(content):
-        deps = content["stages"]["check_overlap"]["deps"]
-        for dep in [dep for dep in deps if dep.startswith("${") and dep.split(".")[1] not in in_use]:
-            deps.remove(dep)
+        for stage in content["stages"].values():
+            deps = stage.get("do", stage)["deps"]
+            for dep in [dep for dep in deps if (name := dataset_of(dep)) and name not in in_use]:
+                deps.remove(dep)
 
     repository.edit("data/versions.yaml", lineage)
     repository.edit("dvc.yaml", graph)
     repository.edit("params.yaml", params)
+
+
+def dataset_of(dep):
+    """The dataset whose file or activations a dependency is, if it names one."""
+    found = re.match(r"\$\{datasets\.(\w+)\.path\}|data/activations/\$\{model\.name\}/(\w+)/", dep)
+    return found and (found[1] or found[2])
+
+
+def shrink_experiments(params):
+    """Two families, few epochs, one repeat."""
+    attention = {"family": "attention", "epochs": 2}
+    params["compare_probes"] |= {"seeds": 1, "probes": {"attention": attention, "mean": {"family": "mean_logistic"}}}
+    params["choose_layer"]["layers"] = [1, 2]
+    params["train_on_dev"] |= {"sizes": [2, 4], "repeats": 2, "epochs": 2, "probe": attention}
+    params["measure_data_efficiency"] |= {"sizes": [4], "repeats": 1, "probes": {"attention": attention}}
+    params["measure_generalisation"] |= {"attributes": ["tone"], "probe": attention}
 
 
 @pytest.fixture(scope="session")

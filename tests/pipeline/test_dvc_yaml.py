@@ -121,6 +121,24 @@ def test_a_baseline_reads_and_scores_every_dev_and_test_set(stage):
     assert {path.parts[3] for path in written if path.parts[2] == "scores"} == scored
 
 
+@pytest.mark.parametrize(
+    ("stage", "purposes"),
+    [
+        ("compare_probes", ("train", "validation", "dev", "test")),
+        ("measure_data_efficiency", ("train", "validation", "dev")),
+        ("measure_generalisation", ("train", "validation")),
+        ("choose_layer", ("train",)),
+    ],
+)
+def test_an_experiment_depends_on_every_dataset_that_it_reads(stage, purposes):
+    datasets = YAML(typ="safe").load((ROOT / "data/versions.yaml").read_text())["datasets"]
+    used = [name for name, dataset in datasets.items() if dataset["purpose"] in purposes]
+    deps = [dep for dep in body(stage)["deps"] if "datasets." in dep or "/layer_$" in dep]
+    stores = [f"data/activations/${{model.name}}/{name}/layer_${{probe.layer}}.zarr" for name in used]
+    expected = [f"${{datasets.{name}.path}}" for name in used]
+    assert set(deps) == {*expected, *(stores if stage != "choose_layer" else [])}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_data_outputs_say_which_remote_they_belong_to(stage):
     for out in body(stage).get("outs", []):
