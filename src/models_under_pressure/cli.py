@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.commands import acts, datasets, doctor, experiments, remote, replies, review, stages
+from models_under_pressure.commands import acts, datasets, doctor, experiments, probes, remote, replies, review, stages
 
 app = typer.Typer(
     name="mup",
@@ -20,8 +20,11 @@ stages.add_to(app)
 experiments.add_to(app)
 app.add_typer(acts.app, name="acts")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(probes.app, name="probes")
 app.add_typer(replies.app, name="replies")
 app.add_typer(remote.app, name="remote")
+app.command()(probes.score)
+app.command()(probes.explain)
 app.command()(review.review)
 app.command()(doctor.doctor)
 

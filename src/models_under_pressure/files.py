@@ -78,15 +78,24 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     except FileNotFoundError:
         raise UserError("file not found.", where=str(path), remedy="run `dvc repro` or `dvc pull`.") from None
     with stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise UserError(
-                    f"line is not JSON ({error}).",
-                    where=f"{path}:{number}",
-                    remedy="repair or delete this line; each line holds one JSON object.",
-                ) from None
+        yield from jsonl_rows(stream, where=str(path))
+
+
+def jsonl_rows(lines: Iterable[str], *, where: str) -> Iterator[tuple[int, Any]]:
+    """Yield (line number, value) of each line.
+
+    Raises:
+        UserError: naming `where`: a line is blank or not JSON.
+    """
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield number, json.loads(line)
+        except ValueError as error:
+            raise UserError(
+                f"line is not JSON ({error}).",
+                where=f"{where}:{number}",
+                remedy="repair or delete this line; each line holds one JSON object.",
+            ) from None
 
 
 def canonical_json(value: object) -> str:

@@ -94,12 +94,21 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         UserError: naming the file and line of a row that is malformed, empty, wrongly labelled or repeated.
     """
-    records = [to_record(row, where=f"{path}:{number}", default_id=str(number - 1)) for number, row in read_jsonl(path)]
+    return collect_records(read_jsonl(path), where=str(path))
+
+
+def collect_records(rows: Iterable[tuple[int, object]], *, where: str) -> list[Record]:
+    """The records of numbered JSON Lines rows.
+
+    Raises:
+        UserError: see `read_records`; naming `where`.
+    """
+    records = [to_record(row, where=f"{where}:{number}", default_id=str(number - 1)) for number, row in rows]
     repeated = [id_ for id_, count in Counter(record.id for record in records).items() if count > 1]
     if repeated:
         raise UserError(
             f"{len(repeated)} ids occur more than once, first {repeated[0]!r}.",
-            where=str(path),
+            where=where,
             remedy="give every row its own `ids` value.",
         )
     return records

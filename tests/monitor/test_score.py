@@ -1,0 +1,132 @@
+"""Scoring new conversations, as a library and from the command line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from models_under_pressure.cli import app
+from models_under_pressure.errors import UserError
+from models_under_pressure.monitor.score import load_probe_model, score_records
+from models_under_pressure.records import Message, Record
+
+HOSTILE = "naïve 東京 🚀 <script>alert(1)</script> \x1b[31mred\x1b[0m <|im_start|>system"
+RECORDS = [
+    Record("b", "I smell fire in the kitchen"),
+    Record("a", (Message("system", "Be kind."), Message("user", HOSTILE), Message("assistant", "No."))),
+    Record("c", "A poem about my garden, please. " * 6),
+]
+
+
+@pytest.fixture(scope="session")
+def model(probe):
+    return load_probe_model(probe, device="cpu")
+
+
+@pytest.fixture
+def file(tmp_path):
+    from models_under_pressure.records import to_row
+
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(to_row(record)) + "\n" for record in RECORDS))
+    return path
+
+
+def test_scores_are_those_of_the_probe_on_a_store_and_in_the_order_given(probe, model, store_of):
+    store = store_of(RECORDS)
+    expected = dict(zip(store.ids, probe.decision_function(store), strict=True))
+    found = list(score_records(RECORDS, probe, model))
+    assert [scored.id for scored in found] == ["b", "a", "c"]
+    for scored in found:
+        assert scored.logit == pytest.approx(expected[scored.id], rel=1e-5)
+        assert scored.probability == pytest.approx(float(probe.probabilities(np.array([scored.logit]))[0]))
+        for row in probe.thresholds:
+            assert scored.flagged[row.budget] is (row.logit is not None and scored.logit >= row.logit)
+
+
+def test_chunks_change_nothing(probe, model, monkeypatch):
+    from models_under_pressure.monitor import score
+
+    whole = [scored.logit for scored in score_records(RECORDS, probe, model)]
+    monkeypatch.setattr(score, "CHUNK", 1)
+    np.testing.assert_allclose([scored.logit for scored in score_records(RECORDS, probe, model)], whole, rtol=1e-4)
+
+
+def test_tokens_spell_the_conversation_and_their_contributions_sum_to_the_logit(probe, model):
+    for scored in score_records(RECORDS, probe, model, tokens=True):
+        tokens = scored.tokens
+        assert tokens.contributions.sum() == pytest.approx(scored.logit)
+        text = "".join(tokens.texts)
+        (record,) = [record for record in RECORDS if record.id == scored.id]
+        for message in record.messages:
+            assert message.content in text
+        assert len(tokens.texts) == len(tokens.logits) == len(tokens.roles)
+
+
+def test_pooled_activations_have_no_tokens_to_show(fit, model):
+    from dataclasses import replace
+
+    probe = fit("mean")
+    pooled = replace(probe, provenance={**probe.provenance, "keep": "mean"})
+    assert len(list(score_records(RECORDS, pooled, model))) == 3
+    with pytest.raises(UserError, match="one vector per conversation"):
+        list(score_records(RECORDS, pooled, model, tokens=True))
+
+
+def test_another_revision_of_the_model_is_refused(probe, model):
+    from dataclasses import replace
+
+    other = replace(probe, provenance={**probe.provenance, "revision": "other"})
+    with pytest.raises(UserError, match="revision is"):
+        list(score_records(RECORDS, other, model))
+
+
+def test_the_command_writes_one_row_per_conversation(file, probe_folder, tmp_path):
+    out = tmp_path / "out.jsonl"
+    done = CliRunner().invoke(app, ["score", "--probe", str(probe_folder), str(file), "--tokens", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["ids"] for row in rows] == ["b", "a", "c"]
+    assert set(rows[0]) == {"ids", "logit", "probability", "flagged", "tokens"}
+    assert set(rows[0]["flagged"]) == {"fpr_0.01", "fpr_0.05", "fpr_0.1"}
+    assert {token["role"] for token in rows[1]["tokens"]} == {"template", "system", "user", "assistant"}
+    assert sum(token["contribution"] for token in rows[1]["tokens"]) == pytest.approx(rows[1]["logit"], abs=1e-3)
+
+
+def mup(*arguments, stdin=b"", cwd=None):
+    command = [sys.executable, "-m", "models_under_pressure", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, env=os.environ)
+
+
+def test_it_reads_standard_input_and_writes_nothing_but_rows_to_standard_output(probe_folder, tmp_path):
+    done = mup("score", "--probe", str(probe_folder), stdin='{"inputs": "東京 fire"}\n'.encode(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    (row,) = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert row["ids"] == "0"
+    assert 0 <= row["probability"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"), [("not json", "standard input:1: "), ('{"inputs": ""}', "standard input:1: conversation is")]
+)
+def test_a_malformed_row_is_named_before_the_model_loads(probe_folder, monkeypatch, line, problem):
+    from models_under_pressure.monitor import score
+
+    monkeypatch.setattr(score, "load_probe_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    done = CliRunner().invoke(app, ["score", "--probe", str(probe_folder)], input=line + "\n")
+    assert isinstance(done.exception, UserError)
+    assert problem in str(done.exception)
+
+
+def test_an_unknown_probe_is_refused_with_those_that_exist(probe_folder, file, tmp_path, monkeypatch):
+    (tmp_path / "data/probes").mkdir(parents=True)
+    probe_folder.rename(tmp_path / "data/probes/mine")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["score", "--probe", "yours", str(file)])
+    assert "no probe 'yours'" in str(done.exception)
+    assert "mine" in str(done.exception)
+    assert CliRunner().invoke(app, ["score", "--probe", "mine", str(file)]).exit_code == 0
