@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("what", choices=["extract", "run"])
     parser.add_argument("--files", type=Path, required=True, help="folder of the original project's files")
     parser.add_argument("--work", type=Path, required=True, help="folder for activations, results and figures")
-    parser.add_argument("--rows", type=int, help="most rows of a set, whole groups; all by default")
+    parser.add_argument("--rows", type=int, help="most training prompts, twice those of other sets; all by default")
     parser.add_argument("--max-tokens", type=int, default=1024, help="most tokens of a row")
     parser.add_argument("--only", nargs="+", default=list(EXPERIMENTS), choices=list(EXPERIMENTS))
     options = parser.parse_args()
@@ -65,14 +65,18 @@ def main() -> None:
 
 
 def datasets(files: Path, rows: int | None) -> dict[str, list[Record]]:
-    """Labelled records of each set, ambiguous ones left out; `rows` takes a random part of each, by whole groups."""
+    """Labelled records of each set, ambiguous ones left out.
+
+    `rows` takes a random part of the training prompts, by groups, and half as many records of each other set.
+    """
     training = read_records(files / TRAINING)
     sets = {
         "train": [record for record in training if record.fields["split"] == "train"],
         "validation": [record for record in training if record.fields["split"] == "test"],
         **{name: read_records(files / file) for name, file in DEV.items()},
     }
-    return {name: _part(_usable(records), None if name == "train" else rows) for name, records in sets.items()}
+    most = {name: rows if name == "train" or rows is None else rows // 2 for name in sets}
+    return {name: _part(_usable(records), most[name]) for name, records in sets.items()}
 
 
 def _usable(records: Sequence[Record]) -> list[Record]:
@@ -173,7 +177,7 @@ def dev_samples(options: argparse.Namespace) -> None:
         load(options, "validation"),
         [halves(load(options, name)) for name in DEV],
         modes=["only", "combine", "fine_tune"],
-        sizes=[2, 8, 32, 64],
+        sizes=[2, 8, 32],
         repeats=3,
         seed=SEED,
     )
@@ -201,7 +205,7 @@ def efficiency(options: argparse.Namespace) -> None:
         load(options, "train"),
         load(options, "validation"),
         [load(options, name) for name in DEV],
-        sizes=[4, 16, 64, 256],
+        sizes=[4, 16, 64],
         repeats=3,
         seed=SEED,
     )

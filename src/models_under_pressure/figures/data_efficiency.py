@@ -14,11 +14,17 @@ def chart(rows: Sequence[Row]) -> alt.VConcatChart:
 
     `rows` are those of `experiments.data_efficiency`, and of other methods in the same form.
     """
-    scale = auroc_scale(rows)
+    scales = {
+        name: auroc_scale([row for row in rows if (row["dataset"] == "mean") == (name == "mean")])
+        for name in ("mean", "each")
+    }
     methods = {row["method"]: row["method"].replace("_", " ") for row in rows}
     parts = {
         name: by_size(
-            [row | {"series": row["method"]} for row in part], methods, scale=scale, x_title="Training prompts"
+            [row | {"series": row["method"]} for row in part],
+            methods,
+            scale=scales["mean" if name == "mean" else "each"],
+            x_title="Training prompts",
         ).properties(title=panel_title(name, part))
         for (name,), part in split(rows, "dataset").items()
     }

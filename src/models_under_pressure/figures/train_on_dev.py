@@ -24,7 +24,8 @@ def chart(rows: Sequence[Row]) -> alt.VConcatChart:
     scale = auroc_scale(rows)
     modes = {mode: name for mode, name in _MODES.items() if any(row["mode"] == mode for row in rows)}
     parts = {name: part for (name,), part in split(rows, "dataset").items()}
-    large = _panel("mean", parts.pop("mean"), modes, scale).properties(width=520, height=280)
+    mean = parts.pop("mean")
+    large = _panel("mean", mean, modes, auroc_scale(mean)).properties(width=520, height=280)
     small = [_panel(name, part, modes, scale).properties(width=250, height=170) for name, part in parts.items()]
     repeats = rows[0]["repeats"]
     return themed(
