@@ -53,6 +53,7 @@ def results(tmp_path, monkeypatch):
     plot.run(
         datasets={name: (purpose, Path(f"data/{name}.jsonl")) for name, purpose in DATASETS.items()},
         methods=dict.fromkeys(DATASETS, ("probes",)),
+        probes=["mean"],
         closely=["mean"],
         budget=0.01,
         bins=10,

@@ -265,6 +265,7 @@ def plot() -> None:
     stage.run(
         datasets={name: (one.purpose, Path(one.path)) for name, one in shown.items()},
         methods={name: params.evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
+        probes=list(params.train.probes),
         closely=params.plot.closely,
         budget=params.evaluate.fpr_budgets[0],
         bins=params.evaluate.bins,

@@ -21,7 +21,8 @@ def attributes_of(records: Sequence[Record], config: EvaluateConfig) -> dict[str
         name: _pooled([_value(record, columns) for record in records], config.least_group)
         for name, columns in config.groups.items()
     }
-    found[LENGTH] = length_bins([len(record.text) for record in records], config.length_bins)
+    bins = length_bins([len(record.text) for record in records], config.length_bins)
+    found[LENGTH] = [f"{name} characters" for name in bins]
     return {name: values for name, values in found.items() if len(set(values)) > 1}
 
 

@@ -63,7 +63,7 @@ def means_by_purpose(
         for dataset in (name for name, one in purposes.items() if one == purpose):
             for method, row in evaluated.get(dataset, {}).items():
                 rows.setdefault(method, []).append(row)
-        found[purpose] = {method: mean_over_datasets(of_method) for method, of_method in sorted(rows.items())}
+        found[purpose] = {method: mean_over_datasets(of_method) for method, of_method in rows.items()}
     return found
 
 

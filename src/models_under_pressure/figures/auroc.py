@@ -42,7 +42,7 @@ def chart(rows: Sequence[Row]) -> alt.VConcatChart:
     missing = sorted({row["dataset"] for row in rows if "auroc" not in row})
     return themed(
         alt.vconcat(*panels, spacing=16),
-        title="AUROC by dataset and probe",
+        title="AUROC by dataset and monitor",
         subtitle=[
             "Point: estimate. Bar: 95 % grouped bootstrap interval. Dashed: chance.",
             *([f"Not shown, one class only: {', '.join(missing)}."] if missing else []),
@@ -52,7 +52,7 @@ def chart(rows: Sequence[Row]) -> alt.VConcatChart:
 
 def _panel(rows: Sequence[Row], probes: list[str], scale: alt.Scale) -> Any:
     names = list(dict.fromkeys(_name(row) for row in rows))
-    colour = alt.Color("probe:N", title="Probe", scale=colour_scale(probes), sort=probes)
+    colour = alt.Color("probe:N", title="Monitor", scale=colour_scale(probes), sort=probes)
     base = alt.Chart(alt.InlineData(values=[dict(row) | {"name": _name(row)} for row in rows])).encode(
         y=alt.Y("name:N", title=None, sort=names).scale(paddingInner=0.3),
         yOffset=alt.YOffset("probe:N", sort=probes),
@@ -67,7 +67,7 @@ def _panel(rows: Sequence[Row], probes: list[str], scale: alt.Scale) -> Any:
     )
     bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("auroc_low:Q", title="AUROC", scale=scale), x2="auroc_high:Q")
     points = base.mark_point(filled=True, size=64, opacity=1).encode(
-        x="auroc:Q", shape=alt.Shape("probe:N", title="Probe", scale=shape_scale(probes), sort=probes)
+        x="auroc:Q", shape=alt.Shape("probe:N", title="Monitor", scale=shape_scale(probes), sort=probes)
     )
     chance = (
         alt.Chart(alt.InlineData(values=[{"chance": 0.5}]))

@@ -65,7 +65,7 @@ def chart(rows: Sequence[Row], *, unit: str = "tokens") -> alt.ConcatChart:
         scale = alt.Scale(domain=[max(0.0, lowest - 0.02), 1.0], zero=False, nice=False)
         bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="AUROC", scale=scale), x2="high:Q")
         points = base.mark_point(filled=True, size=45, opacity=1).encode(
-            x="auroc:Q", shape=alt.Shape("probe:N", title="Probe", scale=shape_scale(probes), sort=probes)
+            x="auroc:Q", shape=alt.Shape("probe:N", title="Monitor", scale=shape_scale(probes), sort=probes)
         )
         chance = inline([{"x": 0.5}]).mark_rule(strokeDash=[4, 4], color=MUTED).encode(x="x:Q")
         drawn.append(titled(alt.layer(chance, bars, points), _whole(part), height=44 * len(set(order))))
@@ -73,7 +73,7 @@ def chart(rows: Sequence[Row], *, unit: str = "tokens") -> alt.ConcatChart:
         drawn,
         title="AUROC by length",
         subtitle="Bins of about equal number. Bars: 95 % interval (DeLong, grouped). Dashed: chance.",
-        columns=2,
+        columns=3,
     )
 
 

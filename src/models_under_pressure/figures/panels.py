@@ -7,7 +7,7 @@ import altair as alt
 
 from models_under_pressure.figures.theme import MUTED, colour_scale, themed
 
-COLUMNS = 3
+COLUMNS = 4
 SIDE = 200
 """Width and height of a panel, in pixels."""
 
@@ -60,7 +60,7 @@ def percent(rate: float) -> str:
 def probe_colour(rows: Sequence[Row]) -> alt.Color:
     """Colour by probe, the same in every panel."""
     probes = list(dict.fromkeys(row["probe"] for row in rows))
-    return alt.Color("probe:N", title="Probe", scale=colour_scale(probes), sort=probes)
+    return alt.Color("probe:N", title="Monitor", scale=colour_scale(probes), sort=probes)
 
 
 def probe_dash(rows: Sequence[Row]) -> alt.StrokeDash:
@@ -68,7 +68,7 @@ def probe_dash(rows: Sequence[Row]) -> alt.StrokeDash:
     probes = list(dict.fromkeys(row["probe"] for row in rows))
     patterns = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3], [4, 1, 1, 1], [1, 3], [10, 2, 2, 2, 2, 2]]
     scale = alt.Scale(domain=probes, range=[patterns[number % len(patterns)] for number in range(len(probes))])
-    return alt.StrokeDash("probe:N", title="Probe", scale=scale, sort=probes)
+    return alt.StrokeDash("probe:N", title="Monitor", scale=scale, sort=probes)
 
 
 def share_axis(field: str, title: str, axis: type[alt.X] | type[alt.Y]) -> Any:

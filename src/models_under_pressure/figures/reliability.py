@@ -42,7 +42,7 @@ def chart(rows: Sequence[Row]) -> alt.ConcatChart:
     """A panel per dataset; points on the diagonal are calibrated, below it too sure of high stakes."""
     colour = probe_colour(rows).legend(symbolOpacity=1, symbolStrokeWidth=0)
     probes = list(dict.fromkeys(row["probe"] for row in rows))
-    shape = alt.Shape("probe:N", title="Probe", scale=shape_scale(probes), sort=probes)
+    shape = alt.Shape("probe:N", title="Monitor", scale=shape_scale(probes), sort=probes)
     drawn = []
     for part in split(rows, "dataset").values():
         base = inline(part, *_FIELDS).encode(

@@ -163,7 +163,7 @@ def _errors(errors: Sequence[WorstError]) -> Markup:
     ]
     overview = table(
         "Records whose probability is farthest from their label; each links to the labeller's explanation",
-        ["Record", "Probe", "Label", "Probability of high stakes"],
+        ["Record", "Monitor", "Label", "Probability of high stakes"],
         rows,
     )
     return join([overview, *(_error(number, error) for number, error in enumerate(errors, start=1))])
@@ -173,7 +173,7 @@ def _error(number: int, error: WorstError) -> Markup:
     rated = f"{error.scale_label} of 10" if error.scale_label is not None else "not rated"
     facts = {
         "Label": f"{error.label} (stakes {rated})",
-        "Probe": f"{error.probe}: {error.probability:.3f} for high stakes",
+        "Monitor": f"{error.probe}: {error.probability:.3f} for high stakes",
         "Explanation": error.explanation or "none was recorded",
         "Labelled by": error.labeller or "not recorded",
     }

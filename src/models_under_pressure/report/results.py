@@ -31,28 +31,30 @@ def mean_table(means: Metrics) -> Markup:
 
 
 def group_tables(groups: Mapping[str, Mapping[str, Mapping[str, Metrics]]]) -> Markup:
-    """AUROC by attribute, a table per dataset; empty without groups."""
-    tables = []
-    for dataset, by_probe in groups.items():
-        probes = list(by_probe)
-        parts = {
-            (attribute, value): row
-            for found in by_probe.values()
-            for attribute, values in found.items()
-            for value, row in values.items()
-        }
-        rows = [
-            [
-                text(f"{attribute} {value}"),
-                text(f"{row['n']:,}"),
-                text(f"{row['positives']:,}"),
-                *(_cell(by_probe[probe].get(attribute, {}).get(value), "auroc") for probe in probes),
-            ]
-            for (attribute, value), row in parts.items()
+    """AUROC by attribute, a folded table per dataset; empty without groups."""
+    return join([_group_table(dataset, by_probe) for dataset, by_probe in groups.items() if any(by_probe.values())])
+
+
+def _group_table(dataset: str, by_probe: Mapping[str, Mapping[str, Metrics]]) -> Markup:
+    parts = {
+        (attribute, value): row
+        for found in by_probe.values()
+        for attribute, values in found.items()
+        for value, row in values.items()
+    }
+    rows = [
+        [
+            text(value),
+            text(attribute),
+            text(f"{row['n']:,}"),
+            text(f"{row['positives']:,}"),
+            *(_cell(by_probe[probe].get(attribute, {}).get(value), "auroc") for probe in by_probe),
         ]
-        if rows:
-            tables.append(table(f"AUROC in parts of {dataset}", ["Part", "n", "High-stakes", *probes], rows))
-    return join(tables)
+        for (attribute, value), row in parts.items()
+    ]
+    drawn = table(f"AUROC in parts of {dataset}", ["Part", "By", "n", "High-stakes", *by_probe], rows)
+    attributes = ", ".join(dict.fromkeys(attribute for attribute, _ in parts))
+    return element("details", f"<summary>{text(dataset)} by {text(attributes)}</summary>{drawn}")
 
 
 def result_table(metrics: Metrics, name: str, caption: str) -> Markup:

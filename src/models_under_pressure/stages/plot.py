@@ -7,10 +7,10 @@ from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.figures.dvc_templates import write_rows
 from models_under_pressure.figures.gallery import FIGURES, Results
 from models_under_pressure.figures.render import write_chart
-from models_under_pressure.files import read_json
 from models_under_pressure.records import read_records
+from models_under_pressure.stages.evaluated import read_evaluated
 from models_under_pressure.stages.paths import FIGURES as FOLDER
-from models_under_pressure.stages.paths import evaluated_path, scores_path
+from models_under_pressure.stages.paths import scores_path
 
 ROWS = Path("plots/rows")
 
@@ -19,6 +19,7 @@ def run(
     *,
     datasets: Mapping[str, tuple[str, Path]],
     methods: Mapping[str, Sequence[str]],
+    probes: Sequence[str],
     closely: Sequence[str] | None,
     budget: float,
     bins: int,
@@ -29,6 +30,7 @@ def run(
     Args:
         datasets: dataset to show -> what it is for, and its records.
         methods: dataset -> whose scores it has.
+        probes: names that figures show first, in this order.
         closely: names whose records are drawn one by one; None: all.
         budget: false positive rate that thresholds keep.
         bins: bins of reliability.
@@ -38,7 +40,7 @@ def run(
         scores for name in datasets for method in methods[name] for scores in read_scores(scores_path(name, method))
     ]
     results = Results(
-        metrics={name: read_json(evaluated_path(name))["metrics"] for name in datasets},
+        metrics={name: read_evaluated(name, probes)["metrics"] for name in datasets},
         purposes={name: purpose for name, (purpose, _) in datasets.items()},
         scores=[scores for scores in lists if closely is None or scores.probe in closely],
         lengths={

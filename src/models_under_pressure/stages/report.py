@@ -16,7 +16,8 @@ from models_under_pressure.report.content import DatasetVersion, Figure, Report
 from models_under_pressure.report.errors import worst_errors
 from models_under_pressure.report.page import render_page
 from models_under_pressure.stages.commit import commit_of
-from models_under_pressure.stages.paths import FIGURES, OVERLAPS, evaluated_path, probe_paths, scores_path
+from models_under_pressure.stages.evaluated import read_evaluated
+from models_under_pressure.stages.paths import FIGURES, OVERLAPS, probe_paths, scores_path
 
 PAGE = Path("plots/report.html")
 DEMO = "demo-authors"
@@ -58,7 +59,7 @@ def run(
     Raises:
         UserError: a figure, a result or a probe is missing.
     """
-    evaluated = {name: read_json(evaluated_path(name)) for name in datasets}
+    evaluated = {name: read_evaluated(name, probes) for name in datasets}
     metrics = {name: found["metrics"] for name, found in evaluated.items()}
     records = {name: read_records(source.path) for name, source in datasets.items()}
     origin = read_json(probe_paths(probes[0], seed, 1)[0] / "probe.json")["provenance"]
