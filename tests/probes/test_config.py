@@ -62,3 +62,11 @@ def test_the_defaults_are_the_papers():
     assert FAMILIES["rolling_mean_max"].config().window == 40
     assert FAMILIES["mean_logistic"].config().inverse_regularisation == 1e-3
     assert FAMILIES["mean_logistic"].config().fit_intercept is False
+
+
+def test_params_yaml_spells_out_what_the_families_have_as_defaults():
+    from models_under_pressure.params.schema import load_params
+
+    probes = load_params(Path(__file__).parents[2] / "params.yaml").train.probes
+    for name, family in (("mean", "mean_logistic"), ("attention", "attention")):
+        assert probes[name] == FAMILIES[family].config()
