@@ -29,8 +29,8 @@ def recorded(name: str, config: LLMConfig) -> Iterator[Asker]:
     """Yield the way to ask; when the block succeeds, the replies used are written to the stage's record file.
 
     Raises:
-        UserError: more than `llm.allow_missing` questions of one round stay without an answer; every reply that did
-            come is in the ledger by then.
+        UserError: more than `config.allow_missing` questions of one round stay without an answer; every reply that
+            did come is in the ledger by then.
     """
     store = open_store(name)
 
@@ -42,7 +42,8 @@ def recorded(name: str, config: LLMConfig) -> Iterator[Asker]:
             raise UserError(
                 f"{len(failures)} of {len(asks)} questions have no answer: {listed}.",
                 where=name,
-                remedy="run the stage again to ask only these, or accept them with `llm.allow_missing` in params.yaml.",
+                remedy="run the stage again to ask only what was lost; accept the rest with --allow-missing "
+                f"{len(failures)}, or for `dvc repro` with llm.allow_missing.",
             )
         return answers
 

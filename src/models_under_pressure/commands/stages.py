@@ -1,13 +1,19 @@
 """One sub-command per stage: reads params.yaml and data/versions.yaml, and hands the stage what it needs."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models_under_pressure.commands import asking
+
 if TYPE_CHECKING:
     from models_under_pressure.llm.ask import Asker
+    from models_under_pressure.llm.config import LLMConfig
+    from models_under_pressure.llm.rehearsal import Round
+    from models_under_pressure.llm.store import ReplyStore
     from models_under_pressure.params.lineage import Dataset, Lineage
     from models_under_pressure.params.schema import Params
 
@@ -77,6 +83,9 @@ def synthesise(
         int,
         typer.Option(min=0, metavar="N", help="Ask nothing: show the first N questions of each kind, and the cost."),
     ] = 0,
+    dry_run: asking.DryRun = False,
+    allow_missing: asking.AllowMissing = None,
+    refresh: asking.Refresh = None,
 ) -> None:
     """Make the training prompts, and show what else than the stakes tells high from low.
 
@@ -88,35 +97,55 @@ def synthesise(
     from models_under_pressure.synthesis.confounder_report import STATES, to_table
 
     params = _params()
+    llm = asking.with_options(params.llm, allow_missing=allow_missing, refresh=refresh)
+
+    def rounds(store: "ReplyStore") -> "Sequence[Round]":
+        return stage.preview(params.synthesise, label=params.relabel, llm=llm, store=store, seed=params.seed)
+
     if preview:
-        _preview_synthesis(params, preview)
+        _show_questions(rounds, llm, most=preview)
         return
-    with _recorded("synthesise", params) as ask:
+    if dry_run:
+        asking.dry_run("synthesise", llm, rounds)
+        return
+    with _recorded("synthesise", llm) as ask:
         stage.run(params.synthesise, label=params.relabel, ask=ask, seed=params.seed)
     summary = read_json(CONFOUNDERS)["summary"]
     print(to_table({state: summary[state] for state in STATES}), end="")
 
 
-def relabel(version: Annotated[str, typer.Argument(help="Name of the version, as in data/versions.yaml.")]) -> None:
+def relabel(
+    version: Annotated[str, typer.Argument(help="Name of the version, as in data/versions.yaml.")],
+    dry_run: asking.DryRun = False,
+    allow_missing: asking.AllowMissing = None,
+    refresh: asking.Refresh = None,
+) -> None:
     """Make one dataset version from its parent.
 
-    Example: mup relabel mt_apr_30
+    Example: mup relabel mt_apr_16 --dry-run
     """
     from models_under_pressure.params.lineage import find_version
     from models_under_pressure.stages import relabel as stage
 
     params, lineage = _params(), _lineage()
-    with _recorded(f"relabel_{version}", params) as ask:
-        stage.run(
-            find_version(lineage, version),
-            test_only=version in lineage.test_versions,
-            label=params.relabel,
-            ask=ask,
-            seed=params.seed,
-        )
+    llm = asking.with_options(params.llm, allow_missing=allow_missing, refresh=refresh)
+    recipe, test_only = find_version(lineage, version), version in lineage.test_versions
+
+    def rounds(store: "ReplyStore") -> "Sequence[Round]":
+        return stage.preview(recipe, test_only=test_only, label=params.relabel, llm=llm, store=store, seed=params.seed)
+
+    if dry_run:
+        asking.dry_run(f"relabel_{version}", llm, rounds)
+        return
+    with _recorded(f"relabel_{version}", llm) as ask:
+        stage.run(recipe, test_only=test_only, label=params.relabel, ask=ask, seed=params.seed)
 
 
-def label_deployment() -> None:
+def label_deployment(
+    dry_run: asking.DryRun = False,
+    allow_missing: asking.AllowMissing = None,
+    refresh: asking.Refresh = None,
+) -> None:
     """Label the deployment prompts and keep whole pairs.
 
     Example: mup label_deployment
@@ -124,7 +153,11 @@ def label_deployment() -> None:
     from models_under_pressure.stages import label_deployment as stage
 
     params = _params()
-    with _recorded("label_deployment", params) as ask:
+    llm = asking.with_options(params.llm, allow_missing=allow_missing, refresh=refresh)
+    if dry_run:
+        asking.dry_run("label_deployment", llm, lambda store: stage.preview(label=params.relabel, llm=llm, store=store))
+        return
+    with _recorded("label_deployment", llm) as ask:
         stage.run(label=params.relabel, ask=ask)
 
 
@@ -299,22 +332,20 @@ def report() -> None:
     )
 
 
-def _preview_synthesis(params: "Params", most: int) -> None:
+def _show_questions(rounds: "Callable[[ReplyStore], Sequence[Round]]", llm: "LLMConfig", *, most: int) -> None:
     from contextlib import closing
 
     from models_under_pressure.commands.recorded import open_store
-    from models_under_pressure.stages import synthesise as stage
     from models_under_pressure.synthesis.preview import describe
 
     with closing(open_store("synthesise")) as store:
-        rounds = stage.preview(params.synthesise, label=params.relabel, llm=params.llm, store=store, seed=params.seed)
-    print(describe(rounds, params.llm, most=most), end="")
+        print(describe(rounds(store), llm, most=most), end="")
 
 
-def _recorded(name: str, params: "Params") -> "AbstractContextManager[Asker]":
+def _recorded(name: str, llm: "LLMConfig") -> "AbstractContextManager[Asker]":
     from models_under_pressure.commands.recorded import recorded
 
-    return recorded(name, params.llm)
+    return recorded(name, llm)
 
 
 def _params() -> "Params":

@@ -1,5 +1,6 @@
 """Stage `label_deployment`: the deployment sets."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from models_under_pressure.datasets.labelling import LabelConfig, label_records,
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import write_json
 from models_under_pressure.llm.ask import Asker
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.rehearsal import Rehearsal, Round
+from models_under_pressure.llm.store import ReplyStore
 from models_under_pressure.records import Record, write_records
 
 PROMPTS = Path("data/raw/deployment")
@@ -20,12 +24,14 @@ def run(*, label: LabelConfig, ask: Asker) -> None:
     Raises:
         UserError: a context would have no pairs.
     """
+    prompts = _prompts()
+    labelled = label_records([record for rows in prompts.values() for record in rows], config=label, ask=ask)
     sets: dict[str, list[Record]] = {}
     dropped: dict[str, list[dict[str, str]]] = {}
     for context in CONTEXTS:
-        prompts = read_prompts(PROMPTS / f"{context}_deployment.csv", context)
-        labelled = label_records(prompts, config=label, ask=ask)
-        pairs = keep_whole_pairs(labelled.records)
+        ids = {record.id for record in prompts[context]}
+        pairs = keep_whole_pairs([record for record in labelled.records if record.id in ids])
+        lost = [failure for failure in labelled.failures if failure.record_id in ids]
         if not pairs.records:
             raise UserError(
                 f"no pair of {context} has labels as meant.",
@@ -33,10 +39,21 @@ def run(*, label: LabelConfig, ask: Asker) -> None:
                 remedy="see the explanations of the labels, and rewrite the prompts.",
             )
         sets[context] = list(pairs.records)
-        dropped[context] = [asdict(row) for row in (*unanswered(labelled.failures), *pairs.dropped)]
+        dropped[context] = [asdict(row) for row in (*unanswered(lost), *pairs.dropped)]
     sets["combined"] = [record for records in sets.values() for record in records]
     for name, records in sets.items():
         write_records(DEPLOYMENT / f"{name}.jsonl", records)
     write_json(
         DEPLOYMENT / "report.json", {"rows": {name: len(rows) for name, rows in sets.items()}, "dropped": dropped}
     )
+
+
+def preview(*, label: LabelConfig, llm: LLMConfig, store: ReplyStore) -> Sequence[Round]:
+    """What a run would ask; nothing is asked or written."""
+    rehearsal = Rehearsal(llm, store)
+    label_records([record for rows in _prompts().values() for record in rows], config=label, ask=rehearsal)
+    return rehearsal.rounds
+
+
+def _prompts() -> dict[str, list[Record]]:
+    return {context: read_prompts(PROMPTS / f"{context}_deployment.csv", context) for context in CONTEXTS}

@@ -8,13 +8,14 @@ from models_under_pressure.datasets.labelling import LabelConfig, label_records
 from models_under_pressure.files import write_json
 from models_under_pressure.llm.ask import Asker, Failure
 from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.rehearsal import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
 from models_under_pressure.records import Label, Record, write_records
 from models_under_pressure.stages.paths import CONFOUNDERS, TRAINING
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.config import SynthesisConfig, WordFilter
 from models_under_pressure.synthesis.confounder_report import report
-from models_under_pressure.synthesis.preview import Rehearsal, Round
+from models_under_pressure.synthesis.preview import WORDS
 from models_under_pressure.synthesis.selection import SPLITS
 from models_under_pressure.synthesis.vocabulary import load_vocabulary
 
@@ -50,7 +51,7 @@ def preview(
     Raises:
         UserError: a split would be empty, or smaller than asked for, even so.
     """
-    rehearsal = Rehearsal(llm, store)
+    rehearsal = Rehearsal(llm, store, words=WORDS)
 
     def labelled(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Failure]]:
         result = label_records(records, config=label, ask=rehearsal)

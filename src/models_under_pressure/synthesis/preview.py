@@ -1,134 +1,32 @@
-"""What a run would ask, and what it costs, without asking.
-
-The run is rehearsed: recorded replies are used as far as they go, and from the first unknown reply on, fillers of
-usual length stand in. Token counts come from the length of the texts (`llm.cost`), so that costs are estimates.
-"""
+"""The questions of a synthesis, shown before they are asked (see `llm.rehearsal`)."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel
 
-from models_under_pressure.llm.ask import Answer, Ask, Failure, ask_all, estimate
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.cost import input_tokens, price_of
-from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.llm.rehearsal import FILLER, Round, describe_cost, describe_round
 from models_under_pressure.synthesis.questions import PromptPair, SituationPair
 from models_under_pressure.synthesis.rewriting import RewrittenPair
 
-T = TypeVar("T", bound=BaseModel)
-
-_WORDS: dict[type[BaseModel], int] = {SituationPair: 60, PromptPair: 90, RewrittenPair: 90}
+WORDS: dict[type[BaseModel], int] = {SituationPair: 60, PromptPair: 90, RewrittenPair: 90}
 """Usual words of each text in a reply; prompts are asked for with 20, 50, 100 and 200 alike."""
-_OTHER_WORDS = 40
-_FILLER = " _____"
-"""One word that is not written yet; English words have 5 letters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """Questions of one kind that are asked together."""
-
-    asks: Sequence[Ask[Any]]
-    recorded: int
-    """Questions whose reply is known already."""
-    input_tokens: int
-    output_tokens: int
-
-
-class Rehearsal:
-    """An asker that asks nobody, and remembers what it was asked."""
-
-    def __init__(self, config: LLMConfig, store: ReplyStore) -> None:
-        self._config = config.model_copy(update={"mode": "replay"})
-        self._store = store
-        self.rounds: list[Round] = []
-        self.is_certain = True
-        """Whether every reply so far was a recorded one, so that the questions are those of the real run."""
-
-    def __call__(self, asks: Sequence[Ask[T]], /) -> Sequence[Answer[T] | Failure]:
-        """Answer with recorded replies if all are there, else with fillers."""
-        recorded = 0
-        if self.is_certain and asks:
-            recorded = estimate(asks, config=self._config, store=self._store).recorded
-        self.is_certain = self.is_certain and recorded == len(asks)
-        answers: Sequence[Answer[T] | Failure] = (
-            ask_all(asks, config=self._config, store=self._store, what="recorded replies")
-            if self.is_certain
-            else [Answer(_filler(ask, len(self.rounds)), self._config.model) for ask in asks]
-        )
-        values = [answer.value for answer in answers if isinstance(answer, Answer)]
-        self.rounds.append(
-            Round(
-                asks=asks,
-                recorded=recorded,
-                input_tokens=sum(map(_question_tokens, asks)),
-                output_tokens=sum(_text_tokens(value.model_dump_json()) for value in values),
-            )
-        )
-        return answers
 
 
 def describe(rounds: Sequence[Round], config: LLMConfig, *, most: int) -> str:
     """The first `most` questions of each round, and the cost of them all, for a person."""
     lines = [line for one in rounds for line in _describe_round(one, most)]
-    questions = sum(len(one.asks) for one in rounds)
-    recorded = sum(one.recorded for one in rounds)
-    whole = sum(_cost(one, config) or 0.0 for one in rounds)
-    missing = sum((_cost(one, config) or 0.0) * (1 - one.recorded / max(len(one.asks), 1)) for one in rounds)
-    lines += ["", f"{questions:,} questions at most, {recorded:,} of them with a recorded reply."]
-    if config.price is None:
-        lines.append(f"Cost unknown: llm.prices has no entry for {config.model}.")
-    else:
-        how = "through the Batch API" if config.batch else "without the Batch API"
-        lines.append(f"Asking {config.model} for all: about ${whole:,.2f} {how}; for the missing: ${missing:,.2f}.")
-        lines.append("Tokens are estimated from the length of the texts, rather high; asking again is not foreseen.")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", describe_cost(rounds, config)]) + "\n"
 
 
 def _describe_round(one: Round, most: int) -> list[str]:
     if not one.asks:
         return []
     system = one.asks[0].messages[0].content.strip()
-    head = f"=== {one.asks[0].reply.__name__}: {len(one.asks):,} questions, {one.recorded:,} recorded; "
-    head += f"about {one.input_tokens:,} tokens in, {one.output_tokens:,} out"
     shown = [f"--- {ask.record_id}\n{_short(ask.messages[-1].content)}" for ask in one.asks[:most]]
-    return ["", head, f"[system] {system}", *shown]
-
-
-def _cost(one: Round, config: LLMConfig) -> float | None:
-    if config.price is None:
-        return None
-    full = price_of(one.input_tokens, one.output_tokens, config.price)
-    return full * (1 - config.batch_discount) if config.batch else full
-
-
-def _filler(ask: Ask[T], number: int) -> T:
-    """A reply of usual length, unlike that to any other question, as repeated texts are dropped."""
-    words = _WORDS.get(ask.reply, _OTHER_WORDS)
-    values: dict[str, Any] = {
-        name: _value(field.annotation, f"({name} of {ask.record_id}, round {number + 1}){_FILLER * words}")
-        for name, field in ask.reply.model_fields.items()
-    }
-    return ask.reply.model_construct(**values)
-
-
-def _value(annotation: Any, text: str) -> object:
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)[0]
-    return 1 if annotation is int else text
+    return ["", f"=== {describe_round(one)}", f"[system] {system}", *shown]
 
 
 def _short(text: str) -> str:
-    return re.sub(f"(?:{_FILLER})+", " …", text)
-
-
-def _question_tokens(ask: Ask[Any]) -> int:
-    messages = [{"role": message.role, "content": message.content} for message in ask.messages]
-    return input_tokens({"messages": messages, "response_format": ask.reply.model_json_schema()})
-
-
-def _text_tokens(text: str) -> int:
-    return input_tokens({"messages": [{"content": text}]})
+    return re.sub(f"(?:{FILLER})+", " …", text)

@@ -1,0 +1,47 @@
+"""What the stages that ask a chat model have in common: their options, and the look before asking."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from models_under_pressure.llm.config import LLMConfig
+    from models_under_pressure.llm.rehearsal import Round
+    from models_under_pressure.llm.store import ReplyStore
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Ask and write nothing: say how many replies are missing, and their cost.")
+]
+AllowMissing = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="Accept N questions of a round without an answer; their rows are left out."),
+]
+Refresh = Annotated[
+    str | None,
+    typer.Option(metavar="IDS", help="Ask anew, and pay, for the record ids that fit this shell pattern, such as '*'."),
+]
+
+
+def with_options(config: "LLMConfig", *, allow_missing: int | None, refresh: str | None) -> "LLMConfig":
+    """The settings of params.yaml with what the command line says."""
+    changes: dict[str, object] = {}
+    if allow_missing is not None:
+        changes["allow_missing"] = allow_missing
+    if refresh is not None:
+        changes |= {"mode": "refresh", "refresh_ids": refresh}
+    return config.model_copy(update=changes)
+
+
+def dry_run(name: str, config: "LLMConfig", preview: "Callable[[ReplyStore], Sequence[Round]]") -> None:
+    """Print what a stage would ask, round by round, and the cost."""
+    from contextlib import closing
+
+    from models_under_pressure.commands.recorded import open_store
+    from models_under_pressure.llm.rehearsal import describe_cost, describe_round
+
+    with closing(open_store(name)) as store:
+        rounds = preview(store)
+    for one in rounds:
+        print(f"{name}, {describe_round(one)}")
+    print(describe_cost(rounds, config))
