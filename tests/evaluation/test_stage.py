@@ -111,6 +111,13 @@ def test_scores_of_other_records_are_refused(change):
         run()
 
 
+def test_ambiguous_records_of_the_dataset_have_no_score_and_are_not_missed():
+    rows = records()
+    write_records(RECORDS, [*rows, Record("z", "neither", Label.AMBIGUOUS)])
+    write_scores(scores_path("mt_dev", "probes"), [scores_of(rows)])
+    assert run()["metrics"]["mean"]["n"] == len(rows)
+
+
 def test_scores_of_too_few_records_are_refused():
     write_scores(scores_path("mt_dev", "probes"), [scores_of(records()[:50])])
     with pytest.raises(UserError, match="other records"):

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from models_under_pressure.cli import app
 from models_under_pressure.errors import UserError
 from models_under_pressure.monitor.score import load_probe_model, score_records
-from models_under_pressure.records import Message, Record
+from models_under_pressure.probes.data import with_labels
+from models_under_pressure.records import Label, Message, Record
 
 HOSTILE = "naïve 東京 🚀 <script>alert(1)</script> \x1b[31mred\x1b[0m <|im_start|>system"
 RECORDS = [
@@ -65,6 +66,35 @@ def test_tokens_spell_the_conversation_and_their_contributions_sum_to_the_logit(
         for message in record.messages:
             assert message.content in text
         assert len(tokens.texts) == len(tokens.logits) == len(tokens.roles)
+
+
+def test_a_probe_that_reads_sentences_scores_by_the_best_one(fit, model, store_of, tmp_path):
+    from models_under_pressure.probes.persistence import load_probe, save_probe
+    from models_under_pressure.probes.training import continue_probe
+
+    probe = fit("sentence_mean_max", epochs=3, tokens=("user",))
+    save_probe(probe, tmp_path / "probe")
+    probe = load_probe(tmp_path / "probe")
+    record = Record("s", "A poem. There is a fire! Help me")
+    (scored,) = score_records([record], probe, model, tokens=True)
+    user = [
+        row for row in zip(scored.tokens.texts, scored.tokens.roles, scored.tokens.logits, strict=True) if row[1] == 1
+    ]
+    sentences, current = [], []
+    for text, _, logit in user:
+        current.append(logit)
+        if text.rstrip().endswith((".", "!")):
+            sentences.append(current)
+            current = []
+    sentences.append(current)
+    assert len(sentences) == 3
+    assert scored.logit == pytest.approx(max(np.mean(sentence) for sentence in sentences))
+    rows = [
+        Record(f"n{number}", "a song. a cake." if number % 2 else "fire! smoke!", label=label)
+        for number, label in enumerate([Label.HIGH, Label.LOW] * 4)
+    ]
+    continued = continue_probe(probe, with_labels(store_of(rows), rows), None)
+    np.testing.assert_array_equal(continued.weights["sentence_end_ids"], probe.weights["sentence_end_ids"])
 
 
 def test_pooled_activations_have_no_tokens_to_show(fit, model):
