@@ -49,7 +49,7 @@ def clean_overlaps(
     from models_under_pressure.stages.check_overlap import IN_USE, read_parts
 
     found = {name: overlaps_between(parts, config) for name, parts in read_parts(versions, in_use).items()}
-    plans = _plan(_excess(found, config), lineage)
+    plans = _plan(_excess(found, config), lineage, accepted=config.allowed.get(IN_USE, 0))
     for plan in plans:
         key = f"{plan.parent}_{_SUFFIX}"
         if key in lineage.versions | lineage.test_versions:
@@ -78,7 +78,7 @@ def _excess(found: "Mapping[str, Sequence[Overlap]]", config: "CheckOverlapParam
     return {name: pairs for name, pairs in found.items() if len(pairs) > config.allowed.get(name, 0)}
 
 
-def _plan(excess: "Mapping[str, Sequence[Overlap]]", lineage: "Lineage") -> list[Cleaned]:
+def _plan(excess: "Mapping[str, Sequence[Overlap]]", lineage: "Lineage", *, accepted: int) -> list[Cleaned]:
     from models_under_pressure.stages.check_overlap import IN_USE
 
     versions = _versions_in_use(lineage)
@@ -87,6 +87,7 @@ def _plan(excess: "Mapping[str, Sequence[Overlap]]", lineage: "Lineage") -> list
     plans = {
         name: Cleaned(name, within=len(pairs)) for name, pairs in excess.items() if name != IN_USE and name not in inner
     }
+    stuck: list[Overlap] = []
     for pair in excess.get(IN_USE, ()):
         sides = {pair.left_split: (pair.left_id, pair.right_split), pair.right_split: (pair.right_id, pair.left_split)}
         names = sorted(sides, key=lambda name: (_rank(lineage, name), name))
@@ -94,15 +95,19 @@ def _plan(excess: "Mapping[str, Sequence[Overlap]]", lineage: "Lineage") -> list
             continue
         loser = next((name for name in names if versions.get(name)), None)
         if loser is None:
-            raise UserError(
-                f"{names[0]} and {names[1]} overlap ({pair.kind}: {pair.left_id} ~ {pair.right_id}), "
-                "and neither is a version of data/versions.yaml.",
-                where="check_overlap --clean",
-                remedy="make one of them anew, or accept the pairs in params.yaml: check_overlap.allowed.in_use.",
-            )
+            stuck.append(pair)
+            continue
         id_, other = sides[loser]
         plan = plans.setdefault(versions[loser], Cleaned(versions[loser]))
         plan.rows.setdefault(id_, f"overlaps ({pair.kind}) with {other} {sides[other][0]}")
+    if len(stuck) > accepted:
+        pair = stuck[0]
+        raise UserError(
+            f"{len(stuck)} pairs are of sets that are no version of data/versions.yaml ({accepted} accepted), first "
+            f"{pair.kind}: {pair.left_split} {pair.left_id} ~ {pair.right_split} {pair.right_id}.",
+            where="check_overlap --clean",
+            remedy="make one of the sets anew, or accept the pairs in params.yaml: check_overlap.allowed.in_use.",
+        )
     return list(plans.values())
 
 
