@@ -1,6 +1,6 @@
 """Computing the activations of one window."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Int64
@@ -18,7 +18,7 @@ class WindowComputer:
     """
 
     def __init__(
-        self, forward: Forward, tokenised: Sequence[TokenisedRecord], offsets: Int64[np.ndarray, "records_plus_1"]
+        self, forward: Forward, tokenised: Mapping[int, TokenisedRecord], offsets: Int64[np.ndarray, "records_plus_1"]
     ) -> None:
         self._forward, self._tokenised, self._offsets = forward, tokenised, offsets
         self._crossing: dict[int, dict[int, Kept]] = {}

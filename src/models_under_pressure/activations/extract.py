@@ -1,23 +1,20 @@
-"""Extracting the activations of a dataset into one store per layer."""
+"""Extracting the activations of datasets into one store per layer."""
 
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from models_under_pressure.activations.blocks import check_layers
-from models_under_pressure.activations.compute import WindowComputer
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
-from models_under_pressure.activations.forward import Kept, prepared
-from models_under_pressure.activations.model import LoadedModel, describe_model, load_model
+from models_under_pressure.activations.model import LoadedModel, ModelDescription, describe_model, load_model
 from models_under_pressure.activations.provenance import Plan, holds, plan_stores
 from models_under_pressure.activations.tokens import TokenisationReport
-from models_under_pressure.activations.windows import Window, windows
+from models_under_pressure.activations.windows import windows
 from models_under_pressure.activations.writer import StoreWriter
-from models_under_pressure.progress import Progress, progress
+from models_under_pressure.progress import progress
 from models_under_pressure.records import Record, read_records
 
 Outcome = Literal["written", "resumed", "exists"]
@@ -42,10 +39,11 @@ class ExtractReport:
 def extract(
     records: Sequence[Record],
     *,
-    model: LoadedModel,
+    model: ModelDescription,
     layers: Sequence[int],
     config: ExtractConfig,
     paths: Mapping[int, Path],
+    token: str | None = None,
 ) -> ExtractReport:
     """Extract the activations of a dataset at several layers in one pass, into the store of each layer.
 
@@ -53,10 +51,11 @@ def extract(
 
     Args:
         records: the dataset, in any order; rows of the store are in the order of the ids.
-        model: the loaded model.
+        model: the loaded model; for `engine: ray`, whose workers load their own, its description is enough.
         layers: decoder blocks, from 0.
         config: how activations are taken and kept.
         paths: layer -> path of its store.
+        token: Hugging Face token with which Ray workers load a gated model.
 
     Raises:
         UserError: the model has no such layer; a record is refused by the chat template; a value is not finite; the
@@ -71,7 +70,7 @@ def extract(
     outcomes: dict[int, Outcome] = dict.fromkeys(plan.layouts, "exists")
     outcomes |= {layer: "resumed" if writer.resumed else "written" for layer, writer in writers.items()}
     if writers:
-        _run(model, config, plan, writers)
+        _run(model, config, plan, writers, token)
         for writer in writers.values():
             writer.finish()
     tokens = sum(len(record.token_ids) for record in plan.tokenised)
@@ -83,6 +82,8 @@ def extract_files(
 ) -> Iterator[tuple[Path, Outcome]]:
     """Extract several dataset files with one model load, or none if every store exists with the same content.
 
+    Only the blocks that the deepest layer needs are loaded.
+
     Args:
         paths: dataset file -> layer -> path of its store.
         model: the model.
@@ -93,7 +94,6 @@ def extract_files(
         The path of each store and what became of it.
     """
     description = describe_model(model, token=token)
-    loaded: LoadedModel | None = None
     for file, stores in paths.items():
         check_layers(list(stores), description.n_layers, model.name)
         records = read_records(file)
@@ -102,44 +102,39 @@ def extract_files(
             for path in stores.values():
                 yield path, "exists"
             continue
-        if loaded is None:
+        if config.engine == "local" and not isinstance(description, LoadedModel):
             deepest = max(layer for others in paths.values() for layer in others)
-            loaded = load_model(model, token=token, layers=[deepest])
-        report = extract(records, model=loaded, layers=list(stores), config=config, paths=stores)
+            description = load_model(model, token=token, layers=[deepest])
+        report = extract(
+            records, model=description, layers=list(stores), config=config, paths=stores, token=token
+        )
         for layer, outcome in report.stores.items():
             yield stores[layer], outcome
 
 
-def _run(model: LoadedModel, config: ExtractConfig, plan: Plan, writers: Mapping[int, StoreWriter]) -> None:
+def _run(
+    model: ModelDescription,
+    config: ExtractConfig,
+    plan: Plan,
+    writers: Mapping[int, StoreWriter],
+    token: str | None,
+) -> None:
     layout = next(iter(writers.values())).layout
     missing = {shard for writer in writers.values() for shard in writer.missing}
     todo = list(windows(layout.offsets, layout.shard_rows, missing, pooled=config.keep != "tokens"))
     total = sum(window.last_row - window.first_row for window in todo)
     unit = "tokens" if config.keep == "tokens" else "records"
-    with (
-        prepared(model, list(writers), config) as forward,
-        progress(total, what=f"extract, layer {', '.join(map(str, writers))}", unit=unit) as shown,
-        ThreadPoolExecutor(max_workers=1) as disk,
-    ):
-        computer = WindowComputer(forward, plan.tokenised, layout.offsets)
-        writing: Future[None] | None = None
-        for window in todo:
-            values = computer.compute(window)
-            if writing:
-                writing.result()  # two windows in memory at most: one is computed while the other is written
-            writing = disk.submit(_write, writers, window, values, shown)
-        if writing:
-            writing.result()
+    with progress(total, what=f"extract, layer {', '.join(map(str, writers))}", unit=unit) as shown:
+        if config.engine == "ray":
+            from models_under_pressure.activations.ray_engine import run_ray
 
+            run_ray(todo, model=model, config=config, plan=plan, writers=writers, shown=shown, token=token)
+            return
+        from models_under_pressure.activations.local_engine import run_local
 
-def _write(writers: Mapping[int, StoreWriter], window: Window, values: Mapping[int, Kept], shown: Progress) -> None:
-    for layer, writer in writers.items():
-        missing = set(writer.missing)
-        for shard in window.shards:
-            if shard in missing:
-                first, last = writer.layout.span(shard)
-                writer.write(shard, values[layer][first - window.first_row : last - window.first_row])
-    shown.advance(window.last_row - window.first_row)
+        if not isinstance(model, LoadedModel):
+            raise TypeError("the local engine needs a loaded model")
+        run_local(todo, model=model, config=config, plan=plan, writers=writers, shown=shown)
 
 
 def _tell(report: TokenisationReport) -> None:

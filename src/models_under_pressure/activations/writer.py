@@ -88,7 +88,11 @@ class StoreWriter:
     @property
     def missing(self) -> list[int]:
         """Shards that are still to be written."""
-        return [shard for shard in range(self.layout.shards) if shard not in self._checksums]
+        return [shard for shard in range(self.layout.shards) if self.needs(shard)]
+
+    def needs(self, shard: int) -> bool:
+        """Whether a shard is still to be written."""
+        return shard not in self._checksums
 
     def write(self, shard: int, values: np.ndarray) -> None:
         """Write one whole shard.
