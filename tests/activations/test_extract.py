@@ -169,7 +169,7 @@ def test_one_record_too_large_for_memory_is_named(tiny, chats, tmp_path, monkeyp
 def test_several_files_need_one_model_and_existing_ones_none(model_directory, chats, tmp_path, monkeypatch):
     write_records(tmp_path / "one.jsonl", chats[:4])
     write_records(tmp_path / "two.jsonl", chats[4:])
-    paths = {tmp_path / f"{name}.jsonl": {1: tmp_path / f"{name}.zarr"} for name in ("one", "two")}
+    jobs = [(tmp_path / f"{name}.jsonl", {1: tmp_path / f"{name}.zarr"}) for name in ("one", "two")]
     config = ModelConfig(name=str(model_directory("llama")), dtype="float32")
     loads = []
 
@@ -178,8 +178,8 @@ def test_several_files_need_one_model_and_existing_ones_none(model_directory, ch
         return load_model(*args, **kwargs)
 
     monkeypatch.setattr("models_under_pressure.activations.extract.load_model", counted)
-    assert [done for _, done in extract_files(paths, model=config, config=ExtractConfig())] == ["written"] * 2
-    assert [done for _, done in extract_files(paths, model=config, config=ExtractConfig())] == ["exists"] * 2
+    assert [done for _, done in extract_files(jobs, model=config, config=ExtractConfig())] == ["written"] * 2
+    assert [done for _, done in extract_files(jobs, model=config, config=ExtractConfig())] == ["exists"] * 2
     assert len(loads) == 1
 
 

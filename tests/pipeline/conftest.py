@@ -138,6 +138,9 @@ def shrink(repository, model):
             deps = stage.get("do", stage)["deps"]
             for dep in [dep for dep in deps if (name := dataset_of(dep)) and name not in in_use]:
                 deps.remove(dep)
+        outs = content["stages"]["extract"]["outs"]
+        for out in [out for out in outs if next(iter(out)).split("/")[3] not in in_use]:
+            outs.remove(out)
 
     repository.edit("data/versions.yaml", lineage)
     repository.edit("dvc.yaml", graph)

@@ -105,9 +105,10 @@ def test_params_name_every_section_that_the_stage_reads(stage):
     assert used - declared <= implied, f"add to params of {stage}: {sorted(used - declared - implied)}"
 
 
-def test_the_overlap_gate_depends_on_every_dataset_in_use():
+@pytest.mark.parametrize("stage", ["check_overlap", "extract"])
+def test_a_stage_that_reads_every_dataset_in_use_depends_on_each(stage):
     datasets = YAML(typ="safe").load((ROOT / "data/versions.yaml").read_text())["datasets"]
-    named = {dep for dep in body("check_overlap")["deps"] if dep.startswith("${datasets.")}
+    named = {dep for dep in body(stage)["deps"] if dep.startswith("${datasets.")}
     assert named == {f"${{datasets.{name}.path}}" for name in datasets}
 
 
@@ -137,6 +138,13 @@ def test_an_experiment_depends_on_every_dataset_that_it_reads(stage, purposes):
     stores = [f"data/activations/${{model.name}}/{name}/layer_${{probe.layer}}.zarr" for name in used]
     expected = [f"${{datasets.{name}.path}}" for name in used]
     assert set(deps) == {*expected, *(stores if stage != "choose_layer" else [])}
+
+
+def test_extract_has_a_store_for_every_dataset_in_use():
+    datasets = YAML(typ="safe").load((ROOT / "data/versions.yaml").read_text())["datasets"]
+    stores = [path for out in body("extract")["outs"] for path in out]
+    assert stores == [f"data/activations/${{model.name}}/{name}/layer_${{probe.layer}}.zarr" for name in datasets]
+    assert all(options["persist"] for out in body("extract")["outs"] for options in out.values())
 
 
 @pytest.mark.parametrize("stage", STAGES)

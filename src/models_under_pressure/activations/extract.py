@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -62,7 +62,12 @@ def extract(
             disk is full or read-only.
     """
     check_layers(list(layers), model.n_layers, model.name)
-    plan = plan_stores(records, model, layers, config)
+    return _carry_out(plan_stores(records, model, layers, config), model, config, paths, token)
+
+
+def _carry_out(
+    plan: Plan, model: ModelDescription, config: ExtractConfig, paths: Mapping[int, Path], token: str | None
+) -> ExtractReport:
     _tell(plan.tokenisation)
     start = time.monotonic()
     todo = {layer: layout for layer, layout in plan.layouts.items() if not holds(paths[layer], layout)}
@@ -74,18 +79,22 @@ def extract(
         for writer in writers.values():
             writer.finish()
     tokens = sum(len(record.token_ids) for record in plan.tokenised)
-    return ExtractReport(outcomes, len(records), tokens, time.monotonic() - start, plan.tokenisation)
+    return ExtractReport(outcomes, len(plan.tokenised), tokens, time.monotonic() - start, plan.tokenisation)
 
 
 def extract_files(
-    paths: Mapping[Path, Mapping[int, Path]], *, model: ModelConfig, config: ExtractConfig, token: str | None = None
+    jobs: Iterable[tuple[Path, Mapping[int, Path]]],
+    *,
+    model: ModelConfig,
+    config: ExtractConfig,
+    token: str | None = None,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Extract several dataset files with one model load, or none if every store exists with the same content.
 
     Only the blocks that the deepest layer needs are loaded.
 
     Args:
-        paths: dataset file -> layer -> path of its store.
+        jobs: a dataset file, and the path of the store of each layer; for each dataset.
         model: the model.
         config: how activations are taken and kept.
         token: Hugging Face token for gated models.
@@ -94,21 +103,18 @@ def extract_files(
         The path of each store and what became of it.
     """
     description = describe_model(model, token=token)
-    for file, stores in paths.items():
+    todo = list(jobs)
+    for file, stores in todo:
         check_layers(list(stores), description.n_layers, model.name)
-        records = read_records(file)
-        layouts = plan_stores(records, description, list(stores), config).layouts
-        if all(holds(stores[layer], layout) for layer, layout in layouts.items()):
+        plan = plan_stores(read_records(file), description, list(stores), config)
+        if all(holds(stores[layer], layout) for layer, layout in plan.layouts.items()):
             for path in stores.values():
                 yield path, "exists"
             continue
         if config.engine == "local" and not isinstance(description, LoadedModel):
-            deepest = max(layer for others in paths.values() for layer in others)
+            deepest = max(layer for _, others in todo for layer in others)
             description = load_model(model, token=token, layers=[deepest])
-        report = extract(
-            records, model=description, layers=list(stores), config=config, paths=stores, token=token
-        )
-        for layer, outcome in report.stores.items():
+        for layer, outcome in _carry_out(plan, description, config, stores, token).stores.items():
             yield stores[layer], outcome
 
 

@@ -41,6 +41,14 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return stable_hash(tokenizer.backend_tokenizer.to_str())[:16]
 
 
+def code_fingerprint() -> str:
+    """Short hash of the code that turns records into activations."""
+    package = Path(__file__).parent
+    return stable_hash(
+        [path.read_text("utf-8") for path in [*sorted(package.glob("*.py")), package.parent / "records.py"]]
+    )[:16]
+
+
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that shape the numbers."""
     return {name: version(name) for name in ("torch", "transformers", "tokenizers")}

@@ -1,6 +1,7 @@
 """Forward passes over batches of records, down to the numbers that are kept."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,10 @@ from models_under_pressure.activations.batches import padded_length, plan_batche
 from models_under_pressure.activations.blocks import blocks_of
 from models_under_pressure.activations.compilation import compiled
 from models_under_pressure.activations.config import ExtractConfig, Keep
-from models_under_pressure.activations.hardware import batch_budget
+from models_under_pressure.activations.hardware import batch_budget, one_core_each
 from models_under_pressure.activations.hooks import Taps, tapped
 from models_under_pressure.activations.model import LoadedModel
-from models_under_pressure.activations.packing import Packing, can_pack, packed
+from models_under_pressure.activations.packing import Packing, can_pack, packed, rotates_by_length
 from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.errors import UserError
@@ -33,11 +34,20 @@ class Forward:
     """A model tapped at some layers, with a token budget that shrinks when memory runs out."""
 
     def __init__(
-        self, model: LoadedModel, taps: Taps, packing: Packing | None, layers: Sequence[int], *, keep: Keep, budget: int
+        self,
+        model: LoadedModel,
+        taps: Taps,
+        packing: Packing | None,
+        layers: Sequence[int],
+        *,
+        keep: Keep,
+        budget: int,
+        workers: int,
     ) -> None:
         self._model, self._taps, self._packing = model, taps, packing
         self._layers = tuple(layers)
         self._keep: Keep = keep
+        self._workers = workers
         self.budget = budget
 
     @property
@@ -57,18 +67,24 @@ class Forward:
         lengths = np.array([len(record.token_ids) for record in records.values()], dtype=np.int64)
         batches = plan_batches(lengths, budget=self.budget, packing=self.packs)
         pending = [[indices[place] for place in batch.records] for batch in reversed(batches)]
-        while pending:
-            batch = pending.pop()
-            try:
-                finished = self._run_batch([records[index] for index in batch])
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                self._shrink([records[index].id for index in batch], error)
-                middle = len(batch) // 2
-                pending += [batch[middle:], batch[:middle]]
-                continue
-            yield from zip(batch, finished, strict=True)
+        running: dict[Future[list[dict[int, Kept]]], list[int]] = {}
+        with ThreadPoolExecutor(self._workers) as pool:
+            while pending or running:
+                while pending and len(running) <= self._workers:  # one waits, so that no core does
+                    batch = pending.pop()
+                    running[pool.submit(self._run_batch, [records[index] for index in batch])] = batch
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    batch = running.pop(future)
+                    try:
+                        finished = future.result()
+                    except (RuntimeError, MemoryError) as error:
+                        if not _is_out_of_memory(error):
+                            raise
+                        self._shrink([records[index].id for index in batch], error)
+                        middle = len(batch) // 2
+                        pending += [batch[middle:], batch[:middle]]
+                        continue
+                    yield from zip(batch, finished, strict=True)
 
     def _run_batch(self, batch: Sequence[TokenisedRecord]) -> list[dict[int, Kept]]:
         tokens = [record.token_ids for record in batch]
@@ -129,8 +145,11 @@ def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -
         UserError: the model is not causal, or packing is asked of one that cannot pack exactly.
     """
     wants = config.packing == "on" or (config.packing == "auto" and model.device == "cpu")
-    budget = batch_budget(model.device) if config.batch_tokens == "auto" else config.batch_tokens
     with ExitStack() as stack:
+        workers = stack.enter_context(one_core_each()) if _runs_side_by_side(model, config) else 1
+        budget = batch_budget(model.device) if config.batch_tokens == "auto" else config.batch_tokens
+        if rotates_by_length(model.model):
+            budget = 1  # each record alone
         taps = stack.enter_context(tapped(model.model, layers, config.hook_point))
         check_causal(model, taps)
         packs = wants and can_pack(model.model) and packs_exactly(model, taps)
@@ -145,7 +164,13 @@ def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -
             # a tap inside a block needs the block as it is
             untapped = max(layers) if config.hook_point == "residual" else min(layers)
             stack.enter_context(compiled(blocks_of(model.model)[:untapped]))
-        yield Forward(model, taps, packing, layers, keep=config.keep, budget=budget)
+        yield Forward(model, taps, packing, layers, keep=config.keep, budget=budget, workers=workers)
+
+
+def _runs_side_by_side(model: LoadedModel, config: ExtractConfig) -> bool:
+    """Whether several threads may use the model at once: on a CPU, if no part of it remembers the batch before."""
+    remembers = model.config.quantization != "none" or rotates_by_length(model.model)
+    return model.device == "cpu" and not config.compile and not remembers
 
 
 def _without_padding(states: "torch.Tensor", lengths: Sequence[int], *, packed: bool) -> "torch.Tensor":

@@ -1,5 +1,7 @@
 """What the hardware is good at."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,3 +52,20 @@ def batch_budget(device: str) -> int:
     if device != "cpu":
         return 16_384
     return 1_024 if torch.get_num_threads() == 1 else 2_048
+
+
+@contextmanager
+def one_core_each() -> Iterator[int]:
+    """Give every thread of Python one core for its matrix products; yields how many cores there are.
+
+    Batches that run side by side never wait for one another, as the cores that share one product do; and no number
+    depends on how many cores a machine has.
+    """
+    import torch
+
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield cores
+    finally:
+        torch.set_num_threads(cores)

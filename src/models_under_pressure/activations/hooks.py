@@ -1,5 +1,6 @@
 """Taking hidden states out of an unmodified Hugging Face decoder, and stopping it where no more is wanted."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ class _Reached(Exception):
     """The last wanted hidden state is there; what the model would do next is not needed."""
 
 
-class Taps:
-    """The hidden states of the latest forward pass, by layer."""
+class Taps(threading.local):
+    """The hidden states of a thread's latest forward pass, by layer."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder

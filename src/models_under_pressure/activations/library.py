@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models_under_pressure.activations.fingerprint import code_fingerprint
 from models_under_pressure.activations.store import MANIFEST, open_store, partial_path
 from models_under_pressure.errors import UserError
 from models_under_pressure.files import read_json
@@ -67,6 +68,20 @@ def remove(entry: Entry) -> None:
         if path.exists():
             shutil.rmtree(path)
     entry.path.with_name(f"{entry.path.name}.dvc").unlink(missing_ok=True)
+
+
+def discard_stale(path: Path) -> None:
+    """Delete a store that is damaged, or was made by other code than this checkout's."""
+    if not (path / MANIFEST).is_file():
+        return
+    try:
+        store = open_store(path)
+        store.verify()
+        is_current = store.attributes.get("code") == code_fingerprint()
+    except UserError:
+        is_current = False
+    if not is_current:
+        shutil.rmtree(path)
 
 
 def dataset_files(patterns: Sequence[str]) -> list[Path]:

@@ -1,5 +1,6 @@
 """Several records in one row of a batch, without padding: each attends to itself only."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ if TYPE_CHECKING:
 _NAME = "mup_packed"
 
 
-class Packing:
-    """The lengths of the records in the present row."""
+class Packing(threading.local):
+    """The lengths of the records in a thread's present row."""
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
@@ -81,8 +82,17 @@ def can_pack(decoder: Any) -> bool:
         bool(getattr(decoder, "_supports_attention_backend", False))
         and config._attn_implementation == "sdpa"
         and kinds <= {"full_attention", "sliding_attention"}
+        and not rotates_by_length(decoder)
         and _accepts_positions(decoder)
     )
+
+
+def rotates_by_length(decoder: Any) -> bool:
+    """Whether the rotary embedding depends on the longest record of a batch (Phi-3 with its 128k context)."""
+    config = decoder.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    settings = [rope, *(value for value in rope.values() if isinstance(value, dict))]
+    return any(setting.get("rope_type") in ("dynamic", "longrope") for setting in settings)
 
 
 def _accepts_positions(decoder: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.config import ExtractConfig
-from models_under_pressure.activations.fingerprint import library_versions, tokenizer_fingerprint
+from models_under_pressure.activations.fingerprint import code_fingerprint, library_versions, tokenizer_fingerprint
 from models_under_pressure.activations.model import ModelDescription
 from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.activations.store import MANIFEST, open_store
@@ -18,7 +18,7 @@ from models_under_pressure.activations.writer import Layout
 from models_under_pressure.errors import UserError
 from models_under_pressure.records import Record, content_hash
 
-CIRCUMSTANCES = frozenset({"device", "libraries"})
+CIRCUMSTANCES = frozenset({"code", "device", "libraries"})
 """Attributes that may differ between two stores that need not be extracted again."""
 
 
@@ -70,6 +70,7 @@ def plan_stores(
         "truncated": list(report.truncated),
         "normalised": dict(sorted(report.normalised.items())),
         "neutralised": list(report.neutralised),
+        "code": code_fingerprint(),
         "libraries": library_versions(),
     }
     columns: dict[str, Any] = {

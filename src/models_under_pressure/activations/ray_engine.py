@@ -5,7 +5,9 @@ must be on a file system that all nodes share. Windows do not depend on who comp
 bytes are those of the local engine on the same kind of device; a worker that is lost costs the windows it had.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,10 @@ from models_under_pressure.progress import Progress
 
 _LOSSES = 3
 """Times that one window may take its worker down before it is held to be the cause."""
+
+
+Checksum = tuple[int, int, str]
+"""Layer, shard, and the hash of its file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +56,8 @@ class Worker:
         )
         self._offsets = offsets
 
-    def run(self, job: Job) -> list[tuple[int, int, str]]:
-        """Compute a window and write its shards; returns (layer, shard, checksum) of each."""
+    def run(self, job: Job) -> list[Checksum]:
+        """Compute a window and write its shards."""
         values = WindowComputer(self._forward, job.records, self._offsets).compute(job.window)
         first_row = job.window.first_row
         return [
@@ -75,50 +81,79 @@ def run_ray(
     Raises:
         UserError: Ray is not installed, a worker reports one, or a window takes down every worker that tries it.
     """
+    # below `uv run` Ray would copy this folder to every worker and make an environment there; nodes have their own
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray
     except ImportError:
         raise UserError("Ray is not installed.", remedy="run `pip install 'models-under-pressure[ray]'`.") from None
-    if not ray.is_initialized():
+    is_ours = not ray.is_initialized()
+    if is_ours:
         ray.init(log_to_driver=False)
-    offsets = ray.put(next(iter(writers.values())).layout.offsets)
-    gpus = 1 if model.device == "cuda" else 0
-    cores = 1 if gpus else 2
-    remote: Any = ray.remote(num_gpus=gpus, num_cpus=cores)(Worker)
-    count = _worker_count(config, ray.cluster_resources(), gpus=gpus, cores=cores)
+    try:
+        pool = _Pool(ray, model, config, writers, token)
+        for job, finished in pool.run([_job(window, plan, writers) for window in todo]):
+            for layer, shard, checksum in finished:
+                writers[layer].record(shard, checksum)
+            shown.advance(job.window.last_row - job.window.first_row)
+    finally:
+        if is_ours:
+            ray.shutdown()
 
-    def start() -> Any:
-        return remote.remote(model.config, list(writers), config, offsets, token)
 
-    waiting = [_job(window, plan, writers) for window in reversed(todo)]
-    losses: dict[int, int] = {}
-    running: dict[Any, tuple[Any, Job]] = {}
+class _Pool:
+    """Workers that take one job after the other; one that is lost is replaced, and its job given to another."""
 
-    def give(worker: Any) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        model: ModelDescription,
+        config: ExtractConfig,
+        writers: Mapping[int, StoreWriter],
+        token: str | None,
+    ) -> None:
+        gpus = 1 if model.device == "cuda" else 0
+        cores = 1 if gpus else _cores(ray.nodes())
+        offsets = ray.put(next(iter(writers.values())).layout.offsets)
+        remote = ray.remote(num_gpus=gpus, num_cpus=cores)(Worker)
+        self._ray = ray
+        self._start: Callable[[], Any] = lambda: remote.remote(model.config, list(writers), config, offsets, token)
+        self._count = _worker_count(config, ray.cluster_resources(), gpus=gpus, cores=cores)
+        self._running: dict[Any, tuple[Any, Job]] = {}
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, list[Checksum]]]:
+        """Yield each job with the checksums of its shards, in the order in which they finish."""
+        waiting = list(reversed(jobs))
+        losses: Counter[int] = Counter()
+        for _ in range(min(self._count, len(jobs))):
+            self._give(self._start(), waiting)
+        while self._running:
+            (done,), _ = self._ray.wait(list(self._running), num_returns=1)
+            worker, job = self._running.pop(done)
+            try:
+                finished = self._ray.get(done)
+            except self._ray.exceptions.RayActorError as error:
+                losses[job.window.first_row] += 1
+                if losses[job.window.first_row] >= _LOSSES:
+                    raise _lost(job) from error
+                waiting.append(job)
+                self._give(self._start(), waiting)
+                continue
+            except self._ray.exceptions.RayTaskError as error:
+                raise error.cause if isinstance(error.cause, UserError) else error from None
+            yield job, finished
+            self._give(worker, waiting)
+
+    def _give(self, worker: Any, waiting: list[Job]) -> None:
+        """Start the next job; a worker that gets none ends, and frees its place."""
         if waiting:
             job = waiting.pop()
-            running[worker.run.remote(job)] = (worker, job)
+            self._running[worker.run.remote(job)] = (worker, job)
 
-    for _ in range(min(count, len(todo))):
-        give(start())
-    while running:
-        (done,), _ = ray.wait(list(running), num_returns=1)
-        worker, job = running.pop(done)
-        try:
-            finished = ray.get(done)
-        except ray.exceptions.RayActorError as error:
-            losses[job.window.first_row] = losses.get(job.window.first_row, 0) + 1
-            if losses[job.window.first_row] >= _LOSSES:
-                raise _lost(job) from error
-            waiting.append(job)
-            give(start())
-            continue
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause if isinstance(error.cause, UserError) else error from None
-        for layer, shard, checksum in finished:
-            writers[layer].record(shard, checksum)
-        shown.advance(job.window.last_row - job.window.first_row)
-        give(worker)
+
+def _cores(nodes: Sequence[Mapping[str, Any]]) -> int:
+    """CPU cores of a worker without a GPU: two, if a node has as many."""
+    return max(1, min(2, max(int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"])))
 
 
 def _worker_count(config: ExtractConfig, resources: Mapping[str, float], *, gpus: int, cores: int) -> int:

@@ -57,13 +57,13 @@ def store(
     layers = _numbers(layer)
     files = dataset_files(dataset)
     root = _root()
-    paths = {file: {number: store_path(root, model, file, number) for number in layers} for file in files}
+    jobs = [(file, {number: store_path(root, model, file, number) for number in layers}) for file in files]
     config = ExtractConfig(
         hook_point=hook_point, keep=keep, max_tokens=max_tokens, batch_tokens=batch or "auto", engine=engine
     )
     source = ModelConfig(name=_aliases().get(model, model), dtype=dtype, quantization=quantization)
     done = []
-    for path, outcome in extract_files(paths, model=source, config=config, token=_token()):
+    for path, outcome in extract_files(jobs, model=source, config=config, token=_token()):
         print(f"{outcome:8} {path}")
         done.append(path)
     if upload:

@@ -193,22 +193,24 @@ def describe() -> None:
     stage.run(dataset_files(_lineage()))
 
 
-def extract(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:
-    """Extract the activations of one dataset at `probe.layer`.
+def extract(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Names in data/versions.yaml; by default all.")] = None,
+) -> None:
+    """Extract the activations of the datasets in use at `probe.layer`; what has not changed is kept.
 
-    Example: mup extract mt_dev
+    Example: mup extract
     """
     from models_under_pressure.stages import extract as stage
 
     params = _params()
-    stage.run(
-        dataset,
-        path=Path(_dataset(dataset).path),
+    for path, outcome in stage.run(
+        {name: Path(_dataset(name).path) for name in datasets or _lineage().datasets},
         alias=params.model.name,
         model=params.resolved_model,
         layer=params.probe.layer,
         config=params.extract,
-    )
+    ):
+        print(f"{outcome:8} {path}")
 
 
 def train(probe: Annotated[str, typer.Argument(help="Name of the probe, as in params.yaml: train.probes.")]) -> None:
