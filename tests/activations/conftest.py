@@ -126,6 +126,14 @@ def _gemma3_multimodal():
     )
 
 
+_LONG_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10_000.0,
+    "short_factor": [1.0] * 4,
+    "long_factor": [3.0] * 4,
+    "original_max_position_embeddings": 128,
+}
+"""Other angles for records of more than 128 tokens."""
 _HYBRID = ["sliding_attention", "full_attention", "sliding_attention", "full_attention"]
 
 
@@ -145,6 +153,7 @@ def _families():
         "gemma3_multimodal": (_gemma3_multimodal(), "gemma"),
         "phi": (t.PhiConfig(**_small()), "qwen"),
         "phi3": (t.Phi3Config(**_small(pad_token_id=0)), "qwen"),
+        "phi3_long": (t.Phi3Config(**_small(pad_token_id=0, rope_parameters=_LONG_ROPE)), "qwen"),
         "gpt2": (t.GPT2Config(vocab_size=512, n_positions=2048, n_embd=32, n_layer=4, n_head=4), "smollm"),
         "neox": (t.GPTNeoXConfig(**no_groups), "smollm"),
         "bloom": (t.BloomConfig(vocab_size=512, hidden_size=32, n_layer=4, n_head=4), "qwen"),
