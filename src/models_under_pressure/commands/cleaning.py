@@ -153,7 +153,7 @@ def _accept(within: Mapping[str, int]) -> None:
 
     if within:
         with modify_yaml("params.yaml") as content:
-            content["check_overlap"]["allowed"] = {**content["check_overlap"]["allowed"], **within}
+            content["check_overlap"]["allowed"].update(within)
 
 
 def _steps(plan: Cleaned, config: "CheckOverlapParams") -> list[dict[str, Any]]:
