@@ -1,5 +1,7 @@
 """Stages `evaluate` and `summarise`: every method is measured alike, and only on the dataset's own records."""
 
+import contextlib
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 from models_under_pressure.errors import UserError
 from models_under_pressure.evaluation.attributes import attributes_of
 from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.report import evaluate_scores
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
+from models_under_pressure.evaluation.summary import compact
 from models_under_pressure.files import write_json
 from models_under_pressure.params.evaluate import EvaluateParams
 from models_under_pressure.records import Label, Record, write_records
@@ -175,3 +179,22 @@ def test_git_keeps_few_numbers_and_the_summary_fewer_with_intervals():
     assert (mean["datasets"], mean["n"]) == (2, 120)
     assert mean["auroc_low"] < mean["auroc"] < mean["auroc_high"]
     assert mean["tpr_at_1pct_fpr_low"] <= mean["tpr_at_1pct_fpr"] <= mean["tpr_at_1pct_fpr_high"]
+
+
+def test_the_difference_of_two_layers_fits_a_comment_on_a_pull_request():
+    """GitHub takes 65,536 characters; here every number of four probes on twelve datasets changes."""
+    from dvc.compare import show_diff
+
+    full = evaluate_scores([0.1, 0.4, 0.3, 0.9], [0, 0, 1, 1], None, config=CONFIG, seed=0, probabilities=[0, 0, 1, 1])
+    row = compact(full | {"tokens": 123.4, "flops": 123456.7})
+    datasets = [f"mental_health_test_{number}" for number in range(12)]
+    diff = {
+        f"{dataset}.difference_of_means_{probe}.{name}": {"old": 0.1234, "new": 0.2345, "diff": 0.1111}
+        for dataset in datasets
+        for probe in range(4)
+        for name in row
+        if name not in ("n", "positives", "tokens", "flops")
+    }
+    with io.StringIO() as shown, contextlib.redirect_stdout(shown):
+        show_diff({"metrics/evaluate.json": diff}, markdown=True, title="Metric")
+        assert 10_000 < len(shown.getvalue()) < 65_536
