@@ -75,7 +75,7 @@ def test_published_files_take_the_place_of_the_pipelines_own(pipeline, origin):
     assert {"extract", "train@mean", "evaluate@mt_dev"} <= ran
     assert not any(name.startswith(("relabel", "synthesise", "parse", "fetch", "label_deployment")) for name in ran)
     evaluated = json.loads((pipeline.path / "data/results/evaluate/mt_dev.json").read_text())
-    assert evaluated["mean"]["n"] == 40
+    assert evaluated["metrics"]["mean"]["n"] == 40
 
     again = pipeline.mup("datasets", "download", *STEMS, "--from", "hub").stdout
     assert "mt_dev_balanced" in again
