@@ -56,7 +56,7 @@ class _Bar:
 class _Lines:
     def __init__(self, total: int, what: str, unit: str) -> None:
         self._total, self._what, self._unit = total, what, unit
-        self._done = 0
+        self._done = self._told = 0
         self._start = self._last = time.monotonic()
 
     def advance(self, amount: int = 1, **notes: object) -> None:
@@ -65,8 +65,8 @@ class _Lines:
         finished = self._done >= self._total > 0
         if now - self._last < _LINE_INTERVAL and not (finished and self._last > self._start):
             return
-        self._last = now
-        rate = self._done / max(now - self._start, 1e-9)
+        rate = (self._done - self._told) / max(now - self._last, 1e-9)  # of late: a resumed run begins much faster
+        self._last, self._told = now, self._done
         eta = (self._total - self._done) / rate if rate else float("inf")
         extra = "".join(f", {name} {value}" for name, value in notes.items())
         print(

@@ -1,6 +1,8 @@
 import itertools
 import json
 import random
+import subprocess
+import sys
 
 import pytest
 from fault_server import Act, FaultServer, answer, error
@@ -205,3 +207,9 @@ def test_a_rejected_question_is_asked_again_by_the_next_run(question, config, st
     with FaultServer(lambda row, attempt: error(400) if attempt == 1 else Act()) as server:
         assert ask_all([question(1)], config=config(server), store=store(), what="t")[0].kind == "rejected"
         assert isinstance(ask_all([question(1)], config=config(server), store=store(), what="t")[0], Answer)
+
+
+def test_a_stage_that_asks_nothing_imports_neither_openai_nor_instructor():
+    code = "import sys, models_under_pressure.stages.relabel, models_under_pressure.commands.recorded\n"
+    code += "sys.exit(str({'openai', 'instructor', 'httpx2'} & set(sys.modules)).replace('set()', ''))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == "\n"

@@ -37,7 +37,7 @@ async def answer_all(
     if config.max_cost_usd is not None and config.price is None:
         raise UserError(
             f"llm.max_cost_usd is set, but llm.prices has no entry for {config.model!r}.",
-            remedy="add its price, or set the cap to null.",
+            remedy="add its price (0 for a server of your own), or say that there is no cap: -S llm.max_cost_usd=null.",
         )
     key = None if transport else api_key(config)
     session = Session(config, store, online=True, has_key=bool(key or transport or not needs_key(config)))

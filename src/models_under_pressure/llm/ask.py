@@ -1,8 +1,11 @@
 """Asking a chat model for pydantic objects: the one way that every caller uses."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -67,9 +70,7 @@ def ask_all(asks: Sequence[Ask[T]], *, config: LLMConfig, store: ReplyStore, wha
         UserError: a reply is missing in replay mode (all are counted), there is no key, the endpoint refuses
             everything, or the next request could exceed the spend cap.
     """
-    from models_under_pressure.llm.answering import answer_all
-
-    return asyncio.run(answer_all(asks, config=config, store=store, what=what))
+    return asyncio.run(_answering().answer_all(asks, config=config, store=store, what=what))
 
 
 def estimate(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: ReplyStore) -> Estimate:
@@ -78,6 +79,18 @@ def estimate(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: ReplyStore) 
     Output tokens are the mean of the recorded replies, or `max_tokens` each if there are none. Questions asked
     again after a reply of the wrong form are not foreseen.
     """
-    from models_under_pressure.llm.answering import estimate_all
+    return asyncio.run(_answering().estimate_all(asks, config=config, store=store))
 
-    return asyncio.run(estimate_all(asks, config=config, store=store))
+
+@cache
+def _answering() -> ModuleType:
+    """The part that needs openai and instructor, which take 1.5 s to import: stages that ask nothing do without."""
+    gc.disable()  # a sixth of that time is a search for garbage among classes that live as long as the process
+    try:
+        import openai.resources.chat  # noqa: F401  (instructor would import it, in the same event loop)
+
+        from models_under_pressure.llm import answering
+    finally:
+        gc.freeze()
+        gc.enable()
+    return answering
