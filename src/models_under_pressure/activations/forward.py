@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, UInt16
 
-from models_under_pressure.activations.batches import padded_length, plan_batches
+from models_under_pressure.activations.batches import plan_batches
 from models_under_pressure.activations.blocks import blocks_of
 from models_under_pressure.activations.compilation import compiled
 from models_under_pressure.activations.config import ExtractConfig, Keep
 from models_under_pressure.activations.hardware import batch_budget, one_core_each
 from models_under_pressure.activations.hooks import Taps, tapped
+from models_under_pressure.activations.inputs import packed_inputs, padded_inputs
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.packing import Packing, can_pack, packed, rotates_by_length
 from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 Kept = UInt16[np.ndarray, "rows hidden"] | Float32[np.ndarray, "rows hidden"]
 """bfloat16 bits of tokens, or float32 of pooled vectors."""
-
-_SMALLEST_PACK = 16
-"""Matrix products of fewer rows than this use other kernels, whose last bits differ."""
 
 
 class Forward:
@@ -89,7 +87,8 @@ class Forward:
     def _run_batch(self, batch: Sequence[TokenisedRecord]) -> list[dict[int, Kept]]:
         tokens = [record.token_ids for record in batch]
         lengths = [len(ids) for ids in tokens]
-        inputs = self._packed_inputs(tokens) if self._packing else self._padded_inputs(tokens)
+        packing = self._packing
+        inputs = packed_inputs(tokens, packing, self._device) if packing else padded_inputs(tokens, self._device)
         states = self._taps.forward(**inputs)
         results: list[dict[int, Kept]] = [{} for _ in batch]
         for layer in self._layers:
@@ -98,26 +97,6 @@ class Forward:
             for result, kept in zip(results, _kept(values, lengths, self._keep), strict=True):
                 result[layer] = kept
         return results
-
-    def _padded_inputs(self, batch: Sequence[np.ndarray]) -> "dict[str, torch.Tensor]":
-        """Right padding needs no attention mask: a causal model's tokens see nothing to their right."""
-        import torch
-
-        rows = np.zeros((len(batch), padded_length(max(map(len, batch)))), dtype=np.int64)
-        for row, tokens in zip(rows, batch, strict=True):
-            row[: len(tokens)] = tokens
-        return {"input_ids": torch.from_numpy(rows).to(self._device)}
-
-    def _packed_inputs(self, batch: Sequence[np.ndarray]) -> "dict[str, torch.Tensor]":
-        import torch
-
-        filler = max(0, _SMALLEST_PACK - sum(map(len, batch)))
-        parts = [*batch, np.zeros(filler, dtype=np.int32)] if filler else list(batch)
-        assert self._packing is not None
-        self._packing.lengths = [len(part) for part in parts]
-        tokens = torch.from_numpy(np.concatenate(parts).astype(np.int64))
-        positions = torch.cat([torch.arange(len(part)) for part in parts])
-        return {"input_ids": tokens[None].to(self._device), "position_ids": positions[None].to(self._device)}
 
     @property
     def _device(self) -> Any:

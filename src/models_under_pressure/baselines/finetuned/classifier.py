@@ -1,0 +1,157 @@
+"""A language model with a head of two classes in place of its vocabulary."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from models_under_pressure.activations.config import ModelConfig
+from models_under_pressure.activations.hardware import resolve_dtype
+from models_under_pressure.activations.hooks import tapped
+from models_under_pressure.activations.model import LoadedModel, load_model
+from models_under_pressure.activations.packing import can_pack
+from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Precision = Literal["float32", "mixed", "bfloat16"]
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A decoder and its head; training changes the weights in place."""
+
+    loaded: LoadedModel
+    """The model as it was loaded; its decoder holds the adapters, if there are any."""
+    head: "nn.Linear"
+    """Last real token's final hidden state -> logits of low and high stakes; always float32."""
+    precision: Precision
+    packs: bool
+    """Whether records share a row without padding."""
+
+    @property
+    def decoder(self) -> Any:
+        """The Hugging Face module that turns token ids into hidden states."""
+        return self.loaded.model
+
+    @property
+    def trained(self) -> "dict[str, nn.Parameter]":
+        """The weights that training changes, by name."""
+        of_decoder = {name: weight for name, weight in self.decoder.named_parameters() if weight.requires_grad}
+        return of_decoder | {f"head.{name}": weight for name, weight in self.head.named_parameters()}
+
+    def put(self, values: "Mapping[str, torch.Tensor]") -> None:
+        """Set the trained weights to copies of `values`."""
+        import torch
+
+        with torch.no_grad():
+            for name, weight in self.trained.items():
+                weight.copy_(values[name])
+
+    def copies(self) -> "dict[str, torch.Tensor]":
+        """The trained weights in memory of their own, which later steps cannot change."""
+        return {name: weight.detach().to("cpu", copy=True) for name, weight in self.trained.items()}
+
+
+def make_classifier(config: FinetuneConfig, *, seed: int, token: str | None = None) -> Classifier:
+    """Load the model and give it a fresh head, and fresh adapters if the method has them.
+
+    Raises:
+        UserError: the model is not found, gated, or not causal.
+    """
+    precision = resolve_precision(config)
+    loaded = load_model(_model_config(config, precision), token=token)
+    _keep_differentiable(loaded.model)
+    with tapped(loaded.model, [loaded.n_layers - 1], "residual") as taps:
+        check_causal(loaded, taps)
+        packs = loaded.device == "cpu" and can_pack(loaded.model) and packs_exactly(loaded, taps)
+    with seeded(seed):
+        head = _fresh_head(loaded)
+        if config.method == "full":
+            loaded.model.requires_grad_(True)
+        else:
+            loaded.model.requires_grad_(False)
+            _add_adapters(loaded.model, config, precision)
+    if config.gradient_checkpointing:
+        model = loaded.model
+        # before transformers 5.2x it had another name
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        # the reentrant kind finds no gradients behind frozen embeddings
+        enable({"use_reentrant": False})
+    return Classifier(loaded=loaded, head=head, precision=precision, packs=packs)
+
+
+def resolve_precision(config: FinetuneConfig) -> Precision:
+    """The precision that `auto` means here."""
+    import torch
+
+    if config.precision != "auto":
+        return config.precision
+    return "mixed" if resolve_dtype(ModelConfig(device=config.device)) is torch.bfloat16 else "float32"
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from a seed for a while, and leave the process's own generators as they were."""
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+def _model_config(config: FinetuneConfig, precision: Precision) -> ModelConfig:
+    """Weights that are trained in float32 are loaded so; frozen ones in the precision of the arithmetic."""
+    wide = precision == "float32" or (precision == "mixed" and config.method == "full")
+    return ModelConfig(
+        name=config.model,
+        revision=config.revision,
+        dtype="float32" if wide else "bfloat16",
+        quantization="4bit" if config.method == "qlora" else "none",
+        device=config.device,
+    )
+
+
+def _keep_differentiable(decoder: Any) -> None:
+    """Keep 4-bit layers from re-arranging their weights for inference on CPUs with AVX512-BF16.
+
+    bitsandbytes does so in the first pass without gradients and does not undo it; the kernel for that arrangement has
+    no gradient, so that after one validation pass nothing would flow back through the layer, with no error.
+    """
+    for module in decoder.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _fresh_head(loaded: LoadedModel) -> "nn.Linear":
+    """Normal with the deviation that the model's own layers started from, as Hugging Face's classifiers."""
+    import torch
+    from torch import nn
+
+    text = loaded.model.config.get_text_config()
+    head = nn.Linear(loaded.hidden, 2, dtype=torch.float32)
+    nn.init.normal_(head.weight, std=float(getattr(text, "initializer_range", 0.02)))
+    nn.init.zeros_(head.bias)
+    *_, last = loaded.model.parameters()
+    return head.to(last.device)
+
+
+def _add_adapters(decoder: Any, config: FinetuneConfig, precision: Precision) -> None:
+    """Low-rank adapters on every linear layer, as Dettmers et al. 2023, section 4, found necessary."""
+    import torch
+    from peft import LoraConfig, inject_adapter_in_model
+
+    settings = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,  # pyright: ignore[reportArgumentType] a float scales as well
+        lora_dropout=config.lora_dropout,
+        target_modules="all-linear",
+    )
+    inject_adapter_in_model(settings, decoder)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    for weight in decoder.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.to(dtype)

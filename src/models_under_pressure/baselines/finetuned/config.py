@@ -1,0 +1,63 @@
+"""Hyper-parameters of a finetuned monitor; no heavy imports, because every command reads them with params.yaml."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models_under_pressure.activations.config import EMBEDDED_MODEL
+
+
+class FinetuneConfig(BaseModel):
+    """One finetuned model: which, what of it is trained, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = EMBEDDED_MODEL
+    """A name from `models`, a Hugging Face id, or a local path."""
+    revision: str | None = None
+    """Commit, tag or branch of the Hugging Face repository; None is its main branch. The commit is recorded."""
+    device: str = "auto"
+    """auto (every GPU there is, else the CPU), or a torch device such as cpu or cuda:1."""
+    method: Literal["full", "lora", "qlora"] = "lora"
+    """What is trained beside the head: every weight; low-rank adapters (Hu et al. 2021); or adapters of a model whose
+    weights are held in 4 bits (Dettmers et al. 2023)."""
+    precision: Literal["auto", "float32", "mixed", "bfloat16"] = "auto"
+    """float32: everything; mixed: trained weights in float32, arithmetic and frozen weights in bfloat16; bfloat16:
+    everything, which halves memory and rounds small steps away; auto: mixed where the hardware has instructions for
+    bfloat16, else float32."""
+    optimiser: Literal["adamw", "adamw8bit"] = "adamw"
+    """adamw8bit keeps the moments in 8 bits (Dettmers et al. 2022): a quarter of their memory."""
+    learning_rate: float = Field(default=2e-4, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    decay_every: int = Field(default=4, ge=1)
+    """Epochs after which the learning rate is multiplied by `decay`, again and again."""
+    decay: float = Field(default=0.5, gt=0, le=1)
+    batch_size: int = Field(default=16, ge=1)
+    """Records of one optimiser step; the loss is their mean. The paper's batch size times its accumulated batches."""
+    batch_tokens: int = Field(default=4096, ge=1)
+    """Tokens of one forward and backward pass, padding included; the gradients of a step's passes are accumulated.
+    A matter of memory: a longer record is a pass of its own."""
+    epochs: int = Field(default=3, ge=1)
+    """Most passes over the training records."""
+    patience: int = Field(default=3, ge=1)
+    """Stop after this many epochs without a better validation AUROC."""
+    max_gradient_norm: float = Field(default=1.0, gt=0)
+    """Longer gradients of a step are shortened to this."""
+    gradient_checkpointing: bool = False
+    """Keep only what enters each block and compute the rest again: less memory, a third more work."""
+    max_tokens: int = Field(default=2048, ge=2)
+    """Longest record, in tokens; longer ones are cut and counted."""
+    truncation_side: Literal["left", "right"] = "right"
+    """Where long records are cut: right keeps their beginning, left their end (after the BOS token)."""
+    train_rows: int | None = Field(default=None, ge=1)
+    """Most training records, drawn as whole groups; None takes all."""
+    validation_rows: int | None = Field(default=None, ge=2)
+    """Most validation records, drawn as whole groups; None takes all."""
+    lora_rank: int = Field(default=16, ge=1)
+    lora_alpha: float = Field(default=32, gt=0)
+    """Adapters are scaled by alpha over rank."""
+    lora_dropout: float = Field(default=0.1, ge=0, lt=1)
+    seeds: int = Field(default=1, ge=1)
+    """Runs, from the pipeline's seed upwards; metrics are their means."""
+    checkpoint_minutes: float = Field(default=10, ge=0)
+    """Least time between two checkpoints inside an epoch; the end of an epoch always leaves one."""

@@ -1,0 +1,249 @@
+"""Training a classifier: a plain loop, because a run must be able to stop at any step and go on to the same bits.
+
+Every draw is seeded by its place (the order of an epoch by its number, dropout by the number of the step), so a
+checkpoint needs no generator's state.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models_under_pressure.activations.batches import plan_batches
+from models_under_pressure.baselines.finetuned.checkpoint import Checkpoint, Checkpoints
+from models_under_pressure.baselines.finetuned.classifier import Classifier, seeded
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.baselines.finetuned.data import Split
+from models_under_pressure.baselines.finetuned.optimiser import (
+    learning_rate,
+    make_optimiser,
+    restore_state,
+    state_of,
+)
+from models_under_pressure.baselines.finetuned.reading import Reader, reading, score
+from models_under_pressure.errors import UserError
+from models_under_pressure.evaluation.metrics import auroc
+from models_under_pressure.files import stable_uniform
+from models_under_pressure.progress import progress
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training records came to."""
+
+    number: int
+    """From 1."""
+    train_loss: float
+    """Mean cross-entropy while training, nats per record."""
+    validation_loss: float
+    validation_auroc: float
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """Larger is better: AUROC, among equals (AUROC 1 is common on synthetic text) the smaller loss."""
+        return self.validation_auroc, -self.validation_loss
+
+
+@dataclass
+class Position:
+    """Where a run is; with the weights and the optimiser all that it needs to go on."""
+
+    epoch: int = 0
+    """Finished epochs."""
+    step: int = 0
+    """Optimiser steps in the present epoch."""
+    steps: int = 0
+    """Optimiser steps in all epochs."""
+    loss: float = 0.0
+    """Sum over the records read in the present epoch."""
+    seconds: float = 0.0
+    """Wall time, of interrupted parts too."""
+    history: list[Epoch] = field(default_factory=list)
+
+    @property
+    def best(self) -> Epoch | None:
+        """The best epoch so far; the earliest of equals."""
+        return max(self.history, key=lambda epoch: epoch.merit, default=None)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a run went; its weights are in the classifier."""
+
+    best: Epoch
+    """The epoch whose weights were kept."""
+    history: tuple[Epoch, ...]
+    seconds: float
+
+
+def train(
+    classifier: Classifier,
+    data: Split,
+    validation: Split,
+    *,
+    config: FinetuneConfig,
+    seed: int,
+    checkpoints: Checkpoints | None = None,
+) -> Trained:
+    """Minimise the mean cross-entropy; afterwards the classifier has the weights of the best validation AUROC.
+
+    Each step is the gradient of the mean loss over its records, however many passes it takes; the last step of an
+    epoch may have fewer. On a CPU a run that was interrupted and goes on ends with the same bits as one that was not;
+    on a GPU sums may be taken in another order.
+
+    Args:
+        classifier: changed in place.
+        data: to fit.
+        validation: to choose the epoch, and to stop early.
+        config: hyper-parameters.
+        seed: of the order of records and of dropout.
+        checkpoints: where to go on from and to leave checkpoints; None keeps nothing.
+
+    Raises:
+        UserError: a split is empty, validation lacks a class, or the loss or a gradient is not finite.
+    """
+    _check_splits(data, validation)
+    run = _Run(classifier, data, config, seed)
+    if checkpoints and (found := checkpoints.load()):
+        run.restore(found)
+    with seeded(seed), progress(run.total_steps, what="finetune", unit="steps") as shown:
+        shown.advance(run.position.steps)
+        while not run.finished:
+            started = saved = time.monotonic()
+            with reading(classifier) as reader:
+                classifier.decoder.train()
+                for batch in run.remaining_batches():
+                    run.step(reader, batch)
+                    shown.advance(1, epoch=run.position.epoch + 1)
+                    now = time.monotonic()
+                    if checkpoints and now - saved >= 60 * config.checkpoint_minutes:
+                        run.position.seconds += now - started
+                        run.save(checkpoints)
+                        started = saved = time.monotonic()
+            run.finish_epoch(validation)
+            run.position.seconds += time.monotonic() - started
+            if checkpoints:
+                run.save(checkpoints)
+    return run.result()
+
+
+class _Run:
+    """A classifier in training, its optimiser, and a copy of the best weights."""
+
+    def __init__(self, classifier: Classifier, data: Split, config: FinetuneConfig, seed: int) -> None:
+        self._classifier, self._data, self._config, self._seed = classifier, data, config, seed
+        self._lengths = data.lengths
+        self._weights = classifier.trained
+        self._optimiser = make_optimiser(self._weights, config)
+        self._best: dict[str, torch.Tensor] = {}
+        self.position = Position()
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps if no epoch is spared."""
+        return self._config.epochs * -(-len(self._lengths) // self._config.batch_size)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the epochs are used up, or the patience."""
+        best = self.position.best
+        waited = self.position.epoch - best.number if best else 0
+        return self.position.epoch >= self._config.epochs or waited >= self._config.patience
+
+    def remaining_batches(self) -> list[np.ndarray]:
+        """Records of each step of the present epoch that is still to do."""
+        order = np.random.default_rng([self._seed, self.position.epoch]).permutation(len(self._lengths))
+        starts = range(0, len(order), self._config.batch_size)
+        return [order[start : start + self._config.batch_size] for start in starts][self.position.step :]
+
+    def step(self, reader: Reader, batch: np.ndarray) -> None:
+        """One optimiser step on the mean loss of a batch, in as many passes as its tokens need."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        torch.manual_seed(int(stable_uniform("dropout", self._seed, self.position.steps) * 2**53))
+        total = 0.0
+        self._optimiser.zero_grad(set_to_none=True)
+        budget = self._config.batch_tokens
+        for part in plan_batches(self._lengths[batch], budget=budget, packing=self._classifier.packs):
+            rows = batch[list(part.records)]
+            logits = reader.logits([self._data.records[row].token_ids for row in rows])
+            labels = torch.tensor(self._data.labels[rows], dtype=torch.int64, device=logits.device)
+            loss = cross_entropy(logits, labels, reduction="sum")
+            (loss / len(batch)).backward()
+            total += float(loss.detach())
+        norm = torch.nn.utils.clip_grad_norm_(list(self._weights.values()), self._config.max_gradient_norm)
+        if not math.isfinite(total) or not math.isfinite(float(norm)):
+            raise UserError(
+                f"the loss or a gradient is not finite in epoch {self.position.epoch + 1}, step "
+                f"{self.position.step + 1}.",
+                where=self._classifier.loaded.name,
+                remedy="lower `learning_rate`, or set `precision: float32`.",
+            )
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(self._config, self.position.epoch)
+        self._optimiser.step()
+        self.position.step += 1
+        self.position.steps += 1
+        self.position.loss += total
+
+    def finish_epoch(self, validation: Split) -> None:
+        """Judge the weights, and copy them if they are better than all before."""
+        logits = score(self._classifier, validation.records, batch_tokens=self._config.batch_tokens)
+        position = self.position
+        epoch = Epoch(
+            number=position.epoch + 1,
+            train_loss=position.loss / len(self._lengths),
+            validation_loss=float((np.logaddexp(0.0, logits) - validation.labels * logits).mean()),
+            validation_auroc=auroc(logits, validation.labels),
+        )
+        position.history.append(epoch)
+        position.epoch, position.step, position.loss = epoch.number, 0, 0.0
+        if position.best is epoch:
+            self._best = self._classifier.copies()
+
+    def result(self) -> Trained:
+        """Put the best weights into the classifier."""
+        best = self.position.best
+        assert best is not None
+        self._classifier.put(self._best)
+        return Trained(best, tuple(self.position.history), self.position.seconds)
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Leave a checkpoint."""
+        tensors, numbers = state_of(self._optimiser, self._weights)
+        best = self.position.best
+        checkpoints.save(
+            Checkpoint(
+                state={"position": asdict(self.position), "optimiser": numbers},
+                weights=self._classifier.copies(),
+                optimiser=tensors,
+                best=self._best,
+            ),
+            step=self.position.steps,
+            best_epoch=best.number if best else None,
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        position: dict[str, Any] = checkpoint.state["position"]
+        self.position = Position(**position | {"history": [Epoch(**epoch) for epoch in position["history"]]})
+        self._classifier.put(checkpoint.weights)
+        restore_state(self._optimiser, self._weights, checkpoint.optimiser, checkpoint.state["optimiser"])
+        self._best = dict(checkpoint.best)
+
+
+def _check_splits(data: Split, validation: Split) -> None:
+    splits: Sequence[tuple[str, Split]] = (("training", data), ("validation", validation))
+    for name, split in splits:
+        if len(set(split.labels.tolist())) < 2:
+            raise UserError(
+                f"the {name} records are of fewer than two classes ({len(split.labels)} records).",
+                remedy="take more rows (`train_rows`, `validation_rows`).",
+            )
