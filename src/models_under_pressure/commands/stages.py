@@ -35,6 +35,8 @@ def add_to(app: typer.Typer) -> None:
         train,
         score_probes,
         text_baseline,
+        finetune_baseline,
+        score_finetuned,
         evaluate,
         summarise,
         plot,
@@ -259,6 +261,40 @@ def text_baseline() -> None:
         config=params.text_baseline,
         seed=params.seed,
     )
+
+
+def finetune_baseline(
+    name: Annotated[str, typer.Argument(help="Name of the model, as in params.yaml: finetune_baseline.models.")],
+) -> None:
+    """Train a language model further on the training prompts; a killed run goes on where it was.
+
+    Example: mup finetune_baseline smollm2
+    """
+    from models_under_pressure.stages import finetune_baseline as stage
+
+    params = _params()
+    config = _entry(params.finetune_baseline.models, name, "finetuned model")
+    stage.run(
+        name,
+        config=config.model_copy(update={"model": params.models.get(config.model, config.model)}),
+        train=Path(_dataset("train").path),
+        validation=Path(_dataset("validation").path),
+        seed=params.seed,
+    )
+
+
+def score_finetuned(
+    name: Annotated[str, typer.Argument(help="Name of the model, as in params.yaml: finetune_baseline.models.")],
+) -> None:
+    """Score the datasets with a finetuned model.
+
+    Example: mup score_finetuned smollm2
+    """
+    from models_under_pressure.stages import score_finetuned as stage
+
+    params = _params()
+    config = _entry(params.finetune_baseline.models, name, "finetuned model")
+    stage.run(name, datasets=_scored_by_baselines(_lineage()), seeds=config.seeds, seed=params.seed)
 
 
 def evaluate(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:

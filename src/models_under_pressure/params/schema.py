@@ -18,6 +18,7 @@ from models_under_pressure.params.experiments import (
     TrainOnDevParams,
 )
 from models_under_pressure.params.fetch import FetchParams
+from models_under_pressure.params.finetune_baseline import FinetuneBaselineParams
 from models_under_pressure.params.loading import load_yaml
 from models_under_pressure.params.plot import PlotParams
 from models_under_pressure.params.probe import ProbeParams
@@ -47,6 +48,7 @@ class Params(BaseModel):
     probe: ProbeParams
     train: TrainParams
     text_baseline: TextBaselineConfig
+    finetune_baseline: FinetuneBaselineParams
     evaluate: EvaluateParams
     plot: PlotParams
     report: ReportParams

@@ -39,3 +39,13 @@ def evaluated_path(dataset: str) -> Path:
 def timing_path(method: str) -> Path:
     """Wall time of a method: dataset -> name -> `seconds` and `records`, without loading the model."""
     return RESULTS / "timing" / f"{method}.json"
+
+
+def finetuned_paths(name: str, seed: int, seeds: int) -> list[Path]:
+    """Folders of a finetuned model's seeds."""
+    return [Path("data/finetuned") / name / f"seed_{number}" for number in range(seed, seed + seeds)]
+
+
+def finetuned_method(name: str) -> str:
+    """The method under which a finetuned model scores."""
+    return f"finetuned_{name}"

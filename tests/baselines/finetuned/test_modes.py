@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
-from models_under_pressure.baselines.finetuned.reading import score
+from models_under_pressure.baselines.finetuned.reading import reading, score
 from models_under_pressure.baselines.finetuned.training import train
 from models_under_pressure.evaluation.metrics import auroc
 
@@ -85,3 +85,25 @@ def test_loading_leaves_the_processes_own_generator_alone(settings):
     torch.manual_seed(5)
     make_classifier(settings(), seed=0)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_gradients_flow_through_a_quantised_model_also_after_scoring(settings, split):
+    """bitsandbytes re-arranges 4-bit weights in a pass without gradients, to a form that has none."""
+    from bitsandbytes.functional import dequantize_4bit
+
+    data = split(8)
+    quantised, plain = (make_classifier(settings(method=method), seed=0) for method in ("qlora", "lora"))
+    score(quantised, data.records, batch_tokens=256)
+    for name, module in quantised.decoder.named_modules():
+        if name.endswith("base_layer"):
+            weight = dequantize_4bit(module.weight.data, module.weight.quant_state)
+            plain.decoder.get_submodule(name).weight.data = weight.float()
+    found = []
+    for classifier in (quantised, plain):
+        classifier.decoder.eval()  # no dropout
+        with reading(classifier) as reader:
+            reader.logits([record.token_ids for record in data.records]).square().sum().backward()
+        found.append({name: weight.grad for name, weight in classifier.trained.items()})
+    for name, gradient in found[1].items():
+        torch.testing.assert_close(found[0][name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+    assert found[0]["layers.0.mlp.up_proj.lora_B.default.weight"].abs().sum() > 0

@@ -1,5 +1,6 @@
 """Labelled conversations as a finetuned model reads them."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class Split:
 
 
 def tokenised_split(data: LabelledRecords, model: ModelDescription, config: FinetuneConfig) -> Split:
-    """Render conversations through the model's chat template, and cut long ones.
+    """Render conversations through the model's chat template, and cut long ones with a warning.
 
     Raises:
         UserError: the template refuses a record.
@@ -40,6 +41,10 @@ def tokenised_split(data: LabelledRecords, model: ModelDescription, config: Fine
         max_tokens=config.max_tokens,
         truncation_side=config.truncation_side,
     )
+    if report.truncated:
+        logging.getLogger(__name__).warning(
+            "%s: %d of %d records cut to %d tokens", data.name, len(report.truncated), len(tokenised), config.max_tokens
+        )
     return Split(tuple(tokenised), data.labels, report)
 
 

@@ -1,0 +1,135 @@
+"""One finetuned model from labelled conversations: the order of the work, and what is known of it afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.activations.chat import ChatTemplate
+from models_under_pressure.activations.config import ModelConfig
+from models_under_pressure.activations.fingerprint import library_versions, tokenizer_fingerprint
+from models_under_pressure.activations.flops import (
+    Architecture,
+    forward_flops,
+    read_architecture,
+    training_step_flops,
+)
+from models_under_pressure.baselines.data import LabelledRecords
+from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of
+from models_under_pressure.baselines.finetuned.classifier import Classifier, make_classifier
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.baselines.finetuned.data import Split, draw_groups, tokenised_split
+from models_under_pressure.baselines.finetuned.persistence import save_finetuned
+from models_under_pressure.baselines.finetuned.training import Trained, train
+from models_under_pressure.files import stable_hash
+from models_under_pressure.records import content_hash
+
+_REVISION = 1
+"""Raised when the same settings come to train otherwise: older checkpoints are then left alone."""
+_MATTERS_NOT = {"seeds", "checkpoint_minutes"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training run took."""
+
+    seconds: float
+    tokens: int
+    """Read in all epochs, validation included."""
+    flops: int
+
+
+def finetune(
+    directory: Path,
+    data: LabelledRecords,
+    validation: LabelledRecords,
+    *,
+    config: FinetuneConfig,
+    seed: int,
+    checkpoints: Path,
+    token: str | None = None,
+) -> Cost:
+    """Finetune a model and save it; a run of the same settings and data that was killed goes on where it was.
+
+    Args:
+        directory: folder of the finished model.
+        data: to fit, of which `config.train_rows` are drawn.
+        validation: to choose the epoch, of which `config.validation_rows` are drawn.
+        config: the model and the hyper-parameters.
+        seed: of the draws, the fresh weights, the order and dropout.
+        checkpoints: folder of all runs' checkpoints.
+        token: Hugging Face token for gated models.
+
+    Raises:
+        UserError: see `make_classifier`, `tokenised_split`, `checkpoints_of` and `train`.
+    """
+    drawn = draw_groups(data, config.train_rows, seed=seed)
+    held_out = draw_groups(validation, config.validation_rows, seed=seed)
+    classifier = make_classifier(config, seed=seed, token=token)
+    splits = [tokenised_split(one, classifier.loaded, config) for one in (drawn, held_out)]
+    with checkpoints_of(run_key(classifier, drawn, held_out, config=config, seed=seed), checkpoints) as kept:
+        trained = train(classifier, *splits, config=config, seed=seed, checkpoints=kept)
+        cost = _cost(trained, *splits, config=config, token=token)
+        save_finetuned(
+            classifier, trained, directory, config=config, seed=seed, training=_account(cost, trained, *splits)
+        )
+        kept.remove()
+    return cost
+
+
+def run_key(
+    classifier: Classifier, data: LabelledRecords, validation: LabelledRecords, *, config: FinetuneConfig, seed: int
+) -> str:
+    """Hash of all that shapes a run: two runs of one key would train the same model."""
+    loaded = classifier.loaded
+    identity: Mapping[str, Any] = {
+        "revision_of_training": _REVISION,
+        "config": config.model_dump(mode="json", exclude=_MATTERS_NOT),
+        "seed": seed,
+        "precision": classifier.precision,
+        "device": loaded.device,
+        "model": loaded.revision,
+        "template": ChatTemplate(loaded.tokenizer, loaded.name).hash,
+        "tokenizer": tokenizer_fingerprint(loaded.tokenizer),
+        "data": [[content_hash(one.records), one.labels.tolist()] for one in (data, validation)],
+        "libraries": library_versions() | {name: version(name) for name in ("peft", "bitsandbytes")},
+    }
+    return stable_hash(identity)[:24]
+
+
+def architecture_of(config: FinetuneConfig, *, token: str | None = None) -> Architecture:
+    """The architecture of the model that is finetuned.
+
+    Raises:
+        UserError: see `read_architecture`.
+    """
+    return read_architecture(ModelConfig(name=config.model, revision=config.revision), token=token)
+
+
+def _cost(trained: Trained, data: Split, validation: Split, *, config: FinetuneConfig, token: str | None) -> Cost:
+    architecture = architecture_of(config, token=token)
+    epochs = len(trained.history)
+    steps = training_step_flops(
+        forward_flops(architecture, data.lengths),
+        trains="all" if config.method == "full" else "adapters",
+        checkpointing=config.gradient_checkpointing,
+    )
+    checks = forward_flops(architecture, validation.lengths)
+    return Cost(
+        seconds=trained.seconds,
+        tokens=epochs * int(data.lengths.sum() + validation.lengths.sum()),
+        flops=epochs * int(steps.sum() + checks.sum()),
+    )
+
+
+def _account(cost: Cost, trained: Trained, data: Split, validation: Split) -> dict[str, Any]:
+    """What the training took and what was done to its records; no times, which differ from run to run."""
+    return {
+        "epochs": len(trained.history),
+        "tokens": cost.tokens,
+        "flops": cost.flops,
+        "records": {"train": len(data.records), "validation": len(validation.records)},
+        "truncated": {"train": len(data.report.truncated), "validation": len(validation.report.truncated)},
+        "normalised": {"train": data.report.normalised, "validation": validation.report.normalised},
+    }

@@ -1,0 +1,40 @@
+"""Stage `finetune_baseline`: train a language model further on the training prompts, from each of its seeds."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from models_under_pressure.baselines.data import read_labelled
+from models_under_pressure.baselines.finetuned.checkpoint import checkpoint_root
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.files import write_json
+from models_under_pressure.settings import load_settings
+from models_under_pressure.stages.paths import finetuned_paths, timing_path
+
+
+def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, seed: int) -> None:
+    """Finetune, save each seed's model, and write what the training took.
+
+    Args:
+        name: name of the finetuned model.
+        config: the model and the hyper-parameters.
+        train: labelled records to fit on.
+        validation: the same, to choose the epoch.
+        seed: the first seed; others follow it.
+    """
+    from models_under_pressure.baselines.finetuned.run import finetune
+
+    token = load_settings().hf_token
+    data, held_out = read_labelled("train", train), read_labelled("validation", validation)
+    costs = {}
+    for number, path in enumerate(finetuned_paths(name, seed, config.seeds), start=seed):
+        cost = finetune(
+            path,
+            data,
+            held_out,
+            config=config,
+            seed=number,
+            checkpoints=checkpoint_root(),
+            token=token.get_secret_value() if token else None,
+        )
+        costs[path.name] = asdict(cost) | {"seconds": round(cost.seconds, 2)}
+    write_json(timing_path(f"finetune_baseline_{name}"), costs)
