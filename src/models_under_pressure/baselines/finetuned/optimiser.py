@@ -38,7 +38,7 @@ def state_of(
     for name, weight in weights.items():
         for entry, value in optimiser.state.get(weight, {}).items():
             if isinstance(value, torch.Tensor):
-                tensors[f"{name}/{entry}"] = value.detach().cpu().contiguous()
+                tensors[f"{name}/{entry}"] = value.detach().to("cpu", copy=True)  # 8-bit ones share their code
             else:
                 numbers[f"{name}/{entry}"] = value
     return tensors, numbers
