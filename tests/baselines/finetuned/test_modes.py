@@ -24,9 +24,9 @@ MODES = [
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: "-".join(str(value) for value in mode.values()))
 def test_a_separable_set_is_learnt(mode, settings, split):
-    config = settings(epochs=12, patience=12, **mode)
+    config = settings(epochs=9, patience=9, **mode)
     classifier = make_classifier(config, seed=0)
-    data, validation, unseen = split(64), split(32, start=1000), split(32, start=2000)
+    data, validation, unseen = split(64), split(16, start=1000), split(32, start=2000)
     train(classifier, data, validation, config=config, seed=0)
     logits = score(classifier, unseen.records, batch_tokens=config.batch_tokens)
     assert auroc(logits, unseen.labels) == 1.0
@@ -74,9 +74,10 @@ def test_mixed_precision_trains_float32_weights_and_keeps_frozen_ones_in_bfloat1
 
 
 def test_seeds_differ_and_repeat(settings):
-    heads = [make_classifier(settings(), seed=seed).head.weight.detach() for seed in (0, 1, 0)]
-    assert torch.equal(heads[0], heads[2])
-    assert not torch.equal(heads[0], heads[1])
+    name = "layers.0.mlp.up_proj.lora_A.default.weight"
+    fresh = [make_classifier(settings(), seed=seed).trained[name].detach() for seed in (0, 1, 0)]
+    assert torch.equal(fresh[0], fresh[2])
+    assert not torch.equal(fresh[0], fresh[1])
 
 
 def test_loading_leaves_the_processes_own_generator_alone(settings):
@@ -94,6 +95,9 @@ def test_gradients_flow_through_a_quantised_model_also_after_scoring(settings, s
     data = split(8)
     quantised, plain = (make_classifier(settings(method=method), seed=0) for method in ("qlora", "lora"))
     score(quantised, data.records, batch_tokens=256)
+    for classifier in (quantised, plain):
+        with torch.no_grad():
+            classifier.head.weight[1].fill_(0.5)
     for name, module in quantised.decoder.named_modules():
         if name.endswith("base_layer"):
             weight = dequantize_4bit(module.weight.data, module.weight.quant_state)

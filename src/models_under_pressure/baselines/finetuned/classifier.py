@@ -127,13 +127,16 @@ def _keep_differentiable(decoder: Any) -> None:
 
 
 def _fresh_head(loaded: LoadedModel) -> "nn.Linear":
-    """Normal with the deviation that the model's own layers started from, as Hugging Face's classifiers."""
+    """Zero, so that training starts from even odds.
+
+    Final hidden states are long in many models; random weights give logits so far off that the first steps are spent
+    on taking them back.
+    """
     import torch
     from torch import nn
 
-    text = loaded.model.config.get_text_config()
     head = nn.Linear(loaded.hidden, 2, dtype=torch.float32)
-    nn.init.normal_(head.weight, std=float(getattr(text, "initializer_range", 0.02)))
+    nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     *_, last = loaded.model.parameters()
     return head.to(last.device)

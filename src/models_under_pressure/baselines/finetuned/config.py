@@ -59,5 +59,5 @@ class FinetuneConfig(BaseModel):
     lora_dropout: float = Field(default=0.1, ge=0, lt=1)
     seeds: int = Field(default=1, ge=1)
     """Runs, from the pipeline's seed upwards; metrics are their means."""
-    checkpoint_minutes: float = Field(default=10, ge=0)
+    checkpoint_minutes: float = Field(default=5, ge=0)
     """Least time between two checkpoints inside an epoch; the end of an epoch always leaves one."""

@@ -14,7 +14,7 @@ def make_optimiser(weights: "Mapping[str, nn.Parameter]", config: FinetuneConfig
     """AdamW (Loshchilov and Hutter 2019), its moments in float32 or 8 bits."""
     settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.optimiser == "adamw8bit":
-        from bitsandbytes.optim import AdamW8bit
+        from bitsandbytes.optim.adamw import AdamW8bit
 
         return AdamW8bit(list(weights.values()), **settings)
     import torch

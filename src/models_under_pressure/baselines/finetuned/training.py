@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -232,8 +232,8 @@ class _Run:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
-        position: dict[str, Any] = checkpoint.state["position"]
-        self.position = Position(**position | {"history": [Epoch(**epoch) for epoch in position["history"]]})
+        self.position = Position(**checkpoint.state["position"])
+        self.position.history = [Epoch(**epoch) for epoch in checkpoint.state["position"]["history"]]
         self._classifier.put(checkpoint.weights)
         restore_state(self._optimiser, self._weights, checkpoint.optimiser, checkpoint.state["optimiser"])
         self._best = dict(checkpoint.best)
