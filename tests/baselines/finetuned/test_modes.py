@@ -16,7 +16,7 @@ MODES = [
     {"method": "lora", "optimiser": "adamw"},
     {"method": "lora", "optimiser": "adamw8bit"},
     {"method": "lora", "optimiser": "adamw", "precision": "mixed", "gradient_checkpointing": True},
-    {"method": "lora", "optimiser": "adamw", "precision": "bfloat16"},
+    {"method": "lora", "optimiser": "adamw", "precision": "bfloat16", "learning_rate": 1e-2},
     {"method": "qlora", "optimiser": "adamw"},
     {"method": "qlora", "optimiser": "adamw8bit", "precision": "mixed", "gradient_checkpointing": True},
 ]
@@ -24,7 +24,7 @@ MODES = [
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: "-".join(str(value) for value in mode.values()))
 def test_a_separable_set_is_learnt(mode, settings, split):
-    config = settings(epochs=9, patience=9, **mode)
+    config = settings(epochs=12, patience=12, **mode)
     classifier = make_classifier(config, seed=0)
     data, validation, unseen = split(64), split(16, start=1000), split(32, start=2000)
     train(classifier, data, validation, config=config, seed=0)
