@@ -131,6 +131,7 @@ def shrink(repository, model):
         content["model"]["name"] = "toy"
         content["probe"]["layer"] = 1
         content["extract"]["max_tokens"] = 256
+        content["finetune_baseline"]["models"]["smollm2"]["model"] = "toy"
         shrink_experiments(content)
 
     def graph(content):
@@ -138,6 +139,9 @@ def shrink(repository, model):
             deps = stage.get("do", stage)["deps"]
             for dep in [dep for dep in deps if (name := dataset_of(dep)) and name not in in_use]:
                 deps.remove(dep)
+            outs = stage.get("do", stage).get("outs", [])
+            for out in [out for out in outs if (name := scored_in(next(iter(out)))) and name not in in_use]:
+                outs.remove(out)
         outs = content["stages"]["extract"]["outs"]
         for out in [out for out in outs if next(iter(out)).split("/")[3] not in in_use]:
             outs.remove(out)
@@ -145,6 +149,12 @@ def shrink(repository, model):
     repository.edit("data/versions.yaml", lineage)
     repository.edit("dvc.yaml", graph)
     repository.edit("params.yaml", params)
+
+
+def scored_in(out):
+    """The dataset that an output holds scores of, if it names one."""
+    found = re.match(r"data/results/scores/(\w+)/", out)
+    return found and found[1]
 
 
 def dataset_of(dep):
