@@ -83,6 +83,7 @@ def score_histogram() -> Any:
                 stack=None,
                 axis=alt.Axis(labelExpr="format(abs(datum.value), '.0%')", tickCount=5),
             ),
+            y2=alt.Y2Datum(0),
             color=_revision(),
             tooltip=["rev:N", "label:N", "low:Q", "high:Q", "count:Q", "share:Q"],
         )
@@ -105,14 +106,22 @@ def confusion() -> Any:
 
 def auroc_by_length() -> Any:
     """Rows of `figures.auroc_by_length`: a panel per dataset and probe, the interval of each bin and revision."""
-    base = _data().encode(
-        y=alt.Y("bin:N", title=None), yOffset=alt.YOffset("rev:N"), color=_revision(), tooltip=["rev:N", "n:Q"]
+    # Bins are named by number: their lengths differ by dataset, and panels that share no axis lose the offset.
+    base = (
+        _data()
+        .transform_calculate(number="split(datum.bin, ':')[0]")
+        .encode(
+            y=alt.Y("number:N", title="Bin, shortest first"),
+            yOffset=alt.YOffset("rev:N"),
+            color=_revision(),
+            tooltip=["rev:N", "bin:N", "auroc:Q", "low:Q", "high:Q", "n:Q"],
+        )
     )
     layers = alt.layer(
         base.mark_rule(strokeWidth=2).encode(x=_share("low", "AUROC", alt.X), x2="high:Q"),
         base.mark_point(filled=True, size=50, opacity=1).encode(x="auroc:Q", shape=_shape()),
     )
-    return _grid(layers, "AUROC by length", height=130, independent="y")
+    return _grid(layers, "AUROC by length", height=130)
 
 
 TEMPLATES: dict[str, Callable[[], Any]] = {
@@ -143,12 +152,10 @@ def _data() -> alt.Chart:
     return alt.Chart(alt.InlineData(values="<DVC_METRIC_DATA>"))
 
 
-def _grid(chart: Any, title: str, *, height: int = _SIDE, independent: str | None = None) -> Any:
+def _grid(chart: Any, title: str, *, height: int = _SIDE) -> Any:
     faceted = chart.properties(width=_SIDE, height=height).facet(
         row=alt.Row("dataset:N", title=None, header=_header()), column=alt.Column("probe:N", title=None)
     )
-    if independent:
-        faceted = faceted.resolve_scale(**{independent: "independent"})
     return _themed(faceted, title)
 
 
