@@ -39,7 +39,11 @@ def main() -> None:
             "95th": round(1e3 * float(np.quantile(times, 0.95)), 2),
             "longest": round(1e3 * max(times), 2),
         },
-        "sequential_mb_per_second": {"first round": round(rounds[0]), "best": round(max(rounds))},
+        "sequential_mb_per_second": {
+            "first round": round(rounds[0][0]),
+            "best": round(max(wall for wall, _ in rounds)),
+            "best, per CPU second": round(max(cpu for _, cpu in rounds)),
+        },
     }
     print(json.dumps(report, indent=2))
 
@@ -50,13 +54,14 @@ def _timed(read: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _megabytes_per_second(store: Store) -> float:
-    """Bits as they are stored; widening them to float32 is left out."""
+def _megabytes_per_second(store: Store) -> tuple[float, float]:
+    """By the clock, and by the time of all cores, which other work on the machine does not slow; bits as stored."""
     rows = int(store.offsets[-1])
-    start = time.perf_counter()
+    clock, cores = time.perf_counter(), time.process_time()
     for first in range(0, rows, store.shard_rows):
         store.read_bits(first, min(rows, first + store.shard_rows))
-    return rows * store.hidden * 2 / 1e6 / (time.perf_counter() - start)
+    size = rows * store.hidden * 2 / 1e6
+    return size / (time.perf_counter() - clock), size / (time.process_time() - cores)
 
 
 if __name__ == "__main__":
