@@ -10,7 +10,6 @@ other work on the machine does not count in them, and of the clock on a GPU.
 
 import argparse
 import json
-import resource
 import shutil
 import statistics
 import subprocess
@@ -49,7 +48,7 @@ def main() -> None:
         options.model = str(_random_model(options.shape, folder)) if options.shape else options.model
         if options.only:
             _methods(options, folder)[options.only](_records(options))
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            print(_own_peak_memory())
         else:
             print(json.dumps(_compare(options, folder), indent=2))
     finally:
@@ -159,6 +158,12 @@ def _matmul_peak(model: LoadedModel, clock: Callable[[], float]) -> float:
 def _flops_per_token(model: LoadedModel, layer: int) -> float:
     """Two per weight of the blocks below the layer; attention scores, norms and the rest are left out."""
     return 2.0 * sum(p.numel() for block in list(model.model.layers)[:layer] for p in block.parameters() if p.dim() > 1)
+
+
+def _own_peak_memory() -> float:
+    """Largest resident memory of this process in MB; `getrusage` would count its parent's."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _peak_memory(method: str) -> int:
