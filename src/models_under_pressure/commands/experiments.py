@@ -1,20 +1,22 @@
 """One sub-command per experiment: reads params.yaml and data/versions.yaml, and hands the stage what it needs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from models_under_pressure.params.lineage import Lineage
+    from models_under_pressure.params.lineage import Dataset, Lineage
     from models_under_pressure.params.schema import Params
     from models_under_pressure.stages.experiment_inputs import Input
 
 _PANEL = "Experiments of the paper"
+_cascades = typer.Typer(help="A cheap monitor first, an expensive one for the records that are hardest for it.")
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the sub-commands."""
+    app.add_typer(_cascades, name="cascade", rich_help_panel=_PANEL)
     for command in (
         compare_probes,
         extract_layers,
@@ -147,6 +149,56 @@ def measure_generalisation() -> None:
     )
 
 
+@_cascades.callback(invoke_without_command=True)
+def cascade(context: typer.Context) -> None:
+    """A cheap monitor first, an expensive one for the records that are hardest for it.
+
+    Example: mup cascade
+    """
+    from models_under_pressure.stages import cascade as stage
+
+    if context.invoked_subcommand:
+        return
+    params = _params()
+    config, shown = params.cascade, _scored()
+    stage.run(
+        datasets={name: one.purpose for name, one in shown.items()},
+        methods={name: params.evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
+        pairs=config.monitors,
+        shares=config.shares,
+        selections=config.selections,
+        merge=config.merge,
+        seed=params.seed,
+        confidence=params.evaluate.confidence,
+    )
+
+
+@_cascades.command("plan")
+def plan_cascade(
+    budget: Annotated[float, typer.Option(min=0, help="FLOPs of a record, on average, beyond the monitored model's.")],
+) -> None:
+    """Choose selection, share and thresholds on the dev sets within a budget, and measure them on the test sets.
+
+    Example: mup cascade plan --budget 1e9
+    """
+    from models_under_pressure.experiments.cascade import to_text
+    from models_under_pressure.stages import cascade as stage
+
+    params = _params()
+    config, shown = params.cascade, _scored()
+    made = stage.make_plan(
+        datasets={name: one.purpose for name, one in shown.items()},
+        methods={name: params.evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
+        pairs=config.monitors,
+        budget=budget,
+        shares=config.shares,
+        selections=config.selections,
+        merge=config.merge,
+        confidence=params.evaluate.confidence,
+    )
+    print(to_text(made, budget), end="")
+
+
 def present_experiments() -> None:
     """Draw the figures of the experiments, and gather their metrics.
 
@@ -191,6 +243,10 @@ def _inputs(params: "Params", *purposes: str) -> "dict[str, Input]":
         for name, one in lineage.datasets.items()
         if one.purpose in purposes
     }
+
+
+def _scored() -> "dict[str, Dataset]":
+    return {name: one for name, one in _lineage().datasets.items() if one.purpose in ("dev", "test")}
 
 
 def _lineage() -> "Lineage":

@@ -6,7 +6,9 @@ from statistics import fmean
 from typing import Any
 
 from models_under_pressure.figures import (
+    cascade,
     choose_layer,
+    compare_methods,
     compare_probes,
     data_efficiency,
     generalisation,
@@ -117,6 +119,42 @@ def _generalised(rows: Sequence[Row]) -> str:
     return f"Mean AUROC on the value trained on and on the others: {'; '.join(told)}."
 
 
+def _alone(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in _means(rows) if row["purpose"] == cascade.PURPOSE and row["kind"] == "alone"]
+
+
+def _cascaded(rows: Sequence[Row]) -> str:
+    means = [row for row in _means(rows) if row["purpose"] == cascade.PURPOSE]
+    best = max((row for row in means if row["kind"] == "cascade"), key=lambda row: row["auroc"])
+    told = [f"{row['first']} alone {_told(row)} at {row['flops']:.1e}" for row in _alone(rows)]
+    return (
+        f"Mean AUROC and FLOPs a record: {'; '.join(told)}; the best cascade {_told(best)} at {best['flops']:.1e} "
+        f"({best['first']}, then {best['second']} for {best['share']:.0%}, {best['selection']})."
+    )
+
+
+def _cascaded_summary(rows: Sequence[Row]) -> dict[str, Any]:
+    found: dict[str, dict[str, Any]] = {}
+    for row in _means(rows):
+        if row["purpose"] == cascade.PURPOSE and row["kind"] == "cascade":
+            name = f"{row['first']}_then_{row['second']}_{row['selection']}"
+            found.setdefault(name, {})[f"share_{100 * row['share']:.0f}pct"] = _costed(row)
+    return found
+
+
+def _costed(row: Row) -> dict[str, float | int]:
+    return _estimate(row) | {"flops": float(f"{row['flops']:.4g}")}
+
+
+def _methods(rows: Sequence[Row]) -> str:
+    told = [f"{row['first']} {_told(row)} at {row['flops_per_token']:.1e}" for row in _alone(rows)]
+    return f"Mean AUROC and FLOPs a token: {'; '.join(told)}."
+
+
+def _methods_summary(rows: Sequence[Row]) -> dict[str, Any]:
+    return {row["first"]: _costed(row) for row in _alone(rows)}
+
+
 EXPERIMENTS: dict[str, Experiment] = {
     "compare_probes": Experiment("compare_probes.jsonl", compare_probes.chart, _compared, _compared_summary),
     "choose_layer": Experiment("choose_layer.json", choose_layer.chart, _chosen, _chosen_summary),
@@ -127,4 +165,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     "measure_generalisation": Experiment(
         "measure_generalisation.jsonl", generalisation.chart, _generalised, _generalised_summary
     ),
+    "cascade": Experiment("cascade.jsonl", cascade.chart, _cascaded, _cascaded_summary),
+    "compare_methods": Experiment("cascade.jsonl", compare_methods.chart, _methods, _methods_summary),
 }

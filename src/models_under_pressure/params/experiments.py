@@ -1,6 +1,6 @@
 """Sections of params.yaml that belong to experiments."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -102,3 +102,28 @@ class GeneralisationParams(_Section):
     least: int = Field(ge=1)
     """Records of each class that a value needs, to train on or to be tested on."""
     probe: ProbeConfig
+
+
+class CascadePair(_Section):
+    """Two monitors, by the names in their score files."""
+
+    first: str
+    second: str
+
+
+class CascadeParams(_Section):
+    """Which monitors are put one behind the other, and for which records."""
+
+    pairs: dict[str, CascadePair] = Field(min_length=1)
+    """Name, which says nothing -> the monitors."""
+    shares: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(min_length=1)
+    """Of the records, that the second monitor sees."""
+    selections: tuple[Literal["mid", "top", "uncertain", "random"], ...] = Field(min_length=1)
+    """Which records these are."""
+    merge: Literal["mean", "max", "second"]
+    """How two probabilities become one."""
+
+    @property
+    def monitors(self) -> list[tuple[str, str]]:
+        """The pairs."""
+        return [(pair.first, pair.second) for pair in self.pairs.values()]

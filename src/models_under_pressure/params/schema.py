@@ -11,6 +11,7 @@ from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.params.check_overlap import CheckOverlapParams
 from models_under_pressure.params.evaluate import EvaluateParams
 from models_under_pressure.params.experiments import (
+    CascadeParams,
     ChooseLayerParams,
     CompareProbesParams,
     DataEfficiencyParams,
@@ -57,6 +58,7 @@ class Params(BaseModel):
     train_on_dev: TrainOnDevParams
     measure_data_efficiency: DataEfficiencyParams
     measure_generalisation: GeneralisationParams
+    cascade: CascadeParams
 
     @model_validator(mode="after")
     def _model_name_is_a_path_part(self) -> "Params":

@@ -1,0 +1,128 @@
+"""The figures of the experiments: self-contained, equal for equal rows, and told in words."""
+
+import json
+
+import numpy as np
+import pytest
+
+from models_under_pressure.figures.experiments import EXPERIMENTS
+from models_under_pressure.figures.render import spec
+
+DATASETS = {"a_dev": "dev", "a_test": "test", "b_test": "test"}
+VALUES = np.random.default_rng(0)
+
+
+def estimate(n=50):
+    auroc = round(float(VALUES.uniform(0.6, 0.9)), 4)
+    return {"auroc": auroc, "auroc_low": auroc - 0.08, "auroc_high": auroc + 0.05, "n": n, "positives": n // 2}
+
+
+def with_means(rows):
+    keys = ("dataset", "n", "positives", "auroc", "auroc_low", "auroc_high", "auroc_of_each")
+    seen = {}
+    for row in rows:
+        own = {key: value for key, value in row.items() if key not in keys}
+        seen.setdefault(json.dumps(own), own)
+    return [*rows, *({"dataset": "mean", "datasets": 2} | own | estimate(100) for own in seen.values())]
+
+
+def cascade_rows():
+    rows = [
+        {
+            "dataset": name,
+            "purpose": purpose,
+            "kind": "alone",
+            "first": one,
+            "flops": 10.0**power,
+            "flops_per_token": 2.0,
+        }
+        | estimate()
+        for name, purpose in DATASETS.items()
+        for one, power in (("probe", 6), ("llm", 11))
+    ]
+    pair = {"kind": "cascade", "first": "probe", "second": "llm"}
+    rows += [
+        {"dataset": name, "purpose": purpose, "selection": selection, "share": share, "flops": 1e6 + share * 1e11}
+        | pair
+        | estimate()
+        for name, purpose in DATASETS.items()
+        for selection in ("mid", "top", "uncertain", "random")
+        for share in (0.0, 0.5, 1.0)
+    ]
+    return with_means(rows)
+
+
+RESULTS = {
+    "compare_probes": with_means(
+        [
+            {"dataset": name, "purpose": purpose, "probe": probe, "seeds": 2, "tpr_at_1pct_fpr": 0.4}
+            | estimate()
+            | {"auroc_of_each": [0.7, 0.8]}
+            for name, purpose in DATASETS.items()
+            for probe in ("attention", "mean")
+        ]
+    ),
+    "choose_layer": {
+        "layer": 8,
+        "rule": "one_standard_error",
+        "probe": "mean_logistic",
+        "layers": [
+            {"layer": layer, "accuracy": 0.7, "folds": 2, "auroc_of_each": [0.7, 0.8]} | estimate()
+            for layer in (4, 8, 12)
+        ],
+    },
+    "train_on_dev": with_means(
+        [
+            {"dataset": name, "mode": mode, "size": size, "repeats": 3} | estimate()
+            for name in ("a_test", "b_test")
+            for mode, size in (("initial", 0), ("only", 2), ("only", 8), ("fine_tune", 2), ("fine_tune", 8))
+        ]
+    ),
+    "measure_data_efficiency": with_means(
+        [
+            {"dataset": name, "method": method, "kind": "probe", "size": size, "repeats": 3} | estimate()
+            for name in ("a_dev", "b_dev")
+            for method in ("attention", "mean")
+            for size in (4, 1910)
+        ]
+    ),
+    "measure_generalisation": [
+        {"attribute": "tone", "trained_on": one, "tested_on": other, "n_train": 40}
+        | ({"n": 2, "left_out": "few"} if other == "odd" else estimate())
+        for one in ("calm", "angry")
+        for other in ("calm", "angry", "odd")
+    ],
+    "cascade": cascade_rows(),
+    "compare_methods": cascade_rows(),
+}
+
+
+@pytest.fixture(params=sorted(EXPERIMENTS))
+def name(request):
+    return request.param
+
+
+def test_a_figure_is_self_contained_and_the_same_for_the_same_rows(name):
+    found = spec(EXPERIMENTS[name].chart(RESULTS[name]))
+    assert json.dumps(found).count("://") == 1  # its schema
+    assert found == spec(EXPERIMENTS[name].chart(RESULTS[name]))
+
+
+def test_a_figure_can_be_drawn(name):
+    import vl_convert
+
+    drawn = vl_convert.vegalite_to_svg(spec(EXPERIMENTS[name].chart(RESULTS[name])))
+    assert EXPERIMENTS[name].chart(RESULTS[name]).to_dict()["title"]["text"] in drawn
+    assert "NaN" not in drawn
+    assert "undefined" not in drawn
+
+
+def test_a_finding_tells_numbers_and_a_summary_holds_nothing_but_numbers(name):
+    experiment = EXPERIMENTS[name]
+    assert any(character.isdigit() for character in experiment.finding(RESULTS[name]))
+
+    def leaves(node):
+        return [leaf for value in node.values() for leaf in leaves(value)] if isinstance(node, dict) else [node]
+
+    assert all(isinstance(leaf, int | float) for leaf in leaves(experiment.summary(RESULTS[name])))
+    assert not any("." in key for key in experiment.summary(RESULTS[name]))
