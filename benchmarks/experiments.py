@@ -3,7 +3,7 @@
     python benchmarks/experiments.py extract --files FOLDER --work FOLDER --rows 400 --max-tokens 256
     python benchmarks/experiments.py run --files FOLDER --work FOLDER --rows 400 --max-tokens 256
 
-Of the dev sets there are no test sets among the files: whole groups of each are halved into `dev` and `test`.
+Of the dev sets there are no test sets among the files: each is halved, by text, into `dev` and `test`.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from models_under_pressure.experiments.compare_probes import compare_probes
 from models_under_pressure.experiments.data_efficiency import measure_data_efficiency
 from models_under_pressure.experiments.generalisation import measure_generalisation
 from models_under_pressure.experiments.labelled_set import LabelledSet, held, take
+from models_under_pressure.experiments.train_on_dev import Recipe, train_on_dev
 from models_under_pressure.figures.choose_layer import chart as layer_figure
 from models_under_pressure.figures.compare_probes import chart as compare_figure
 from models_under_pressure.figures.data_efficiency import chart as efficiency_figure
@@ -119,8 +120,8 @@ def load(options: argparse.Namespace, name: str, layer: int = LAYER) -> Labelled
 
 
 def halves(whole: LabelledSet) -> tuple[LabelledSet, LabelledSet]:
-    """A dev and a test part of whole groups."""
-    in_dev = np.array([stable_uniform("half", group) < 0.5 for group in whole.data.groups])
+    """A dev and a test part; by text, because the same one can stand under two ids (it does in the MT file)."""
+    in_dev = np.array([stable_uniform("half", record.text) < 0.5 for record in whole.records])
     dev, test = (take(whole, np.flatnonzero(chosen)) for chosen in (in_dev, ~in_dev))
     return _named(dev, f"{whole.name}_dev", "dev"), _named(test, f"{whole.name}_test", "test")
 
@@ -168,8 +169,6 @@ def layers(options: argparse.Namespace) -> None:
 
 def dev_samples(options: argparse.Namespace) -> None:
     """Experiment 5."""
-    from models_under_pressure.experiments.train_on_dev import Recipe, train_on_dev
-
     recipe = Recipe(ATTENTION, DescentConfig(family="attention", epochs=20, patience=20), copies=5)
     rows = train_on_dev(
         recipe,
