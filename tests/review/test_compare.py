@@ -74,6 +74,15 @@ def test_a_loss_fails_the_gate(base):
     assert to_json(found)["verdicts"]["worse"] == 1
 
 
+def test_a_looser_fit_on_the_training_records_is_no_verdict(base):
+    purposes = {**base.purposes, "train": "train"}
+    before = replace(base, purposes=purposes, scores=[*base.scores, scores("train", signal=3.0)])
+    after = replace(base, purposes=purposes, scores=[*base.scores, scores("train", signal=1.0)])
+    found = review(before, after)
+    assert not found.worse
+    assert "train" not in {row.dataset for row in found.rows}
+
+
 def test_a_loss_that_only_the_mean_shows_fails_the_gate(base):
     names = [f"d{number}" for number in range(12)]
     before = [replace(scores(signal=1.6, noise=n, size=120), dataset=name) for n, name in enumerate(names)]

@@ -89,8 +89,9 @@ def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
 
     A dataset whose conversations were edited under the same ids is not comparable either: its scores are of other
     texts. Results that only metrics/evaluate.json knows (scores out of reach) are listed as not comparable, with their
-    values.
+    values. Training records have no place in a verdict: a looser fit is better on them and nowhere else.
     """
+    before, after = _without_training(before), _without_training(after)
     rows = compare(before.scores, after.scores, changed=_edited(before, after), alpha=alpha)
     rows = _completed(rows, before, after)
     purposes = {**before.purposes, **after.purposes}
@@ -110,6 +111,15 @@ def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
         costs=_new_costs(before, after),
         alpha=alpha,
         warnings=[*before.missing, *after.missing],
+    )
+
+
+def _without_training(side: Snapshot) -> Snapshot:
+    trained = {name for name, purpose in side.purposes.items() if purpose == "train"}
+    return replace(
+        side,
+        scores=[scores for scores in side.scores if scores.dataset not in trained],
+        metrics={name: found for name, found in side.metrics.items() if name not in trained},
     )
 
 
