@@ -1,5 +1,9 @@
 """`mup acts` as a user types it."""
 
+import shutil
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -106,3 +110,21 @@ def test_two_files_of_one_name_would_share_a_store(tmp_path):
 def test_a_wrong_list_of_layers_is_explained(mup):
     with pytest.raises(UserError, match="'1;2' is not a list of layers"):
         mup("store", "--model", "m", "--dataset", "x", "--layer", "1;2")
+
+
+@pytest.mark.slow
+def test_sync_pushes_what_is_here_and_brings_back_what_was_deleted(stored, mup, tmp_path, capfd):
+    def dvc(*arguments):
+        subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True, cwd=tmp_path)
+
+    _, _, root = stored
+    dvc("init", "-q", "--no-scm")
+    dvc("remote", "add", "-q", "activations", str(tmp_path / "remote"))
+    kept = root / "one/layer_1.zarr"
+    before = {file: file.read_bytes() for file in kept.rglob("*") if file.is_file()}
+    mup("sync")
+    assert len(list((tmp_path / "remote").rglob("*.dir"))) == 4
+    shutil.rmtree(kept)
+    mup("sync")
+    assert {file: file.read_bytes() for file in kept.rglob("*") if file.is_file()} == before
+    open_store(kept).verify()
