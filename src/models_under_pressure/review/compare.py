@@ -99,6 +99,7 @@ def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
         MeanRow(purpose, mean)
         for purpose in sorted(set(purposes.values()))
         for mean in compare_means([row for row in rows if purposes.get(row.dataset) == purpose], alpha=alpha)
+        if mean.datasets > 1  # the mean of one is its row, which Holm's correction has judged
     ]
     return Review(
         before=before,
