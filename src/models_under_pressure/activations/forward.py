@@ -12,7 +12,7 @@ from models_under_pressure.activations.batches import plan_batches
 from models_under_pressure.activations.blocks import blocks_of
 from models_under_pressure.activations.compilation import compiled
 from models_under_pressure.activations.config import ExtractConfig, Keep
-from models_under_pressure.activations.hardware import batch_budget, one_core_each
+from models_under_pressure.activations.hardware import batch_budget, is_out_of_memory, one_core_each
 from models_under_pressure.activations.hooks import Taps, tapped
 from models_under_pressure.activations.inputs import packed_inputs, padded_inputs
 from models_under_pressure.activations.model import LoadedModel
@@ -76,7 +76,7 @@ class Forward:
                     try:
                         finished = future.result()
                     except (RuntimeError, MemoryError) as error:
-                        if not _is_out_of_memory(error):
+                        if not is_out_of_memory(error):
                             raise
                         self._shrink([records[index].id for index in batch], error)
                         middle = len(batch) // 2
@@ -195,10 +195,3 @@ def _kept(values: "torch.Tensor", lengths: Sequence[int], keep: Keep) -> list[Ke
     parts = values.split(list(lengths))
     pooled = torch.stack([part[-1].float() if keep == "last" else part.float().mean(dim=0) for part in parts])
     return list(pooled.cpu().numpy()[:, None])
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    # the CPU's allocator raises a plain RuntimeError
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

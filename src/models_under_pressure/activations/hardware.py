@@ -69,3 +69,10 @@ def one_core_each() -> Iterator[int]:
         yield cores
     finally:
         torch.set_num_threads(cores)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; the CPU's allocator raises a plain RuntimeError."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -40,7 +40,8 @@ class LoadedModel(ModelDescription):
     """A decoder without its head, ready for forward passes."""
 
     model: Any
-    """The Hugging Face module that turns token ids into hidden states; it may have fewer blocks than the whole."""
+    """The Hugging Face module that turns token ids into hidden states, which may have fewer blocks than the whole, or
+    into logits."""
 
 
 def read_config(config: ModelConfig, *, token: str | None = None) -> Any:
@@ -81,18 +82,33 @@ def load_model(config: ModelConfig, *, token: str | None = None, layers: Sequenc
     if layers is not None:
         check_layers(list(layers), description.n_layers, config.name)
         keep_blocks(settings, max(layers) + 1)
+    decoder = decoder_of(_load(AutoModel, config, settings, token))
+    blocks_of(decoder)
+    return LoadedModel(**vars(description), model=decoder)
+
+
+def load_language_model(config: ModelConfig, *, token: str | None = None) -> LoadedModel:
+    """Load a whole model with the head that predicts tokens.
+
+    Raises:
+        UserError: the model is not found, or gated.
+    """
+    from transformers import AutoModelForCausalLM
+
+    description, settings = _describe(config, token)
+    return LoadedModel(**vars(description), model=_load(AutoModelForCausalLM, config, settings, token))
+
+
+def _load(kind: Any, config: ModelConfig, settings: Any, token: str | None) -> Any:
     with _explained(config), quiet():
-        whole = AutoModel.from_pretrained(
+        return kind.from_pretrained(
             _source(config),
             config=settings,
             dtype=resolve_dtype(config),
             revision=config.revision,
             token=token,
             **_placement(config),
-        )
-    decoder = decoder_of(whole.eval())
-    blocks_of(decoder)
-    return LoadedModel(**vars(description), model=decoder)
+        ).eval()
 
 
 def _describe(config: ModelConfig, token: str | None) -> tuple[ModelDescription, Any]:
