@@ -58,7 +58,7 @@ def test_deps_name_no_code_that_the_stage_does_not_use(stage):
     files = closure.import_closure(f"models_under_pressure.stages.{module_of(stage)}")
     for dep in (Path(dep) for dep in body(stage)["deps"] if dep.startswith("src/")):
         assert (ROOT / dep).exists(), f"{stage}: {dep} does not exist"
-        is_prompts = dep.name == "prompts"
+        is_prompts = dep.name in ("prompts", "templates")
         assert is_prompts or any(file == dep or dep in file.parents for file in files), f"{stage} does not use {dep}"
 
 

@@ -35,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
         train,
         score_probes,
         text_baseline,
+        prompt_baseline,
         finetune_baseline,
         score_finetuned,
         evaluate,
@@ -257,8 +258,29 @@ def text_baseline() -> None:
     params = _params()
     stage.run(
         train=Path(_dataset("train").path),
-        datasets=_scored_by_baselines(_lineage()),
+        datasets=_for_purposes(_lineage(), "dev", "test"),
         config=params.text_baseline,
+        seed=params.seed,
+    )
+
+
+def prompt_baseline(
+    name: Annotated[str, typer.Argument(help="Name of the monitor, as in params.yaml: prompt_baseline.models.")],
+) -> None:
+    """Ask one model for the stakes of every conversation.
+
+    Example: mup prompt_baseline smollm2
+    """
+    from models_under_pressure.stages import prompt_baseline as stage
+
+    params, lineage = _params(), _lineage()
+    config = _entry(params.prompt_baseline.models, name, "prompted model")
+    stage.run(
+        name,
+        model=params.models.get(config.name) or config.name,
+        config=config,
+        dev=_for_purposes(lineage, "dev"),
+        test=_for_purposes(lineage, "test"),
         seed=params.seed,
     )
 
@@ -294,7 +316,7 @@ def score_finetuned(
 
     params = _params()
     config = _entry(params.finetune_baseline.models, name, "finetuned model")
-    stage.run(name, datasets=_scored_by_baselines(_lineage()), seeds=config.seeds, seed=params.seed)
+    stage.run(name, datasets=_for_purposes(_lineage(), "dev", "test"), seeds=config.seeds, seed=params.seed)
 
 
 def evaluate(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:
@@ -416,10 +438,8 @@ def _inputs(dataset: str, params: "Params") -> tuple[Path, Path]:
     return store_path(params.model.name, dataset, params.probe.layer), Path(_dataset(dataset).path)
 
 
-def _scored_by_baselines(lineage: "Lineage") -> dict[str, Path]:
-    return {
-        name: Path(dataset.path) for name, dataset in lineage.datasets.items() if dataset.purpose in ("dev", "test")
-    }
+def _for_purposes(lineage: "Lineage", *purposes: str) -> dict[str, Path]:
+    return {name: Path(dataset.path) for name, dataset in lineage.datasets.items() if dataset.purpose in purposes}
 
 
 def _purposes(lineage: "Lineage") -> dict[str, str]:

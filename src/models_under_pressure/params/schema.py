@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.baselines.prompted_config import PromptBaselineConfig
 from models_under_pressure.baselines.text_config import TextBaselineConfig
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.llm.config import LLMConfig
@@ -49,6 +50,7 @@ class Params(BaseModel):
     probe: ProbeParams
     train: TrainParams
     text_baseline: TextBaselineConfig
+    prompt_baseline: PromptBaselineConfig
     finetune_baseline: FinetuneBaselineParams
     evaluate: EvaluateParams
     plot: PlotParams

@@ -1,0 +1,166 @@
+"""Likelihoods are those of two whole passes in float64, whatever shares the pass with a prompt."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from models_under_pressure.activations.config import ModelConfig
+from models_under_pressure.activations.model import load_language_model
+from models_under_pressure.baselines import prompted_likelihood
+from models_under_pressure.baselines.prompted_likelihood import likelihoods
+from models_under_pressure.baselines.prompted_prompts import make_prompts
+from models_under_pressure.baselines.prompted_template import Template, conversation_text, load_template
+from models_under_pressure.errors import UserError
+
+FAMILIES = {
+    "llama": "default",
+    "qwen3": "single_word",
+    "phi": "single_letter",
+    "gpt2": "default",
+    "neox": "single_word",
+    "bloom": "default",
+    "mistral": "default",
+    "gemma2": "prompt_at_end",
+    "gemma3": "prompt_at_end",
+    "gemma3_multimodal": "prompt_at_end",
+}
+
+
+def prompts_of(model, data, template):
+    return make_prompts(data.records, template, model.tokenizer, name="tiny", max_tokens=4096)[0]
+
+
+def scored(model, prompts, budget=512):
+    found = dict(likelihoods(model, prompts, budget=budget))
+    return np.array([(found[index].high, found[index].low) for index in range(len(prompts))])
+
+
+@torch.no_grad()
+def naive(directory, data, template):
+    """Two passes per record in float64, straight from transformers."""
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float64).eval()
+    found = []
+    for record in data.records:
+        user = {"role": "user", "content": template.user.replace("{conversation}", conversation_text(record))}
+        question = [user] if template.system is None else [{"role": "system", "content": template.system}, user]
+        rows = []
+        for reply in (template.high, template.low):
+            text = tokenizer.apply_chat_template(
+                [*question, {"role": "assistant", "content": reply}], tokenize=False, date_string="26 Jul 2024"
+            )
+            ids = tokenizer(text, add_special_tokens=False).input_ids
+            while ids[-1] != tokenizer.eos_token_id:
+                ids.pop()
+            logits = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+            rows.append((ids, [float(logits[place - 1, ids[place]]) for place in range(1, len(ids))]))
+        (high, high_values), (low, low_values) = rows
+        start = next(place for place, pair in enumerate(zip(high, low, strict=False)) if pair[0] != pair[1])
+        found.append((sum(high_values[start - 1 :]), sum(low_values[start - 1 :])))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_pass_gives_the_likelihoods_of_two_in_float64(
+    family, language_model, language_model_directory, conversations
+):
+    template = load_template(FAMILIES[family])
+    model = language_model(family)
+    expected = naive(language_model_directory(family), conversations, template)
+    found = scored(model, prompts_of(model, conversations, template))
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-4)
+    assert np.ptp(expected[:, 0] - expected[:, 1]) > 0.02, "the test would not see a mistake"
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3_multimodal"])
+def test_prompts_share_a_row_where_the_attention_allows_it(family, language_model, conversations, monkeypatch):
+    model = language_model(family)
+    prompts = prompts_of(model, conversations, load_template("prompt_at_end"))
+    passes = []
+    predict = prompted_likelihood._predict
+    monkeypatch.setattr(
+        prompted_likelihood, "_predict", lambda model, ids, *rest: passes.append(len(ids)) or predict(model, ids, *rest)
+    )
+    scored(model, prompts, budget=100_000)
+    check, rows = passes[:5], passes[5:]
+    assert len(check) == 5
+    assert len(rows) == 1
+    assert rows[0] < sum(prompt.tokens for prompt in prompts)
+
+
+def test_scores_do_not_depend_on_the_batch_or_its_order(language_model, conversations):
+    model = language_model("llama")
+    prompts = prompts_of(model, conversations, load_template("default"))
+    alone = scored(model, prompts, budget=1)
+    for budget in (300, 900, 100_000):
+        np.testing.assert_allclose(scored(model, prompts, budget=budget), alone, rtol=1e-5, atol=1e-4)
+    order = np.random.default_rng(0).permutation(len(prompts))
+    shuffled = scored(model, [prompts[index] for index in order], budget=900)
+    np.testing.assert_allclose(shuffled, alone[order], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(scored(model, prompts[3:4]), alone[3:4], rtol=1e-5, atol=1e-4)
+
+
+def test_a_pad_token_that_ends_turns_cuts_nothing(language_model, conversations):
+    model = language_model("llama")
+    template = load_template("single_letter")
+    assert model.tokenizer.pad_token_id == model.tokenizer.eos_token_id
+    with_end_as_pad = prompts_of(model, conversations, template)
+    assert all(prompt.high[-1] == prompt.low[-1] == model.tokenizer.eos_token_id for prompt in with_end_as_pad)
+    assert all(np.count_nonzero(prompt.shared == model.tokenizer.eos_token_id) == 2 for prompt in with_end_as_pad)
+    model.tokenizer.pad_token = "A"
+    another_pad = prompts_of(model, conversations, template)
+    assert np.array_equal(scored(model, with_end_as_pad), scored(model, another_pad))
+
+
+def test_replies_that_begin_alike_are_compared_from_where_they_part(language_model, conversations):
+    model = language_model("llama")
+    for prompt in prompts_of(model, conversations, load_template("default")):
+        assert model.tokenizer.decode(prompt.shared).endswith("I judge this conversation to be ")
+        assert model.tokenizer.decode(prompt.high) == "high-stakes.<|eot_id|>"
+        assert model.tokenizer.decode(prompt.low) == "low-stakes.<|eot_id|>"
+
+
+def test_a_reply_that_continues_the_other_is_compared_with_its_end(
+    language_model, language_model_directory, conversations
+):
+    template = Template("longer", user="{conversation}", high="yes", low="yes indeed")
+    model = language_model("llama")
+    prompts = prompts_of(model, conversations, template)
+    assert all(prompt.high.tolist() == [model.tokenizer.eos_token_id] for prompt in prompts)
+    expected = naive(language_model_directory("llama"), conversations, template)
+    np.testing.assert_allclose(scored(model, prompts), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_likelihoods_of_a_bfloat16_model_are_not_rounded_to_bfloat16(language_model_directory, conversations):
+    config = ModelConfig(name=str(language_model_directory("llama")), dtype="bfloat16")
+    model = load_language_model(config)
+    prompts = prompts_of(model, conversations, load_template("single_letter"))
+    scores = np.subtract(*scored(model, prompts).T)
+    rounded = torch.tensor(scores).bfloat16().double().numpy()
+    assert not np.isclose(scores, rounded, rtol=0, atol=1e-6).any()
+    head = model.model.get_output_embeddings()
+    states = torch.randn(1, 3, 32).bfloat16()
+    with prompted_likelihood._precise_head(model.model), torch.inference_mode():
+        logits = head(states)
+    assert torch.equal(logits, states.float() @ head.weight.float().T)
+    assert head(states).dtype == torch.bfloat16
+
+
+def test_a_full_memory_halves_the_batch_and_changes_nothing(language_model, conversations, monkeypatch):
+    model = language_model("llama")
+    prompts = prompts_of(model, conversations, load_template("default"))
+    expected = scored(model, prompts)
+    read = prompted_likelihood._read
+
+    def small_memory(model, chosen, root):
+        if len(chosen) > 2:
+            raise torch.OutOfMemoryError
+        return read(model, chosen, root)
+
+    monkeypatch.setattr(prompted_likelihood, "_read", small_memory)
+    np.testing.assert_allclose(scored(model, prompts, budget=100_000), expected, rtol=1e-5, atol=1e-4)
+    monkeypatch.setattr(prompted_likelihood, "_can_branch", lambda *_: True)
+    monkeypatch.setattr(prompted_likelihood, "_read", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    with pytest.raises(UserError, match="memory does not hold"):
+        scored(model, prompts)
