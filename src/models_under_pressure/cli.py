@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.commands import acts, datasets, doctor, experiments, probes, remote, replies, review, stages
+from models_under_pressure.commands import (
+    acts,
+    baselines,
+    datasets,
+    doctor,
+    experiments,
+    probes,
+    remote,
+    replies,
+    review,
+    stages,
+)
 
 app = typer.Typer(
     name="mup",
@@ -19,6 +30,7 @@ app = typer.Typer(
 stages.add_to(app)
 experiments.add_to(app)
 app.add_typer(acts.app, name="acts")
+app.add_typer(baselines.app, name="baselines")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(probes.app, name="probes")
 app.add_typer(replies.app, name="replies")
