@@ -159,7 +159,7 @@ def holding_secret(*folders):
 
 @pytest.mark.slow
 def test_no_file_or_output_but_two_holds_the_secret(project, rclone, buckets):
-    """The two are .env, written by its owner, and .dvc/config.local; searched: project, logs, temporary files, buckets."""
+    """The two are .env and .dvc/config.local; project, logs, temporary files and buckets are searched."""
     for bucket in buckets:
         rclone.make_bucket(bucket)
     (project.home / "tmp").mkdir()
