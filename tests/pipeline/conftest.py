@@ -42,6 +42,14 @@ class Repository:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
 
+    def restore(self):
+        """Bring files back to the last commit, and data with them if it had other."""
+        changed = self.run("git", "status", "--porcelain").stdout
+        self.run("git", "checkout", "-q", ".")
+        self.run("git", "clean", "-fdq")
+        if "dvc.lock" in changed:
+            self.dvc("checkout")
+
     def edit(self, name, change):
         """Change a YAML file with a function of its content."""
         yaml = YAML()
@@ -174,7 +182,7 @@ def shrink_experiments(params):
 
 
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory):
+def finished(tmp_path_factory):
     """The repository after its first `dvc repro`, committed."""
     tmp = tmp_path_factory.mktemp("pipeline")
     save_tiny_model(tmp / "model")
@@ -185,3 +193,10 @@ def pipeline(tmp_path_factory):
     repository.first = repository.dvc("repro").stdout
     repository.commit("results")
     return repository
+
+
+@pytest.fixture
+def pipeline(finished):
+    """The finished repository, for a test that may change it."""
+    yield finished
+    finished.restore()

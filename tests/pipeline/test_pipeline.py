@@ -49,8 +49,6 @@ def test_switching_the_layer_and_back_extracts_once_each(pipeline):
     assert not {name for name in pipeline.stages_run(back + again) if name.startswith(("extract", "train"))}
     diff = pipeline.dvc("metrics", "diff", "--md").stdout
     assert "auroc" in diff
-    pipeline.run("git", "checkout", "-q", ".")
-    pipeline.dvc("checkout")
 
 
 def test_a_dataset_that_changes_is_the_only_one_extracted_again(pipeline):
@@ -59,7 +57,69 @@ def test_a_dataset_that_changes_is_the_only_one_extracted_again(pipeline):
 
     pipeline.edit("data/versions.yaml", other_version)
     outcomes = [line.split() for line in pipeline.dvc("repro", "extract").stdout.splitlines() if ".zarr" in line]
-    pipeline.run("git", "checkout", "-q", ".")
-    pipeline.dvc("checkout")
     assert [path.split("/")[3] for outcome, path in outcomes if outcome == "written"] == ["mt_dev"]
     assert sum(outcome == "exists" for outcome, _ in outcomes) == 6
+
+
+def test_an_edited_recipe_reruns_its_version_and_its_descendants_only(pipeline):
+    def edit(content):
+        content["versions"]["mt_apr_30"]["steps"][0]["count"] = 20
+
+    pipeline.edit("data/versions.yaml", edit)
+    changed = pipeline.stages_run(pipeline.dvc("repro", "train", "score_probes").stdout)
+    assert {name for name in changed if name.startswith("relabel")} == {"relabel@mt_apr_30"}
+    assert {name for name in changed if name.startswith("score")} == {"score_probes@mt_dev", "score_probes@mt_test"}
+    assert not any(name.startswith("train") for name in changed)
+
+
+def test_queued_and_temporary_experiments_work(pipeline):
+    pipeline.dvc("exp", "run", "--temp", "-n", "strong", "-S", "train.probes.mean.inverse_regularisation=0.01")
+    pipeline.dvc("exp", "run", "--queue", "-n", "weak", "-S", "train.probes.mean.inverse_regularisation=0.1")
+    pipeline.dvc("queue", "start", "-j", "1")
+    pipeline.dvc("queue", "logs", "weak", "-f", check=False)
+    shown = pipeline.dvc("exp", "show", "--json").stdout
+    assert "strong" in shown
+    assert "weak" in shown
+
+
+@pytest.mark.parametrize(
+    ("break_it", "arguments", "message"),
+    [
+        (lambda r: r.edit("params.yaml", lambda c: c["probe"].update(layer=9)), ("extract",), "layer"),
+        (lambda r: r.edit("params.yaml", lambda c: c.update(sed=1)), ("plot",), "`sed`: unknown key; allowed: "),
+        (
+            lambda r: r.edit("params.yaml", lambda c: c["llm"].update(model="other")),
+            ("relabel", "mt_apr_16"),
+            "repl",
+        ),
+        (lambda r: None, ("relabel", "mt_apr_99"), "no version 'mt_apr_99'"),
+        (
+            lambda r: r.edit("data/versions.yaml", lambda c: c["versions"]["mt_apr_30"].update(parent="apr_31")),
+            ("relabel", "mt_apr_30"),
+            "its parent mt_apr_31 does not exist",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_remedy_and_status_1(pipeline, break_it, arguments, message):
+    break_it(pipeline)
+    broken = pipeline.run("git", "status", "--porcelain").stdout
+    done = pipeline.mup(*arguments, check=False)
+    after = pipeline.run("git", "status", "--porcelain").stdout
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert after == broken
+
+
+def test_an_overlapping_split_stops_the_pipeline(pipeline):
+    dev = pipeline.path / "data/evals/dev/mt_raw_apr_30.jsonl"
+    test = pipeline.path / "data/evals/test/mt_test_raw_apr_30.jsonl"
+    before = test.read_bytes()
+    test.write_bytes(before + dev.read_bytes().splitlines(keepends=True)[0])
+    report = pipeline.path / "data/results/overlap.json"
+    old = report.read_bytes()
+    done = pipeline.mup("check_overlap", check=False)
+    test.write_bytes(before)
+    assert done.returncode == 1
+    assert "mt_apr_30 has" in done.stderr
+    assert report.read_bytes() == old

@@ -1,9 +1,19 @@
-"""The README's first screen and its links."""
+"""The commands that the README shows are run as they stand there, on a model of three blocks instead of thirty."""
 
 import re
+import shlex
 from pathlib import Path
 
+import pytest
+
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.split(" #")[0].strip()
+    for block in BLOCKS
+    for line in block.splitlines()
+    if line.startswith("uv run ") and not line.startswith("uv run pytest")
+]
 
 
 def test_the_first_screen_shows_the_two_commands():
@@ -16,3 +26,15 @@ def test_every_path_that_the_readme_names_exists():
     root = Path(__file__).parents[2]
     for name in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (root / name).exists(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_works(pipeline, command):
+    (pipeline.path / "my_prompts.jsonl").write_text('{"ids": "a", "inputs": "May I take both pills?"}\n')
+    small = command.replace("probe.layer=11", "probe.layer=2").replace("range(8,24,4)", "range(1,3)")
+    for part in small.split(" && "):
+        words = shlex.split(part)
+        words = words[2:] if words[:2] == ["uv", "run"] else words
+        done = getattr(pipeline, {"dvc": "dvc", "mup": "mup"}[words[0]])(*words[1:], check=False)
+        assert done.returncode == 0, f"{part}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
