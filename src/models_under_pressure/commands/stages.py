@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models_under_pressure.params.schema import Params
 
 _PANEL = "Stages of the pipeline"
+_Datasets = Annotated[list[str] | None, typer.Argument(help="Names in data/versions.yaml; by default all in use.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -196,9 +197,7 @@ def describe() -> None:
     stage.run(dataset_files(_lineage()))
 
 
-def extract(
-    datasets: Annotated[list[str] | None, typer.Argument(help="Names in data/versions.yaml; by default all.")] = None,
-) -> None:
+def extract(datasets: _Datasets = None) -> None:
     """Extract the activations of the datasets in use at `probe.layer`; what has not changed is kept.
 
     Example: mup extract
@@ -233,19 +232,18 @@ def train(probe: Annotated[str, typer.Argument(help="Name of the probe, as in pa
     )
 
 
-def score_probes(
-    dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")],
-) -> None:
-    """Score one dataset with every probe.
+def score_probes(datasets: _Datasets = None) -> None:
+    """Score the datasets in use with every probe.
 
-    Example: mup score_probes mt_dev
+    Example: mup score_probes
     """
     from models_under_pressure.stages import score_probes as stage
 
     params = _params()
-    store, records = _inputs(dataset, params)
     probes = {name: config.seeds for name, config in params.train.probes.items()}
-    stage.run(dataset, probes=probes, store=store, records=records, seed=params.seed)
+    for name in datasets or _lineage().datasets:
+        store, records = _inputs(name, params)
+        stage.run(name, probes=probes, store=store, records=records, seed=params.seed)
 
 
 def text_baseline() -> None:
@@ -319,21 +317,22 @@ def score_finetuned(
     stage.run(name, datasets=_for_purposes(_lineage(), "dev", "test"), seeds=config.seeds, seed=params.seed)
 
 
-def evaluate(dataset: Annotated[str, typer.Argument(help="Name of the dataset, as in data/versions.yaml.")]) -> None:
-    """Measure the scores that every method gave one dataset.
+def evaluate(datasets: _Datasets = None) -> None:
+    """Measure the scores that every method gave the datasets in use.
 
-    Example: mup evaluate mt_dev
+    Example: mup evaluate
     """
     from models_under_pressure.stages import evaluate as stage
 
     params = _params()
-    stage.run(
-        dataset,
-        methods=params.evaluate.methods_of(dataset, _dataset(dataset).purpose),
-        records=Path(_dataset(dataset).path),
-        config=params.evaluate,
-        seed=params.seed,
-    )
+    for name in datasets or _lineage().datasets:
+        stage.run(
+            name,
+            methods=params.evaluate.methods_of(name, _dataset(name).purpose),
+            records=Path(_dataset(name).path),
+            config=params.evaluate,
+            seed=params.seed,
+        )
 
 
 def summarise() -> None:
