@@ -21,6 +21,7 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
+@pytest.hookimpl(tryfirst=True)  # before workers read the groups
 def pytest_collection_modifyitems(items):
     """Give the tests of the whole pipeline, which share a repository, to one worker, and begin with them."""
     whole = Path(__file__).with_name("pipeline")
