@@ -21,8 +21,9 @@ if kind == "relabel":
 elif kind == "extract":
     store = pathlib.Path(f"data/activations/toy/{key}/layer_{value}.zarr")
     store.mkdir(parents=True, exist_ok=True)
+    source = pathlib.Path(f"data/evals/{key}.jsonl").read_text()
     for n in range(3):
-        (store / f"c{n}").write_bytes(random.Random(f"{key} {value} {n}").randbytes(200_000))
+        (store / f"c{n}").write_bytes(random.Random(f"{source} {value} {n}").randbytes(200_000))
 else:
     pathlib.Path("metrics").mkdir(exist_ok=True)
     stores = sorted(pathlib.Path("data/activations/toy").glob(f"*/layer_{value}.zarr"))
@@ -56,7 +57,8 @@ stages:
   summarise:
     cmd: ${{python}} make.py summarise all ${{layer}}
     deps:
-      - data/activations/toy
+      - data/activations/toy/mt/layer_${{layer}}.zarr
+      - data/activations/toy/mts/layer_${{layer}}.zarr
     params:
       - layer
     metrics:

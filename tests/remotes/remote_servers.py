@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 KEY_ID = "AKIDTESTTESTTESTTESTTESTTESTTEST"
+ERRORS = {"503": "SlowDown", "403": "AccessDenied"}
 SECRET = "canary-3f1b-secret-value-of-the-tests"
 
 
@@ -146,9 +147,9 @@ class Moto(Server):
 class FaultProxy:
     """Stands before a server and fails as told.
 
-    `faults` is used up: one (method, kind) per request of that method that carries more than a few bytes. Kinds: 503;
-    cut (the connection ends half-way); truncate (half of the answer, then the end); kill (the server dies half-way);
-    pass.
+    `faults` is used up: one (method, kind) per request of that method that carries more than a few bytes. Kinds: 503
+    (slow down); 403 (no right); cut (the connection ends half-way); truncate (half of the answer, then the end); kill
+    (the server dies half-way); pass.
     """
 
     def __init__(self, server):
@@ -195,9 +196,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read(length // 2)
             return self._hang_up()
         body = self.rfile.read(length)
-        if kind == "503":
-            answer = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>slow down</Message></Error>"
-            return self._answer(503, [("Content-Type", "application/xml")], answer)
+        if kind in ERRORS:
+            answer = f"<?xml version='1.0'?><Error><Code>{ERRORS[kind]}</Code></Error>".encode()
+            return self._answer(int(kind), [("Content-Type", "application/xml")], answer)
         try:
             status, headers, answer = self._forward(body, dies=kind == "kill")
         except (OSError, http.client.HTTPException):
