@@ -75,6 +75,11 @@ versions:
 """
 
 
+REMOTE = "remote: activations\n"
+PERSIST = f"{REMOTE}            persist: true\n"
+"""`project.edit("dvc.yaml", REMOTE, PERSIST)` keeps stores while a stage runs again, as the project's own `extract`."""
+
+
 class Project:
     """A project in a folder of its own, as one colleague has it."""
 

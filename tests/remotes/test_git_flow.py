@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from remote_projects import Project, clone, stages_run
+from remote_projects import PERSIST, REMOTE, Project, clone, stages_run
 
 from models_under_pressure.remotes.cache import cache_state, possible_links
 from models_under_pressure.remotes.contents import contents, tracked_outputs
@@ -101,8 +101,12 @@ def test_a_cache_on_another_disk_gives_the_same_results(finished, tmp_path):
 
 
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
-def test_linked_outputs_are_never_written_through(project, link):
-    """Run as root, who could: stages of every kind of change leave the cache whole."""
+@pytest.mark.parametrize("persist", [False, True])
+def test_linked_outputs_are_never_written_through(project, link, persist):
+    """Run as root, who could: stages that write anew or into what is there leave the cache whole."""
+    if persist:
+        project.edit("dvc.yaml", REMOTE, PERSIST)
+        project.dvc("commit", "--force")
     project.dvc("config", "--local", "cache.type", link)
     project.dvc("checkout", "--relink")
     state = cache_state(root=project.path)
