@@ -1,6 +1,5 @@
 import os
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,16 +18,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("suite")
-
-
-@pytest.hookimpl(tryfirst=True)  # before workers read the groups
-def pytest_collection_modifyitems(items):
-    """Give the tests of the whole pipeline, which share a repository, to one worker, and begin with them."""
-    whole = Path(__file__).with_name("pipeline")
-    for item in items:
-        if whole in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("pipeline"))
-    items.sort(key=lambda item: whole not in item.path.parents)
 
 
 @pytest.fixture(autouse=True)

@@ -139,6 +139,7 @@ def shrink(repository, model):
         content["probe"]["layer"] = 1
         content["extract"]["max_tokens"] = 256
         content["finetune_baseline"]["models"]["smollm2"]["model"] = "toy"
+        content["prompt_baseline"]["models"]["smollm2"]["name"] = "toy"
         shrink_experiments(content)
 
     def graph(content):

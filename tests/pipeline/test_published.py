@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
 STEMS = {
     "train": "training/train.jsonl",
