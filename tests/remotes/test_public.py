@@ -62,12 +62,20 @@ def test_results_are_read_over_https(pushed, rclone, certificate, buckets, tmp_p
         assert "answers 404 for a file of dvc.lock" in wrong.output
 
 
+@pytest.fixture
+def public(rclone, certificate, tmp_path):
+    """The same buckets without keys; writing is refused."""
+    server = Rclone(tmp_path, certificate, share=rclone.folder)
+    proxy = FaultProxy(server)
+    proxy.faults = [("PUT", "403")] * 100
+    yield proxy
+    proxy.close()
+    server.kill()
+
+
 def test_results_are_read_from_an_anonymous_bucket_and_nothing_is_written(
-    pushed, rclone, certificate, buckets, tmp_path
+    pushed, rclone, public, certificate, buckets, tmp_path
 ):
-    anonymous = Rclone(tmp_path, certificate, share=rclone.folder)
-    public = FaultProxy(anonymous)
-    public.faults = [("PUT", "403")] * 100
     b = reviewer(pushed, tmp_path / "b", certificate)
     with (b.path / ".env").open("a") as stream:
         stream.write(f"S3_ENDPOINT_URL={public.environment['R2_ENDPOINT_URL']}\n")
@@ -82,5 +90,3 @@ def test_results_are_read_from_an_anonymous_bucket_and_nothing_is_written(
     assert refused.returncode != 0
     assert "Forbidden" in refused.output or "denied" in refused.output.lower()
     assert [set(rclone.objects(bucket)) for bucket in buckets] == before
-    public.close()
-    anonymous.kill()

@@ -84,7 +84,8 @@ def _explain_one(error: BaseException, target: Target, action: str) -> Explanati
     if "certificate" in str(error).lower() and "verify failed" in str(error).lower():
         return Explanation(
             f"the certificate of {_host(target)} is not trusted",
-            "set AWS_CA_BUNDLE to the server's certificate; behind a company's proxy, to that proxy's",
+            "set AWS_CA_BUNDLE (the environment comes before .env) to the server's certificate; "
+            "behind a company's proxy, to that proxy's",
         )
     if name in ("SSLError", "SSLZeroReturnError", "ClientConnectorSSLError"):
         return Explanation(f"no TLS connection to {_host(target)}", _unreachable(target))
