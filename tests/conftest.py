@@ -20,6 +20,11 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the file that makes the repository of the pipeline's tests, which takes longest."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+
+
 @pytest.fixture(autouse=True)
 def _own_ledger(tmp_path_factory, monkeypatch):
     """Tests neither read nor write the user's ledger of paid replies."""

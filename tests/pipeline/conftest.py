@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,12 @@ def make_repository(path, tmp):
         if (ROOT / name).is_file() and not name.startswith(("tests/", "dvc.lock", "metrics/", "plots/")):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
-    environment = {
+    return Repository(path, environment_of(tmp))
+
+
+def environment_of(tmp):
+    """Variables of commands whose caches and ledger are below a folder."""
+    return {
         **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         "PYTHONPATH": "src",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -87,7 +93,6 @@ def make_repository(path, tmp):
         "GIT_COMMITTER_NAME": "t",
         "GIT_COMMITTER_EMAIL": "t@t",
     }
-    return Repository(path, environment)
 
 
 def save_tiny_model(path):
@@ -139,7 +144,7 @@ def shrink(repository, model):
         content["probe"]["layer"] = 1
         content["extract"]["max_tokens"] = 256
         content["finetune_baseline"]["models"]["smollm2"]["model"] = "toy"
-        content["prompt_baseline"]["models"]["smollm2"]["name"] = "toy"
+        content["prompt_baseline"]["models"]["smollm2"] |= {"name": "toy", "max_tokens": 1024}
         shrink_experiments(content)
 
     def graph(content):
@@ -182,17 +187,24 @@ def shrink_experiments(params):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The repository after its first `dvc repro`, committed."""
-    tmp = tmp_path_factory.mktemp("pipeline")
-    save_tiny_model(tmp / "model")
-    repository = make_repository(tmp / "a project", tmp)
-    shrink(repository, tmp / "model")
-    repository.run("git", "init", "-q", "-b", "main")
-    repository.commit("start")
-    repository.first = repository.dvc("repro").stdout
-    repository.commit("results")
-    return repository
+def finished(tmp_path_factory, worker_id):
+    """The repository after its first `dvc repro`, committed: made once, then copied to each worker."""
+    tmp = tmp_path_factory.getbasetemp()
+    shared = tmp if worker_id == "master" else tmp.parent
+    original = shared / "pipeline"
+    with FileLock(shared / "pipeline.lock"):
+        if not (original / "finished").exists():
+            save_tiny_model(original / "model")
+            repository = make_repository(original / "a project", original)
+            shrink(repository, original / "model")
+            repository.run("git", "init", "-q", "-b", "main")
+            repository.commit("start")
+            repository.dvc("repro")
+            repository.commit("results")
+            (original / "finished").touch()
+    own = tmp / "own"
+    shutil.copytree(original / "a project", own / "a project", symlinks=True)
+    return Repository(own / "a project", environment_of(own))
 
 
 @pytest.fixture

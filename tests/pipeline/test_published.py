@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.slow
 
 STEMS = {
     "train": "training/train.jsonl",

@@ -29,7 +29,6 @@ def test_every_path_that_the_readme_names_exists():
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("pipeline")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_works(pipeline, command):
     (pipeline.path / "my_prompts.jsonl").write_text('{"ids": "a", "inputs": "May I take both pills?"}\n')
