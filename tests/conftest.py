@@ -26,6 +26,7 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def _own_ledger(tmp_path_factory, monkeypatch):
-    """Tests neither read nor write the user's ledger of paid replies."""
+def _own_caches(tmp_path_factory, monkeypatch):
+    """Tests neither read nor write the user's ledger of paid replies and shelf of stores."""
     monkeypatch.setenv("MUP_LEDGER", str(tmp_path_factory.mktemp("ledger") / "ledger.sqlite"))
+    monkeypatch.setenv("MUP_STORES", str(tmp_path_factory.mktemp("stores")))

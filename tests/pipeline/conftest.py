@@ -88,6 +88,7 @@ def environment_of(tmp):
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DVC_SITE_CACHE_DIR": str(tmp / "site"),
         "MUP_LEDGER": str(tmp / "ledger.sqlite"),
+        "MUP_STORES": str(tmp / "stores"),
         "GIT_AUTHOR_NAME": "t",
         "GIT_AUTHOR_EMAIL": "t@t",
         "GIT_COMMITTER_NAME": "t",

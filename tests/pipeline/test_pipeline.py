@@ -34,7 +34,7 @@ def test_a_second_run_has_nothing_to_do(pipeline):
 
 
 def test_a_clone_that_runs_everything_gets_the_same_hashes(pipeline, tmp_path):
-    other = type(pipeline)(tmp_path / "clone", pipeline.environment)
+    other = type(pipeline)(tmp_path / "clone", pipeline.environment | {"MUP_STORES": str(tmp_path / "stores")})
     pipeline.run("git", "clone", "-q", str(pipeline.path), str(other.path))
     other.dvc("repro")
     assert other.run("git", "status", "--porcelain").stdout == ""

@@ -1,10 +1,9 @@
 """Two colleagues share results through buckets."""
 
 import json
-import shutil
 
 import pytest
-from remote_projects import LAYER, PERSIST, REMOTE, clone, stages_run
+from remote_projects import LAYER, clone, stages_run
 
 
 @pytest.fixture
@@ -72,24 +71,3 @@ def test_a_colleague_gets_a_layer_that_another_extracted_without_extracting(shar
     assert not {name for name in ran if name.startswith(("relabel", "extract"))}
     shared.git("checkout", "-q", "main")
     assert (b.path / "metrics/summary.json").read_text() == (shared.path / "metrics/summary.json").read_text()
-
-
-def test_a_persisted_store_comes_with_its_commit_and_never_from_the_run_cache(shared, server, tmp_path):
-    """DVC keeps no run-cache record of a stage with `persist`: a colleague takes the commit, not the parameters."""
-    shared.edit("dvc.yaml", REMOTE, PERSIST)
-    shared.edit("params.yaml", "layer: 3", "layer: 5")
-    shared.dvc("repro")
-    shared.commit("layer 5")
-    shared.dvc("push", "--run-cache")
-    b = clone(shared, tmp_path / "b")
-    b.mup("remote", "r2", "--offline")
-    assert stages_run(b.dvc("repro", "--pull", "--allow-missing").output) == set()
-    b.dvc("pull")
-    assert b.is_clean()
-    b.git("checkout", "-q", "-b", "mine", "HEAD~1")
-    b.edit("dvc.yaml", REMOTE, PERSIST)
-    b.edit("params.yaml", "layer: 3", "layer: 5")
-    for name in ("mt", "mts"):
-        shutil.rmtree(b.path / LAYER.format(dataset=name, layer=5))
-    ran = stages_run(b.dvc("repro", "--pull", "--allow-missing").output)
-    assert {name for name in ran if name.startswith("extract")} == {"extract@mt", "extract@mts"}

@@ -1,9 +1,12 @@
 """Stage `extract`: the activations of every dataset in use."""
 
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.files import file_hash, stable_hash
 from models_under_pressure.settings import load_settings
 from models_under_pressure.stages.paths import store_path
 
@@ -13,7 +16,9 @@ def run(
 ) -> Iterator[tuple[Path, str]]:
     """Run the model over datasets, in one process, and write what enters one layer.
 
-    Stores of datasets that have not changed are kept, if this very code made them.
+    Stores are made on a shelf outside the project and linked into it: DVC deletes a stage's outputs before it runs,
+    and there a dataset that has not changed, a run that was killed, and an experiment in another folder find theirs.
+    One process extracts at a time; others wait and find the stores done.
 
     Args:
         datasets: name, as in the store's path -> file of conversations.
@@ -25,12 +30,48 @@ def run(
     Yields:
         The path of each store and what became of it: written, resumed or exists.
     """
+    from filelock import FileLock
+
     from models_under_pressure.activations.extract import extract_files
+    from models_under_pressure.activations.fingerprint import code_fingerprint, library_versions
     from models_under_pressure.activations.library import discard_stale
 
     token = load_settings().hf_token
-    jobs = [(path, {layer: store_path(alias, name, layer)}) for name, path in datasets.items()]
-    for _, stores in jobs:
-        discard_stale(stores[layer])
     secret = token.get_secret_value() if token else None
-    yield from extract_files(jobs, model=model, config=config, token=secret)
+    made_by = [model.model_dump(mode="json"), config.model_dump(mode="json"), code_fingerprint(), library_versions()]
+    shelf = shelf_path()
+    shelf.mkdir(parents=True, exist_ok=True)
+    jobs = [(path, {layer: shelf / stable_hash(file_hash(path), layer, *made_by)}) for path in datasets.values()]
+    with FileLock(shelf / "lock"):
+        for _, stores in jobs:
+            discard_stale(stores[layer])
+        extracted = extract_files(jobs, model=model, config=config, token=secret)
+        for name, (store, outcome) in zip(datasets, extracted, strict=True):
+            target = store_path(alias, name, layer)
+            _link_tree(store, target)
+            yield target, outcome
+
+
+def shelf_path() -> Path:
+    """Where stores are made: MUP_STORES, or the user's cache folder; it may be deleted at any time."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("MUP_STORES") or user_cache_path("models-under-pressure") / "stores")
+
+
+def _link_tree(store: Path, target: Path) -> None:
+    """Take a store into the project, in place of what stands there."""
+    placing = target.with_name(f".{target.name}.placing")
+    for path in (placing, target):
+        if path.exists():
+            shutil.rmtree(path)
+    shutil.copytree(store, placing, copy_function=_link_or_copy)
+    placing.rename(target)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """A hard link takes no space; another disk gets a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
