@@ -77,7 +77,7 @@ versions:
 
 REMOTE = "remote: activations\n"
 PERSIST = f"{REMOTE}            persist: true\n"
-"""`project.edit("dvc.yaml", REMOTE, PERSIST)` keeps stores while a stage runs again, as stages keep their reply records."""
+"""`project.edit("dvc.yaml", REMOTE, PERSIST)` keeps stores while a stage runs again."""
 
 
 class Project:
