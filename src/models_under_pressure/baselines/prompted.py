@@ -7,7 +7,7 @@ a stopped run continues, and an edited dataset alone is computed anew.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -43,6 +43,7 @@ class PromptedMonitor:
         self._folder = folder
         self._source = ModelConfig(name=model, dtype=config.dtype, quantization=config.quantization)
         self._token = token
+        self._seconds: dict[Path, float | None] = {}
 
     def score(self, data: LabelledRecords, template: str) -> PromptedScores:
         """Ask one wording of every record, or read what was answered before.
@@ -58,7 +59,8 @@ class PromptedMonitor:
         if found is None:
             found = score_prompts(self._loaded, self._architecture, data, wording, self.config)
             write_scored(path, found, ids, key=key)
-        return found
+            self._seconds[path] = found.seconds
+        return replace(found, seconds=self._seconds.get(path))
 
     @cached_property
     def _description(self) -> ModelDescription:

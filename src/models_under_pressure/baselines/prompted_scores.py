@@ -22,8 +22,8 @@ class PromptedScores:
     low: Float[np.ndarray, "records"]
     tokens: Int64[np.ndarray, "records"]
     flops: Int64[np.ndarray, "records"]
-    seconds: float
-    """Wall time of tokenising and the forward passes."""
+    seconds: float | None
+    """Wall time of tokenising and the forward passes; None for rows that were read from disk."""
     truncated: tuple[str, ...] = ()
     """Ids of records whose conversation lost its end."""
     normalised: dict[str, int] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def write_scored(path: Path, scores: PromptedScores, ids: Sequence[str], *, key:
     )
     names = ("id", "high_log_likelihood", "low_log_likelihood", "logit", "probability", "tokens", "flops")
     write_jsonl(path, (dict(zip(names, row, strict=True)) for row in columns))
-    report = {name: asdict(scores)[name] for name in ("seconds", "truncated", "normalised", "neutralised")}
+    report = {name: asdict(scores)[name] for name in ("truncated", "normalised", "neutralised")}
     write_json(description, {"key": key, **report})
 
 
@@ -92,7 +92,7 @@ def read_scored(path: Path, ids: Sequence[str], *, key: str) -> PromptedScores |
         low=np.array([row["low_log_likelihood"] for row in rows.values()]),
         tokens=np.array([row["tokens"] for row in rows.values()], dtype=np.int64),
         flops=np.array([row["flops"] for row in rows.values()], dtype=np.int64),
-        seconds=about["seconds"],
+        seconds=None,
         truncated=tuple(about["truncated"]),
         normalised=about["normalised"],
         neutralised=tuple(about["neutralised"]),

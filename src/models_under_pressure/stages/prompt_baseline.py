@@ -39,5 +39,6 @@ def run(
         data = read_labelled(one, path)
         scores = monitor.score(data, chosen)
         write_scores(scores_path(one, method), [to_list(data, scores, method, seed=seed)])
-        timing[one] = {method: {"seconds": scores.seconds, "records": len(data.records)}}
+        if scores.seconds is not None:
+            timing[one] = {method: {"seconds": scores.seconds, "records": len(data.records)}}
     write_json(timing_path(method), timing)
