@@ -205,7 +205,7 @@ def finished(tmp_path_factory, worker_id):
             (original / "finished").touch()
     own = tmp / "own"
     shutil.copytree(original / "a project", own / "a project", symlinks=True)
-    return Repository(own / "a project", environment_of(own))
+    return Repository(own / "a project", environment_of(own) | {"MUP_STORES": str(original / "stores")})
 
 
 @pytest.fixture

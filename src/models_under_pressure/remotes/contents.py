@@ -158,7 +158,7 @@ def _statuses(outputs: list[TrackedOutput], cache: "HashFileDB", odb: "HashFileD
     for output, hashes in objects.items():
         here = {hash_: size for hash_ in hashes if (size := _size(cache, hash_)) is not None}
         there = {hash_: sizes[hash_] for hash_ in hashes if hash_ in sizes}
-        cached = bool(hashes) and len(here) == len(hashes) and _total(hashes, here) == output.size
+        cached = here.keys() == set(hashes) and _total(hashes, here) == output.size
         yield OutputStatus(output, cached=cached, stored=_stored(output, hashes, there))
 
 
