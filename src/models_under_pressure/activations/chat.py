@@ -119,11 +119,15 @@ class ChatTemplate:
     def _skeleton(self, roles: tuple[str, ...]) -> Skeleton | None:
         import re
 
+        from jinja2 import TemplateError
+
+        # by `raise_exception`, or as Python objects in a template's expressions do
+        refusals = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
         messages = [Message(role, "") for role in roles]
         for normalisation in _NORMALISATIONS:
             try:
                 text = self._apply(_turns_of(normalisation, messages), _SLOT.format)
-            except Exception:
+            except refusals:
                 continue
             parts = re.split(_SLOT.format(r"(\d+)"), text)
             order = [int(index) for index in parts[1::2]]

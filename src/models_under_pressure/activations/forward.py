@@ -1,7 +1,6 @@
 """Forward passes over batches of records, down to the numbers that are kept."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,13 @@ from models_under_pressure.activations.batches import plan_batches
 from models_under_pressure.activations.blocks import blocks_of
 from models_under_pressure.activations.compilation import compiled
 from models_under_pressure.activations.config import ExtractConfig, Keep
-from models_under_pressure.activations.hardware import batch_budget, is_out_of_memory, one_core_each
+from models_under_pressure.activations.hardware import batch_budget, one_core_each
 from models_under_pressure.activations.hooks import Taps, tapped
 from models_under_pressure.activations.inputs import packed_inputs, padded_inputs
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.packing import Packing, can_pack, packed, rotates_by_length
 from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
+from models_under_pressure.activations.side_by_side import run_batches
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.errors import UserError
 
@@ -64,25 +64,13 @@ class Forward:
             return
         lengths = np.array([len(record.token_ids) for record in records.values()], dtype=np.int64)
         batches = plan_batches(lengths, budget=self.budget, packing=self.packs)
-        pending = [[indices[place] for place in batch.records] for batch in reversed(batches)]
-        running: dict[Future[list[dict[int, Kept]]], list[int]] = {}
-        with ThreadPoolExecutor(self._workers) as pool:
-            while pending or running:
-                while pending and len(running) <= self._workers:  # one waits, so that no core does
-                    batch = pending.pop()
-                    running[pool.submit(self._run_batch, [records[index] for index in batch])] = batch
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    batch = running.pop(future)
-                    try:
-                        finished = future.result()
-                    except (RuntimeError, MemoryError) as error:
-                        if not is_out_of_memory(error):
-                            raise
-                        self._shrink([records[index].id for index in batch], error)
-                        middle = len(batch) // 2
-                        pending += [batch[middle:], batch[:middle]]
-                        continue
-                    yield from zip(batch, finished, strict=True)
+        for batch, finished in run_batches(
+            [[indices[place] for place in batch.records] for batch in batches],
+            lambda batch: self._run_batch([records[index] for index in batch]),
+            workers=self._workers,
+            out_of_memory=lambda batch, error: self._shrink([records[index].id for index in batch], error),
+        ):
+            yield from zip(batch, finished, strict=True)
 
     def _run_batch(self, batch: Sequence[TokenisedRecord]) -> list[dict[int, Kept]]:
         tokens = [record.token_ids for record in batch]
@@ -125,7 +113,8 @@ def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -
     """
     wants = config.packing == "on" or (config.packing == "auto" and model.device == "cpu")
     with ExitStack() as stack:
-        workers = stack.enter_context(one_core_each()) if _runs_side_by_side(model, config) else 1
+        alone = config.compile or not runs_side_by_side(model)
+        workers = 1 if alone else stack.enter_context(one_core_each())
         budget = batch_budget(model.device) if config.batch_tokens == "auto" else config.batch_tokens
         if rotates_by_length(model.model):
             budget = 1  # each record alone
@@ -146,10 +135,10 @@ def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -
         yield Forward(model, taps, packing, layers, keep=config.keep, budget=budget, workers=workers)
 
 
-def _runs_side_by_side(model: LoadedModel, config: ExtractConfig) -> bool:
+def runs_side_by_side(model: LoadedModel) -> bool:
     """Whether several threads may use the model at once: on a CPU, if no part of it remembers the batch before."""
     remembers = model.config.quantization != "none" or rotates_by_length(model.model)
-    return model.device == "cpu" and not config.compile and not remembers
+    return model.device == "cpu" and not remembers
 
 
 def _without_padding(states: "torch.Tensor", lengths: Sequence[int], *, packed: bool) -> "torch.Tensor":

@@ -1,7 +1,7 @@
 """Several records in one row of a batch, without padding: each attends to itself only."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Packing(threading.local):
         start = 0
         for length in self.lengths:
             part = slice(start, start + length)
-            mask = _window_mask(length, settings.get("sliding_window"), query.device)
+            mask = causal_mask(length, settings.get("sliding_window"), query.device)
             output, _ = sdpa_attention_forward(
                 module, query[:, :, part], key[:, :, part], value[:, :, part], mask, **settings
             )
@@ -55,17 +55,30 @@ class Packing(threading.local):
 @contextmanager
 def packed(decoder: Any) -> Iterator[Packing]:
     """Let the decoder attend within records of a packed row."""
+    packing = Packing()
+    with attending(decoder, packing.attend, name=_NAME):
+        yield packing
+
+
+@contextmanager
+def attending(decoder: Any, attend: Callable[..., Any], *, name: str) -> Iterator[None]:
+    """Replace the decoder's attention for a while.
+
+    Args:
+        decoder: the model; see `can_pack`.
+        attend: what takes the attention's place, with the arguments of `Packing.attend`.
+        name: that transformers knows it by.
+    """
     import torch
     from transformers import AttentionInterface
 
-    packing = Packing()
     config = decoder.config.get_text_config()
     before = config._attn_implementation
     # lengths change from row to row, which a compiler would take for another program each time
-    AttentionInterface.register(_NAME, torch.compiler.disable(packing.attend))
-    config._attn_implementation = _NAME
+    AttentionInterface.register(name, torch.compiler.disable(attend))
+    config._attn_implementation = name
     try:
-        yield packing
+        yield
     finally:
         config._attn_implementation = before
 
@@ -101,12 +114,20 @@ def _accepts_positions(decoder: Any) -> bool:
     return "position_ids" in inspect.signature(type(decoder).forward).parameters
 
 
-def _window_mask(length: int, window: int | None, device: "torch.device") -> "torch.Tensor | None":
-    """The causal mask of a sliding window, [1, 1, length, length]; None where plain causal attention is the same."""
+def causal_mask(length: int, window: int | None, device: "torch.device", *, first: int = 0) -> "torch.Tensor | None":
+    """Which keys each query sees, [1, 1, length, first + length]; None where plain causal attention is the same.
+
+    Args:
+        length: queries.
+        window: tokens that a query of a sliding window sees, itself included; None sees all before it.
+        device: where the mask lies.
+        first: place of the first query in its own text; the keys before it belong to the same text.
+    """
     import torch
 
-    if window is None or length <= window:
+    is_whole = window is None or first + length <= window
+    if is_whole and (first == 0 or length == 1):
         return None
-    position = torch.arange(length, device=device)
-    distance = position[:, None] - position[None, :]
-    return ((distance >= 0) & (distance < window))[None, None]
+    distance = torch.arange(first, first + length, device=device)[:, None] - torch.arange(first + length, device=device)
+    seen = distance >= 0
+    return (seen if is_whole else seen & (distance < window))[None, None]
