@@ -8,6 +8,7 @@ whole head, log-softmax over every place. Rounds alternate in one process; CPU s
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -15,10 +16,9 @@ import numpy as np
 import torch
 
 from models_under_pressure.activations.config import ModelConfig
-from models_under_pressure.activations.hardware import batch_budget
 from models_under_pressure.activations.model import load_language_model
 from models_under_pressure.baselines.data import read_labelled
-from models_under_pressure.baselines.prompted_likelihood import likelihoods
+from models_under_pressure.baselines.prompted_likelihood import PromptReader
 from models_under_pressure.baselines.prompted_prompts import Prompt, make_prompts
 from models_under_pressure.baselines.prompted_template import load_template
 
@@ -48,9 +48,9 @@ def naive(model, prompts: list[Prompt], size: int) -> np.ndarray:
     return found
 
 
-def ours(model, prompts: list[Prompt], budget: int) -> np.ndarray:
+def ours(reader: PromptReader, prompts: list[Prompt], budget: int | None) -> np.ndarray:
     """The project's method."""
-    found = dict(likelihoods(model, prompts, budget=budget))
+    found = dict(reader.likelihoods(prompts, budget=budget))
     return np.array([found[index].high - found[index].low for index in range(len(prompts))])
 
 
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     arguments = parser.parse_args()
     model = load_language_model(ModelConfig(name=arguments.model))
+    reader = PromptReader(model)
     data = read_labelled("benchmark", arguments.file)
     step = max(1, len(data.records) // arguments.records)
     records = data.records[::step][: arguments.records]
@@ -71,9 +72,9 @@ def main() -> None:
         prompts, _ = make_prompts(records, load_template(name), model.tokenizer, name=model.name, max_tokens=2048)
         longest = max(prompt.tokens for prompt in prompts)
         methods = {
-            "naive": lambda prompts=prompts: naive(model, prompts, BATCH),
-            "same batch": lambda prompts=prompts, longest=longest: ours(model, prompts, BATCH * longest),
-            "auto": lambda prompts=prompts: ours(model, prompts, batch_budget(model.device)),
+            "naive": partial(naive, model, prompts, BATCH),
+            "same batch": partial(ours, reader, prompts, BATCH * longest),
+            "auto": partial(ours, reader, prompts, None),
         }
         seconds = {method: [] for method in methods}
         scores = {}

@@ -18,11 +18,10 @@ import numpy as np
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.fingerprint import tokenizer_fingerprint
 from models_under_pressure.activations.flops import Architecture, forward_flops, prefill_flops, read_architecture
-from models_under_pressure.activations.hardware import batch_budget
-from models_under_pressure.activations.model import LoadedModel, ModelDescription, describe_model, load_language_model
+from models_under_pressure.activations.model import ModelDescription, describe_model, load_language_model
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.prompted_config import PromptConfig
-from models_under_pressure.baselines.prompted_likelihood import likelihoods
+from models_under_pressure.baselines.prompted_likelihood import PromptReader
 from models_under_pressure.baselines.prompted_prompts import Prompt, make_prompts
 from models_under_pressure.baselines.prompted_scores import PromptedScores, read_scored, write_scored
 from models_under_pressure.baselines.prompted_template import Template, load_template
@@ -57,7 +56,7 @@ class PromptedMonitor:
         key = self._key(data, wording)
         found = read_scored(path, ids, key=key)
         if found is None:
-            found = score_prompts(self._loaded, self._architecture, data, wording, self.config)
+            found = score_prompts(self._reader, self._architecture, data, wording, self.config)
             write_scored(path, found, ids, key=key)
             self._seconds[path] = found.seconds
         return replace(found, seconds=self._seconds.get(path))
@@ -67,8 +66,8 @@ class PromptedMonitor:
         return describe_model(self._source, token=self._token)
 
     @cached_property
-    def _loaded(self) -> LoadedModel:
-        return load_language_model(self._source, token=self._token)
+    def _reader(self) -> PromptReader:
+        return PromptReader(load_language_model(self._source, token=self._token))
 
     @cached_property
     def _architecture(self) -> Architecture:
@@ -84,7 +83,7 @@ class PromptedMonitor:
 
 
 def score_prompts(
-    model: LoadedModel, architecture: Architecture, data: LabelledRecords, template: Template, config: PromptConfig
+    reader: PromptReader, architecture: Architecture, data: LabelledRecords, template: Template, config: PromptConfig
 ) -> PromptedScores:
     """Ask one wording of every record.
 
@@ -92,13 +91,14 @@ def score_prompts(
         UserError: the chat template refuses the question, or memory does not hold a record.
     """
     start = time.perf_counter()
+    model = reader.model
     prompts, report = make_prompts(
         data.records, template, model.tokenizer, name=model.name, max_tokens=config.max_tokens
     )
-    budget = batch_budget(model.device) if config.batch_tokens == "auto" else config.batch_tokens
+    budget = None if config.batch_tokens == "auto" else config.batch_tokens
     high, low = np.zeros(len(prompts)), np.zeros(len(prompts))
     with progress(len(prompts), what=f"{data.name}, {template.name}", unit="records") as shown:
-        for index, one in likelihoods(model, prompts, budget=budget):
+        for index, one in reader.likelihoods(prompts, budget=budget):
             high[index], low[index] = one.high, one.low
             shown.advance()
     if report.truncated:

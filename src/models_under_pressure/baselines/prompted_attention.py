@@ -4,15 +4,16 @@ Instructions that all prompts begin with are computed once per row, a prompt onc
 padded, nothing is kept between passes, and each part is one call of the model's own attention.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models_under_pressure.activations.packing import attending, causal_mask
+
 if TYPE_CHECKING:
     import torch
-
-_NAME = "mup_branches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,11 @@ class Branch:
         return sum(stop - start for start, stop in self.before)
 
 
-class Branching:
-    """The branches of the present row."""
+class Branching(threading.local):
+    """The branches of a thread's present row."""
 
     def __init__(self) -> None:
-        self.branches: list[Branch] = []
+        self.branches: tuple[Branch, ...] = ()
 
     def attend(
         self,
@@ -45,16 +46,7 @@ class Branching:
         attention_mask: "torch.Tensor | None",
         **settings: Any,
     ) -> "tuple[torch.Tensor, None]":
-        """Hugging Face's own attention, once per branch.
-
-        Args:
-            module: the attention module.
-            query: [1, heads, tokens, head size]; key and value alike.
-            key: see query.
-            value: see query.
-            attention_mask: None, because transformers builds none for an attention that it does not know.
-            **settings: scaling, sliding window and the like, as the module gives them.
-        """
+        """Hugging Face's own attention, once per branch; arguments as those of `Packing.attend`."""
         import torch
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -66,7 +58,9 @@ class Branching:
                 torch.cat([states[:, :, part] for part in parts], dim=2) if branch.before else states[:, :, own]
                 for states in (key, value)
             )
-            mask = _mask(branch, settings.get("sliding_window"), query.device)
+            mask = causal_mask(
+                branch.stop - branch.start, settings.get("sliding_window"), query.device, first=branch.position
+            )
             output, _ = sdpa_attention_forward(module, query[:, :, own], keys, values, mask, **settings)
             outputs.append(output)
         return torch.cat(outputs, dim=1), None
@@ -75,31 +69,6 @@ class Branching:
 @contextmanager
 def branching(decoder: Any) -> Iterator[Branching]:
     """Let the decoder attend within the branches of a row."""
-    import torch
-    from transformers import AttentionInterface
-
     found = Branching()
-    config = decoder.config.get_text_config()
-    before = config._attn_implementation
-    AttentionInterface.register(_NAME, torch.compiler.disable(found.attend))
-    config._attn_implementation = _NAME
-    try:
+    with attending(decoder, found.attend, name="mup_branches"):
         yield found
-    finally:
-        config._attn_implementation = before
-
-
-def _mask(branch: Branch, window: int | None, device: "torch.device") -> "torch.Tensor | None":
-    """Which keys each query sees, [1, 1, queries, keys]; None where plain causal attention is the same."""
-    import torch
-
-    first, count = branch.position, branch.stop - branch.start
-    is_whole = window is None or first + count <= window
-    if is_whole and (first == 0 or count == 1):
-        return None
-    queries = torch.arange(first, first + count, device=device)[:, None]
-    keys = torch.arange(first + count, device=device)[None]
-    seen = keys <= queries
-    if window is not None:
-        seen &= queries - keys < window
-    return seen[None, None]

@@ -1,17 +1,20 @@
 """Log-likelihoods of the two replies to each prompt, from one forward pass over what they share."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models_under_pressure.activations.blocks import decoder_of
-from models_under_pressure.activations.hardware import is_out_of_memory
+from models_under_pressure.activations.forward import runs_side_by_side
+from models_under_pressure.activations.hardware import batch_budget, one_core_each
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.packing import can_pack
-from models_under_pressure.baselines.prompted_attention import branching
+from models_under_pressure.activations.side_by_side import run_batches
+from models_under_pressure.baselines.prompted_attention import Branching, branching
 from models_under_pressure.baselines.prompted_prompts import Prompt
 from models_under_pressure.baselines.prompted_rows import Reading, common_prefix, make_row, plan_rows
 from models_under_pressure.errors import UserError
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 _TOLERANCES = {"float32": 1e-3, "bfloat16": 0.5}
 """Greatest difference of log-likelihoods that rounding explains, in nats."""
+_FEWEST_PLACES = 16
+"""Matrix products of fewer rows than this use other kernels, whose last bits differ."""
 _VOCABULARY_PART = 16_384
 """Rows of the head that are widened to float32 at a time."""
 
@@ -33,46 +38,56 @@ class Likelihoods:
     low: float
 
 
-def likelihoods(model: LoadedModel, prompts: Sequence[Prompt], *, budget: int) -> Iterator[tuple[int, Likelihoods]]:
-    """Yield (index, likelihoods) of every prompt, in any order; numbers do not depend on what shares a pass.
+class PromptReader:
+    """A language model with its head, which reads prompts."""
 
-    A model whose attention cannot be divided into branches reads each prompt twice, once with each reply.
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
+        self._branches: bool | None = None
 
-    Args:
-        model: a language model with its head.
-        prompts: the prompts.
-        budget: tokens of one forward pass; halved when memory does not hold it.
+    def likelihoods(self, prompts: Sequence[Prompt], *, budget: int | None = None) -> Iterator[tuple[int, Likelihoods]]:
+        """Yield (index, likelihoods) of every prompt, in any order.
 
-    Raises:
-        UserError: memory does not hold one prompt, or a likelihood is not finite.
-    """
-    with _precise_head(model.model):
-        if _can_branch(model, prompts):
-            root = common_prefix(prompts)
-            pending = plan_rows(prompts, root, budget)[::-1]
-        else:
-            root, pending = None, [[index] for index in range(len(prompts))]
-        while pending:
-            batch = pending.pop()
-            chosen = [prompts[index] for index in batch]
-            try:
-                found = [read_twice(model, prompt) for prompt in chosen] if root is None else _read(model, chosen, root)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(batch) == 1:
-                    raise _too_large(chosen[0]) from error
-                middle = len(batch) // 2
-                pending += [batch[middle:], batch[:middle]]
-                continue
-            for index, one in zip(batch, found, strict=True):
-                if not np.isfinite([one.high, one.low]).all():
-                    raise UserError(
-                        "the likelihood of a reply is not finite.",
-                        where=f"record {prompts[index].id!r}",
-                        remedy="use `dtype: float32` or `bfloat16`.",
-                    )
-                yield index, one
+        On a CPU each core reads rows of its own. In float32 numbers do not depend on what shares a row or on the
+        number of cores; in bfloat16 they do, within the rounding of its products. A model whose attention cannot be
+        divided into branches reads each prompt twice, once with each reply.
+
+        Args:
+            prompts: the prompts, of one wording.
+            budget: tokens of one forward pass; None suits the device. Halved when memory does not hold it.
+
+        Raises:
+            UserError: memory does not hold one prompt, or a likelihood is not finite.
+        """
+        if not prompts:
+            return
+        with ExitStack() as stack:
+            workers = stack.enter_context(one_core_each()) if runs_side_by_side(self.model) else 1
+            stack.enter_context(_precise_head(self.model.model))
+            if self._can_branch(prompts):
+                root = common_prefix(prompts)
+                attention = stack.enter_context(branching(decoder_of(self.model.model)))
+                rows = plan_rows(prompts, root, budget or batch_budget(self.model.device))
+                read = partial(_read, self.model, attention, root)
+            else:
+                rows = [[index] for index in range(len(prompts))]
+                read = partial(_read_each_twice, self.model)
+            for batch, found in run_batches(
+                rows,
+                lambda batch: read([prompts[index] for index in batch]),
+                workers=workers,
+                out_of_memory=lambda batch, error: _refuse_one([prompts[index] for index in batch], error),
+            ):
+                for index, one in zip(batch, found, strict=True):
+                    _check_finite(prompts[index], one)
+                    yield index, one
+
+    def _can_branch(self, prompts: Sequence[Prompt]) -> bool:
+        """Whether branches give the numbers of two whole passes; tried once, on the two shortest of some prompts."""
+        if self._branches is None:
+            tried = sorted(prompts, key=lambda prompt: prompt.tokens)[:2]
+            self._branches = can_pack(decoder_of(self.model.model)) and _agree(self.model, tried)
+        return self._branches
 
 
 def read_twice(model: LoadedModel, prompt: Prompt) -> Likelihoods:
@@ -86,12 +101,15 @@ def read_twice(model: LoadedModel, prompt: Prompt) -> Likelihoods:
     return Likelihoods(*found)
 
 
-def _read(model: LoadedModel, prompts: Sequence[Prompt], root: int) -> list[Likelihoods]:
+def _read_each_twice(model: LoadedModel, prompts: Sequence[Prompt]) -> list[Likelihoods]:
+    return [read_twice(model, prompt) for prompt in prompts]
+
+
+def _read(model: LoadedModel, attention: Branching, root: int, prompts: Sequence[Prompt]) -> list[Likelihoods]:
     row = make_row(prompts, root)
-    with branching(decoder_of(model.model)) as attention:
-        attention.branches = list(row.branches)
-        readings = [reading for pair in row.readings for reading in pair]
-        values = _predict(model.model, row.token_ids, row.positions, readings)
+    attention.branches = row.branches
+    readings = [reading for pair in row.readings for reading in pair]
+    values = _predict(model.model, row.token_ids, row.positions, readings)
     return [Likelihoods(*pair) for pair in zip(values[::2], values[1::2], strict=True)]
 
 
@@ -100,6 +118,7 @@ def _predict(model: Any, token_ids: np.ndarray, positions: np.ndarray, readings:
     import torch
 
     places, inverse = np.unique(np.concatenate([reading.places for reading in readings]), return_inverse=True)
+    places = np.pad(places, (0, max(0, _FEWEST_PLACES - len(places))), mode="edge")
     device = model.get_input_embeddings().weight.device
     with torch.inference_mode():
         logits = model(
@@ -115,13 +134,11 @@ def _predict(model: Any, token_ids: np.ndarray, positions: np.ndarray, readings:
     return [float(part.sum()) for part in np.split(values, ends[:-1])]
 
 
-def _can_branch(model: LoadedModel, prompts: Sequence[Prompt]) -> bool:
-    """Whether branches give the numbers of two whole passes, tried on the two shortest prompts."""
-    if not can_pack(decoder_of(model.model)):
-        return False
-    tried = sorted(prompts, key=lambda prompt: prompt.tokens)[:2]
-    together = _read(model, tried, common_prefix(tried))
-    apart = [read_twice(model, prompt) for prompt in tried]
+def _agree(model: LoadedModel, prompts: Sequence[Prompt]) -> bool:
+    """Whether a row of branches gives these prompts the likelihoods of whole passes."""
+    with branching(decoder_of(model.model)) as attention:
+        together = _read(model, attention, common_prefix(prompts), prompts)
+    apart = _read_each_twice(model, prompts)
     tolerance = _TOLERANCES.get(model.dtype, 0.5) if model.config.quantization == "none" else 1.0
     return all(
         abs(one.high - other.high) < tolerance and abs(one.low - other.low) < tolerance
@@ -151,9 +168,20 @@ def _in_float32(module: Any, args: "tuple[torch.Tensor, ...]", output: "torch.Te
     return logits if module.bias is None else logits + module.bias.to(wide)
 
 
-def _too_large(prompt: Prompt) -> UserError:
-    return UserError(
-        f"memory does not hold a forward pass over these {prompt.tokens} tokens alone.",
-        where=f"record {prompt.id!r}",
-        remedy="lower `prompt_baseline.max_tokens`, or quantise the model.",
-    )
+def _check_finite(prompt: Prompt, found: Likelihoods) -> None:
+    if not np.isfinite([found.high, found.low]).all():
+        raise UserError(
+            "the likelihood of a reply is not finite.",
+            where=f"record {prompt.id!r}",
+            remedy="use `dtype: float32` or `bfloat16`.",
+        )
+
+
+def _refuse_one(prompts: Sequence[Prompt], error: Exception) -> None:
+    """Give up on a row of one prompt that memory does not hold."""
+    if len(prompts) == 1:
+        raise UserError(
+            f"memory does not hold a forward pass over these {prompts[0].tokens} tokens alone.",
+            where=f"record {prompts[0].id!r}",
+            remedy="lower `prompt_baseline.max_tokens`, or quantise the model.",
+        ) from error

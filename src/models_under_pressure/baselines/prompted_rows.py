@@ -10,6 +10,10 @@ from models_under_pressure.activations.batches import plan_batches
 from models_under_pressure.baselines.prompted_attention import Branch
 from models_under_pressure.baselines.prompted_prompts import Prompt
 
+_WHOLE = 16
+"""Rows are filled up to a multiple of this: the last, incomplete vector of a product or function is computed by other
+instructions, so that the last token's bits would depend on the row's length."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -48,7 +52,7 @@ def plan_rows(prompts: Sequence[Prompt], root: int, budget: int) -> list[list[in
 
 
 def make_row(prompts: Sequence[Prompt], root: int) -> Row:
-    """Lay prompts out in one row: their common beginning, then each prompt with its high reply, then its low one."""
+    """Lay prompts out in one row: their common beginning, each prompt with its high reply, its low one; a filler."""
     token_ids = [prompts[0].shared[:root]]
     branches = [Branch(0, root)] if root else []
     readings = []
@@ -63,6 +67,9 @@ def make_row(prompts: Sequence[Prompt], root: int) -> Row:
         branches += [own, other] if len(low) else [own]
         readings.append((_reading(asked - 1, asked, prompt.high), _reading(asked - 1, other.start, prompt.low)))
         end = other.stop
+    filler = -end % _WHOLE
+    token_ids.append(np.zeros(filler, dtype=np.int64))
+    branches += [Branch(end, end + filler)] if filler else []
     positions = [np.arange(branch.stop - branch.start) + branch.position for branch in branches]
     return Row(np.concatenate(token_ids).astype(np.int64), np.concatenate(positions), tuple(branches), tuple(readings))
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import load_language_model
 from models_under_pressure.baselines import prompted_likelihood
-from models_under_pressure.baselines.prompted_likelihood import likelihoods
+from models_under_pressure.baselines.prompted_likelihood import PromptReader
 from models_under_pressure.baselines.prompted_prompts import make_prompts
 from models_under_pressure.baselines.prompted_template import Template, conversation_text, load_template
 from models_under_pressure.errors import UserError
@@ -32,7 +32,7 @@ def prompts_of(model, data, template):
 
 
 def scored(model, prompts, budget=512):
-    found = dict(likelihoods(model, prompts, budget=budget))
+    found = dict(PromptReader(model).likelihoods(prompts, budget=budget))
     return np.array([(found[index].high, found[index].low) for index in range(len(prompts))])
 
 
@@ -89,16 +89,42 @@ def test_prompts_share_a_row_where_the_attention_allows_it(family, language_mode
     assert rows[0] < sum(prompt.tokens for prompt in prompts)
 
 
-def test_scores_do_not_depend_on_the_batch_or_its_order(language_model, conversations):
+@pytest.fixture
+def on_cores():
+    """Set how many cores there are, for a while."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_scores_are_the_same_bits_in_any_batch_order_and_on_any_number_of_cores(
+    language_model, conversations, on_cores
+):
     model = language_model("llama")
     prompts = prompts_of(model, conversations, load_template("default"))
+    on_cores(1)
     alone = scored(model, prompts, budget=1)
-    for budget in (300, 900, 100_000):
-        np.testing.assert_allclose(scored(model, prompts, budget=budget), alone, rtol=1e-5, atol=1e-4)
+    for cores, budget in ((1, 300), (2, 300), (2, 900), (3, 100_000)):
+        on_cores(cores)
+        np.testing.assert_array_equal(scored(model, prompts, budget=budget), alone)
     order = np.random.default_rng(0).permutation(len(prompts))
     shuffled = scored(model, [prompts[index] for index in order], budget=900)
-    np.testing.assert_allclose(shuffled, alone[order], rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(scored(model, prompts[3:4]), alone[3:4], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(shuffled, alone[order])
+    np.testing.assert_allclose(scored(model, prompts[3:4]), alone[3:4], rtol=1e-5, atol=1e-4)  # another root
+
+
+def test_in_bfloat16_the_batch_moves_scores_by_less_than_its_rounding(
+    language_model_directory, conversations, on_cores
+):
+    model = load_language_model(ModelConfig(name=str(language_model_directory("llama")), dtype="bfloat16"))
+    prompts = prompts_of(model, conversations, load_template("single_word"))
+    exact = naive(language_model_directory("llama"), conversations, load_template("single_word"))
+    on_cores(1)
+    alone = scored(model, prompts, budget=1)
+    rounding = np.abs(alone - exact).max()
+    for cores, budget in ((1, 300), (2, 900), (2, 100_000)):
+        on_cores(cores)
+        assert np.abs(scored(model, prompts, budget=budget) - alone).max() <= rounding
 
 
 def test_a_pad_token_that_ends_turns_cuts_nothing(language_model, conversations):
@@ -153,14 +179,14 @@ def test_a_full_memory_halves_the_batch_and_changes_nothing(language_model, conv
     expected = scored(model, prompts)
     read = prompted_likelihood._read
 
-    def small_memory(model, chosen, root):
+    def small_memory(model, attention, root, chosen):
         if len(chosen) > 2:
             raise torch.OutOfMemoryError
-        return read(model, chosen, root)
+        return read(model, attention, root, chosen)
 
     monkeypatch.setattr(prompted_likelihood, "_read", small_memory)
     np.testing.assert_allclose(scored(model, prompts, budget=100_000), expected, rtol=1e-5, atol=1e-4)
-    monkeypatch.setattr(prompted_likelihood, "_can_branch", lambda *_: True)
+    monkeypatch.setattr(prompted_likelihood, "_agree", lambda *_: True)
     monkeypatch.setattr(prompted_likelihood, "_read", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
     with pytest.raises(UserError, match="memory does not hold"):
         scored(model, prompts)

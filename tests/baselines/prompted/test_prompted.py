@@ -36,9 +36,9 @@ def computed(monkeypatch):
     calls = []
     real = prompted.score_prompts
 
-    def counted(model, architecture, data, template, config):
+    def counted(reader, architecture, data, template, config):
         calls.append((data.name, template.name))
-        return real(model, architecture, data, template, config)
+        return real(reader, architecture, data, template, config)
 
     monkeypatch.setattr(prompted, "score_prompts", counted)
     return calls
