@@ -8,7 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.errors import UserError
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.experiments.cascade import cascade, first_seeds, plan
+from models_under_pressure.experiments.cascade import cascade, plan
+from models_under_pressure.experiments.monitors import first_seeds
 
 PAIRS = [("probe", "llm")]
 PURPOSES = {"a_dev": "dev", "a_test": "test", "b_test": "test"}

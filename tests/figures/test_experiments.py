@@ -52,7 +52,33 @@ def cascade_rows():
     return with_means(rows)
 
 
+def calibration():
+    maps = ("none", "platt", "isotonic", "temperature")
+    origins = [{"monitor": "probe", "recalibration": name} for name in maps]
+    origins.append({"monitor": "llm", "recalibration": "none"})
+    names = ("brier", "ece", "adaptive_ece", "stakes_correlation")
+    errors = {key: 0.2 for name in names for key in (name, f"{name}_low", f"{name}_high")}
+    bins = [
+        {"forecast": forecast, "observed": 0.5, "low": 0.3, "high": 0.7, "n": 20, "records": 60}
+        for forecast in (0.2, 0.8)
+    ]
+    scale = [{"stakes": 2, "mean": 0.3, "low": 0.2, "high": 0.4, "n": 30}, {"stakes": 9, "mean": 0.7, "n": 1}]
+    pooled = {"dataset": "pooled", "purpose": "test"}
+    return {
+        "monitors": {"probe": {"fitted_on": ["validation"], "n": 74}, "llm": {"reason": "no scores of validation"}},
+        "errors": [
+            {"dataset": "mean", "purpose": purpose, "datasets": 2, "n": 60, "positives": 30} | origin | errors
+            for purpose in ("dev", "test")
+            for origin in origins
+        ],
+        "bins": [pooled | {"binning": "equal width"} | origin | row for origin in origins for row in bins],
+        "scale": [pooled | origin | row for origin in origins for row in scale],
+    }
+
+
 RESULTS = {
+    "measure_calibration": calibration(),
+    "calibration_by_stakes": calibration(),
     "compare_probes": with_means(
         [
             {"dataset": name, "purpose": purpose, "probe": probe, "seeds": 2, "tpr_at_1pct_fpr": 0.4}

@@ -133,6 +133,7 @@ def test_a_baseline_reads_and_scores_every_dev_and_test_set(stage):
         ("measure_data_efficiency", ("train", "validation", "dev")),
         ("measure_generalisation", ("train", "validation")),
         ("choose_layer", ("train",)),
+        ("measure_calibration", ("validation", "dev", "test")),
     ],
 )
 def test_an_experiment_depends_on_every_dataset_that_it_reads(stage, purposes):
@@ -141,7 +142,7 @@ def test_an_experiment_depends_on_every_dataset_that_it_reads(stage, purposes):
     deps = [dep for dep in body(stage)["deps"] if "datasets." in dep or "/layer_$" in dep]
     stores = [f"data/activations/${{model.name}}/{name}/layer_${{probe.layer}}.zarr" for name in used]
     expected = [f"${{datasets.{name}.path}}" for name in used]
-    assert set(deps) == {*expected, *(stores if stage != "choose_layer" else [])}
+    assert set(deps) == {*expected, *(stores if stage not in ("choose_layer", "measure_calibration") else [])}
 
 
 def test_extract_has_a_store_for_every_dataset_in_use():

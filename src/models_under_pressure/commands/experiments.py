@@ -24,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
         train_on_dev,
         measure_data_efficiency,
         measure_generalisation,
+        measure_calibration,
         present_experiments,
         layers,
     ):
@@ -160,7 +161,7 @@ def cascade(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     params = _params()
-    config, shown = params.cascade, _scored()
+    config, shown = params.cascade, _of_purposes("dev", "test")
     stage.run(
         datasets={name: one.purpose for name, one in shown.items()},
         methods={name: params.evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
@@ -185,7 +186,7 @@ def plan_cascade(
     from models_under_pressure.stages import cascade as stage
 
     params = _params()
-    config, shown = params.cascade, _scored()
+    config, shown = params.cascade, _of_purposes("dev", "test")
     made = stage.make_plan(
         datasets={name: one.purpose for name, one in shown.items()},
         methods={name: params.evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
@@ -197,6 +198,27 @@ def plan_cascade(
         confidence=params.evaluate.confidence,
     )
     print(to_text(made, budget), end="")
+
+
+def measure_calibration() -> None:
+    """Compare probabilities with labels and with the 1-10 scale, before and after recalibration.
+
+    Example: mup measure_calibration
+    """
+    from models_under_pressure.experiments.calibration import Judging
+    from models_under_pressure.stages import measure_calibration as stage
+
+    params = _params()
+    config, evaluate = params.measure_calibration, params.evaluate
+    shown = _of_purposes(config.fit_on, "dev", "test")
+    stage.run(
+        datasets={name: (one.purpose, Path(one.path)) for name, one in shown.items()},
+        methods={name: evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
+        monitors=config.monitors,
+        fit_on=config.fit_on,
+        recalibrations=config.recalibrations,
+        judging=Judging(evaluate.bins, evaluate.resamples, evaluate.confidence, params.seed),
+    )
 
 
 def present_experiments() -> None:
@@ -237,16 +259,14 @@ def _inputs(params: "Params", *purposes: str) -> "dict[str, Input]":
     from models_under_pressure.stages.experiment_inputs import Input
     from models_under_pressure.stages.paths import store_path
 
-    lineage = _lineage()
     return {
         name: Input(store_path(params.model.name, name, params.probe.layer), Path(one.path), one.purpose)
-        for name, one in lineage.datasets.items()
-        if one.purpose in purposes
+        for name, one in _of_purposes(*purposes).items()
     }
 
 
-def _scored() -> "dict[str, Dataset]":
-    return {name: one for name, one in _lineage().datasets.items() if one.purpose in ("dev", "test")}
+def _of_purposes(*purposes: str) -> "dict[str, Dataset]":
+    return {name: one for name, one in _lineage().datasets.items() if one.purpose in purposes}
 
 
 def _lineage() -> "Lineage":

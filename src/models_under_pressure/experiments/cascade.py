@@ -1,7 +1,7 @@
 """Monitoring cascades on the scores of any two monitors, and a plan that keeps a budget of FLOPs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,10 @@ from models_under_pressure.evaluation.cascade import (
 from models_under_pressure.evaluation.delong import delong
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
+from models_under_pressure.experiments.monitors import Scores, find_monitor
 
 Row = dict[str, Any]
-Scores = Mapping[str, Mapping[str, ScoreList]]
-"""Dataset -> monitor -> its scores, the first seed."""
-
+_NAMED = "cascade.pairs"
 _ORIGIN = ("kind", "first", "second", "selection", "merge", "share")
 
 
@@ -46,14 +45,6 @@ class Plan:
     test: Row
     """The same over the test sets, which had no part in the choice."""
     by_dataset: Sequence[Row]
-
-
-def first_seeds(lists: Sequence[ScoreList]) -> dict[str, dict[str, ScoreList]]:
-    """Scores by dataset and monitor, the first seed of each, records sorted by id."""
-    found: dict[str, dict[str, ScoreList]] = {}
-    for scores in sorted(lists, key=lambda scores: scores.seed):
-        found.setdefault(scores.dataset, {}).setdefault(scores.probe, _by_id(scores))
-    return found
 
 
 def cascade(
@@ -83,7 +74,7 @@ def cascade(
     for dataset, found in scores.items():
         shown = {"dataset": dataset, "purpose": purposes[dataset]}
         for name in dict.fromkeys(name for pair in pairs for name in pair):
-            one = _monitor(found, name, dataset)
+            one = find_monitor(found, name, dataset, named_in=_NAMED)
             alone = {"kind": "alone", "first": name, "second": None, "selection": None, "merge": None, "share": None}
             per_token = {"flops_per_token": _flops(one).sum() / one.tokens.sum()} if one.tokens is not None else {}
             rows.append(shown | alone | _measured(one, one.probabilities, _flops(one), confidence) | per_token)
@@ -231,17 +222,8 @@ def _mean(part: Sequence[Row]) -> Row:
     return found
 
 
-def _monitor(found: Mapping[str, ScoreList], name: str, dataset: str) -> ScoreList:
-    if name not in found:
-        raise UserError(
-            f"{name!r} has no scores of {dataset} (there are: {', '.join(sorted(found))}).",
-            remedy="name monitors of evaluate.methods in cascade.pairs.",
-        )
-    return found[name]
-
-
 def _pair(found: Mapping[str, ScoreList], first: str, second: str, dataset: str) -> tuple[ScoreList, ScoreList]:
-    one, two = _monitor(found, first, dataset), _monitor(found, second, dataset)
+    one, two = (find_monitor(found, name, dataset, named_in=_NAMED) for name in (first, second))
     if one.ids != two.ids:
         raise UserError(
             f"{first} and {second} have scores of different records of {dataset}.", remedy="run `dvc repro` again."
@@ -255,17 +237,3 @@ def _flops(scores: ScoreList) -> np.ndarray:
             f"what {scores.probe} costs on {scores.dataset} is not known.", remedy="score it again with this version."
         )
     return scores.flops
-
-
-def _by_id(scores: ScoreList) -> ScoreList:
-    order = np.array(sorted(range(len(scores.ids)), key=scores.ids.__getitem__))
-    return replace(
-        scores,
-        ids=tuple(scores.ids[row] for row in order),
-        groups=tuple(scores.groups[row] for row in order),
-        labels=scores.labels[order],
-        logits=scores.logits[order],
-        probabilities=scores.probabilities[order],
-        tokens=None if scores.tokens is None else scores.tokens[order],
-        flops=None if scores.flops is None else scores.flops[order],
-    )

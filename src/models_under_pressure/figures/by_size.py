@@ -60,7 +60,7 @@ def auroc_scale(rows: Sequence[Row]) -> alt.Scale:
     return alt.Scale(domain=[max(0.0, lowest - 0.02), 1.0], zero=False, nice=False)
 
 
-def panel_title(name: str, rows: Sequence[Row], note: str = "") -> alt.TitleParams:
+def panel_title(name: str, rows: Sequence[Row], note: str | list[str] = "") -> alt.TitleParams:
     """A dataset's name and number of records, and a note below."""
     count = rows[0].get("datasets")
     what = f"mean of {count} sets" if name == "mean" else name

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from models_under_pressure.figures.by_size import auroc_scale, panel_title
-from models_under_pressure.figures.panels import Row, inline, split
+from models_under_pressure.figures.panels import Row, inline, powers_axis, split
 from models_under_pressure.figures.theme import COLOURS, SHAPES, themed
 
 _SELECTIONS = {
@@ -31,20 +31,25 @@ def chart(rows: Sequence[Row]) -> alt.VConcatChart:
         ends = [row for row in alone if row["first"] in (first, second)]
         for (name,), own in split(part, "dataset").items():
             here = [row for row in ends if row["dataset"] == name]
-            panel = _panel(own, here)
-            told = panel_title(name, own, ", ".join(f"{row['first']} {row['auroc']:.2f}" for row in here))
+            values = ", ".join(f"{row['first']} {row['auroc']:.2f}" for row in here)
             if name == "mean":
-                large.append(panel.properties(width=480, height=280, title=told))
+                told = panel_title(f"{first}, then {second}", own, [f"mean of {own[0]['datasets']} sets", values])
+                large.append(_panel(own, here).properties(width=380, height=260, title=told))
             else:
-                small.append(panel.properties(width=210, height=170, title=told))
+                told = panel_title(name, own, [f"{first}, then", second])
+                small.append(_panel(own, here).properties(width=130, height=130, title=told))
     return themed(
-        alt.vconcat(alt.concat(*large, columns=1), alt.concat(*small, columns=3, spacing=20), spacing=20),
+        alt.vconcat(
+            alt.concat(*large, columns=2, spacing=24),
+            alt.concat(*small, columns=min(_MOST, len(small) // len(large)), spacing=16),
+            spacing=28,
+        ),
         title="Monitoring cascades: AUROC against cost",
         subtitle=[
             "Along a line grows the share of records that the second monitor sees too; there both probabilities are "
-            "averaged.",
+            "merged.",
             "Bars: 95 % interval (DeLong, grouped; mean over sets by MOVER).",
-            "Black diamonds: the monitors alone, whose AUROC stands above each panel.",
+            "Black diamonds: the monitors alone, whose AUROC stands above the large panels.",
         ],
     )
 
@@ -52,7 +57,8 @@ def chart(rows: Sequence[Row]) -> alt.VConcatChart:
 def _panel(rows: Sequence[Row], alone: Sequence[Row]) -> Any:
     names = list(_SELECTIONS.values())
     told = [{**row, "who": _SELECTIONS[row["selection"]], "cost": max(row["flops"], 1.0)} for row in rows]
-    x = alt.X("cost:Q", title="FLOPs per record", scale=alt.Scale(type="log", nice=False, padding=14), axis=_POWERS)
+    axis = powers_axis([max(row["flops"], 1.0) for row in [*rows, *alone]], most=4)
+    x = alt.X("cost:Q", title="FLOPs per record", scale=alt.Scale(type="log", nice=False, padding=14), axis=axis)
     base = inline(told, *_SHOWN).encode(
         x=x,
         color=alt.Color("who:N", title=_LEGEND, scale=_fixed(names, COLOURS), sort=names, legend=_OPAQUE),
@@ -76,7 +82,8 @@ _LEGEND = "The second monitor sees those"
 _OPAQUE = alt.Legend(symbolOpacity=1)
 _ENDS = ("auroc_low", "auroc_high")
 _SHOWN = ("who", "cost", "share", "auroc", *_ENDS, "flops", "n")
-_POWERS = alt.Axis(format=".0e", tickCount=5, labelOverlap=True)
+_MOST = 6
+"""Small panels in a row: the test sets of one pair, where they are not more."""
 
 
 def _fixed(names: Sequence[str], values: Sequence[str]) -> alt.Scale:

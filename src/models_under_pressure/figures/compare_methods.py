@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from models_under_pressure.figures.panels import Row, inline
+from models_under_pressure.figures.panels import Row, inline, powers_axis
 from models_under_pressure.figures.theme import COLOURS, MUTED, themed
 
 PURPOSE = "test"
@@ -28,8 +28,8 @@ def chart(rows: Sequence[Row]) -> alt.LayerChart:
         x=alt.X(
             "cost:Q",
             title="FLOPs per token, beyond what the monitored model computes anyway",
-            scale=alt.Scale(type="log", nice=False, padding=90),
-            axis=alt.Axis(format=".0e", tickCount=6, labelOverlap=True),
+            scale=alt.Scale(type="log", nice=False, padding=110),
+            axis=powers_axis([row["cost"] for row in shown], most=8),
         ),
         tooltip=["first:N", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "flops_per_token:Q", "n:Q"],
     )

@@ -12,6 +12,7 @@ from models_under_pressure.figures import (
     compare_probes,
     data_efficiency,
     generalisation,
+    measure_calibration,
     train_on_dev,
 )
 from models_under_pressure.figures.panels import Row
@@ -155,6 +156,42 @@ def _methods_summary(rows: Sequence[Row]) -> dict[str, Any]:
     return {row["first"]: _costed(row) for row in _alone(rows)}
 
 
+def _calibrated_summary(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Brier score and calibration errors, mean over the test sets: monitor -> recalibration -> error."""
+    kept = ("brier", "ece", "adaptive_ece")
+    summary: dict[str, dict[str, Any]] = {}
+    for row in found["errors"]:
+        if row["dataset"] == "mean" and row["purpose"] == measure_calibration.PURPOSE:
+            errors = {key: row[key] for name in kept for key in (name, f"{name}_low", f"{name}_high")}
+            summary.setdefault(row["monitor"], {})[row["recalibration"]] = errors | {"n": row["n"]}
+    return summary
+
+
+def _calibrated(found: Mapping[str, Any]) -> str:
+    told = []
+    for monitor, maps in _calibrated_summary(found).items():
+        errors = [f"{name.replace('none', 'as scored')} {row['ece']:.2f}" for name, row in maps.items()]
+        told.append(f"{monitor} {', '.join(errors)}")
+    return f"Expected calibration error, mean over the test sets: {'; '.join(told)}."
+
+
+def _correlations(found: Mapping[str, Any]) -> dict[str, Any]:
+    name = "stakes_correlation"
+    return {
+        row["monitor"]: {key: row[key] for key in (name, f"{name}_low", f"{name}_high", "n")}
+        for row in found["errors"]
+        if row["dataset"] == "mean"
+        and row["purpose"] == measure_calibration.PURPOSE
+        and row["recalibration"] == "none"
+        and name in row
+    }
+
+
+def _by_stakes(found: Mapping[str, Any]) -> str:
+    told = [f"{monitor} {row['stakes_correlation']:.2f}" for monitor, row in _correlations(found).items()]
+    return f"Rank correlation of probability and stakes, mean over the test sets: {', '.join(told)}."
+
+
 EXPERIMENTS: dict[str, Experiment] = {
     "compare_probes": Experiment("compare_probes.jsonl", compare_probes.chart, _compared, _compared_summary),
     "choose_layer": Experiment("choose_layer.json", choose_layer.chart, _chosen, _chosen_summary),
@@ -167,4 +204,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "cascade": Experiment("cascade.jsonl", cascade.chart, _cascaded, _cascaded_summary),
     "compare_methods": Experiment("cascade.jsonl", compare_methods.chart, _methods, _methods_summary),
+    "measure_calibration": Experiment(
+        "measure_calibration.json", measure_calibration.chart, _calibrated, _calibrated_summary
+    ),
+    "calibration_by_stakes": Experiment(
+        "measure_calibration.json", measure_calibration.by_stakes, _by_stakes, _correlations
+    ),
 }

@@ -1,5 +1,6 @@
 """Several small charts side by side, with one legend and shared scales."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,6 +79,19 @@ def share_axis(field: str, title: str, axis: type[alt.X] | type[alt.Y]) -> Any:
         title=title,
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], tickCount=6, format=".1f", labelOverlap=False),
+    )
+
+
+def powers_axis(values: Sequence[float], *, most: int = 5) -> alt.Axis:
+    """An axis for a logarithmic scale that holds these values: ticks and grid at powers of ten only, at most `most`."""
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    step = max(1, math.ceil((high - low) / most))
+    powers = range(low, high + step, step)
+    names = [f"1e{power}" for power in powers]
+    return alt.Axis(
+        values=[10.0**power for power in powers],
+        labelExpr=f"{names}[round((log(datum.value) / LN10 - {low}) / {step})]",
+        labelOverlap=False,
     )
 
 

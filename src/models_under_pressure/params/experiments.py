@@ -127,3 +127,14 @@ class CascadeParams(_Section):
     def monitors(self) -> list[tuple[str, str]]:
         """The pairs."""
         return [(pair.first, pair.second) for pair in self.pairs.values()]
+
+
+class CalibrationParams(_Section):
+    """Whose probabilities are judged, and how they are recalibrated first."""
+
+    monitors: tuple[str, ...] = Field(min_length=1)
+    """Names in score files; the first seed of each."""
+    fit_on: Literal["validation", "dev"]
+    """Purpose of the datasets that maps are fitted on; these are not judged."""
+    recalibrations: tuple[Literal["platt", "isotonic", "temperature"], ...]
+    """Kinds of map from logit to probability; the probabilities as they are come first in any case."""

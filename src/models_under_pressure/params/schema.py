@@ -12,6 +12,7 @@ from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.params.check_overlap import CheckOverlapParams
 from models_under_pressure.params.evaluate import EvaluateParams
 from models_under_pressure.params.experiments import (
+    CalibrationParams,
     CascadeParams,
     ChooseLayerParams,
     CompareProbesParams,
@@ -61,6 +62,7 @@ class Params(BaseModel):
     measure_data_efficiency: DataEfficiencyParams
     measure_generalisation: GeneralisationParams
     cascade: CascadeParams
+    measure_calibration: CalibrationParams
 
     @model_validator(mode="after")
     def _model_name_is_a_path_part(self) -> "Params":
