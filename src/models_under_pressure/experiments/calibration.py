@@ -197,7 +197,8 @@ def _rank_correlation(one: ScoreList, stakes: Int[np.ndarray, "records"], judgin
     count = int(known.sum())
     if count < 4 or len(np.unique(stakes[known])) < 2 or len(np.unique(one.probabilities[known])) < 2:
         return {}
-    value = float(spearmanr(one.probabilities[known], stakes[known]).statistic)
+    found: Any = spearmanr(one.probabilities[known], stakes[known])
+    value = float(found.statistic)
     reach = -ndtri((1.0 - judging.confidence) / 2.0) * np.sqrt((1.0 + value**2 / 2.0) / (count - 3))
     centre = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9))
     ends = {"": value, "_low": float(np.tanh(centre - reach)), "_high": float(np.tanh(centre + reach))}

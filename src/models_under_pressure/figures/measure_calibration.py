@@ -143,7 +143,7 @@ def _stakes_panel(rows: Sequence[Row], note: str) -> Any:
     )
     # Maps stand a little apart, so that their bars can be told apart. One record has a mean and no interval: its bar
     # has no length.
-    apart = [row | {"place": row["stakes"] + 0.12 * (order.index(row["map"]) - 1.5)} for row in rows]
+    apart = [{**row, "place": row["stakes"] + 0.12 * (order.index(row["map"]) - 1.5)} for row in rows]
     whole = [{"low": row["mean"], "high": row["mean"], **row} for row in apart]
     base = inline(whole, "map", "stakes", "place", "mean", "low", "high", "n").encode(
         x=x, color=_colour(), tooltip=["map:N", "stakes:Q", "mean:Q", "low:Q", "high:Q", "n:Q"]
