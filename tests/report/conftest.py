@@ -9,7 +9,7 @@ from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.figures import auroc, confusion, precision_recall, reliability, roc, score_histogram
 from models_under_pressure.figures.render import spec
 from models_under_pressure.records import Label, Message, Record
-from models_under_pressure.report.content import DatasetVersion, Figure, Report
+from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap
 from models_under_pressure.report.errors import worst_errors
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & 'quoted' `x`"
@@ -46,6 +46,36 @@ def _records() -> dict[str, dict[str, Record]]:
         }
         for dataset, size in SIZES.items()
     }
+
+
+def token_map(number: int = 0, **changes) -> TokenMap:
+    texts = ("<|im_start|>user\n", EVIL, '" onmouseover="x', " درد", "", "🧑‍🚒", " fire")
+    fields = {
+        "dataset": "mt_dev" if number % 2 else "mts_test",
+        "probe": "attention",
+        "id": f"{EVIL} {number:04}",
+        "label": "high-stakes",
+        "stakes": 9,
+        "logit": 0.7,
+        "probability": 0.668,
+        "choices": ("highest",) if number else ("highest", "most_wrong"),
+        "texts": texts,
+        "roles": ("template", *["user"] * 6),
+        "logits": (0.1, 2.0, -1.0, 0.4, 0.0, 0.9, -3.0),
+        "contributions": (0.0, 0.5, -0.1, 0.1, 0.0, 0.3, -0.1),
+        "seen": ("system", "user", "assistant"),
+    }
+    return TokenMap(**fields | changes)
+
+
+@pytest.fixture(scope="session", name="token_map")
+def token_map_fixture():
+    return token_map
+
+
+@pytest.fixture(scope="session")
+def evil() -> str:
+    return EVIL
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +131,7 @@ def report() -> Report:
             for name, chart in charts.items()
         ],
         errors=worst_errors([scores for scores in lists if scores.probe == "attention"], _records(), most=2),
+        token_maps=[token_map(number) for number in range(3)],
         provenance={"Model revision": "0123abcd", "Training data": "sha256 " + "cd" * 32, EVIL: EVIL},
         params={"probe.layer": 16, "llm.model": EVIL, "evaluate.fpr_budgets": [0.01]},
     )

@@ -74,6 +74,32 @@ def test_every_chart_is_drawn_without_an_error_or_a_request(page, report, tmp_pa
     assert {url for url in urls if re.match(r"https?:|wss?:", url) and "google" not in url} == set()
 
 
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"text": "0002"}, 1),
+        ({"text": "🧑‍🚒 FIRE"}, 3),
+        ({"text": "nowhere"}, 0),
+        ({"dataset": "mt_dev"}, 1),
+        ({"choice": "most_wrong"}, 1),
+        ({"choice": "highest", "text": "0000"}, 1),
+    ],
+)
+def test_heat_maps_are_found_by_text_id_dataset_and_choice(page, tmp_path, fields, shown):
+    """A visitor's typing, by a script that only this copy of the page, without its policy, lets run."""
+    types = "".join(
+        f"f=document.getElementById('tokens-{name}');f.value={json.dumps(value)};f.dispatchEvent(new Event('input'));"
+        for name, value in fields.items()
+    )
+    source = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+    copy = tmp_path / "typed.html"
+    copy.write_text(source.replace("</body>", f"<script type='module'>let f;{types}</script></body>"))
+    done = browse(copy, tmp_path, "--dump-dom")
+    assert f"{shown} of 3 records" in done.stdout
+    maps = re.findall(r'<details class="map"[^>]*>', done.stdout)
+    assert sum("hidden" not in one for one in maps) == shown
+
+
 def test_a_page_that_would_fail_is_noticed(page, tmp_path):
     """The checks above can fail: a broken specification and a foreign script show on the console."""
     broken = tmp_path / "broken.html"

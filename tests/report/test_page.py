@@ -80,8 +80,8 @@ def test_nothing_is_loaded_from_anywhere(page, source):
 
 
 def test_hostile_text_is_shown_as_text_everywhere(page, report):
-    # Only the page's own two scripts and one data block per figure.
-    assert len(page.all("script")) == 2 + len(report.figures)
+    # Only the page's own three scripts and one data block per figure.
+    assert len(page.all("script")) == 3 + len(report.figures)
     assert "img" not in {tag for tag, _ in page.elements}
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
     shown = "".join(page.words)

@@ -10,11 +10,11 @@ import pytest
 from models_under_pressure.errors import UserError
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.files import write_json
+from models_under_pressure.files import write_json, write_jsonl
 from models_under_pressure.records import Label, Record, write_records
 from models_under_pressure.stages import evaluate, plot, report
 from models_under_pressure.stages.commit import commit_of
-from models_under_pressure.stages.paths import OVERLAPS, probe_paths, scores_path
+from models_under_pressure.stages.paths import OVERLAPS, TOKEN_SCORES, probe_paths, scores_path
 
 DATASETS = {"train": "train", "mt_dev": "dev", "mt_test": "test"}
 SETTINGS = {"figures": ["auroc", "roc"], "errors": 1, "errors_of": ["mean"], "probes": ["mean"], "seed": 42}
@@ -50,6 +50,9 @@ def results(tmp_path, monkeypatch):
     write_json(OVERLAPS, {"mt": {"pairs": [{}], "rows": {"dev": 3}}})
     origin = {"model": "org/model", "revision": "0123abcd4567ef", "layer": 16, "hook_point": "residual"}
     write_json(probe_paths("mean", 42, 1)[0] / "probe.json", {"provenance": origin})
+    row = {"ids": "003", "dataset": "mt_test", "probe": "mean", "choices": ["highest"], "label": "high-stakes"}
+    tokens = {"texts": ["urgent"], "roles": ["user"], "logits": [1.5], "contributions": [1.5], "seen": ["user"]}
+    write_jsonl(TOKEN_SCORES, [row | tokens | {"stakes": 9, "logit": 1.5, "probability": 0.82}])
     plot.run(
         datasets={name: (purpose, Path(f"data/{name}.jsonl")) for name, purpose in DATASETS.items()},
         methods=dict.fromkeys(DATASETS, ("probes",)),
@@ -132,3 +135,7 @@ def test_a_shallow_clone_does_not_guess_its_commit(tmp_path, monkeypatch):
     git("clone", "-q", "--depth", "1", f"file://{Path.cwd()}", str(tmp_path / "clone"))
     monkeypatch.chdir(tmp_path / "clone")
     assert commit_of() == "unknown (a shallow clone)"
+
+
+def test_the_page_holds_the_heat_maps():
+    assert "alone +1.500, adds +1.5000" in run()

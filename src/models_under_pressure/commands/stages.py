@@ -41,6 +41,7 @@ def add_to(app: typer.Typer) -> None:
         score_finetuned,
         evaluate,
         summarise,
+        score_tokens,
         plot,
         report,
     ):
@@ -343,6 +344,25 @@ def summarise() -> None:
     from models_under_pressure.stages import summarise as stage
 
     stage.run(datasets=_purposes(_lineage()))
+
+
+def score_tokens() -> None:
+    """Score every token of a few records of each dataset, for the heat maps of the report.
+
+    Example: mup score_tokens
+    """
+    from models_under_pressure.stages import score_tokens as stage
+
+    params = _params()
+    config = params.score_tokens
+    _entry(params.train.probes, config.probe, "probe")
+    stage.run(
+        datasets={name: _inputs(name, params) for name in _for_purposes(_lineage(), *config.purposes)},
+        probe=config.probe,
+        choices=config.choices,
+        most=config.records,
+        seed=params.seed,
+    )
 
 
 def plot() -> None:

@@ -1,12 +1,12 @@
 """What made a conversation's score: its tokens, shaded by what each adds to the logit, as HTML or for a terminal."""
 
 import html
-import unicodedata
 from collections.abc import Iterator
 from itertools import groupby
 
 import numpy as np
 
+from models_under_pressure.monitor.pieces import printable
 from models_under_pressure.monitor.rows import ROLE_NAMES
 from models_under_pressure.monitor.score import Scored, TokenScores
 from models_under_pressure.probes.probe import Probe
@@ -24,8 +24,6 @@ _HIGH, _LOW = "217, 95, 2", "27, 120, 178"
 """Orange and blue, which colour-blind readers tell apart."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """Forbids the page every script and every request: the text in it may be hostile."""
-_HARMLESS = "\n\t\u200c\u200d"
-"""Line feed, tab, and the joiners of Indic scripts, Persian and emoji."""
 _MOST = 12
 """Tokens listed in the text version."""
 
@@ -68,16 +66,6 @@ def to_text(scored: Scored, probe: Probe, *, colour: bool) -> str:
         numbers = f"{tokens.contributions[index]:+9.4f} {tokens.logits[index]:+9.3f}"
         lines.append(f"{numbers}  {printable(tokens.texts[index])!r}")
     return "\n".join(lines) + "\n"
-
-
-def printable(text: str) -> str:
-    """Text with control and format characters as visible escapes, but for those that ordinary writing needs."""
-    return "".join(
-        character
-        if character in _HARMLESS or not unicodedata.category(character).startswith("C")
-        else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def _tokens_of(scored: Scored) -> TokenScores:

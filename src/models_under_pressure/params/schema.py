@@ -26,6 +26,7 @@ from models_under_pressure.params.loading import load_yaml
 from models_under_pressure.params.plot import PlotParams
 from models_under_pressure.params.probe import ProbeParams
 from models_under_pressure.params.report import ReportParams
+from models_under_pressure.params.score_tokens import ScoreTokensParams
 from models_under_pressure.params.train import TrainParams
 from models_under_pressure.synthesis.config import SynthesisConfig
 
@@ -54,6 +55,7 @@ class Params(BaseModel):
     prompt_baseline: PromptBaselineConfig
     finetune_baseline: FinetuneBaselineParams
     evaluate: EvaluateParams
+    score_tokens: ScoreTokensParams
     plot: PlotParams
     report: ReportParams
     compare_probes: CompareProbesParams

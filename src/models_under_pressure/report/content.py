@@ -50,6 +50,31 @@ class WorstError:
     labeller: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class TokenMap:
+    """A record and what a probe makes of each of its tokens."""
+
+    dataset: str
+    probe: str
+    id: str
+    label: str
+    stakes: int | None
+    """On the 1-10 scale."""
+    logit: float
+    probability: float
+    choices: tuple[str, ...]
+    """Why it is shown, such as `most_wrong`."""
+    texts: tuple[str, ...]
+    """Of each token; a character made of several tokens stands at the last of them."""
+    roles: tuple[str, ...]
+    logits: tuple[float, ...]
+    """Logit of each token on its own."""
+    contributions: tuple[float, ...]
+    """What each token adds to the record's logit, which they sum to."""
+    seen: tuple[str, ...]
+    """Roles that the probe sees."""
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything on the page."""
@@ -68,6 +93,7 @@ class Report:
     datasets: Sequence[DatasetVersion] = ()
     figures: Sequence[Figure] = ()
     errors: Sequence[WorstError] = ()
+    token_maps: Sequence[TokenMap] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Where everything comes from: hashes, revisions, library versions."""
     params: Mapping[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from models_under_pressure.files import canonical_json
 from models_under_pressure.report.content import Figure, Report, WorstError
 from models_under_pressure.report.html import Markup, data_script, element, join, table, text
 from models_under_pressure.report.results import group_tables, mean_table, result_table
+from models_under_pressure.report.tokens import token_maps
 
 _ASSETS = Path(__file__).parent
 
@@ -19,21 +20,21 @@ _SECTIONS = {
     "groups": "By group",
     "datasets": "Data versions",
     "errors": "Worst errors",
+    "tokens": "Token scores",
     "provenance": "Provenance",
 }
 
 
 def render_page(report: Report) -> str:
     """The whole page. Equal reports give equal bytes."""
-    import vl_convert
-
-    scripts = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), _asset("charts.js")]
+    scripts = _scripts(report)
     bodies = {
         "results": _results(report),
         "figures": join([_figure(figure) for figure in report.figures]),
         "groups": group_tables(report.groups),
         "datasets": _datasets(report),
         "errors": _errors(report.errors),
+        "tokens": token_maps(report.token_maps),
         "provenance": _provenance(report),
     }
     shown = {name: body for name, body in bodies.items() if body}
@@ -50,10 +51,18 @@ def render_page(report: Report) -> str:
             element("header", _header(report, list(shown))),
             element("main", join([_section(name, body) for name, body in shown.items()]), id="main"),
             element("footer", _footer()),
-            *(f'<script type="module">{script}</script>' for script in scripts if report.figures),
+            *(f'<script type="module">{script}</script>' for script in scripts),
             "</body>\n</html>\n",
         ]
     )
+
+
+def _scripts(report: Report) -> list[str]:
+    """What draws the charts, and what searches the heat maps."""
+    import vl_convert
+
+    drawing = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), _asset("charts.js")]
+    return [*(drawing if report.figures else []), *([_asset("tokens.js")] if report.token_maps else [])]
 
 
 def _policy(scripts: Sequence[str]) -> str:

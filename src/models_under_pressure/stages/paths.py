@@ -7,6 +7,7 @@ CONFOUNDERS = TRAINING / "confounders.json"
 PROBES = Path("data/probes")
 RESULTS = Path("data/results")
 OVERLAPS = RESULTS / "overlap.json"
+TOKEN_SCORES = RESULTS / "score_tokens.jsonl"
 FIGURES = Path("plots/figures")
 """Charts that the report shows."""
 

@@ -10,14 +10,14 @@ from typing import Any
 from models_under_pressure.errors import UserError
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.evaluation.summary import means_by_purpose
-from models_under_pressure.files import read_json, write_text
+from models_under_pressure.files import read_json, read_jsonl, write_text
 from models_under_pressure.records import Record, read_records
-from models_under_pressure.report.content import DatasetVersion, Figure, Report
+from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap
 from models_under_pressure.report.errors import worst_errors
 from models_under_pressure.report.page import render_page
 from models_under_pressure.stages.commit import commit_of
 from models_under_pressure.stages.evaluated import read_evaluated
-from models_under_pressure.stages.paths import FIGURES, OVERLAPS, probe_paths, scores_path
+from models_under_pressure.stages.paths import FIGURES, OVERLAPS, TOKEN_SCORES, probe_paths, scores_path
 
 PAGE = Path("plots/report.html")
 DEMO = "demo-authors"
@@ -82,6 +82,7 @@ def run(
         datasets=[_dataset(name, source, records[name]) for name, source in datasets.items()],
         figures=[_figure(name) for name in figures],
         errors=worst_errors(scored, by_id, most=errors),
+        token_maps=[_token_map(row) for _, row in read_jsonl(TOKEN_SCORES)],
         provenance=_provenance(origin),
         params=params,
     )
@@ -150,6 +151,14 @@ def _dataset(name: str, source: Source, records: Sequence[Record]) -> DatasetVer
         labels=dict(sorted(labels.items())),
         labelled_by=", ".join(sorted(labellers)),
         content_hash=hashlib.md5(source.path.read_bytes(), usedforsecurity=False).hexdigest(),
+    )
+
+
+def _token_map(row: Mapping[str, Any]) -> TokenMap:
+    return TokenMap(
+        id=row["ids"],
+        **{name: row[name] for name in ("dataset", "probe", "label", "stakes", "logit", "probability")},
+        **{name: tuple(row[name]) for name in ("choices", "texts", "roles", "logits", "contributions", "seen")},
     )
 
 

@@ -1,0 +1,51 @@
+"""The text of token ids, by a model's tokenizer file alone: no weights, and none of the libraries that load them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.activations.config import EMBEDDED_MODEL
+from models_under_pressure.activations.embedded import embedded_model
+from models_under_pressure.errors import UserError
+
+_FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """Turns ids into text; stands for a Hugging Face tokenizer in `pieces.token_texts`."""
+
+    tokenizer: Any
+    """A `tokenizers.Tokenizer`."""
+
+    def decode(self, token_ids: Sequence[int], *, clean_up_tokenization_spaces: bool = False) -> str:
+        """The text as it was, special tokens and spaces included."""
+        if clean_up_tokenization_spaces:
+            raise ValueError("a cleaned text is not the text that the model read")
+        return self.tokenizer.decode(list(token_ids), skip_special_tokens=False)
+
+
+def load_decoder(origin: Mapping[str, Any], *, token: str | None = None) -> Decoder:
+    """The tokenizer of the model that activations are of.
+
+    Args:
+        origin: attributes of the activations, `model` and `revision` among them.
+        token: Hugging Face token for gated models.
+
+    Raises:
+        UserError: there is no fast tokenizer of the model, here or on the hub.
+    """
+    from tokenizers import Tokenizer
+
+    name, revision = str(origin["model"]), str(origin.get("revision") or "main")
+    folder = embedded_model() if name == EMBEDDED_MODEL else Path(name).expanduser()
+    try:
+        if folder.is_dir():
+            return Decoder(Tokenizer.from_file(str(folder / _FILE)))
+        return Decoder(Tokenizer.from_pretrained(name, revision=revision, token=token))
+    except Exception as error:  # the library raises bare exceptions
+        message = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"the tokenizer cannot be loaded ({message}).", where=name, remedy="check the name and the network."
+        ) from error
