@@ -155,11 +155,9 @@ def _dataset(name: str, source: Source, records: Sequence[Record]) -> DatasetVer
 
 
 def _token_map(row: Mapping[str, Any]) -> TokenMap:
-    return TokenMap(
-        id=row["ids"],
-        **{name: row[name] for name in ("dataset", "probe", "label", "stakes", "logit", "probability")},
-        **{name: tuple(row[name]) for name in ("choices", "texts", "roles", "logits", "contributions", "seen")},
-    )
+    lists = ("choices", "texts", "roles", "logits", "contributions", "seen")
+    columns: dict[str, Any] = {name: tuple(value) if name in lists else value for name, value in row.items()}
+    return TokenMap(id=columns.pop("ids"), **columns)
 
 
 def _figure(name: str) -> Figure:
