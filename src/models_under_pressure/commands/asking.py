@@ -1,6 +1,7 @@
 """What the stages that ask a chat model have in common: their options, and the look before asking."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,14 +34,16 @@ def with_options(config: "LLMConfig", *, allow_missing: int | None, refresh: str
     return config.model_copy(update=changes)
 
 
-def dry_run(name: str, config: "LLMConfig", preview: "Callable[[ReplyStore], Sequence[Round]]") -> None:
-    """Print what a stage would ask, round by round, and the cost."""
+def dry_run(
+    name: str, config: "LLMConfig", preview: "Callable[[ReplyStore], Sequence[Round]]", *, folder: Path | None = None
+) -> None:
+    """Print what a stage would ask, round by round, and the cost; `folder` has the record file of what is no stage."""
     from contextlib import closing
 
-    from models_under_pressure.commands.recorded import open_store
+    from models_under_pressure.commands.recorded import REPLIES, open_store
     from models_under_pressure.llm.rehearsal import describe_cost, describe_round
 
-    with closing(open_store(name)) as store:
+    with closing(open_store(name, folder or REPLIES)) as store:
         rounds = preview(store)
     for one in rounds:
         print(f"{name}, {describe_round(one)}")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from models_under_pressure.commands import asking
+
 if TYPE_CHECKING:
     from models_under_pressure.baselines.data import LabelledRecords
 
@@ -39,11 +41,31 @@ def prompted(
     out: Annotated[Path, typer.Option(help="Folder for the rows; what it holds is not computed again.")] = Path(
         "data/baselines/prompted"
     ),
+    api: Annotated[
+        bool, typer.Option("--api", help="The model is behind an API; the options below are for it.")
+    ] = False,
+    record: Annotated[bool, typer.Option("--record", help="Ask, and pay, for replies that are not recorded.")] = False,
+    dry_run: asking.DryRun = False,
+    allow_missing: asking.AllowMissing = None,
 ) -> None:
     """Ask a model for the stakes with every wording: AUROC of each, and rows as JSON Lines.
 
+    A model behind an API (`--api`, with the settings of params.yaml: llm) says a probability and its reasons instead.
+
     Example: mup baselines prompted --model llama-1b
     """
+    if api:
+        from models_under_pressure.commands.asked import ask_model
+
+        ask_model(
+            model,
+            _datasets(dataset or []),
+            out / model.replace("/", "--"),
+            record=record,
+            dry_run=dry_run,
+            allow_missing=allow_missing,
+        )
+        return
     from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
     from models_under_pressure.baselines.prompted_config import PromptConfig
     from models_under_pressure.params.schema import PARAMS_PATH, load_params

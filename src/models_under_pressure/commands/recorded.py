@@ -19,20 +19,20 @@ SHIPPED = Path("data/demo/replies")
 """Replies written by the project's authors for the demo corpus."""
 
 
-def open_store(name: str) -> ReplyStore:
-    """The replies that a stage may use."""
-    return ReplyStore(record_file=REPLIES / f"{name}.jsonl", shipped=sorted(SHIPPED.glob("*.jsonl")))
+def open_store(name: str, folder: Path = REPLIES) -> ReplyStore:
+    """The replies that a stage may use; `folder` holds its record file."""
+    return ReplyStore(record_file=folder / f"{name}.jsonl", shipped=sorted(SHIPPED.glob("*.jsonl")))
 
 
 @contextmanager
-def recorded(name: str, config: LLMConfig) -> Iterator[Asker]:
+def recorded(name: str, config: LLMConfig, folder: Path = REPLIES) -> Iterator[Asker]:
     """Yield the way to ask; when the block succeeds, the replies used are written to the stage's record file.
 
     Raises:
         UserError: more than `config.allow_missing` questions of one round stay without an answer; every reply that
             did come is in the ledger by then.
     """
-    store = open_store(name)
+    store = open_store(name, folder)
 
     def ask(asks: Sequence[Ask[T]], /) -> Sequence[Answer[T] | Failure]:
         answers = ask_all(asks, config=config, store=store, what=name)

@@ -37,6 +37,7 @@ def add_to(app: typer.Typer) -> None:
         score_probes,
         text_baseline,
         prompt_baseline,
+        ask_baseline,
         finetune_baseline,
         score_finetuned,
         evaluate,
@@ -282,6 +283,30 @@ def prompt_baseline(
         test=_for_purposes(lineage, "test"),
         seed=params.seed,
     )
+
+
+def ask_baseline(
+    name: Annotated[str, typer.Argument(help="Name of the monitor, as in params.yaml: ask_baseline.models.")],
+    dry_run: asking.DryRun = False,
+    allow_missing: asking.AllowMissing = None,
+    refresh: asking.Refresh = None,
+) -> None:
+    """Ask one model behind an API for the stakes of every conversation.
+
+    Example: mup ask_baseline gpt4o --dry-run
+    """
+    from models_under_pressure.stages import ask_baseline as stage
+
+    params = _params()
+    config = _entry(params.ask_baseline.models, name, "asked model")
+    llm = params.llm.model_copy(update={"model": config.name})
+    llm = asking.with_options(llm, allow_missing=allow_missing, refresh=refresh)
+    datasets = _for_purposes(_lineage(), "dev", "test")
+    if dry_run:
+        asking.dry_run(f"ask_baseline_{name}", llm, lambda store: stage.preview(datasets, llm=llm, store=store))
+        return
+    with _recorded(f"ask_baseline_{name}", llm) as ask:
+        stage.run(name, datasets=datasets, ask=ask, seed=params.seed)
 
 
 def finetune_baseline(

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.baselines.asked_config import AskBaselineConfig
 from models_under_pressure.baselines.prompted_config import PromptBaselineConfig
 from models_under_pressure.baselines.text_config import TextBaselineConfig
 from models_under_pressure.datasets.labelling import LabelConfig
@@ -53,6 +54,7 @@ class Params(BaseModel):
     train: TrainParams
     text_baseline: TextBaselineConfig
     prompt_baseline: PromptBaselineConfig
+    ask_baseline: AskBaselineConfig
     finetune_baseline: FinetuneBaselineParams
     evaluate: EvaluateParams
     score_tokens: ScoreTokensParams

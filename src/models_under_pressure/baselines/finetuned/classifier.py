@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from models_under_pressure.activations.blocks import blocks_of
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.hardware import resolve_dtype
 from models_under_pressure.activations.hooks import tapped
@@ -12,6 +13,7 @@ from models_under_pressure.activations.model import LoadedModel, load_model
 from models_under_pressure.activations.packing import can_pack
 from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,10 @@ class Classifier:
     precision: Precision
     packs: bool
     """Whether records share a row without padding."""
+    pooling: Literal["last", "mean"]
+    """What of a record the head reads."""
+    first_trained: int
+    """Block below which all is frozen; 0 if everything is trained."""
 
     @property
     def decoder(self) -> Any:
@@ -42,6 +48,12 @@ class Classifier:
         """The weights that training changes, by name."""
         of_decoder = {name: weight for name, weight in self.decoder.named_parameters() if weight.requires_grad}
         return of_decoder | {f"head.{name}": weight for name, weight in self.head.named_parameters()}
+
+    def train(self) -> None:
+        """Switch dropout on, but not in what is frozen."""
+        self.decoder.eval()
+        for module in blocks_of(self.decoder)[self.first_trained :] if self.first_trained else [self.decoder]:
+            module.train()
 
     def put(self, values: "Mapping[str, torch.Tensor]") -> None:
         """Set the trained weights to copies of `values`."""
@@ -60,28 +72,39 @@ def make_classifier(config: FinetuneConfig, *, seed: int, token: str | None = No
     """Load the model and give it a fresh head, and fresh adapters if the method has them.
 
     Raises:
-        UserError: the model is not found, gated, or not causal.
+        UserError: the model is not found, gated, not causal, or has fewer blocks than are kept or trained.
     """
     precision = resolve_precision(config)
-    loaded = load_model(_model_config(config, precision), token=token)
+    deepest = None if config.blocks is None else [config.blocks - 1]
+    loaded = load_model(_model_config(config, precision), token=token, layers=deepest)
+    count = len(blocks_of(loaded.model))
+    first_trained = 0 if config.trained_blocks is None else count - config.trained_blocks
+    if first_trained < 0:
+        raise UserError(
+            f"{loaded.name} has {count} blocks, not {config.trained_blocks}.", remedy="lower `trained_blocks`."
+        )
     _keep_differentiable(loaded.model)
-    with tapped(loaded.model, [loaded.n_layers - 1], "residual") as taps:
+    with tapped(loaded.model, [count - 1], "residual") as taps:
         check_causal(loaded, taps)
         packs = loaded.device == "cpu" and can_pack(loaded.model) and packs_exactly(loaded, taps)
     with seeded(seed):
         head = _fresh_head(loaded)
         if config.method == "full":
             loaded.model.requires_grad_(True)
+            for weight in _below(loaded.model, first_trained):
+                weight.requires_grad_(False)
         else:
             loaded.model.requires_grad_(False)
-            _add_adapters(loaded.model, config, precision)
+            _add_adapters(loaded.model, config, precision, first_trained)
     if config.gradient_checkpointing:
         model = loaded.model
         # before transformers 5.2x it had another name
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         # the reentrant kind finds no gradients behind frozen embeddings
         enable({"use_reentrant": False})
-    return Classifier(loaded=loaded, head=head, precision=precision, packs=packs)
+    return Classifier(
+        loaded=loaded, head=head, precision=precision, packs=packs, pooling=config.pooling, first_trained=first_trained
+    )
 
 
 def resolve_precision(config: FinetuneConfig) -> Precision:
@@ -142,16 +165,32 @@ def _fresh_head(loaded: LoadedModel) -> "nn.Linear":
     return head.to(last.device)
 
 
-def _add_adapters(decoder: Any, config: FinetuneConfig, precision: Precision) -> None:
-    """Low-rank adapters on every linear layer, as Dettmers et al. 2023, section 4, found necessary."""
+def _below(decoder: Any, block: int) -> "Iterator[nn.Parameter]":
+    """The weights that come before a block: embeddings and the blocks below it."""
+    if block == 0:
+        return
+    first = next(blocks_of(decoder)[block].parameters())
+    for weight in decoder.parameters():
+        if weight is first:
+            return
+        yield weight
+
+
+def _add_adapters(decoder: Any, config: FinetuneConfig, precision: Precision, first: int) -> None:
+    """Low-rank adapters on every linear layer, as Dettmers et al. 2023, section 4, found necessary; from a block on."""
+    import re
+
     import torch
     from peft import LoraConfig, inject_adapter_in_model
 
+    frozen = set(blocks_of(decoder)[:first])
+    names = [re.escape(name) for name, module in decoder.named_modules() if module in frozen]
     settings = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,  # pyright: ignore[reportArgumentType] a float scales as well
         lora_dropout=config.lora_dropout,
         target_modules="all-linear",
+        exclude_modules=rf"({'|'.join(names)})\..*" if names else None,
     )
     inject_adapter_in_model(settings, decoder)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32

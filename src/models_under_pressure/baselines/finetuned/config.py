@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.activations.config import EMBEDDED_MODEL
 
@@ -21,6 +21,16 @@ class FinetuneConfig(BaseModel):
     method: Literal["full", "lora", "qlora"] = "lora"
     """What is trained beside the head: every weight; low-rank adapters (Hu et al. 2021); or adapters of a model whose
     weights are held in 4 bits (Dettmers et al. 2023)."""
+    blocks: int | None = Field(default=None, ge=1)
+    """Decoder blocks that are kept, the first ones; None keeps all. The head reads what the last of them leaves."""
+    trained_blocks: int | None = Field(default=None, ge=1)
+    """Blocks that are trained, the last of those kept; None trains all, and embeddings where `method` is full. Nothing
+    flows back through the blocks below."""
+    keep_states: bool = False
+    """Compute once what the blocks below the trained ones make of each record, and hold it in memory (records x tokens
+    x hidden numbers) instead of computing it in every epoch. Exact."""
+    pooling: Literal["last", "mean"] = "last"
+    """What the head reads of a record: the final hidden state of its last token, or the mean over its tokens."""
     precision: Literal["auto", "float32", "mixed", "bfloat16"] = "auto"
     """float32: everything; mixed: trained weights in float32, arithmetic and frozen weights in bfloat16; bfloat16:
     everything, which halves memory and rounds small steps away; auto: mixed where the hardware has instructions for
@@ -61,3 +71,11 @@ class FinetuneConfig(BaseModel):
     """Runs, from the pipeline's seed upwards; metrics are their means."""
     checkpoint_minutes: float = Field(default=5, ge=0)
     """Least time between two checkpoints inside an epoch; the end of an epoch always leaves one."""
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> "FinetuneConfig":
+        if self.keep_states and self.trained_blocks is None:
+            raise ValueError("keep_states needs trained_blocks: without frozen blocks there is nothing to keep")
+        if self.blocks and self.trained_blocks and self.trained_blocks > self.blocks:
+            raise ValueError(f"trained_blocks {self.trained_blocks} is more than blocks {self.blocks}")
+        return self

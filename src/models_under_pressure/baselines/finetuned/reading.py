@@ -1,28 +1,36 @@
 """Records through a classifier: packed or padded batches in, two logits per record out."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Float64
 
 from models_under_pressure.activations.batches import plan_batches
+from models_under_pressure.activations.forward import runs_side_by_side
+from models_under_pressure.activations.hardware import one_core_each
+from models_under_pressure.activations.hooks import tapped
 from models_under_pressure.activations.inputs import packed_inputs, padded_inputs
 from models_under_pressure.activations.packing import Packing, packed
+from models_under_pressure.activations.side_by_side import run_batches
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.baselines.finetuned.classifier import Classifier
+from models_under_pressure.baselines.finetuned.frozen_states import FrozenStates, places, skipping
 from models_under_pressure.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
+_TOLERANCES = {"float32": 1e-4, "mixed": 0.05, "bfloat16": 0.05}
+"""Greatest relative difference of hidden states that rounding explains."""
+
 
 class Reader:
     """Reads batches with a classifier."""
 
-    def __init__(self, classifier: Classifier, packing: Packing | None) -> None:
-        self._classifier, self._packing = classifier, packing
+    def __init__(self, classifier: Classifier, packing: Packing | None, frozen: FrozenStates | None = None) -> None:
+        self._classifier, self._packing, self._frozen = classifier, packing, frozen
 
     def logits(self, batch: "Sequence[np.ndarray]") -> "Float[torch.Tensor, 'records 2']":
         """Logits of low and high stakes of a few records, given as token ids, on the head's device.
@@ -34,62 +42,73 @@ class Reader:
 
         head = self._classifier.head
         try:
-            with self._arithmetic():
-                states = self._classifier.decoder(**self._inputs(batch), use_cache=False).last_hidden_state
+            states = self.states(batch)
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"memory does not hold a pass of {sum(map(len, batch)):,} tokens.",
                 where=self._classifier.loaded.name,
                 remedy="lower `batch_tokens` or `max_tokens`, or set `gradient_checkpointing: true`.",
             ) from error
-        width = states.shape[1]
-        last = _last_tokens([len(tokens) for tokens in batch], width, packed=self._packing is not None)
-        final = states.reshape(-1, states.shape[-1])[last.to(states.device)].to(head.weight)
+        # the place of the last token is known from the length, never by looking for pad tokens, which may end turns
+        last = self._classifier.pooling == "last"
+        parts = [states[place] for place in places(batch, packed=self._packing is not None)]
+        final = torch.stack([part[-1].to(head.weight) if last else part.to(head.weight).mean(dim=0) for part in parts])
         # a product and a sum: the kernels of a matrix product depend on the number of records
         return (final[:, None] * head.weight).sum(dim=-1) + head.bias
 
+    def states(self, batch: "Sequence[np.ndarray]") -> "Float[torch.Tensor, 'rows width hidden']":
+        """Final hidden states of a batch."""
+        inputs = self._inputs(batch)
+        if self._frozen:
+            self._frozen.lay_out(batch, inputs["input_ids"], packed=self._packing is not None)
+        with _arithmetic(self._classifier):
+            return self._classifier.decoder(**inputs, use_cache=False).last_hidden_state
+
     def _inputs(self, batch: "Sequence[np.ndarray]") -> "dict[str, torch.Tensor]":
-        device = self._classifier.decoder.get_input_embeddings().weight.device
-        if self._packing is None:
-            return padded_inputs(batch, device)
-        return packed_inputs(batch, self._packing, device)
-
-    def _arithmetic(self):  # noqa: ANN202 - either of two context managers
-        import torch
-
-        if self._classifier.precision != "mixed":
-            return nullcontext()
-        return torch.autocast(self._classifier.head.weight.device.type, torch.bfloat16)
+        return _inputs(self._classifier, batch, self._packing)
 
 
 @contextmanager
-def reading(classifier: Classifier) -> Iterator[Reader]:
-    """Prepare a classifier's attention for the batches to come."""
-    if not classifier.packs:
-        yield Reader(classifier, None)
-        return
-    with packed(classifier.decoder) as packing:
-        yield Reader(classifier, packing)
+def reading(classifier: Classifier, frozen: FrozenStates | None = None) -> Iterator[Reader]:
+    """Prepare a classifier's attention for the batches to come.
+
+    Args:
+        classifier: the model and its head.
+        frozen: the states of all records to come, if the frozen blocks are to be skipped.
+    """
+    with ExitStack() as stack:
+        packing = stack.enter_context(packed(classifier.decoder)) if classifier.packs else None
+        if frozen:
+            stack.enter_context(skipping(classifier.decoder, classifier.first_trained, frozen))
+        yield Reader(classifier, packing, frozen)
 
 
 def score(
-    classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int
+    classifier: Classifier,
+    records: Sequence[TokenisedRecord],
+    *,
+    batch_tokens: int,
+    frozen: FrozenStates | None = None,
 ) -> Float64[np.ndarray, "records"]:
-    """Log-odds of high stakes of each record.
+    """Log-odds of high stakes of each record; on a CPU each core reads batches of its own.
 
     Raises:
         UserError: naming a record whose score is not finite.
     """
     import torch
 
-    lengths = np.array([len(record.token_ids) for record in records], dtype=np.int64)
     found = np.empty(len(records))
     classifier.decoder.eval()
-    with torch.inference_mode(), reading(classifier) as reader:
-        for batch in plan_batches(lengths, budget=batch_tokens, packing=classifier.packs):
-            rows = list(batch.records)
-            logits = reader.logits([records[row].token_ids for row in rows]).double()
-            found[rows] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
+    with _cores(classifier) as workers, reading(classifier, frozen) as reader:
+
+        def read(rows: list[int]) -> np.ndarray:
+            with torch.inference_mode():
+                logits = reader.logits([records[row].token_ids for row in rows]).double()
+                return (logits[:, 1] - logits[:, 0]).cpu().numpy()
+
+        plan = _plan(classifier, records, batch_tokens)
+        for rows, values in run_batches(plan, read, workers=workers, out_of_memory=_give_up):
+            found[rows] = values
     if not np.isfinite(found).all():
         bad = records[int(np.flatnonzero(~np.isfinite(found))[0])]
         raise UserError(
@@ -100,13 +119,82 @@ def score(
     return found
 
 
-def _last_tokens(lengths: Sequence[int], width: int, *, packed: bool) -> "torch.Tensor":
-    """Place of each record's last real token in the flattened batch.
+def freeze_states(classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int) -> FrozenStates:
+    """What the blocks below the trained ones make of records.
 
-    Known from the lengths, never by looking for pad tokens: these may be tokens that also end turns.
+    Raises:
+        UserError: this model's blocks cannot be skipped.
     """
+    classifier.decoder.eval()
+    layer = classifier.first_trained
+    states: dict[bytes, torch.Tensor] = {}
+    with ExitStack() as stack:
+        workers = stack.enter_context(_cores(classifier))
+        packing = stack.enter_context(packed(classifier.decoder)) if classifier.packs else None
+        taps = stack.enter_context(tapped(classifier.decoder, [layer], "residual"))
+
+        def read(rows: list[int]) -> "torch.Tensor":
+            inputs = _inputs(classifier, [records[row].token_ids for row in rows], packing)
+            with _arithmetic(classifier):
+                return taps.forward(**inputs)[layer]
+
+        plan = _plan(classifier, records, batch_tokens)
+        for rows, found in run_batches(plan, read, workers=workers, out_of_memory=_give_up):
+            batch = [records[row].token_ids for row in rows]
+            for tokens, place in zip(batch, places(batch, packed=classifier.packs), strict=True):
+                states[tokens.tobytes()] = found[place].clone()
+    frozen = FrozenStates(states)
+    _check_skipping(classifier, frozen, records[0].token_ids)
+    return frozen
+
+
+def _check_skipping(classifier: Classifier, frozen: FrozenStates, tokens: np.ndarray) -> None:
+    """Compare a record's final states with and without the frozen blocks: some families' blocks return more."""
     import torch
 
-    if packed:
-        return torch.tensor(np.cumsum(lengths) - 1)
-    return torch.tensor([row * width + length - 1 for row, length in enumerate(lengths)])
+    found = []
+    with torch.inference_mode():
+        for kept in (frozen, None):
+            with reading(classifier, kept) as reader:
+                found.append(reader.states([tokens])[0, : len(tokens)].float())
+    skipped, whole = found
+    if not float((skipped - whole).norm()) <= _TOLERANCES[classifier.precision] * float(whole.norm()):
+        raise UserError(
+            "the frozen blocks of this model cannot be skipped.",
+            where=classifier.loaded.name,
+            remedy="set `keep_states: false`.",
+        )
+
+
+@contextmanager
+def _cores(classifier: Classifier) -> Iterator[int]:
+    """Batches that may be read at once."""
+    if not runs_side_by_side(classifier.loaded):
+        yield 1
+        return
+    with one_core_each() as cores:
+        yield cores
+
+
+def _plan(classifier: Classifier, records: Sequence[TokenisedRecord], budget: int) -> list[list[int]]:
+    lengths = np.array([len(record.token_ids) for record in records], dtype=np.int64)
+    return [list(batch.records) for batch in plan_batches(lengths, budget=budget, packing=classifier.packs)]
+
+
+def _inputs(classifier: Classifier, batch: Sequence[np.ndarray], packing: Packing | None) -> "dict[str, torch.Tensor]":
+    device = classifier.decoder.get_input_embeddings().weight.device
+    return padded_inputs(batch, device) if packing is None else packed_inputs(batch, packing, device)
+
+
+def _arithmetic(classifier: Classifier) -> AbstractContextManager[object]:
+    import torch
+
+    if classifier.precision != "mixed":
+        return nullcontext()
+    return torch.autocast(classifier.head.weight.device.type, torch.bfloat16)
+
+
+def _give_up(rows: list[int], error: Exception) -> None:
+    """A batch that memory does not hold is halved; one record cannot be."""
+    if len(rows) == 1:
+        raise error

@@ -109,17 +109,24 @@ def architecture_of(config: FinetuneConfig, *, token: str | None = None) -> Arch
 
 def _cost(trained: Trained, data: Split, validation: Split, *, config: FinetuneConfig, token: str | None) -> Cost:
     architecture = architecture_of(config, token=token)
-    epochs = len(trained.history)
-    steps = training_step_flops(
-        forward_flops(architecture, data.lengths),
+    kept = config.blocks or len(architecture.blocks)
+    first = kept - config.trained_blocks if config.trained_blocks else 0
+
+    def forward(split: Split, layer: int) -> int:
+        return int(forward_flops(architecture, split.lengths, layer=layer).sum())
+
+    below = forward(data, first) + forward(validation, first)
+    step = training_step_flops(
+        forward(data, kept) - forward(data, first),
         trains="all" if config.method == "full" else "adapters",
         checkpointing=config.gradient_checkpointing,
     )
-    checks = forward_flops(architecture, validation.lengths)
+    check = forward(validation, kept) - forward(validation, first)
+    epochs = len(trained.history)
     return Cost(
         seconds=trained.seconds,
         tokens=epochs * int(data.lengths.sum() + validation.lengths.sum()),
-        flops=epochs * int(steps.sum() + checks.sum()),
+        flops=epochs * (int(step) + check) + (1 if config.keep_states else epochs) * below,
     )
 
 

@@ -44,5 +44,6 @@ class Monitor:
             logits=logits,
             probabilities=np.exp(-np.logaddexp(0.0, -logits)),
             tokens=split.lengths,
-            flops=forward_flops(self._architecture, split.lengths) + 2 * _CLASSES * self._architecture.hidden,
+            flops=forward_flops(self._architecture, split.lengths, layer=config.blocks)
+            + 2 * _CLASSES * self._architecture.hidden,
         )

@@ -17,13 +17,14 @@ from models_under_pressure.baselines.finetuned.checkpoint import Checkpoint, Che
 from models_under_pressure.baselines.finetuned.classifier import Classifier, seeded
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.data import Split
+from models_under_pressure.baselines.finetuned.frozen_states import FrozenStates
 from models_under_pressure.baselines.finetuned.optimiser import (
     learning_rate,
     make_optimiser,
     restore_state,
     state_of,
 )
-from models_under_pressure.baselines.finetuned.reading import Reader, reading, score
+from models_under_pressure.baselines.finetuned.reading import Reader, freeze_states, reading, score
 from models_under_pressure.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.files import stable_uniform
@@ -109,15 +110,19 @@ def train(
         UserError: a split is empty, validation lacks a class, or the loss or a gradient is not finite.
     """
     _check_splits(data, validation)
-    run = _Run(classifier, data, config, seed)
+    frozen = None
+    if config.keep_states:
+        records = [*data.records, *validation.records]
+        frozen = freeze_states(classifier, records, batch_tokens=config.batch_tokens)
+    run = _Run(classifier, data, config, seed, frozen)
     if checkpoints and (found := checkpoints.load()):
         run.restore(found)
     with seeded(seed), progress(run.total_steps, what="finetune", unit="steps") as shown:
         shown.advance(run.position.steps)
         while not run.finished:
             started = saved = time.monotonic()
-            with reading(classifier) as reader:
-                classifier.decoder.train()
+            with reading(classifier, run.frozen) as reader:
+                classifier.train()
                 for batch in run.remaining_batches():
                     run.step(reader, batch)
                     shown.advance(1, epoch=run.position.epoch + 1)
@@ -136,7 +141,10 @@ def train(
 class _Run:
     """A classifier in training, its optimiser, and a copy of the best weights."""
 
-    def __init__(self, classifier: Classifier, data: Split, config: FinetuneConfig, seed: int) -> None:
+    def __init__(
+        self, classifier: Classifier, data: Split, config: FinetuneConfig, seed: int, frozen: FrozenStates | None
+    ) -> None:
+        self.frozen = frozen
         self._classifier, self._data, self._config, self._seed = classifier, data, config, seed
         self._lengths = data.lengths
         self._weights = classifier.trained
@@ -195,7 +203,7 @@ class _Run:
 
     def finish_epoch(self, validation: Split) -> None:
         """Judge the weights, and copy them if they are better than all before."""
-        logits = score(self._classifier, validation.records, batch_tokens=self._config.batch_tokens)
+        logits = score(self._classifier, validation.records, batch_tokens=self._config.batch_tokens, frozen=self.frozen)
         position = self.position
         epoch = Epoch(
             number=position.epoch + 1,

@@ -1,0 +1,99 @@
+"""A model behind an API asked for the stakes: reasons first, then a probability. Every reply is recorded.
+
+Likelihoods of given replies are not to be had from most endpoints, so that the model says its probability in words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from models_under_pressure.baselines.data import LabelledRecords, to_scores
+from models_under_pressure.baselines.prompted_template import conversation_text
+from models_under_pressure.evaluation.scores import ScoreList
+from models_under_pressure.files import write_jsonl
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
+from models_under_pressure.llm.prompts import load_prompt
+from models_under_pressure.records import Message
+
+_UNDECIDED = 0.5
+"""Probability of a record without an answer."""
+_SUREST = 0.995
+"""Whole per cents cannot say more than half a per cent from certainty; a logit of 100 % would be infinite."""
+
+
+class Judgement(BaseModel):
+    """The model's reply; the reasoning comes first, so that it reasons before it judges."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reasoning: str
+    probability: int = Field(ge=0, le=100)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a model says of one dataset, in the order of its records."""
+
+    data: LabelledRecords
+    answers: tuple[Answer[Judgement] | Failure, ...]
+
+    @property
+    def unanswered(self) -> dict[str, str]:
+        """Id of each record without an answer -> why; it scores as undecided."""
+        pairs = zip(self.data.records, self.answers, strict=True)
+        return {record.id: answer.kind for record, answer in pairs if isinstance(answer, Failure)}
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Of high stakes [records]."""
+        return np.array(
+            [_UNDECIDED if isinstance(one, Failure) else one.value.probability / 100 for one in self.answers]
+        )
+
+
+def ask_stakes(datasets: Sequence[LabelledRecords], ask: Asker) -> list[Asked]:
+    """Ask about every record, all datasets in one round.
+
+    Raises:
+        UserError: see `Asker`.
+    """
+    answers = iter(ask([question for data in datasets for question in _questions(data)]))
+    return [Asked(data, tuple(next(answers) for _ in data.records)) for data in datasets]
+
+
+def to_list(asked: Asked, monitor: str, *, seed: int) -> ScoreList:
+    """The scores in the form that every method has; nobody knows the tokens and operations behind an API."""
+    bounded = asked.probabilities.clip(1 - _SUREST, _SUREST)
+    return to_scores(
+        asked.data,
+        monitor,
+        seed=seed,
+        logits=np.log(bounded) - np.log1p(-bounded),
+        probabilities=asked.probabilities,
+        tokens=None,
+        flops=None,
+    )
+
+
+def write_asked(path: Path, asked: Asked) -> None:
+    """Write one row per record: the probability, the model's reasons, and the model as the server named it."""
+    rows = []
+    for record, answer in zip(asked.data.records, asked.answers, strict=True):
+        if isinstance(answer, Failure):
+            rows.append({"id": record.id, "probability": _UNDECIDED, "unanswered": answer.kind})
+        else:
+            reply = answer.value
+            judged = {"probability": reply.probability / 100, "reasoning": reply.reasoning, "model": answer.model}
+            rows.append({"id": record.id} | judged)
+    write_jsonl(path, rows)
+
+
+def _questions(data: LabelledRecords) -> list[Ask[Judgement]]:
+    told = Message("system", load_prompt("models_under_pressure.baselines", "judge"))
+    return [
+        Ask(f"{data.name}/{record.id}", (told, Message("user", conversation_text(record))), Judgement)
+        for record in data.records
+    ]
