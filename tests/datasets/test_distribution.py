@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from models_under_pressure.datasets.distribution import chart_rows, distribution, to_markdown, to_table
-from models_under_pressure.params.dataset_files import dataset_files
+from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, to_markdown, to_table
+from models_under_pressure.files import write_json
+from models_under_pressure.params.dataset_files import dataset_files, raw_file_of
 from models_under_pressure.params.lineage import load_lineage
 from models_under_pressure.records import Label, Message, Record, write_records
 from models_under_pressure.stages import describe
+from models_under_pressure.stages.paths import CONFOUNDERS, FIGURES
 
 ROOT = Path(__file__).parents[2]
 ROWS = [
@@ -38,21 +40,63 @@ def test_every_version_is_described_on_dev_and_test_raw_and_balanced():
     assert set(files["deployment"]) == {"medical", "software", "chatbot"}
 
 
+def confounded():
+    figures = {"auroc": 0.6, "auroc_low": 0.5, "auroc_high": 0.7}
+    shared = dict.fromkeys(("auroc", "auroc_low", "auroc_high"), 0.5)
+    state = {"size": {"rows": 3, "pairs": 1, "groups": 1}, "text_length": figures, "tone": shared}
+    return {"summary": {"after": state, "before": state}}
+
+
 def test_the_stage_writes_metrics_and_a_figure_of_all_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_records(tmp_path / "a.jsonl", ROWS)
-    describe.run({"mt_apr_30": {"dev_raw": tmp_path / "a.jsonl", "dev_balanced": tmp_path / "a.jsonl"}})
+    path = tmp_path / "a.jsonl"
+    write_records(path, ROWS)
+    write_json(CONFOUNDERS, confounded())
+
+    def run():
+        files = {"mt_apr_30": {"dev_raw": path, "dev_balanced": path}}
+        describe.run(files, in_use={"train": (path, None), "mt_dev": (path, path)}, train="train")
+
+    run()
     metrics = json.loads((tmp_path / "metrics/distribution.json").read_text())
     assert metrics["mt_apr_30"]["dev_raw"] == distribution(ROWS)
     figure = (tmp_path / "plots/label_counts.json").read_text()
     first = figure, (tmp_path / "metrics/distribution.json").read_bytes()
-    describe.run({"mt_apr_30": {"dev_raw": tmp_path / "a.jsonl", "dev_balanced": tmp_path / "a.jsonl"}})
+    run()
     assert first == (
         (tmp_path / "plots/label_counts.json").read_text(),
         (tmp_path / "metrics/distribution.json").read_bytes(),
     )
     assert '"dev_balanced"' in figure
     assert "https://vega.github.io" in figure
+    for name in ("label_distribution", "telling_words", "confounders"):
+        assert json.loads((FIGURES / f"{name}.json").read_text())["description"]
+
+
+def test_stakes_tell_what_is_in_use_and_why_the_rest_is_not():
+    raw = [
+        Record("1", "a", Label.HIGH, 9),
+        Record("2", "b", Label.HIGH, 9),
+        Record("3", "c", Label.LOW, 1),
+        Record("4", "d", Label.AMBIGUOUS, 5),
+        Record("5", "e", Label.LOW),
+    ]
+    rows = stakes_rows("mt", [raw[0], raw[2], raw[4]], raw)
+    assert {(row["stakes"], row["kind"]): row["rows"] for row in rows} == {
+        (0, "low-stakes"): 1,
+        (1, "low-stakes"): 1,
+        (5, "ambiguous"): 1,
+        (9, "balanced"): 1,
+        (9, "high-stakes"): 1,
+    }
+    assert sum(row["rows"] for row in rows) == len(raw)
+
+
+def test_the_raw_file_of_a_balanced_one_is_found_and_of_others_there_is_none():
+    lineage = load_lineage(ROOT / "data/versions.yaml")
+    raw = raw_file_of(lineage, "data/evals/test/mt_test_balanced_apr_30.jsonl")
+    assert raw == Path("data/evals/test/mt_test_raw_apr_30.jsonl")
+    assert raw_file_of(lineage, "data/training/prompts_4x/train.jsonl") is None
 
 
 def test_tables_have_a_line_per_file_and_rows_for_the_figure_one_per_label():

@@ -105,7 +105,7 @@ def test_params_name_every_section_that_the_stage_reads(stage):
     assert used - declared <= implied, f"add to params of {stage}: {sorted(used - declared - implied)}"
 
 
-@pytest.mark.parametrize("stage", ["check_overlap", "extract"])
+@pytest.mark.parametrize("stage", ["check_overlap", "describe", "extract"])
 def test_a_stage_that_reads_every_dataset_in_use_depends_on_each(stage):
     datasets = YAML(typ="safe").load((ROOT / "data/versions.yaml").read_text())["datasets"]
     named = {dep for dep in body(stage)["deps"] if dep.startswith("${datasets.")}

@@ -189,14 +189,16 @@ def check_overlap(
 
 
 def describe() -> None:
-    """Count the labels and lengths of every dataset file.
+    """Count the labels and lengths of every dataset file; draw stakes, words and confounders of those in use.
 
     Example: mup describe
     """
-    from models_under_pressure.params.dataset_files import dataset_files
+    from models_under_pressure.params.dataset_files import dataset_files, raw_file_of
     from models_under_pressure.stages import describe as stage
 
-    stage.run(dataset_files(_lineage()))
+    lineage = _lineage()
+    in_use = {name: (Path(one.path), raw_file_of(lineage, one.path)) for name, one in lineage.datasets.items()}
+    stage.run(dataset_files(lineage), in_use=in_use, train="train")
 
 
 def extract(datasets: _Datasets = None) -> None:

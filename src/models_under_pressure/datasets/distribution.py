@@ -1,5 +1,6 @@
 """Label counts and lengths of a dataset file."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
@@ -60,6 +61,30 @@ def to_markdown(found: Mapping[str, Mapping[str, float]]) -> str:
 def chart_rows(dataset: str, found: Mapping[str, float], *, part: str) -> list[dict[str, Any]]:
     """One row per label for the figure: `dataset`, `part` (such as `dev_raw`), `label`, `rows`."""
     return [{"dataset": dataset, "part": part, "label": label.value, "rows": found[label.value]} for label in Label]
+
+
+def stakes_rows(dataset: str, records: Sequence[Record], raw: Sequence[Record] = ()) -> list[dict[str, Any]]:
+    """One row per value of the 1-10 scale and kind of record: `dataset`, `stakes`, `kind`, `rows`.
+
+    `kind` is the label of records in use; of the records that `raw` has beyond them `ambiguous`, or `balanced` where a
+    clear one was left out so that the classes are of one size. `stakes` is 0 where a record has no place on the scale.
+    """
+    in_use = {record.id for record in records}
+    counts: Counter[tuple[int, str]] = Counter()
+    for record in records:
+        counts[record.scale_label or 0, _kind(record, "not labelled")] += 1
+    for record in raw:
+        if record.id not in in_use:
+            kind = Label.AMBIGUOUS.value if record.label is Label.AMBIGUOUS else "balanced"
+            counts[record.scale_label or 0, kind] += 1
+    return [
+        {"dataset": dataset, "stakes": stakes, "kind": kind, "rows": rows}
+        for (stakes, kind), rows in sorted(counts.items())
+    ]
+
+
+def _kind(record: Record, otherwise: str) -> str:
+    return record.label.value if record.label else otherwise
 
 
 def _summary(name: str, values: Sequence[int]) -> dict[str, float]:

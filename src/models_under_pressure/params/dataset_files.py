@@ -4,6 +4,7 @@ from pathlib import Path
 
 from models_under_pressure.datasets.deployment import CONTEXTS
 from models_under_pressure.datasets.files import split_path, splits_of
+from models_under_pressure.datasets.splits import SPLITS
 from models_under_pressure.params.lineage import TRAINING, Lineage
 
 
@@ -20,3 +21,12 @@ def dataset_files(lineage: Lineage) -> dict[str, dict[str, Path]]:
     files["training"] = {split: Path(f"{TRAINING}/{split}.jsonl") for split in ("train", "test")}
     files["deployment"] = {context: Path(f"data/deployment/{context}.jsonl") for context in CONTEXTS}
     return files
+
+
+def raw_file_of(lineage: Lineage, path: str) -> Path | None:
+    """The raw file that a balanced file of a version was made from; None for any other file."""
+    for version in (*lineage.versions.values(), *lineage.test_versions.values()):
+        for split in SPLITS:
+            if split_path(version.dataset, version.version, split, kind="balanced") == Path(path):
+                return split_path(version.dataset, version.version, split, kind="raw")
+    return None
