@@ -118,6 +118,14 @@ RESULTS = {
         for one in ("calm", "angry")
         for other in ("calm", "angry", "odd")
     ],
+    "compare_templates": with_means(
+        [
+            {"dataset": name, "model": model, "template": template, "chosen": template == "default"} | estimate()
+            for name in ("a_dev", "b_dev")
+            for model, templates in (("llama", ("default", "single_word")), ("gemma", ("default",)))
+            for template in templates
+        ]
+    ),
     "cascade": cascade_rows(),
     "compare_methods": cascade_rows(),
 }

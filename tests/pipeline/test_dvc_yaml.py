@@ -134,6 +134,7 @@ def test_a_baseline_reads_and_scores_every_dev_and_test_set(stage):
         ("measure_generalisation", ("train", "validation")),
         ("choose_layer", ("train",)),
         ("measure_calibration", ("validation", "dev", "test")),
+        ("compare_templates", ("dev",)),
     ],
 )
 def test_an_experiment_depends_on_every_dataset_that_it_reads(stage, purposes):
@@ -142,7 +143,8 @@ def test_an_experiment_depends_on_every_dataset_that_it_reads(stage, purposes):
     deps = [dep for dep in body(stage)["deps"] if "datasets." in dep or "/layer_$" in dep]
     stores = [f"data/activations/${{model.name}}/{name}/layer_${{probe.layer}}.zarr" for name in used]
     expected = [f"${{datasets.{name}.path}}" for name in used]
-    assert set(deps) == {*expected, *(stores if stage not in ("choose_layer", "measure_calibration") else [])}
+    reads_stores = stage not in ("choose_layer", "measure_calibration", "compare_templates")
+    assert set(deps) == {*expected, *(stores if reads_stores else [])}
 
 
 def test_extract_has_a_store_for_every_dataset_in_use():

@@ -25,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
         measure_data_efficiency,
         measure_generalisation,
         measure_calibration,
+        compare_templates,
         present_experiments,
         layers,
     ):
@@ -218,6 +219,21 @@ def measure_calibration() -> None:
         fit_on=config.fit_on,
         recalibrations=config.recalibrations,
         judging=Judging(evaluate.bins, evaluate.resamples, evaluate.confidence, params.seed),
+    )
+
+
+def compare_templates() -> None:
+    """Compare the wordings that prompted models were asked with, on the dev sets.
+
+    Example: mup compare_templates
+    """
+    from models_under_pressure.stages import compare_templates as stage
+
+    params = _params()
+    stage.run(
+        dev={name: Path(one.path) for name, one in _of_purposes("dev").items()},
+        models={name: config.templates for name, config in params.prompt_baseline.models.items()},
+        confidence=params.evaluate.confidence,
     )
 
 

@@ -10,6 +10,7 @@ from models_under_pressure.figures import (
     choose_layer,
     compare_methods,
     compare_probes,
+    compare_templates,
     data_efficiency,
     generalisation,
     measure_calibration,
@@ -120,6 +121,21 @@ def _generalised(rows: Sequence[Row]) -> str:
     return f"Mean AUROC on the value trained on and on the others: {'; '.join(told)}."
 
 
+def _worded(rows: Sequence[Row]) -> str:
+    told = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in _means(rows) if row["model"] == model]
+        told.append(f"{model}: {', '.join(row['template'].replace('_', ' ') + ' ' + _told(row) for row in own)}")
+    return f"Mean AUROC over the dev sets by wording: {'; '.join(told)}."
+
+
+def _worded_summary(rows: Sequence[Row]) -> dict[str, Any]:
+    found: dict[str, dict[str, Any]] = {}
+    for row in _means(rows):
+        found.setdefault(row["model"], {})[row["template"]] = _estimate(row)
+    return found
+
+
 def _alone(rows: Sequence[Row]) -> list[Row]:
     return [row for row in _means(rows) if row["purpose"] == cascade.PURPOSE and row["kind"] == "alone"]
 
@@ -202,6 +218,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "measure_generalisation": Experiment(
         "measure_generalisation.jsonl", generalisation.chart, _generalised, _generalised_summary
     ),
+    "compare_templates": Experiment("compare_templates.jsonl", compare_templates.chart, _worded, _worded_summary),
     "cascade": Experiment("cascade.jsonl", cascade.chart, _cascaded, _cascaded_summary),
     "compare_methods": Experiment("cascade.jsonl", compare_methods.chart, _methods, _methods_summary),
     "measure_calibration": Experiment(
