@@ -1,0 +1,78 @@
+"""Learning curves: files for `dvc plots` through DVCLive, and Weights & Biases for those who have a key."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.errors import UserError
+
+Values = Mapping[str, float]
+"""Name of a metric -> its value after an epoch."""
+
+Watch = Callable[[int, Values], None]
+"""Told the number of each epoch, from 1, and its values."""
+
+WANDB_PROJECT = "models-under-pressure"
+"""Unless WANDB_PROJECT names another."""
+
+
+@contextmanager
+def tracked(folder: Path, run: str, settings: Mapping[str, Any], *, wandb_key: str | None = None) -> Iterator[Watch]:
+    """Write the curve of one training run; what stood in the folder before goes.
+
+    Files are the same in every run of the same training: they hold epochs and values, no times.
+
+    Args:
+        folder: gets one TSV file of `step` and value per metric.
+        run: name of the run in Weights & Biases.
+        settings: hyper-parameters shown there.
+        wandb_key: of Weights & Biases; without it nothing of that library is imported.
+
+    Raises:
+        UserError: there is a key, but the library is missing.
+    """
+    with ExitStack() as stack:
+        watches = [stack.enter_context(_dvclive(folder))]
+        if wandb_key:
+            watches.append(stack.enter_context(_wandb(run, settings, wandb_key)))
+
+        def watch(epoch: int, values: Values) -> None:
+            for each in watches:
+                each(epoch, values)
+
+        yield watch
+
+
+@contextmanager
+def _dvclive(folder: Path) -> Iterator[Watch]:
+    from dvclive import Live
+
+    # the pipeline declares the files: DVCLive is to save no experiment, no dvc.yaml and no report of its own
+    with Live(str(folder), save_dvc_exp=False, dvcyaml=None) as live:
+
+        def watch(epoch: int, values: Values) -> None:
+            live.step = epoch
+            for name, value in values.items():
+                live.log_metric(name, value)
+
+        yield watch
+    (folder / "metrics.json").unlink(missing_ok=True)  # the last epoch's values, which are not those of the best
+
+
+@contextmanager
+def _wandb(run: str, settings: Mapping[str, Any], key: str) -> Iterator[Watch]:
+    if find_spec("wandb") is None:
+        raise UserError(
+            "WANDB_API_KEY is set, but Weights & Biases is not installed.",
+            remedy="`pip install 'models-under-pressure[wandb]'`, or unset the variable.",
+        )
+    import wandb
+
+    os.environ.setdefault("WANDB_API_KEY", key)  # the library's own way; it may stand in .env only
+    os.environ.setdefault("WANDB_SILENT", "true")
+    project = os.environ.get("WANDB_PROJECT", WANDB_PROJECT)
+    with wandb.init(project=project, name=run, config=dict(settings)) as started:
+        yield lambda epoch, values: started.log(dict(values), step=epoch)

@@ -1,0 +1,69 @@
+import subprocess
+import sys
+
+import pytest
+
+from models_under_pressure import tracking
+from models_under_pressure.errors import UserError
+from models_under_pressure.tracking import tracked
+
+EPOCHS = [{"train_loss": 0.7, "validation_auroc": 0.5}, {"train_loss": 0.4, "validation_auroc": 0.875}]
+
+
+def follow(folder, **options):
+    with tracked(folder, "probe", {"learning_rate": 0.1}, **options) as watch:
+        for number, values in enumerate(EPOCHS, start=1):
+            watch(number, values)
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_curve_is_a_table_of_steps_and_values(tmp_path):
+    follow(tmp_path / "curve")
+    assert files(tmp_path / "curve") == {
+        "plots/metrics/train_loss.tsv": "step\ttrain_loss\n1\t0.7\n2\t0.4\n",
+        "plots/metrics/validation_auroc.tsv": "step\tvalidation_auroc\n1\t0.5\n2\t0.875\n",
+    }
+
+
+def test_a_second_training_takes_the_place_of_the_first(tmp_path):
+    follow(tmp_path)
+    before = files(tmp_path)
+    follow(tmp_path)
+    assert files(tmp_path) == before
+
+
+def test_without_a_key_nothing_of_weights_and_biases_is_imported(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from models_under_pressure.tracking import tracked\n"
+        f"with tracked(Path({str(tmp_path)!r}), 'r', {{}}) as watch: watch(1, {{'loss': 1.0}})\n"
+        "assert 'wandb' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_with_a_key_the_same_values_go_to_weights_and_biases(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    follow(tmp_path / "curve", wandb_key="0" * 40)
+    (log,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    sent = log.read_bytes()
+    assert all(name.encode() in sent and str(value).encode() in sent for name, value in EPOCHS[1].items())
+
+
+def test_the_key_reaches_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    key = "a1b2c3d4e5" * 4
+    follow(tmp_path / "curve", wandb_key=key)
+    found = [path for path in tmp_path.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
+    assert not found
+
+
+def test_a_key_without_the_library_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"models-under-pressure\[wandb\]"):
+        follow(tmp_path, wandb_key="0" * 40)
