@@ -48,7 +48,7 @@ def tracked(folder: Path, run: str, settings: Mapping[str, Any], *, wandb_key: s
 
 @contextmanager
 def _dvclive(folder: Path) -> Iterator[Watch]:
-    from dvclive import Live
+    from dvclive.live import Live
 
     # the pipeline declares the files: DVCLive is to save no experiment, no dvc.yaml and no report of its own
     with Live(str(folder), save_dvc_exp=False, dvcyaml=None) as live:
