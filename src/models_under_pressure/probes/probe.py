@@ -36,6 +36,8 @@ class Probe:
     calibration: Calibration | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Metrics on the validation split, and how the fitting went."""
+    history: tuple[Mapping[str, float], ...] = ()
+    """Losses and validation AUROC after each epoch, one entry where a solver fits; not saved."""
 
     @property
     def family(self) -> str:

@@ -44,6 +44,7 @@ _Key: TypeAlias = tuple[str, int]
 class _Fitted:
     weights: Mapping[str, np.ndarray]
     notes: dict[str, float]
+    history: tuple[dict[str, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +225,7 @@ def _descend(
         for key, result in zip(same, results, strict=True):
             notes = {"best_epoch": float(result.epoch), "epochs": float(len(result.history))}
             ends = train.ends if same[key].family.by_sentence else None
-            fitted[key] = _Fitted(_weights(result.linear, ends), notes)
+            fitted[key] = _Fitted(_weights(result.linear, ends), notes, result.history)
     return fitted
 
 
@@ -251,6 +252,7 @@ def _probe(config: ProbeConfig, fitted: _Fitted, train: TrainingData, seed: int)
         seed=seed,
         provenance=provenance_of(train.activations.attributes) | found,
         metrics=fitted.notes,
+        history=fitted.history,
     )
 
 
@@ -262,4 +264,5 @@ def _judged(probe: Probe, logits: np.ndarray, labels: np.ndarray) -> Probe:
         thresholds=threshold_table(logits, labels, probe.config.budgets),
         calibration=fit_calibration(probe.config.calibration, logits, labels),
         metrics={**probe.metrics, **found},
+        history=probe.history or ({"validation_auroc": found["validation_auroc"]},),
     )

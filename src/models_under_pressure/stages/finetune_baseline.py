@@ -8,6 +8,7 @@ from models_under_pressure.baselines.finetuned.checkpoint import checkpoint_root
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.files import write_json
 from models_under_pressure.settings import load_settings
+from models_under_pressure.stages.curves import curve
 from models_under_pressure.stages.paths import finetuned_paths, timing_path
 
 
@@ -23,18 +24,20 @@ def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, see
     """
     from models_under_pressure.baselines.finetuned.run import finetune
 
-    token = load_settings().hf_token
+    settings = load_settings()
     data, held_out = read_labelled("train", train), read_labelled("validation", validation)
     costs = {}
     for number, path in enumerate(finetuned_paths(name, seed, config.seeds), start=seed):
-        cost = finetune(
-            path,
-            data,
-            held_out,
-            config=config,
-            seed=number,
-            checkpoints=checkpoint_root(),
-            token=token.get_secret_value() if token else None,
-        )
+        with curve("finetune_baseline", name, number, config.model_dump(mode="json"), settings) as watch:
+            cost = finetune(
+                path,
+                data,
+                held_out,
+                config=config,
+                seed=number,
+                checkpoints=checkpoint_root(),
+                token=settings.hf_token.get_secret_value() if settings.hf_token else None,
+                watch=watch,
+            )
         costs[path.name] = asdict(cost) | {"seconds": round(cost.seconds, 2)}
     write_json(timing_path(f"finetune_baseline_{name}"), costs)

@@ -5,6 +5,8 @@ from pathlib import Path
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.persistence import save_probe
 from models_under_pressure.probes.training import fit_probes
+from models_under_pressure.settings import load_settings
+from models_under_pressure.stages.curves import curve
 from models_under_pressure.stages.labelled import labelled_activations
 from models_under_pressure.stages.paths import probe_paths
 
@@ -31,3 +33,6 @@ def run(
     fitted = fit_probes({name: config}, data, held_out, seed=seed)[name]
     for probe, path in zip(fitted, probe_paths(name, seed, config.seeds), strict=True):
         save_probe(probe, path)
+        with curve("train", name, probe.seed, config.model_dump(mode="json"), load_settings()) as watch:
+            for epoch, values in enumerate(probe.history, start=1):
+                watch(epoch, values)

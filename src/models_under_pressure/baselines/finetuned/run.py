@@ -21,7 +21,7 @@ from models_under_pressure.baselines.finetuned.classifier import Classifier, mak
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.data import Split, draw_groups, tokenised_split
 from models_under_pressure.baselines.finetuned.persistence import save_finetuned
-from models_under_pressure.baselines.finetuned.training import Trained, train
+from models_under_pressure.baselines.finetuned.training import Trained, Watch, train
 from models_under_pressure.files import stable_hash
 from models_under_pressure.records import content_hash
 
@@ -49,6 +49,7 @@ def finetune(
     seed: int,
     checkpoints: Path,
     token: str | None = None,
+    watch: Watch | None = None,
 ) -> Cost:
     """Finetune a model and save it; a run of the same settings and data that was killed goes on where it was.
 
@@ -60,6 +61,7 @@ def finetune(
         seed: of the draws, the fresh weights, the order and dropout.
         checkpoints: folder of all runs' checkpoints.
         token: Hugging Face token for gated models.
+        watch: told every epoch when it ends.
 
     Raises:
         UserError: see `make_classifier`, `tokenised_split`, `checkpoints_of` and `train`.
@@ -69,7 +71,7 @@ def finetune(
     classifier = make_classifier(config, seed=seed, token=token)
     splits = [tokenised_split(one, classifier.loaded, config) for one in (drawn, held_out)]
     with checkpoints_of(run_key(classifier, drawn, held_out, config=config, seed=seed), checkpoints) as kept:
-        trained = train(classifier, *splits, config=config, seed=seed, checkpoints=kept)
+        trained = train(classifier, *splits, config=config, seed=seed, checkpoints=kept, watch=watch)
         cost = _cost(trained, *splits, config=config, token=token)
         save_finetuned(
             classifier, trained, directory, config=config, seed=seed, training=_account(cost, trained, *splits)

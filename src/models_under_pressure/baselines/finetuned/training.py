@@ -6,7 +6,7 @@ checkpoint needs no generator's state.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,10 @@ from models_under_pressure.progress import progress
 
 if TYPE_CHECKING:
     import torch
+
+
+Watch = Callable[[int, Mapping[str, float]], None]
+"""Told the number of each epoch and its losses and AUROC."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def train(
     config: FinetuneConfig,
     seed: int,
     checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
 ) -> Trained:
     """Minimise the mean cross-entropy; afterwards the classifier has the weights of the best validation AUROC.
 
@@ -105,6 +110,7 @@ def train(
         config: hyper-parameters.
         seed: of the order of records and of dropout.
         checkpoints: where to go on from and to leave checkpoints; None keeps nothing.
+        watch: told every epoch when it ends; those of an interrupted run once more when it goes on.
 
     Raises:
         UserError: a split is empty, validation lacks a class, or the loss or a gradient is not finite.
@@ -117,6 +123,8 @@ def train(
     run = _Run(classifier, data, config, seed, frozen)
     if checkpoints and (found := checkpoints.load()):
         run.restore(found)
+        for epoch in run.position.history:
+            _tell(watch, epoch)
     with seeded(seed), progress(run.total_steps, what="finetune", unit="steps") as shown:
         shown.advance(run.position.steps)
         while not run.finished:
@@ -131,7 +139,7 @@ def train(
                         run.position.seconds += now - started
                         run.save(checkpoints)
                         started = saved = time.monotonic()
-            run.finish_epoch(validation)
+            _tell(watch, run.finish_epoch(validation))
             run.position.seconds += time.monotonic() - started
             if checkpoints:
                 run.save(checkpoints)
@@ -201,7 +209,7 @@ class _Run:
         self.position.steps += 1
         self.position.loss += total
 
-    def finish_epoch(self, validation: Split) -> None:
+    def finish_epoch(self, validation: Split) -> Epoch:
         """Judge the weights, and copy them if they are better than all before."""
         logits = score(self._classifier, validation.records, batch_tokens=self._config.batch_tokens, frozen=self.frozen)
         position = self.position
@@ -215,6 +223,7 @@ class _Run:
         position.epoch, position.step, position.loss = epoch.number, 0, 0.0
         if position.best is epoch:
             self._best = self._classifier.copies()
+        return epoch
 
     def result(self) -> Trained:
         """Put the best weights into the classifier."""
@@ -245,6 +254,12 @@ class _Run:
         self._classifier.put(checkpoint.weights)
         restore_state(self._optimiser, self._weights, checkpoint.optimiser, checkpoint.state["optimiser"])
         self._best = dict(checkpoint.best)
+
+
+def _tell(watch: Watch | None, epoch: Epoch) -> None:
+    if watch:
+        values = asdict(epoch)
+        watch(values.pop("number"), values)
 
 
 def _check_splits(data: Split, validation: Split) -> None:
