@@ -254,3 +254,12 @@ def test_the_training_data_hash_changes_with_a_label(planted):
     flipped = data.labels.copy()
     flipped[:2] = ~flipped[:2]
     assert data.content_hash != TrainingData(data.activations, flipped, data.groups).content_hash
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_the_history_of_a_fit_ends_with_what_the_probe_is_judged_by(planted, name):
+    probe = fit_probe(FAST[name], planted(), planted(), seed=0)
+    aurocs = [epoch["validation_auroc"] for epoch in probe.history]
+    assert len(aurocs) == probe.metrics.get("epochs", 1)
+    best = int(probe.metrics.get("best_epoch", 1))
+    assert best == 0 or aurocs[best - 1] == pytest.approx(probe.metrics["validation_auroc"], abs=1e-6)

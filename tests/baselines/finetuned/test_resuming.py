@@ -48,11 +48,18 @@ def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(mode, setting
     stops = 0
     while True:
         classifier = make_classifier(config, seed=0)
+        told = []
         with monkeypatch.context() as patch:
             stop_at(patch, 5)  # a pass or two further than the last checkpoint
             try:
                 found = train(
-                    classifier, data, validation, config=config, seed=0, checkpoints=Checkpoints(tmp_path / "run")
+                    classifier,
+                    data,
+                    validation,
+                    config=config,
+                    seed=0,
+                    checkpoints=Checkpoints(tmp_path / "run"),
+                    watch=lambda epoch, values, told=told: told.append((epoch, dict(values))),
                 )
                 break
             except Stopped:
@@ -60,6 +67,8 @@ def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(mode, setting
     assert stops >= 4
     assert found.history == expected.history
     assert found.best == expected.best
+    curve = [(epoch.number, epoch.train_loss, epoch.validation_auroc) for epoch in expected.history]
+    assert [(number, values["train_loss"], values["validation_auroc"]) for number, values in told] == curve
     for name, weight in whole.trained.items():
         assert torch.equal(classifier.trained[name], weight), name
 
