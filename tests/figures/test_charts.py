@@ -189,7 +189,7 @@ def test_every_figure_says_its_finding_of_every_probe(name, results):
     finding = FIGURES[name].finding(rows, results)
     drawn = spec(FIGURES[name].chart(rows, results), finding)
     assert drawn["description"] == finding
-    probes = {"attention"} if name == "auroc" else {scores.probe for scores in results.scores}
+    probes = {"attention"} if name in ("auroc", "tpr") else {scores.probe for scores in results.scores}
     assert all(probe in finding for probe in probes)
 
 

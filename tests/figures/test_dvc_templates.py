@@ -16,6 +16,7 @@ from models_under_pressure.figures.gallery import FIGURES, Results
 ROOT = Path(__file__).parents[2]
 AXES = {
     "auroc": ("auroc", "probe"),
+    "tpr": ("tpr", "probe"),
     "roc": ("fpr", "tpr"),
     "precision_recall": ("recall", "precision"),
     "score_histogram": ("low", "share"),

@@ -27,30 +27,43 @@ def chart(rows: Sequence[Row]) -> alt.VConcatChart:
 
     Rows that have no `auroc` (one class is missing there) are named in the subtitle, never dropped in silence.
     """
-    defined = [row for row in rows if "auroc" in row]
+    lowest = min([0.5, *(row["auroc_low"] for row in rows if "auroc" in row)])
+    return forest(
+        rows,
+        "auroc",
+        axis="AUROC",
+        scale=alt.Scale(domain=[max(0.0, lowest - 0.02), 1.0], zero=False, nice=False),
+        level=0.5,
+        title="AUROC by dataset and monitor",
+        told=["Point: estimate. Bar: 95 % grouped bootstrap interval. Dashed: chance."],
+    )
+
+
+def forest(
+    rows: Sequence[Row], metric: str, *, axis: str, scale: alt.Scale, level: float, title: str, told: list[str]
+) -> alt.VConcatChart:
+    """One metric with its interval, a panel per purpose; `level` is dashed."""
+    defined = [row for row in rows if metric in row]
     probes = list(dict.fromkeys(row["probe"] for row in defined))
-    lowest = min([0.5, *(row["auroc_low"] for row in defined)])
-    scale = alt.Scale(domain=[max(0.0, lowest - 0.02), 1.0], zero=False, nice=False)
     panels = [
-        _panel([row for row in defined if row.get("purpose") == purpose], probes, scale).properties(
+        _panel(
+            [row for row in defined if row.get("purpose") == purpose], probes, metric, axis, scale, level
+        ).properties(
             title=alt.TitleParams(f"{purpose} datasets", anchor="start", frame="group", fontSize=13)
             if purpose
             else alt.Undefined
         )
         for purpose in dict.fromkeys(row.get("purpose") for row in defined)
     ]
-    missing = sorted({row["dataset"] for row in rows if "auroc" not in row})
+    missing = sorted({row["dataset"] for row in rows if metric not in row})
     return themed(
         alt.vconcat(*panels, spacing=16),
-        title="AUROC by dataset and monitor",
-        subtitle=[
-            "Point: estimate. Bar: 95 % grouped bootstrap interval. Dashed: chance.",
-            *([f"Not shown, one class only: {', '.join(missing)}."] if missing else []),
-        ],
+        title=title,
+        subtitle=[*told, *([f"Not shown, one class only: {', '.join(missing)}."] if missing else [])],
     )
 
 
-def _panel(rows: Sequence[Row], probes: list[str], scale: alt.Scale) -> Any:
+def _panel(rows: Sequence[Row], probes: list[str], metric: str, axis: str, scale: alt.Scale, level: float) -> Any:
     names = list(dict.fromkeys(_name(row) for row in rows))
     colour = alt.Color("probe:N", title="Monitor", scale=colour_scale(probes), sort=probes)
     base = alt.Chart(alt.InlineData(values=[dict(row) | {"name": _name(row)} for row in rows])).encode(
@@ -60,22 +73,24 @@ def _panel(rows: Sequence[Row], probes: list[str], scale: alt.Scale) -> Any:
         tooltip=[
             "dataset:N",
             "probe:N",
-            *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("auroc", "auroc_low", "auroc_high")),
+            *(alt.Tooltip(f"{name}:Q", format=".3f") for name in (metric, f"{metric}_low", f"{metric}_high")),
             "n:Q",
             "positives:Q",
         ],
     )
-    bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("auroc_low:Q", title="AUROC", scale=scale), x2="auroc_high:Q")
-    points = base.mark_point(filled=True, size=64, opacity=1).encode(
-        x="auroc:Q", shape=alt.Shape("probe:N", title="Monitor", scale=shape_scale(probes), sort=probes)
+    bars = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X(f"{metric}_low:Q", title=axis, scale=scale), x2=f"{metric}_high:Q"
     )
-    chance = (
-        alt.Chart(alt.InlineData(values=[{"chance": 0.5}]))
+    points = base.mark_point(filled=True, size=64, opacity=1).encode(
+        x=f"{metric}:Q", shape=alt.Shape("probe:N", title="Monitor", scale=shape_scale(probes), sort=probes)
+    )
+    dashed = (
+        alt.Chart(alt.InlineData(values=[{"level": level}]))
         .mark_rule(strokeDash=[4, 4], color=MUTED)
-        .encode(x="chance:Q")
+        .encode(x="level:Q")
     )
     step = alt.Step(max(13, 30 // max(len(probes), 1)), **{"for": "offset"})
-    return alt.layer(chance, bars, points).properties(width=520, height=step)
+    return alt.layer(dashed, bars, points).properties(width=520, height=step)
 
 
 def _name(row: Row) -> str:

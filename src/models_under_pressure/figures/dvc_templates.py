@@ -55,17 +55,26 @@ def reliability() -> Any:
 
 def auroc() -> Any:
     """Rows of `figures.auroc`: a panel per dataset, the interval of each probe and revision."""
+    return _forest("auroc", "AUROC", "AUROC with 95 % intervals")
+
+
+def tpr() -> Any:
+    """Rows of `figures.tpr`: a panel per dataset, the interval of each probe and revision."""
+    return _forest("tpr", "True positive rate", "True positive rate within the budget, with 95 % intervals")
+
+
+def _forest(metric: str, axis_title: str, title: str) -> Any:
     base = _data().encode(
         y=alt.Y("probe:N", title=None), yOffset=alt.YOffset("rev:N"), color=_revision(), tooltip=["rev:N", "n:Q"]
     )
     axis = alt.Axis(grid=True)
     layers = alt.layer(
         base.mark_rule(strokeWidth=2).encode(
-            x=alt.X("auroc_low:Q", title="AUROC", scale=alt.Scale(zero=False), axis=axis), x2="auroc_high:Q"
+            x=alt.X(f"{metric}_low:Q", title=axis_title, scale=alt.Scale(zero=False), axis=axis), x2=f"{metric}_high:Q"
         ),
-        base.mark_point(filled=True, size=50, opacity=1).encode(x="auroc:Q", shape=_shape()),
+        base.mark_point(filled=True, size=50, opacity=1).encode(x=f"{metric}:Q", shape=_shape()),
     ).properties(width=420)
-    return _themed(layers.facet(row=alt.Row("dataset:N", title=None, header=_header())), "AUROC with 95 % intervals")
+    return _themed(layers.facet(row=alt.Row("dataset:N", title=None, header=_header())), title)
 
 
 def score_histogram() -> Any:
@@ -126,6 +135,7 @@ def auroc_by_length() -> Any:
 
 TEMPLATES: dict[str, Callable[[], Any]] = {
     "auroc": auroc,
+    "tpr": tpr,
     "roc": roc,
     "precision_recall": precision_recall,
     "score_histogram": score_histogram,

@@ -22,6 +22,20 @@ def of_auroc(rows: Sequence[Row]) -> str:
     return " ".join(sentences) or NOTHING
 
 
+def of_tpr(rows: Sequence[Row], budget: float) -> str:
+    """The best mean of each purpose within the budget."""
+    sentences = []
+    for (purpose,), part in split([row for row in rows if "tpr" in row], "purpose").items():
+        means = {probe: fmean(row["tpr"] for row in own) for (probe,), own in split(part, "probe").items()}
+        best = max(means, key=lambda probe: means[probe])
+        datasets = len(split(part, "dataset"))
+        sentences.append(
+            f"Within {percent(budget)} false positives, {best} finds most high-stakes records of the {purpose} "
+            f"datasets: {means[best]:.0%}, mean over {datasets}."
+        )
+    return " ".join(sentences) or NOTHING
+
+
 def of_roc(rows: Sequence[Row], budget: float) -> str:
     """TPR within the budget, lowest and highest over datasets."""
     return _each(

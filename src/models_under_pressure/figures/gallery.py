@@ -14,6 +14,7 @@ from models_under_pressure.figures import (
     reliability,
     roc,
     score_histogram,
+    tpr,
 )
 from models_under_pressure.figures.panels import Row
 
@@ -29,7 +30,8 @@ class Results:
     scores: Sequence[ScoreList]
     """Of the names and datasets that are shown record by record."""
     lengths: Mapping[str, Mapping[str, int]]
-    """Dataset -> record id -> characters."""
+    """Dataset -> record id -> length."""
+    length_unit: str = "characters"
     budget: float = 0.01
     """False positive rate that thresholds keep."""
     bins: int = 10
@@ -52,6 +54,11 @@ FIGURES: dict[str, Drawing] = {
         lambda results: auroc.rows(results.metrics, results.purposes),
         lambda rows, results: auroc.chart(rows),
         lambda rows, results: findings.of_auroc(rows),
+    ),
+    "tpr": Drawing(
+        lambda results: tpr.rows(results.metrics, results.purposes, results.budget),
+        lambda rows, results: tpr.chart(rows, budget=results.budget),
+        lambda rows, results: findings.of_tpr(rows, results.budget),
     ),
     "roc": Drawing(
         lambda results: roc.rows(results.scores),
@@ -80,7 +87,7 @@ FIGURES: dict[str, Drawing] = {
     ),
     "auroc_by_length": Drawing(
         lambda results: auroc_by_length.rows(results.scores, results.lengths, bins=results.length_bins),
-        lambda rows, results: auroc_by_length.chart(rows, unit="characters"),
+        lambda rows, results: auroc_by_length.chart(rows, unit=results.length_unit),
         lambda rows, results: findings.of_auroc_by_length(rows),
     ),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from models_under_pressure.evaluation.scores import read_scores
+from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.figures.dvc_templates import write_rows
 from models_under_pressure.figures.gallery import FIGURES, Results
 from models_under_pressure.figures.render import write_chart
@@ -39,13 +39,14 @@ def run(
     lists = [
         scores for name in datasets for method in methods[name] for scores in read_scores(scores_path(name, method))
     ]
+    shown = [scores for scores in lists if closely is None or scores.probe in closely]
+    lengths, unit = _lengths(shown, {name: path for name, (_, path) in datasets.items()})
     results = Results(
         metrics={name: read_evaluated(name, probes)["metrics"] for name in datasets},
         purposes={name: purpose for name, (purpose, _) in datasets.items()},
-        scores=[scores for scores in lists if closely is None or scores.probe in closely],
-        lengths={
-            name: {record.id: len(record.text) for record in read_records(path)} for name, (_, path) in datasets.items()
-        },
+        scores=shown,
+        lengths=lengths,
+        length_unit=unit,
         budget=budget,
         bins=bins,
         length_bins=length_bins,
@@ -54,3 +55,15 @@ def run(
         rows = drawing.rows(results)
         write_rows(rows, ROWS / f"{name}.json")
         write_chart(drawing.chart(rows, results), FOLDER / f"{name}.json", finding=drawing.finding(rows, results))
+
+
+def _lengths(shown: Sequence[ScoreList], records: Mapping[str, Path]) -> tuple[dict[str, dict[str, int]], str]:
+    """Tokens that the first monitor shown reads of each record, and the unit; characters where it does not say."""
+    tokens: dict[str, dict[str, int]] = {}
+    for scores in shown:
+        if scores.tokens is not None and scores.dataset not in tokens:
+            tokens[scores.dataset] = dict(zip(scores.ids, scores.tokens.tolist(), strict=True))
+    if tokens.keys() == records.keys():
+        return tokens, "tokens"
+    found = {name: {record.id: len(record.text) for record in read_records(path)} for name, path in records.items()}
+    return found, "characters"
