@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import sigmoid
@@ -19,6 +20,9 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 _SMALL_PRODUCT = 1 << 19
 """Multiplications of one piece of a product: under OpenBLAS's limit of 10^6 for its path without packing."""
+
+
+_FEW_COLUMNS, _CACHED_TOKENS = 3, 256
 
 
 class DescentConfig(FamilyConfig):
@@ -149,7 +153,13 @@ def descend(
     Every batch is one step, smaller last ones too. With a validation split, the result is the epoch with the best AUROC
     on it, the start included; without one, the last epoch.
     """
-    runs = [_Run(member, space) for member in members]
+    with threadpool_limits(1, user_api="blas"):  # thin products: two threads wait for memory, or for a busy core
+        return _descend([_Run(member, space) for member in members], train, validation, generator)
+
+
+def _descend(
+    runs: Sequence[_Run], train: Split, validation: Split | None, generator: np.random.Generator
+) -> list[Trained]:
     if validation:
         for run, found in zip(runs, _check(runs, validation), strict=True):
             run.consider(found["validation_auroc"])
@@ -189,6 +199,21 @@ def _thin_product(
     return product
 
 
+def _weighted_sums(
+    weights: Float[np.ndarray, "tokens columns"], values: Float32[np.ndarray, "tokens hidden"]
+) -> Float[np.ndarray, "columns hidden"]:
+    """`weights.T @ values`: for few columns one at a time, on tokens that the cache still holds for the next."""
+    rows = np.ascontiguousarray(weights.T, dtype=np.float32)
+    if len(rows) > _FEW_COLUMNS:
+        return (rows @ values).astype(np.float64)
+    sums = np.zeros((len(rows), values.shape[1]))
+    for start in range(0, len(values), _CACHED_TOKENS):
+        piece = slice(start, start + _CACHED_TOKENS)
+        for total, row in zip(sums, rows, strict=True):
+            total += row[piece] @ values[piece]
+    return sums
+
+
 def _step(runs: Sequence[_Run], batch: Batch, labels: Bool[np.ndarray, "records"]) -> Float[np.ndarray, "members"]:
     """One step of each member; returns the sums of their losses over the batch's records."""
     by_projections, losses = [], []
@@ -197,9 +222,7 @@ def _step(runs: Sequence[_Run], batch: Batch, labels: Bool[np.ndarray, "records"
         losses.append(cross_entropy(pooled.logits, labels).sum())
         by_logit = (sigmoid(pooled.logits) - labels) / len(labels)
         by_projections.append(batch.segments.spread(by_logit)[:, None] * pooled.gradient)
-    # As a short and wide product: BLAS is a third slower on the transposed, tall and thin one.
-    weights = np.ascontiguousarray(np.hstack(by_projections).T, dtype=np.float32)
-    gradients = (weights @ batch.values).T.astype(np.float64)
+    gradients = _weighted_sums(np.hstack(by_projections), batch.values).T
     parts = np.split(gradients, np.cumsum([part.shape[1] for part in by_projections])[:-1], axis=1)
     for run, gradient, by_projection in zip(runs, parts, by_projections, strict=True):
         run.step(gradient, by_projection.sum(axis=0))

@@ -25,6 +25,12 @@ class FamilyConfig(BaseModel):
     """How many probes to fit, from consecutive seeds."""
     tokens: tuple[Role, ...] = Field(default=("system", "user", "assistant", "template"), min_length=1)
     """Roles of the tokens that the probe sees, in training and in scoring."""
+    first_token: bool = True
+    """Whether it sees the first token of a record too, where that is the chat template's (a BOS token, say).
+
+    That token reads nothing but itself, so it is the same in every record; and many models make it a hundred times
+    longer than any other (Sun et al. 2024, "massive activations"), so that in a mean it says how long the record is.
+    """
     calibration: CalibrationMethod = "none"
     """How probabilities are calibrated on the validation split; `none` is the sigmoid of the logit."""
     budgets: tuple[float, ...] = (0.01, 0.05, 0.1)

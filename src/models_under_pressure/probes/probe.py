@@ -117,7 +117,9 @@ class Probe:
             )
 
     def _select(self, activations: Activations) -> Selection:
-        return select(activations, self.config.tokens, self.weights.get(SENTENCE_END_IDS))
+        config = self.config
+        ends = self.weights.get(SENTENCE_END_IDS)
+        return select(activations, config.tokens, ends, first_token=config.first_token)
 
     def _project(self, activations: Activations) -> Float[np.ndarray, "tokens columns"]:
         self.check(activations)

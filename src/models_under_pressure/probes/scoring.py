@@ -6,6 +6,9 @@ from jaxtyping import Float
 from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.probes.tokens import record_blocks, refuse_non_finite
 
+_CACHED_TOKENS = 256
+"""Tokens whose float64 values the cache still holds when they are multiplied."""
+
 
 def project(
     activations: Activations, projection: Float[np.ndarray, "hidden columns"], bias: Float[np.ndarray, "columns"]
@@ -20,7 +23,9 @@ def project(
     for first, stop in record_blocks(offsets, activations.hidden):
         start, end = int(offsets[first]), int(offsets[stop])
         values = activations.read(start, end)
-        projections[start:end] = np.asarray(values, dtype=np.float64) @ projection + bias
+        for piece in range(start, end, _CACHED_TOKENS):
+            part = values[piece - start : piece - start + _CACHED_TOKENS]
+            projections[piece : piece + len(part)] = np.asarray(part, dtype=np.float64) @ projection + bias
         if not np.isfinite(projections[start:end]).all():
             refuse_non_finite(values, offsets[first : stop + 1] - start, activations, first)
     return projections

@@ -46,9 +46,20 @@ class Block:
 
 
 def select(
-    activations: Activations, roles: tuple[Role, ...], sentence_end_ids: Int64[np.ndarray, "ids"] | None = None
+    activations: Activations,
+    roles: tuple[Role, ...],
+    sentence_end_ids: Int64[np.ndarray, "ids"] | None = None,
+    *,
+    first_token: bool = False,
 ) -> Selection:
     """Choose tokens by role; with `sentence_end_ids`, find where sentences end.
+
+    Args:
+        activations: of all tokens.
+        roles: what to choose.
+        sentence_end_ids: tokens that close a sentence.
+        first_token: also choose the first token of a record where it is of the chat template; it always is chosen where
+            no other is.
 
     Raises:
         UserError: there are no records, or some have no token of these roles.
@@ -56,8 +67,9 @@ def select(
     if not len(activations.ids):
         raise UserError("there are no records.", remedy="check the dataset that the activations come from.")
     chosen = np.isin(np.asarray(activations.roles), [_CODES[role] for role in roles])
-    counts = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
-    offsets = counts[np.asarray(activations.offsets)]
+    if not first_token:
+        _leave_out_first(chosen, activations)
+    offsets = _offsets_of(chosen, activations)
     empty = np.flatnonzero(np.diff(offsets) == 0)
     if len(empty):
         raise UserError(
@@ -67,6 +79,16 @@ def select(
         )
     ends = None if sentence_end_ids is None else np.isin(token_ids(activations)[chosen], sentence_end_ids)
     return Selection(activations, chosen, offsets, ends)
+
+
+def _leave_out_first(chosen: Bool[np.ndarray, "tokens"], activations: Activations) -> None:
+    first = np.asarray(activations.offsets)[:-1]
+    others = np.diff(_offsets_of(chosen, activations)) > 1
+    chosen[first[others & (np.asarray(activations.roles)[first] == TEMPLATE)]] = False
+
+
+def _offsets_of(chosen: Bool[np.ndarray, "tokens"], activations: Activations) -> Int64[np.ndarray, "records_plus_1"]:
+    return np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])[np.asarray(activations.offsets)]
 
 
 def record_blocks(offsets: Int64[np.ndarray, "records_plus_1"], hidden: int) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.data import TrainingData, check_classes
 from models_under_pressure.probes.descent import DescentConfig, Member, Split, descend
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.family import Exact, Linear, RecordVectors, Role
+from models_under_pressure.probes.family import Exact, FamilyConfig, Linear, RecordVectors, Role
 from models_under_pressure.probes.logistic import mean_token_solution
 from models_under_pressure.probes.origin import check_same_origin, provenance_of
 from models_under_pressure.probes.persistence import weights_bytes
@@ -38,6 +38,9 @@ _ORDER_SEED = 0
 
 _Key: TypeAlias = tuple[str, int]
 """Name of a probe, and seed."""
+
+_Sight: TypeAlias = tuple[tuple[Role, ...], bool]
+"""Which tokens a probe sees: their roles, and whether the first one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +98,10 @@ def fit_probes(
     """
     _check_splits(train, validation)
     fitted: dict[_Key, _Fitted] = {}
-    for roles in dict.fromkeys(config.tokens for config in configs.values()):
-        same_tokens = {name: config for name, config in configs.items() if config.tokens == roles}
+    for sight in dict.fromkeys(map(_sight, configs.values())):
+        same_tokens = {name: config for name, config in configs.items() if _sight(config) == sight}
         ends = _sentence_ends(same_tokens, train)
-        views = _view(train, roles, ends), None if validation is None else _view(validation, roles, ends)
+        views = _view(train, sight, ends), None if validation is None else _view(validation, sight, ends)
         fitted |= _fit(same_tokens, *views, seed=seed, memory=int(memory_gib * _VALUES_PER_GIB))
     probes = [_probe(configs[name], found, train, number) for (name, number), found in fitted.items()]
     if validation is not None:
@@ -137,8 +140,8 @@ def continue_probe(
     probe.check(train.activations)
     own = probe.config if isinstance(probe.config, DescentConfig) else DescentConfig(family=probe.family)
     ends = probe.weights.get(SENTENCE_END_IDS)
-    roles = probe.config.tokens
-    views = _view(train, roles, ends), None if validation is None else _view(validation, roles, ends)
+    sight = _sight(probe.config)
+    views = _view(train, sight, ends), None if validation is None else _view(validation, sight, ends)
     space = robust_space(survey(views[0].selection).sample)
     start = space.from_activations(Linear(probe.weights["projection"], probe.weights["bias"]))
     member = Member(FAMILIES[probe.family], probe.config, settings or own, start)
@@ -168,8 +171,13 @@ def _sentence_ends(configs: Mapping[str, ProbeConfig], train: TrainingData) -> n
     return ends_of_model(train.activations.attributes) if by_sentence else None
 
 
-def _view(data: TrainingData, roles: tuple[Role, ...], ends: np.ndarray | None) -> _View:
-    return _View(select(data.activations, roles, ends), data.labels, data.groups, ends)
+def _sight(config: FamilyConfig) -> _Sight:
+    return config.tokens, config.first_token
+
+
+def _view(data: TrainingData, sight: _Sight, ends: np.ndarray | None) -> _View:
+    roles, first_token = sight
+    return _View(select(data.activations, roles, ends, first_token=first_token), data.labels, data.groups, ends)
 
 
 def _fit(

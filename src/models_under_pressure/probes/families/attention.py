@@ -3,7 +3,8 @@
 Formula: `logit = sum_t softmax_t(q . x_t / sqrt(hidden)) (v . x_t + b)`. The paper's formula leaves out the scale and
 the bias; its released code has them, and a bias of the scores, which softmax cancels.
 
-Regularisation: weight decay, early stopping on validation AUROC.
+Regularisation: weight decay, early stopping on validation AUROC. The paper's descent (64 records a step, rate 5e-3, 200
+epochs, patience 50) ends where this one does, which starts near the end (docs/benchmarks.md).
 """
 
 from typing import Literal
@@ -18,9 +19,13 @@ from models_under_pressure.probes.segments import Segments
 
 
 class Config(DescentConfig):
-    """Attention probe; the paper's hyper-parameters."""
+    """Attention probe."""
 
     family: Literal["attention"] = "attention"
+    batch_size: int = Field(default=32, ge=1)
+    epochs: int = Field(default=20, ge=1)
+    patience: int = Field(default=5, ge=1)
+    learning_rate: float = Field(default=1e-2, gt=0)
     final_learning_rate: float = Field(default=5e-4, ge=0)
 
 

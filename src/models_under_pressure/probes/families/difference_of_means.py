@@ -3,7 +3,8 @@
 Formula: with `d = mean(high) - mean(low)` of the records' mean tokens, `logit = mean_t(d . x_t) - d . (mean(high) +
 mean(low)) / 2`: zero half-way between the classes.
 
-Regularisation: none.
+Regularisation: none. The first token is left out: no standardisation, penalty or robust scale shields this family from
+its length, and the direction was that of short records.
 """
 
 from typing import Literal
@@ -19,6 +20,7 @@ class Config(FamilyConfig):
     """Difference of class means."""
 
     family: Literal["difference_of_means"] = "difference_of_means"
+    first_token: bool = False
     standardise: bool = False
     """Whether every feature gets unit variance first (the paper: no); few large features else set the direction."""
 
