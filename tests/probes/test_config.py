@@ -52,13 +52,15 @@ def test_a_wrong_entry_is_refused_by_name(entry, problem):
         ADAPTER.validate_python(entry)
 
 
-def test_the_defaults_are_the_papers():
-    softmax, attention = FAMILIES["softmax"].config(), FAMILIES["attention"].config()
-    for config in (softmax, attention):
-        assert config.batch_size == 16 * 4
-        assert (config.epochs, config.learning_rate, config.weight_decay) == (200, 5e-3, 1e-3)
-    assert (softmax.temperature, softmax.patience, softmax.final_learning_rate) == (5.0, 10, 1e-4)
-    assert (attention.patience, attention.final_learning_rate) == (50, 5e-4)
+def test_the_defaults_are_the_papers_but_for_the_descent_of_attention_and_softmax():
+    softmax, attention, highest = (FAMILIES[name].config() for name in ("softmax", "attention", "max"))
+    assert (highest.batch_size, highest.epochs, highest.patience, highest.learning_rate) == (16 * 4, 200, 50, 5e-3)
+    for config in (softmax, attention, highest):
+        assert config.weight_decay == 1e-3
+    assert (softmax.temperature, softmax.final_learning_rate, attention.final_learning_rate) == (5.0, 1e-4, 5e-4)
+    # Faster, and shown to be equal in docs/benchmarks.md.
+    assert (attention.batch_size, attention.epochs, attention.patience, attention.learning_rate) == (32, 20, 5, 1e-2)
+    assert (softmax.batch_size, softmax.epochs, softmax.patience, softmax.learning_rate) == (32, 20, 3, 1e-2)
     assert FAMILIES["rolling_mean_max"].config().window == 40
     assert FAMILIES["mean_logistic"].config().inverse_regularisation == 1e-3
     assert FAMILIES["mean_logistic"].config().fit_intercept is False

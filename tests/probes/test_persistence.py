@@ -53,6 +53,16 @@ def saved(planted, tmp_path):
     return tmp_path / "probe"
 
 
+def test_a_probe_from_before_the_choice_of_the_first_token_saw_it(saved):
+    path = saved / "probe.json"
+    content = json.loads(path.read_text())
+    content["config"] |= {"family": "difference_of_means"}
+    for name in ("first_token", "inverse_regularisation", "candidates", "fit_intercept"):
+        del content["config"][name]
+    path.write_text(json.dumps(content))
+    assert load_probe(saved).config.first_token
+
+
 def test_damaged_weights_are_refused(saved):
     content = bytearray((saved / "weights.safetensors").read_bytes())
     content[-1] ^= 1

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import atomic_path, read_json, write_json, write_text
+from models_under_pressure.files import atomic_path, write_json, write_text
 from models_under_pressure.probes.calibration import Calibration
 from models_under_pressure.probes.card import model_card
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.thresholds import Threshold
+from models_under_pressure.saved import check_weights, read_description
 
 WEIGHTS, DESCRIPTION, CARD = "weights.safetensors", "probe.json", "README.md"
 FORMAT = 1
@@ -78,35 +78,18 @@ def load_probe(directory: Path) -> Probe:
 
 
 def _read_description(path: Path) -> _Description:
-    content = read_json(path)
-    version = content.get("format") if isinstance(content, dict) else None
-    if version != FORMAT:
-        raise UserError(
-            f"the probe has the format {version}, this code reads {FORMAT}.",
-            where=str(path),
-            remedy="train it again with this version of the project.",
-        )
-    try:
-        return _Description.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"not a probe (`{place}`: {first['msg']}).", where=str(path), remedy="train it again."
-        ) from None
+    what = {"what": "probe", "remedy": "train it again"}
+    return read_description(path, _Description, version=FORMAT, upgrade=_upgrade, **what)
+
+
+def _upgrade(content: dict[str, Any]) -> None:
+    """Every probe saw the first token before there was a choice."""
+    if isinstance(content.get("config"), dict):
+        content["config"].setdefault("first_token", True)
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load
+    from safetensors.numpy import load_file
 
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError("file not found.", where=str(path), remedy="run `dvc repro` or `dvc pull`.") from None
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(
-            f"the weights are damaged, or of another probe than {DESCRIPTION} beside them.",
-            where=str(path),
-            remedy="run `dvc checkout`, or train the probe again.",
-        )
-    return load(content)
+    check_weights(path, sha256, what="probe", remedy="train the probe again")
+    return load_file(path)

@@ -35,14 +35,15 @@ class Pools:
     """Batches of a selection, the same in every epoch but in a new order.
 
     A run of records is read whole; a pool is a random set of runs, whose records are shuffled and cut into batches. The
-    batches depend on the generator only, never on how much fits in memory.
+    batches depend on the generator only, never on how much fits in memory. Without a generator, each run is a batch as
+    it is read, uncopied.
     """
 
     def __init__(
-        self, selection: Selection, batch_size: int, generator: np.random.Generator, *, cache_values: int
+        self, selection: Selection, batch_size: int, generator: np.random.Generator | None, *, cache_values: int
     ) -> None:
         self._selection = selection
-        self._pools = _plan(selection, batch_size, generator)
+        self._pools = _in_order(selection) if generator is None else _plan(selection, batch_size, generator)
         self._cached: dict[int, Float32[np.ndarray, "tokens hidden"]] = {}
         self._cache_left = cache_values
 
@@ -75,6 +76,11 @@ class Pools:
         return values
 
 
+def _in_order(selection: Selection) -> list[_Pool]:
+    runs = record_blocks(selection.activations.offsets, selection.activations.hidden)
+    return [_Pool((run,), (np.arange(*run),)) for run in runs]
+
+
 def _plan(selection: Selection, batch_size: int, generator: np.random.Generator) -> list[_Pool]:
     """Deal runs of records into pools, and a pool's records into batches of nearly equal size."""
     hidden = selection.activations.hidden
@@ -99,6 +105,8 @@ def _plan(selection: Selection, batch_size: int, generator: np.random.Generator)
 def _read(selection: Selection, pool: _Pool) -> Float32[np.ndarray, "tokens hidden"]:
     """Read the pool's runs, and put each record where its batch wants it."""
     records = np.concatenate(pool.batches)
+    if len(pool.runs) == len(pool.batches) == 1 and np.array_equal(records, np.arange(*pool.runs[0])):
+        return read_block(selection, *pool.runs[0]).values
     lengths = np.diff(selection.offsets)[records]
     starts = dict(zip(records.tolist(), (np.cumsum(lengths) - lengths).tolist(), strict=True))
     values = np.empty((int(lengths.sum()), selection.activations.hidden), dtype=np.float32)

@@ -30,8 +30,6 @@ __all__ = ["TrainingData", "continue_probe", "fit_probe", "fit_probes"]
 MEMORY_GIB = 2.0
 """Activations kept in memory between epochs, of both splits; those beyond are read again in every epoch."""
 _VALUES_PER_GIB = 1 << 28
-_CHECK_BATCH = 256
-"""Records of a batch of the validation split; no result depends on it."""
 
 _ORDER_SEED = 0
 """Of the batches and their order, which all probes and seeds share."""
@@ -225,10 +223,11 @@ def _descend(
     check = None
     if validation is not None:
         memory //= 2
-        check = _split(validation, _CHECK_BATCH, memory)
+        check = Split(Pools(validation.selection, 1, None, cache_values=memory), validation.labels)
     for size in dict.fromkeys(member.settings.batch_size for member in members.values()):
         same = {key: member for key, member in members.items() if member.settings.batch_size == size}
-        split = _split(train, size, memory)
+        pools = Pools(train.selection, size, np.random.default_rng(_ORDER_SEED), cache_values=memory)
+        split = Split(pools, train.labels)
         results = descend(list(same.values()), space, split, check, np.random.default_rng(_ORDER_SEED))
         for key, result in zip(same, results, strict=True):
             notes = {"best_epoch": float(result.epoch), "epochs": float(len(result.history))}
@@ -240,11 +239,6 @@ def _descend(
 def _weights(linear: Linear, ends: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
     weights = {"projection": linear.projection, "bias": linear.bias}
     return weights if ends is None else weights | {SENTENCE_END_IDS: ends}
-
-
-def _split(view: _View, batch_size: int, memory: int) -> Split:
-    generator = np.random.default_rng(_ORDER_SEED)
-    return Split(Pools(view.selection, batch_size, generator, cache_values=memory), view.labels)
 
 
 def _probe(config: ProbeConfig, fitted: _Fitted, train: TrainingData, seed: int) -> Probe:

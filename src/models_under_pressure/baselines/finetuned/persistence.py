@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.fingerprint import tokenizer_fingerprint
@@ -12,7 +12,9 @@ from models_under_pressure.baselines.finetuned.classifier import Classifier, Pre
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.training import Epoch, Trained
 from models_under_pressure.errors import UserError
-from models_under_pressure.files import atomic_path, file_hash, read_json, write_json
+from models_under_pressure.files import atomic_path, file_hash, write_json
+from models_under_pressure.saved import check_weights
+from models_under_pressure.saved import read_description as read_saved
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "finetuned.json"
 FORMAT = 1
@@ -107,35 +109,13 @@ def read_description(directory: Path) -> Description:
         UserError: the file is missing or damaged, or of a format that this code does not read.
     """
     path = directory / DESCRIPTION
-    content = read_json(path)
-    version = content.get("format") if isinstance(content, dict) else None
-    if version != FORMAT:
-        raise UserError(
-            f"the finetuned model has the format {version}, this code reads {FORMAT}.",
-            where=str(path),
-            remedy="finetune again with this version of the project.",
-        )
-    try:
-        return Description.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"not a finetuned model (`{place}`: {first['msg']}).", where=str(path), remedy="finetune again."
-        ) from None
+    return read_saved(path, Description, version=FORMAT, what="finetuned model", remedy="finetune again")
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    if not path.exists():
-        raise UserError("file not found.", where=str(path), remedy="run `dvc repro` or `dvc pull`.")
-    if file_hash(path) != sha256:
-        raise UserError(
-            f"the weights are damaged, or of another model than {DESCRIPTION} beside them.",
-            where=str(path),
-            remedy="run `dvc checkout`, or finetune again.",
-        )
+    check_weights(path, sha256, what="model", remedy="finetune again")
     return load_file(path)
 
 
