@@ -18,6 +18,10 @@ AllowMissing = Annotated[
     int | None,
     typer.Option(min=0, metavar="N", help="Accept N questions of a round without an answer; their rows are left out."),
 ]
+AllowUndecided = Annotated[
+    int | None,
+    typer.Option("--allow-missing", min=0, metavar="N", help="Accept N questions without an answer, as undecided."),
+]
 Refresh = Annotated[
     str | None,
     typer.Option(metavar="IDS", help="Ask anew, and pay, for the record ids that fit this shell pattern, such as '*'."),

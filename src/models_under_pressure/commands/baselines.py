@@ -46,7 +46,7 @@ def prompted(
     ] = False,
     record: Annotated[bool, typer.Option("--record", help="Ask, and pay, for replies that are not recorded.")] = False,
     dry_run: asking.DryRun = False,
-    allow_missing: asking.AllowMissing = None,
+    allow_missing: asking.AllowUndecided = None,
 ) -> None:
     """Ask a model for the stakes with every wording: AUROC of each, and rows as JSON Lines.
 

@@ -290,7 +290,7 @@ def prompt_baseline(
 def ask_baseline(
     name: Annotated[str, typer.Argument(help="Name of the monitor, as in params.yaml: ask_baseline.models.")],
     dry_run: asking.DryRun = False,
-    allow_missing: asking.AllowMissing = None,
+    allow_missing: asking.AllowUndecided = None,
     refresh: asking.Refresh = None,
 ) -> None:
     """Ask one model behind an API for the stakes of every conversation.

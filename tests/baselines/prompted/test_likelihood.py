@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import load_language_model
@@ -190,3 +190,20 @@ def test_a_full_memory_halves_the_batch_and_changes_nothing(language_model, conv
     monkeypatch.setattr(prompted_likelihood, "_read", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
     with pytest.raises(UserError, match="memory does not hold"):
         scored(model, prompts)
+
+
+@pytest.mark.parametrize("width", ["8bit", "4bit"])
+def test_a_quantised_model_is_asked_on_a_cpu_too(width, language_model_directory, conversations, tmp_path):
+    origin = language_model_directory("llama")
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32}  # whole blocks of 64 numbers
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(origin, **sizes)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(origin).save_pretrained(tmp_path)
+    quantised, plain = (
+        load_language_model(ModelConfig(name=str(tmp_path), dtype="float32", quantization=one))
+        for one in (width, "none")
+    )
+    prompts = prompts_of(plain, conversations, load_template("single_word"))
+    found, exact = scored(quantised, prompts), scored(plain, prompts)
+    assert not np.array_equal(found, exact)
+    np.testing.assert_allclose(found, exact, rtol=0.05)

@@ -31,6 +31,9 @@ class FinetuneConfig(BaseModel):
     x hidden numbers) instead of computing it in every epoch. Exact."""
     pooling: Literal["last", "mean"] = "last"
     """What the head reads of a record: the final hidden state of its last token, or the mean over its tokens."""
+    head: Literal["zero", "fitted"] = "zero"
+    """How the head starts: at even odds; or as a logistic regression on what it reads before training (Kumar et al.
+    2022), which spares the epochs in which a new head finds its direction."""
     precision: Literal["auto", "float32", "mixed", "bfloat16"] = "auto"
     """float32: everything; mixed: trained weights in float32, arithmetic and frozen weights in bfloat16; bfloat16:
     everything, which halves memory and rounds small steps away; auto: mixed where the hardware has instructions for

@@ -1,6 +1,6 @@
 """Records through a classifier: packed or padded batches in, two logits per record out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -38,9 +38,18 @@ class Reader:
         Raises:
             UserError: memory does not hold the batch.
         """
+        head = self._classifier.head
+        # a product and a sum: the kernels of a matrix product depend on the number of records
+        return (self.pooled(batch)[:, None] * head.weight).sum(dim=-1) + head.bias
+
+    def pooled(self, batch: "Sequence[np.ndarray]") -> "Float[torch.Tensor, 'records hidden']":
+        """What the head reads of a few records, in float32.
+
+        Raises:
+            UserError: memory does not hold the batch.
+        """
         import torch
 
-        head = self._classifier.head
         try:
             states = self.states(batch)
         except torch.OutOfMemoryError as error:
@@ -50,11 +59,9 @@ class Reader:
                 remedy="lower `batch_tokens` or `max_tokens`, or set `gradient_checkpointing: true`.",
             ) from error
         # the place of the last token is known from the length, never by looking for pad tokens, which may end turns
-        last = self._classifier.pooling == "last"
+        last, weight = self._classifier.pooling == "last", self._classifier.head.weight
         parts = [states[place] for place in places(batch, packed=self._packing is not None)]
-        final = torch.stack([part[-1].to(head.weight) if last else part.to(head.weight).mean(dim=0) for part in parts])
-        # a product and a sum: the kernels of a matrix product depend on the number of records
-        return (final[:, None] * head.weight).sum(dim=-1) + head.bias
+        return torch.stack([part[-1].to(weight) if last else part.to(weight).mean(dim=0) for part in parts])
 
     def states(self, batch: "Sequence[np.ndarray]") -> "Float[torch.Tensor, 'rows width hidden']":
         """Final hidden states of a batch."""
@@ -95,20 +102,12 @@ def score(
     Raises:
         UserError: naming a record whose score is not finite.
     """
-    import torch
 
-    found = np.empty(len(records))
-    classifier.decoder.eval()
-    with _cores(classifier) as workers, reading(classifier, frozen) as reader:
+    def log_odds(reader: Reader, batch: list[np.ndarray]) -> "torch.Tensor":
+        logits = reader.logits(batch).double()
+        return logits[:, 1] - logits[:, 0]
 
-        def read(rows: list[int]) -> np.ndarray:
-            with torch.inference_mode():
-                logits = reader.logits([records[row].token_ids for row in rows]).double()
-                return (logits[:, 1] - logits[:, 0]).cpu().numpy()
-
-        plan = _plan(classifier, records, batch_tokens)
-        for rows, values in run_batches(plan, read, workers=workers, out_of_memory=_give_up):
-            found[rows] = values
+    found = _read_all(classifier, records, log_odds, batch_tokens=batch_tokens, frozen=frozen)
     if not np.isfinite(found).all():
         bad = records[int(np.flatnonzero(~np.isfinite(found))[0])]
         raise UserError(
@@ -117,6 +116,48 @@ def score(
             remedy="train with `precision: float32` or a lower learning rate.",
         )
     return found
+
+
+def pooled_states(
+    classifier: Classifier,
+    records: Sequence[TokenisedRecord],
+    *,
+    batch_tokens: int,
+    frozen: FrozenStates | None = None,
+) -> Float64[np.ndarray, "records hidden"]:
+    """What the head reads of each record."""
+    return _read_all(
+        classifier,
+        records,
+        lambda reader, batch: reader.pooled(batch).double(),
+        batch_tokens=batch_tokens,
+        frozen=frozen,
+    )
+
+
+def _read_all(
+    classifier: Classifier,
+    records: Sequence[TokenisedRecord],
+    read: "Callable[[Reader, list[np.ndarray]], torch.Tensor]",
+    *,
+    batch_tokens: int,
+    frozen: FrozenStates | None,
+) -> np.ndarray:
+    """What `read` makes of each record, in their order, without gradients or dropout."""
+    import torch
+
+    found: dict[int, np.ndarray] = {}
+    classifier.decoder.eval()
+    with _cores(classifier) as workers, reading(classifier, frozen) as reader:
+
+        def read_rows(rows: list[int]) -> np.ndarray:
+            with torch.inference_mode():
+                return read(reader, [records[row].token_ids for row in rows]).cpu().numpy()
+
+        plan = _plan(classifier, records, batch_tokens)
+        for rows, values in run_batches(plan, read_rows, workers=workers, out_of_memory=_give_up):
+            found.update(zip(rows, values, strict=True))
+    return np.stack([found[row] for row in range(len(records))])
 
 
 def freeze_states(classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int) -> FrozenStates:

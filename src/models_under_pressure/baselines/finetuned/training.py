@@ -17,6 +17,7 @@ from models_under_pressure.baselines.finetuned.checkpoint import Checkpoint, Che
 from models_under_pressure.baselines.finetuned.classifier import Classifier, seeded
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.data import Split
+from models_under_pressure.baselines.finetuned.fitted_head import fit_head
 from models_under_pressure.baselines.finetuned.frozen_states import FrozenStates
 from models_under_pressure.baselines.finetuned.optimiser import (
     learning_rate,
@@ -24,7 +25,13 @@ from models_under_pressure.baselines.finetuned.optimiser import (
     restore_state,
     state_of,
 )
-from models_under_pressure.baselines.finetuned.reading import Reader, freeze_states, reading, score
+from models_under_pressure.baselines.finetuned.reading import (
+    Reader,
+    freeze_states,
+    pooled_states,
+    reading,
+    score,
+)
 from models_under_pressure.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.files import stable_uniform
@@ -125,6 +132,9 @@ def train(
         run.restore(found)
         for epoch in run.position.history:
             _tell(watch, epoch)
+    elif config.head == "fitted":
+        pooled = pooled_states(classifier, data.records, batch_tokens=config.batch_tokens, frozen=frozen)
+        fit_head(classifier, pooled, data.labels)
     with seeded(seed), progress(run.total_steps, what="finetune", unit="steps") as shown:
         shown.advance(run.position.steps)
         while not run.finished:
