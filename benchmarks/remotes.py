@@ -1,9 +1,12 @@
 """Push and pull of a 2 GB store against a plain copy of the same bytes, on the same server.
 
-    python benchmarks/remotes.py [--gigabytes 2] [--rounds 3]
+    python benchmarks/remotes.py [--gigabytes 2] [--rounds 3] [--server rclone]
 
-The server is `rclone serve s3` over https on this machine; the plain copy is what `aws s3 cp --recursive` does (the
-transfer manager of boto3 with its defaults). Rounds alternate; each uses a new bucket.
+The server is `rclone serve s3` over https, or moto's over http, on this machine; the plain copy is what
+`aws s3 cp --recursive` does (boto3's transfer manager with its defaults). Rounds alternate; each uses a new bucket.
+Besides `dvc pull` as `mup remote` sets it up, two pulls show what its parts cost: with hard links (no second copy), and
+also without `verify` (no hash of what arrived). Times are wall clock; the processor's seconds are those of client and
+server together, which a busy machine changes less.
 """
 
 import argparse
@@ -20,6 +23,11 @@ from pathlib import Path
 SHARD = 64 * 2**20
 KEY_ID, SECRET = "benchmark", "benchmark-secret"
 ROOT = Path(__file__).parents[1]
+PULLS = {
+    "dvc pull": (),
+    "dvc pull, hard links": (("cache.type", "hardlink"),),
+    "dvc pull, hard links, no verify": (("cache.type", "hardlink"), ("remote.activations.verify", "false")),
+}
 
 
 def main():
@@ -27,48 +35,66 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--server", choices=["rclone", "moto"], default="rclone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificate = make_certificate(folder)
         os.environ |= {"AWS_CA_BUNDLE": str(certificate[0]), "DVC_SITE_CACHE_DIR": str(folder / "site")}
         store = make_project(folder / "project", arguments.gigabytes)
-        server, endpoint = start_server(folder, certificate)
+        start = start_rclone if arguments.server == "rclone" else start_moto
+        server, endpoint = start(folder, certificate)
         try:
-            rows = [measure(folder, store, endpoint, number) for number in range(arguments.rounds)]
+            rows = [measure(folder, store, endpoint, number, server.pid) for number in range(arguments.rounds)]
         finally:
             server.kill()
             server.wait()
     report(rows)
 
 
-def measure(folder, store, endpoint, number):
-    """Seconds of (plain upload, dvc push, plain download, dvc pull)."""
-    project = folder / "project"
-    for kind in ("plain", "dvc"):
-        client(endpoint).create_bucket(Bucket=f"{kind}-{number}")
-    point(project, endpoint, f"dvc-{number}")
+def measure(folder, store, endpoint, number, server):
+    """Action -> (seconds, processor's seconds of client and server)."""
+    project, bucket = folder / "project", f"dvc-{number}"
+    for name in (f"plain-{number}", bucket):
+        client(endpoint).create_bucket(Bucket=name)
+    point(project, endpoint, bucket)
     shutil.rmtree(folder / "site", ignore_errors=True)
-    upload = timed(lambda: plain_upload(store, endpoint, f"plain-{number}"))
-    push = timed(lambda: dvc(project, "push", "-q"))
-    target, clone = folder / f"copy-{number}", folder / f"clone-{number}"
-    download = timed(lambda: plain_download(target, endpoint, f"plain-{number}"))
-    subprocess.run(["git", "clone", "-q", str(project), str(clone)], check=True)
-    point(clone, endpoint, f"dvc-{number}")
-    pull = timed(lambda: dvc(clone, "pull", "-q"))
-    sizes = [sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) for root in (store, target)]
-    assert sizes[0] == sizes[1] == sum(path.stat().st_size for path in (clone / "store").rglob("*") if path.is_file())
-    for used in (target, clone, folder / "buckets" / f"plain-{number}", folder / "buckets" / f"dvc-{number}"):
-        shutil.rmtree(used)
-    return upload, push, download, pull
+    row = {}
+    row["plain push"] = timed(lambda: plain_upload(store, endpoint, f"plain-{number}"), server)
+    row["dvc push"] = timed(lambda: dvc(project, "push", "-q"), server)
+    target = folder / "copy"
+    row["plain pull"] = timed(lambda: plain_download(target, endpoint, f"plain-{number}"), server)
+    assert size_of(store) == size_of(target)
+    shutil.rmtree(target)
+    for kind, settings in PULLS.items():
+        clone = folder / "clone"
+        subprocess.run(["git", "clone", "-q", str(project), str(clone)], check=True)
+        point(clone, endpoint, bucket)
+        for setting in settings:
+            dvc(clone, "config", "--local", *setting)
+        row[kind] = timed(lambda clone=clone: dvc(clone, "pull", "-q"), server)
+        assert size_of(store) == size_of(clone / "store")
+        shutil.rmtree(clone)
+    for name in (f"plain-{number}", bucket):
+        shutil.rmtree(folder / "buckets" / name, ignore_errors=True)
+    return row
 
 
 def report(rows):
-    """Print the median of each kind and the ratios."""
-    upload, push, download, pull = (statistics.median(column) for column in zip(*rows, strict=True))
-    for name, plain, ours in (("push", upload, push), ("pull", download, pull)):
-        ratios = [row[1] / row[0] if name == "push" else row[3] / row[2] for row in rows]
-        print(f"{name}: plain {plain:.1f} s, dvc {ours:.1f} s, ratio {statistics.median(ratios):.2f} of {ratios}")
+    """Print the median of each action, and its ratio to the plain copy of the same round."""
+    print(f"{'':34} {'seconds':>8} {'cpu':>6}   ratio of seconds, of cpu; of each round")
+    for kind in rows[0]:
+        plain = f"plain {'push' if 'push' in kind else 'pull'}"
+        seconds, cpu = (statistics.median(row[kind][n] for row in rows) for n in (0, 1))
+        ratios = [[row[kind][n] / row[plain][n] for row in rows] for n in (0, 1)]
+        medians = ", ".join(f"{statistics.median(ratio):.2f}" for ratio in ratios)
+        each = " ".join(f"{ratio:.2f}" for ratio in ratios[0])
+        print(f"{kind:34} {seconds:8.1f} {cpu:6.1f}   {medians}; {each}")
+
+
+def size_of(folder):
+    """Bytes of the files of a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def make_project(project, gigabytes):
@@ -138,19 +164,38 @@ def client(endpoint):
     )
 
 
-def start_server(folder, certificate):
+def start_rclone(folder, certificate):
     """`rclone serve s3` over https."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (folder / "buckets").mkdir()
     command = [str(Path(sys.executable).with_name("rclone")), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
     command += ["--cert", str(certificate[0]), "--key", str(certificate[1]), "--auth-key", f"{KEY_ID},{SECRET}"]
     server = subprocess.Popen([*command, str(folder / "buckets")], stderr=subprocess.DEVNULL)
+    wait_for(port)
+    return server, f"https://127.0.0.1:{port}"
+
+
+def start_moto(folder, certificate):
+    """Moto's server over http, in a process of its own."""
+    port = free_port()
+    command = [*python(), "-m", "moto.server", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(port)
+    return server, f"http://127.0.0.1:{port}"
+
+
+def free_port():
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port):
+    """Wait until a server listens."""
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return server, f"https://127.0.0.1:{port}"
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             time.sleep(0.1)
 
@@ -174,12 +219,20 @@ def dvc(project, *arguments):
     subprocess.run([*python(), "-m", "dvc", *arguments], cwd=project, check=True)
 
 
-def timed(action):
-    """Seconds of wall clock; what is in the disk's queue is waited for before."""
+def timed(action, server):
+    """Seconds of wall clock, and of the processor; what is in the disk's queue is waited for before."""
     os.sync()
+    processor = sum(os.times()[:4]) + processor_seconds(server)
     start = time.monotonic()
     action()
-    return time.monotonic() - start
+    seconds = time.monotonic() - start
+    return seconds, sum(os.times()[:4]) + processor_seconds(server) - processor
+
+
+def processor_seconds(pid):
+    """Seconds of the processor that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

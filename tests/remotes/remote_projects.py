@@ -155,9 +155,8 @@ def make_project(folder):
     """A project after its first `dvc repro`, committed."""
     path = folder / "project"
     (path / ".dvc").mkdir(parents=True)
-    for name in (".dvc/config", ".dvc/aws.conf", ".dvc/.gitignore", ".dvcignore"):
+    for name in (".dvc/config", ".dvc/aws.conf", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, path / name)
-    (path / ".gitignore").write_text("/data/\n/.remotes/\n.env\n")
     for name, text in (("make.py", MAKE), ("dvc.yaml", DVC_YAML), ("params.yaml", PARAMS)):
         (path / name).write_text(text)
     project = Project(path, folder / "home")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from models_under_pressure.activations.library import Entry
 
@@ -67,7 +67,9 @@ def store(
         print(f"{outcome:8} {path}")
         done.append(path)
     if upload:
-        _push(done)
+        from models_under_pressure.remotes.stores import push_stores
+
+        push_stores(done, root=Path())
 
 
 @app.command("list")
@@ -132,13 +134,20 @@ def delete(
 
 
 @app.command()
-def sync() -> None:
+def sync(model: _AnyModel = None, dataset: _AnyName = None, layer: _AnyLayers = None) -> None:
     """Push finished stores to the activations remote, and pull those that are there and not here.
 
-    Example: mup acts sync
+    A store that no stage made gets a file of its own, `layer_<L>.zarr.dvc`: commit it, and others can pull the store.
+
+    Example: mup acts sync --model smollm2-135m --dataset mt_dev --layer 16
     """
-    _push([entry.path for entry in _entries(None, None, None) if entry.finished])
-    _dvc("pull", "--remote", "activations", "--allow-missing", *map(str, _known_to_dvc()))
+    from models_under_pressure.remotes.stores import pull_stores, push_stores
+
+    finished = [entry.path for entry in _entries(model, dataset, layer) if entry.finished]
+    for store in push_stores(finished, root=Path()):
+        print(f"new to DVC: {store}.dvc (commit it)")
+    names = [Path(name).stem for name in dataset or []]
+    pull_stores(_root(), model=model, datasets=names, layers=_numbers(layer) if layer else [], root=Path())
 
 
 def _numbers(text: str) -> list[int]:
@@ -174,33 +183,3 @@ def _aliases() -> dict[str, str]:
     from models_under_pressure.params.schema import PARAMS_PATH, load_params
 
     return load_params().models if PARAMS_PATH.exists() else {}
-
-
-def _push(stores: "Sequence[Path]") -> None:
-    """Push stores; those that no stage and no .dvc file knows are added first."""
-    if not stores:
-        return
-    known = set(_known_to_dvc())
-    new = [store for store in stores if store not in known]
-    if new:
-        _dvc("add", *map(str, new))
-    _dvc("push", "--remote", "activations", *map(str, stores))
-
-
-def _known_to_dvc() -> list[Path]:
-    """Stores that are outputs of stages that have run, or have a .dvc file."""
-    root = _root()
-    lock = Path("dvc.lock")
-    paths = re.findall(r"^\s+(?:- )?path: (.+\.zarr)$", lock.read_text("utf-8"), re.MULTILINE) if lock.exists() else []
-    added = [file.with_suffix("") for file in root.glob("**/*.zarr.dvc")]
-    return sorted({path for path in map(Path, paths) if path.is_relative_to(root)} | set(added))
-
-
-def _dvc(*arguments: str) -> None:
-    import subprocess
-    import sys
-
-    from models_under_pressure.errors import UserError
-
-    if subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False).returncode:
-        raise UserError(f"`dvc {arguments[0]}` failed; its message is above.", remedy="see `mup doctor`.")
