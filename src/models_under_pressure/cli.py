@@ -60,10 +60,16 @@ def _options(
 
 def main() -> None:
     """Run the command line; a problem that the user can mend ends as one line and status 1."""
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.errors import UserError, disk_error
 
     try:
         app()
     except UserError as error:
         print(f"mup: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        problem = disk_error(error)
+        if problem is None:
+            raise
+        print(f"mup: {problem}", file=sys.stderr)
         sys.exit(1)

@@ -1,5 +1,7 @@
 """Errors that a user can act on."""
 
+import errno
+
 
 class UserError(Exception):
     """A problem the user can mend: what is wrong, where, and the remedy.
@@ -14,3 +16,18 @@ class UserError(Exception):
         place = f"{where}: " if where else ""
         mend = f" Remedy: {remedy}" if remedy else ""
         super().__init__(f"{place}{problem}{mend}")
+
+
+def disk_error(error: OSError) -> UserError | None:
+    """What a full or read-only disk means for the user; None for errors of another kind.
+
+    What commands write appears whole under its name or not at all, so that repeating the command is safe.
+    """
+    where = str(error.filename2 or error.filename) if error.filename else None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free some space and repeat the command; `mup doctor` counts what a run needs."
+        return UserError("the disk is full.", where=where, remedy=remedy)
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        remedy = "check the rights of this path and its folder, or work in a copy of the project."
+        return UserError(f"not permitted ({error.strerror}).", where=where, remedy=remedy)
+    return None

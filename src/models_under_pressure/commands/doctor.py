@@ -20,7 +20,7 @@ def doctor(
     Example: mup doctor
     """
     from models_under_pressure.commands import environment, planned
-    from models_under_pressure.commands.findings import print_findings
+    from models_under_pressure.commands.findings import or_failure, print_findings
     from models_under_pressure.remotes.finding import failed
 
     root = Path()
@@ -35,6 +35,6 @@ def doctor(
     everything = []
     for title, findings in sections.items():
         print(title)
-        everything += print_findings(findings)
+        everything += print_findings(or_failure(findings))
     if failed(everything):
         raise typer.Exit(1)

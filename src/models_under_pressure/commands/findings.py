@@ -1,6 +1,6 @@
 """Printing what checks found."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,3 +18,17 @@ def print_findings(findings: "Iterable[Finding]") -> "list[Finding]":
             print(f"  {'':18} -> {finding.remedy}", flush=True)
         seen.append(finding)
     return seen
+
+
+def or_failure(findings: "Iterable[Finding]") -> "Iterator[Finding]":
+    """Findings until one cannot be made; the error is the last of them, so that other checks go on."""
+    from models_under_pressure.errors import UserError, disk_error
+    from models_under_pressure.remotes.finding import Finding
+
+    try:
+        yield from findings
+    except (UserError, OSError) as error:
+        problem = disk_error(error) if isinstance(error, OSError) else error
+        if problem is None:
+            raise
+        yield Finding("unknown", "failure", f"{problem.where or ''} {problem.problem}".strip(), problem.remedy)

@@ -1,7 +1,7 @@
 """What the run that params.yaml describes needs: its model, and space."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def planned_run(*, root: Path, offline: bool) -> Iterator[Finding]:
     from models_under_pressure.params.lineage import load_lineage
     from models_under_pressure.params.schema import load_params
     from models_under_pressure.settings import load_settings
-    from models_under_pressure.stages.paths import store_path
+    from models_under_pressure.stages.paths import layer_store_path, store_path
 
     try:
         params, lineage = load_params(root / "params.yaml"), load_lineage(root / "data/versions.yaml")
@@ -47,16 +47,24 @@ def planned_run(*, root: Path, offline: bool) -> Iterator[Finding]:
     if model.hidden is None:
         yield Finding("space", "note", "unknown, since the model's width is unknown", "see the line above")
         return
-    estimate = estimate_stores(
-        {
-            name: (root / dataset.path, root / store_path(params.model.name, name, params.probe.layer))
-            for name, dataset in lineage.datasets.items()
-        },
-        hidden=model.hidden,
-        max_tokens=params.extract.max_tokens,
-        per_token=params.extract.keep == "tokens",
-    )
-    yield from _space(estimate, download=model.download, root=root)
+    alias = params.model.name
+    probed = {
+        name: (root / dataset.path, root / store_path(alias, name, params.probe.layer))
+        for name, dataset in lineage.datasets.items()
+    }
+    compared = {
+        f"layer {layer} for choose_layer": (
+            root / lineage.datasets["train"].path,
+            root / layer_store_path(alias, layer),
+        )
+        for layer in params.choose_layer.layers
+    }
+    estimates = [
+        estimate_stores(stores, hidden=model.hidden, max_tokens=params.extract.max_tokens, per_token=keep == "tokens")
+        for stores, keep in ((probed, params.extract.keep), (compared, params.choose_layer.keep))
+    ]
+    yield from _space(_together(estimates), download=model.download, root=root)
+    yield _shelf(root)
 
 
 def estimate_stores(
@@ -73,6 +81,30 @@ def estimate_stores(
         else:
             unknown.append(name)
     return StoreEstimate(bytes=size, existing=existing, planned=planned, unknown=tuple(unknown))
+
+
+def _together(estimates: Sequence[StoreEstimate]) -> StoreEstimate:
+    return StoreEstimate(
+        bytes=sum(estimate.bytes for estimate in estimates),
+        existing=sum(estimate.existing for estimate in estimates),
+        planned=sum(estimate.planned for estimate in estimates),
+        unknown=tuple(name for estimate in estimates for name in estimate.unknown),
+    )
+
+
+def _shelf(root: Path) -> Finding:
+    """The folder outside the project where `extract` makes stores; on the project's disk they are links."""
+    from models_under_pressure.stages.extract import shelf_path
+
+    shelf = shelf_path()
+    near = next(place for place in (shelf, *shelf.absolute().parents) if place.is_dir())
+    size = sum(path.stat().st_size for path in shelf.rglob("*") if path.is_file()) if shelf.is_dir() else 0
+    detail = f"{shelf}, {size / _GIB:.2f} GiB"
+    if near.stat().st_dev == root.stat().st_dev:
+        return Finding("shelf", "ok", f"{detail}: stores are linked into the project; may be deleted")
+    free = shutil.disk_usage(near).free / _GIB
+    remedy = "set MUP_STORES to a folder on the project's disk to save one copy"
+    return Finding("shelf", "note", f"{detail}, on another disk ({free:.1f} GiB free): one more copy of stores", remedy)
 
 
 def _rows(file: Path, *, max_tokens: int, per_token: bool) -> int:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Where datasets and activations are kept for others: R2, S3 or a folder.", no_args_is_help=True)
 
+_SHOWN = 8
+"""Outputs named in a list of what is lost or damaged, unless all are asked for."""
+
 _Offline = Annotated[bool, typer.Option("--offline", help="Change the configuration without trying it.")]
 
 
@@ -88,6 +91,7 @@ def test() -> None:
 def status(
     all_tags: Annotated[bool, typer.Option("--all-tags", help="Also what the tags of git name.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Only say where the remotes point.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Name every output that is lost or damaged.")] = False,
 ) -> None:
     """Say where the remotes point, and which results are safe on them. Status 1 if something is lost or damaged.
 
@@ -100,7 +104,8 @@ def status(
     if offline:
         return
     statuses = contents(root=Path(), all_tags=all_tags)
-    _print_contents(statuses)
+    _print_counts(statuses)
+    _print_problems(statuses, shown=len(statuses) if every else _SHOWN)
     if any(status.lost or status.stored == "damaged" for status in statuses):
         raise typer.Exit(1)
 
@@ -153,24 +158,32 @@ def _print_targets(targets: "Sequence[Target]") -> None:
         print(f"{target.name:12} {target.url}{place}")
 
 
-def _print_contents(statuses: "list[OutputStatus]") -> None:
+def _print_counts(statuses: "list[OutputStatus]") -> None:
     print(f"\n{'remote':12} {'outputs':>8} {'bytes':>16} {'safe there':>11} {'in cache':>9}")
     for remote in sorted({status.output.remote for status in statuses}):
         mine = [status for status in statuses if status.output.remote == remote]
         safe, cached = sum(status.stored == "whole" for status in mine), sum(status.cached for status in mine)
         size = sum(status.output.size for status in mine)
         print(f"{remote:12} {len(mine):>8} {size:>16,} {safe:>11} {cached:>9}")
-    for status in statuses:
-        if status.lost:
-            print(
-                f"lost: {status.output.path} is neither whole on {status.output.remote} nor in the cache. "
-                "Remedy: push from a machine that has it, or `dvc repro`."
-            )
-        elif status.stored == "damaged":
-            print(
-                f"damaged: {status.output.path} has another size on {status.output.remote}. "
-                "Remedy: `mup remote repair`."
-            )
+
+
+def _print_problems(statuses: "list[OutputStatus]", *, shown: int) -> None:
+    lost = [status.output for status in statuses if status.lost]
+    damaged = [status.output for status in statuses if not status.lost and status.stored == "damaged"]
+    for output in lost[:shown]:
+        print(f"lost: {output.path} is neither whole on {output.remote} nor in the cache")
+    for output in damaged[:shown]:
+        print(f"damaged: {output.path} has another size on {output.remote}")
+    hidden = max(len(lost) - shown, 0) + max(len(damaged) - shown, 0)
+    if hidden:
+        print(f"and {hidden} more: `mup remote status --all` names them")
+    if lost:
+        print(
+            "Remedy for what is lost: push from a machine that has it; `dvc commit` where the project still has it; "
+            "or `dvc repro`."
+        )
+    if damaged:
+        print("Remedy for what is damaged: `mup remote repair`.")
     waiting = sum(status.cached and status.stored in ("absent", "part") for status in statuses)
     if waiting:
         print(f"{waiting} outputs are not on their remote yet: `dvc push`.")

@@ -24,6 +24,9 @@ def check_remote(target: Target, *, root: Path) -> Iterator[Finding]:
     """
     if target.provider == "folder":
         yield _check_folder(target)
+    elif target.ca_bundle and not Path(target.ca_bundle).is_file():
+        remedy = "correct AWS_CA_BUNDLE (the environment comes before .env), or take it out"
+        yield Finding("certificate", "failure", f"{target.ca_bundle} does not exist", remedy)
     elif target.url.startswith("s3://"):
         yield from _check_bucket(target, aws_config_file(root=root))
     else:

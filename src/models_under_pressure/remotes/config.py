@@ -1,8 +1,10 @@
 """Reading and writing where the remotes point: .dvc/config is tracked by git, .dvc/config.local holds the keys."""
 
 import os
+import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def point_remotes(targets: Sequence[Target], *, root: Path) -> Path:
     # temporary experiments get a copy of config.local, with the keys and an open mode, below this folder
     (folder / "tmp").mkdir(exist_ok=True)
     (folder / "tmp").chmod(0o700)
-    with _config(folder).edit("local") as config:
+    with _edited(folder) as config:
         for target in targets:
             config["remote"][target.name] = _options(target, folder)
     return path
@@ -44,7 +46,7 @@ def restore_folders(*, root: Path) -> Path:
     folder = _dvc_folder(root)
     path = folder / _LOCAL
     if path.exists():
-        with _config(folder).edit("local") as config:
+        with _edited(folder) as config:
             for name in REMOTES:
                 config["remote"].pop(name, None)
     return path
@@ -143,12 +145,39 @@ def _config(folder: Path) -> Any:
     try:
         return Config(dvc_dir=str(folder))
     except ConfigError as error:
-        # the message can quote a value, and a value can be a key
-        raise UserError(
-            f"not a valid DVC configuration ({type(error).__name__}).",
-            where=f"{folder / 'config'} or {folder / _LOCAL}",
-            remedy="restore the first with git, or delete the second and run `mup remote` anew.",
-        ) from None
+        raise invalid_config(error, folder) from None
+
+
+def invalid_config(error: BaseException, folder: Path) -> UserError:
+    """What is said of a configuration that DVC cannot read; its own message can quote a value, and so a key."""
+    return UserError(
+        f"not a valid DVC configuration ({type(error).__name__}).",
+        where=f"{folder / 'config'} or {folder / _LOCAL}",
+        remedy="restore the first with git, or delete the second and run `mup remote` anew.",
+    )
+
+
+@contextmanager
+def _edited(folder: Path) -> Iterator[Any]:
+    """Change config.local. DVC writes in place: if that fails, on a full disk say, the file is as it was."""
+    path, kept = folder / _LOCAL, folder / "tmp" / f"{_LOCAL}.before"
+    config = _config(folder)
+    (folder / "tmp").mkdir(exist_ok=True)
+    try:
+        shutil.copy2(path, kept)
+        with _restored(path, kept), config.edit("local") as content:
+            yield content
+    finally:
+        kept.unlink(missing_ok=True)
+
+
+@contextmanager
+def _restored(path: Path, kept: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        kept.replace(path)
+        raise
 
 
 def _check_ignored(path: Path, root: Path) -> None:

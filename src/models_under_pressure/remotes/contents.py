@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models_under_pressure.errors import UserError
-from models_under_pressure.remotes.config import read_targets
+from models_under_pressure.remotes.config import invalid_config, read_targets
 from models_under_pressure.remotes.explain import explain
 
 if TYPE_CHECKING:
@@ -110,8 +110,9 @@ def open_repo(root: Path) -> "Repo":
     """The project as DVC sees it.
 
     Raises:
-        UserError: `root` is no DVC project.
+        UserError: `root` is no DVC project, or its configuration cannot be read.
     """
+    from dvc.config import ConfigError
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
@@ -121,6 +122,8 @@ def open_repo(root: Path) -> "Repo":
         raise UserError(
             "not a DVC project.", where=str(root.absolute()), remedy="run from the project's folder."
         ) from None
+    except ConfigError as error:
+        raise invalid_config(error, root / ".dvc") from None
 
 
 def remote_store(repo: "Repo", name: str) -> "HashFileDB":
