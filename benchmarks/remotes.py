@@ -1,9 +1,11 @@
 """Push and pull of a 2 GB store against a plain copy of the same bytes, on the same server.
 
-    python benchmarks/remotes.py [--gigabytes 2] [--rounds 3] [--server rclone]
+    python benchmarks/remotes.py [--gigabytes 2] [--rounds 3] [--server rclone] [--megabytes-per-second 119]
 
 The server is `rclone serve s3` over https, or moto's over http, on this machine; the plain copy is what
 `aws s3 cp --recursive` does (boto3's transfer manager with its defaults). Rounds alternate; each uses a new bucket.
+Before the pulls, each bucket is read once: this server hashes a file when it is first read. With a limit, the server
+sends and takes no more than that, as over a network (119: 1 Gbit/s); without one, it is as fast as the machine.
 Besides `dvc pull` as `mup remote` sets it up, two pulls show what its parts cost: with hard links (no second copy), and
 also without `verify` (no hash of what arrived). Times are wall clock; the processor's seconds are those of client and
 server together, which a busy machine changes less.
@@ -36,14 +38,15 @@ def main():
     parser.add_argument("--gigabytes", type=float, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--server", choices=["rclone", "moto"], default="rclone")
+    parser.add_argument("--megabytes-per-second", type=float, default=None, help="Limit of rclone, both ways.")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificate = make_certificate(folder)
         os.environ |= {"AWS_CA_BUNDLE": str(certificate[0]), "DVC_SITE_CACHE_DIR": str(folder / "site")}
         store = make_project(folder / "project", arguments.gigabytes)
-        start = start_rclone if arguments.server == "rclone" else start_moto
-        server, endpoint = start(folder, certificate)
+        limit = arguments.megabytes_per_second
+        server, endpoint = start_moto() if arguments.server == "moto" else start_rclone(folder, certificate, limit)
         try:
             rows = [measure(folder, store, endpoint, number, server.pid) for number in range(arguments.rounds)]
         finally:
@@ -63,6 +66,9 @@ def measure(folder, store, endpoint, number, server):
     row["plain push"] = timed(lambda: plain_upload(store, endpoint, f"plain-{number}"), server)
     row["dvc push"] = timed(lambda: dvc(project, "push", "-q"), server)
     target = folder / "copy"
+    for name in (f"plain-{number}", bucket):
+        plain_download(target, endpoint, name, flat=True)
+        shutil.rmtree(target)
     row["plain pull"] = timed(lambda: plain_download(target, endpoint, f"plain-{number}"), server)
     assert size_of(store) == size_of(target)
     shutil.rmtree(target)
@@ -137,14 +143,14 @@ def plain_upload(store, endpoint, bucket):
             future.result()
 
 
-def plain_download(folder, endpoint, bucket):
-    """Download every file with boto3's transfer manager."""
+def plain_download(folder, endpoint, bucket, *, flat=False):
+    """Download every file with boto3's transfer manager; `flat`: into one folder, whatever the names."""
     from boto3.s3.transfer import TransferConfig, create_transfer_manager
 
     folder.mkdir()
     keys = [item["Key"] for item in client(endpoint).list_objects_v2(Bucket=bucket)["Contents"]]
     with create_transfer_manager(client(endpoint), TransferConfig()) as manager:
-        futures = [manager.download(bucket, key, str(folder / key)) for key in keys]
+        futures = [manager.download(bucket, key, str(folder / key.replace("/", "-" if flat else "/"))) for key in keys]
         for future in futures:
             future.result()
 
@@ -164,18 +170,19 @@ def client(endpoint):
     )
 
 
-def start_rclone(folder, certificate):
-    """`rclone serve s3` over https."""
+def start_rclone(folder, certificate, limit):
+    """`rclone serve s3` over https; `limit` in megabytes (10^6 bytes) a second."""
     port = free_port()
     (folder / "buckets").mkdir()
     command = [str(Path(sys.executable).with_name("rclone")), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
     command += ["--cert", str(certificate[0]), "--key", str(certificate[1]), "--auth-key", f"{KEY_ID},{SECRET}"]
+    command += ["--bwlimit", f"{limit * 10**6 / 1024:.0f}k"] if limit else []
     server = subprocess.Popen([*command, str(folder / "buckets")], stderr=subprocess.DEVNULL)
     wait_for(port)
     return server, f"https://127.0.0.1:{port}"
 
 
-def start_moto(folder, certificate):
+def start_moto():
     """Moto's server over http, in a process of its own."""
     port = free_port()
     command = [*python(), "-m", "moto.server", "-p", str(port)]

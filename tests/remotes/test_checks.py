@@ -80,6 +80,7 @@ def test_a_bucket_that_works_passes_every_check_and_is_left_as_it_was(server, bu
         ({"endpoint": "https://127.0.0.1:9"}, "cannot be reached", "check the network"),
         ({"endpoint": "https://nowhere.invalid"}, "cannot be reached", "address of the endpoint"),
         ({"ca_bundle": None}, "is not trusted", "AWS_CA_BUNDLE"),
+        ({"ca_bundle": "/no/such.pem"}, "/no/such.pem does not exist", "AWS_CA_BUNDLE"),
         ({"profile": "absent"}, "no keys were found", "fill in the keys"),
     ],
 )

@@ -1,5 +1,6 @@
 """Where the keys go, and where they do not."""
 
+import shutil
 import stat
 import string
 import subprocess
@@ -148,36 +149,101 @@ def test_a_secret_shows_in_no_text_of_a_target():
 
 
 def holding_secret(*folders):
-    """Files that hold a key."""
+    """Files that hold the secret key, or the history of git where it does."""
     found = set()
     for folder in folders:
         for path in folder.rglob("*"):
             if path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes():
                 found.add(path)
+            if path.name == ".git" and path.is_dir():  # its objects are compressed
+                command = ["git", "cat-file", "--batch-all-objects", "--batch"]
+                history = subprocess.run(command, cwd=path.parent, capture_output=True, check=True).stdout
+                if SECRET.encode() in history:
+                    found.add(path)
     return found
 
 
-@pytest.mark.slow
-def test_no_file_or_output_but_two_holds_the_secret(project, rclone, buckets):
-    """The two are .env and .dvc/config.local; project, logs, temporary files and buckets are searched."""
+@pytest.fixture
+def watched(project, rclone, buckets):
+    """A project with a store of its own, whose temporary files are below its home."""
     for bucket in buckets:
         rclone.make_bucket(bucket)
     (project.home / "tmp").mkdir()
-    project.environment["TMPDIR"] = str(project.home / "tmp")
-    project.use(rclone, buckets)
+    project.environment |= {"TMPDIR": str(project.home / "tmp"), "AWS_MAX_ATTEMPTS": "1"}
+    store = project.path / "data/activations/other/mine/layer_1.zarr"
+    store.mkdir(parents=True)
+    (store / "manifest.json").write_text("{}")
+    return project.use(rclone, buckets)
+
+
+def use_s3(project, rclone, buckets):
+    """The same server as `mup remote s3` takes it."""
+    (project.path / ".env").write_text(
+        f"AWS_ACCESS_KEY_ID={KEY_ID}\nAWS_SECRET_ACCESS_KEY={SECRET}\nAWS_REGION=us-east-1\n"
+        f"S3_DATASETS_BUCKET={buckets[0]}\nS3_ACTIVATIONS_BUCKET={buckets[1]}\n"
+        f"S3_ENDPOINT_URL={rclone.endpoint}\nAWS_CA_BUNDLE={rclone.certificate[0]}\n"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("provider", ["r2", "s3"])
+def test_no_file_or_output_but_two_holds_the_secret(watched, rclone, buckets, provider):
+    """The two are .env and .dvc/config.local; project, logs, caches, temporary files, git and buckets are searched."""
+    project = watched
+    if provider == "s3":
+        use_s3(project, rclone, buckets)
     own = {project.path / ".env", project.path / ".dvc/config.local"}
-    for arguments in (("remote", "r2"), ("remote", "test"), ("remote", "status"), ("remote", "repair")):
+    project.mup("remote", provider)
+    project.mup("acts", "sync")
+    for arguments in (("remote", "test"), ("remote", "status", "--all"), ("remote", "repair")):
         project.mup(*arguments)
     project.mup("doctor", check=False)
-    project.dvc("push", "-v", "--run-cache")
+    project.dvc("push", "-vv", "--run-cache")
     project.dvc("exp", "run", "--temp", "-S", "layer=9")
-    project.dvc("pull", "-v", LAYER.format(dataset="mt", layer=3))
+    project.dvc("exp", "run", "--queue", "-S", "layer=8")
+    project.dvc("pull", "-vv", "--run-cache", LAYER.format(dataset="mt", layer=3))
     project.dvc("doctor")
-    project.use(rclone, ("absent", "absent"), key_id="wrong")
-    project.mup("remote", "r2", check=False)
-    project.mup("remote", "test", check=False)
-    project.mup("doctor", check=False)
+    project.commit("an experiment's colleague commits everything")
     assert holding_secret(project.path, project.home) == own
     assert not any(SECRET.encode() in content for bucket in buckets for content in rclone.objects(bucket).values())
     project.mup("remote", "local")
     assert holding_secret(project.path, project.home) == {project.path / ".env"}
+
+
+@pytest.mark.slow
+def test_errors_hold_no_secret(watched, rclone, buckets):
+    """Whatever fails: keys, buckets, the server, the configuration itself; also in the logs of DVC at its wordiest."""
+    project, local = watched, watched.path / ".dvc/config.local"
+    own = {project.path / ".env", local}
+    for change in ({"key_id": "wrong"}, {"secret": f"{SECRET}x"}, {"buckets": ("absent", "absent")}):
+        project.use(rclone, **{"buckets": buckets} | change)
+        assert project.mup("remote", "r2", check=False).returncode == 1
+        project.mup("remote", "r2", "--offline")
+        for command in (("remote", "test"), ("remote", "status")):
+            assert project.mup(*command, check=False).returncode == 1, command
+        assert project.dvc("push", "-vv", check=False).returncode != 0
+        cache = (project.path / ".dvc/cache").rename(project.home / "cache")
+        assert project.dvc("fetch", "-vv", check=False).returncode != 0
+        shutil.rmtree(project.path / ".dvc/cache", ignore_errors=True)
+        cache.rename(project.path / ".dvc/cache")
+    assert project.mup("acts", "sync", check=False).returncode == 1
+    assert project.mup("doctor", check=False).returncode == 1
+    assert holding_secret(project.path, project.home) == own
+    for broken in (f"[broken {SECRET}", f"[cache]\n    type = {SECRET}\n", f"[core]\n    autostage = {SECRET}\n"):
+        local.write_text(broken)
+        for command in (("remote", "status"), ("remote", "r2", "--offline"), ("acts", "sync"), ("doctor", "--offline")):
+            shown = project.mup(*command, check=False)
+            assert shown.returncode == 1
+            assert "not a valid DVC configuration" in shown.output.replace("\n", " ")
+            assert "Traceback" not in shown.output
+    assert holding_secret(project.path, project.home) == own
+
+
+@pytest.mark.slow
+def test_a_public_address_takes_no_key_with_it(watched, buckets):
+    """The keys of .env stay there."""
+    urls = [f"s3://{bucket}/dvc" for bucket in buckets]
+    watched.mup("remote", "public", *urls, "--offline")
+    watched.mup("remote", "test", check=False)
+    watched.mup("remote", "public", "https://localhost:9/d", "https://localhost:9/a", check=False)
+    assert holding_secret(watched.path, watched.home) == {watched.path / ".env"}

@@ -44,7 +44,6 @@ def repository(tmp_path_factory):
 def work_briefly(content):
     content["train"]["probes"]["attention"] |= {"epochs": 2, "patience": 1}
     content["evaluate"] |= {"resamples": 100}
-    content["prompt_baseline"]["models"]["smollm2"] |= {"max_tokens": 256}
     content["finetune_baseline"]["models"]["smollm2"] |= {"max_tokens": 64, "train_rows": 20, "validation_rows": 8}
 
 
@@ -70,11 +69,11 @@ def undisturbed(repository):
     spine_seconds, lock = time.monotonic() - start, (own.path / "dvc.lock").read_text()
     begun = own.path.with_name("begun")
     shutil.copytree(own.path, begun, symlinks=True)
-    process, starts = start_repro(own), []
-    for name in stages_announced(process):
+    process, starts, printed = start_repro(own), [], []
+    for name in stages_announced(process, printed):
         starts.append((name, time.monotonic()))
     ends = [begin for _, begin in starts[1:]] + [time.monotonic()]
-    assert process.wait() == 0
+    assert process.wait() == 0, "".join(printed)
     seconds = {name: end - begin for (name, begin), end in zip(starts, ends, strict=True)}
     return Undisturbed(own, spine_seconds, lock, seconds, begun)
 
@@ -117,9 +116,10 @@ def start_repro(repository, *targets):
     )
 
 
-def stages_announced(process):
-    """Names of the stages that a `dvc repro` runs, as it begins each."""
+def stages_announced(process, printed):
+    """Names of the stages that a `dvc repro` runs, as it begins each; all that it prints goes into a list."""
     for line in process.stdout:
+        printed.append(line)
         if line.startswith("Running stage '"):
             yield line.split("'")[1]
 
@@ -168,8 +168,8 @@ def test_a_kill_in_every_baseline_experiment_and_summary_changes_nothing(reposit
     draw, waiting, hit = random.Random(1), dict(undisturbed.seconds), set()
     assert {"finetune_baseline@smollm2", "extract_layers", "compare_probes", "cascade", "evaluate"} <= set(waiting)
     while waiting:
-        process = start_repro(victim)
-        for name in stages_announced(process):
+        process, printed = start_repro(victim), []
+        for name in stages_announced(process, printed):
             if name in waiting:
                 time.sleep(draw.uniform(0, 1.1) * waiting.pop(name))
                 if kill(process, stage_too=len(waiting) % 2 == 0):
@@ -178,7 +178,7 @@ def test_a_kill_in_every_baseline_experiment_and_summary_changes_nothing(reposit
         else:
             break
     done = victim.dvc("repro")
-    assert not waiting, f"never begun: {waiting}"
+    assert not waiting, f"never begun: {waiting}\n{''.join(printed)}"
     assert len(hit) > len(undisturbed.seconds) // 2, "the kills fell into the run"
     assert results(victim) == results(undisturbed.repository), done.stdout
     assert victim.dvc("status").stdout.strip() == "Data and pipelines are up to date."

@@ -2,9 +2,11 @@
 
 import http.server
 import json
+import subprocess
 import threading
 
 import pytest
+from remote_projects import ROOT
 from remote_servers import KEY_ID, SECRET
 
 from models_under_pressure.activations.config import ModelConfig
@@ -156,3 +158,24 @@ def test_the_page_shows_no_key_and_ends_with_status_1_if_something_stands_in_the
     assert "R2_SECRET_ACCESS_KEY" in shown.output
     assert SECRET not in shown.output
     assert KEY_ID not in shown.output
+
+
+def test_outside_a_project_the_page_goes_on(project, tmp_path):
+    project.path = tmp_path
+    shown = project.mup("doctor", "--offline", check=False)
+    assert shown.returncode == 1
+    assert "not a DVC project" in shown.output
+    assert shown.output.index("not a DVC project") < shown.output.index("planned run")
+
+
+def test_the_layers_that_are_compared_need_space_too(monkeypatch, tmp_path):
+    """`extract` makes one store of the training prompts, and `extract_layers` six."""
+    monkeypatch.setenv("MUP_STORES", str(tmp_path / "stores"))
+    for name in ("params.yaml", "data/versions.yaml", ".dvc/config", "data/training/prompts_4x/train.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text() if name.endswith(("yaml", "config")) else "{}\n" * 9)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    found = [finding.detail for finding in planned_run(root=tmp_path, offline=True) if finding.topic == "space"]
+    assert "7 stores to make" in found[0]
+    assert "validation" in found[1]
+    assert "layer" not in found[1]
