@@ -15,6 +15,7 @@ from models_under_pressure.commands import (
     remote,
     replies,
     review,
+    scaling,
     stages,
 )
 
@@ -38,6 +39,7 @@ app.add_typer(remote.app, name="remote")
 app.command()(probes.score)
 app.command()(probes.explain)
 app.command()(review.review)
+app.command()(scaling.scaling)
 app.command()(doctor.doctor)
 
 

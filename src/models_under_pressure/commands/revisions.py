@@ -175,6 +175,10 @@ def _json(revision: Revision, path: str) -> dict[str, Any]:
 def _commit(name: str) -> str:
     done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if done.returncode:
+        # DVC keeps its experiments at refs/exps/<start of the base commit>/<rest of it>/<name>.
+        experiments = _git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}").stdout.split()
+        if len(experiments) == 1:
+            return experiments[0]
         raise UserError(
             f"no revision {name!r}.",
             where="git",

@@ -1,0 +1,79 @@
+"""`mup scaling`: AUROC against model size, over runs with different models."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def scaling(
+    revisions: Annotated[
+        list[str] | None, typer.Argument(metavar="REV...", help="Commits or experiments; by default the workspace.")
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL=NUMBER", help="Size of a model whose config is out of reach, such as a gated one."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Figure to write, as PNG; the Vega-Lite goes beside it.")] = Path(
+        "scaling.png"
+    ),
+) -> None:
+    """Show AUROC against the size of the model that probes, prompted and finetuned monitors read.
+
+    Example: mup scaling workspace --parameters smollm2-135m=134.5e6
+    """
+    import json
+
+    from models_under_pressure.commands.revisions import WORKSPACE, Revision
+    from models_under_pressure.errors import UserError
+    from models_under_pressure.experiments.scaling import Run, scaling_rows, to_table
+    from models_under_pressure.figures import scaling as figure
+    from models_under_pressure.figures.render import write_chart
+
+    runs = []
+    for name in revisions or [WORKSPACE]:
+        revision = Revision(name, Path())
+        found = revision.text("metrics/summary.json")
+        if not found:
+            raise UserError("no metrics/summary.json.", where=name, remedy="run `dvc repro` there and commit.")
+        runs.append(Run(name, revision.yaml("params.yaml"), json.loads(found)))
+    short = {alias: model for run in runs for alias, model in run.params.get("models", {}).items()}
+    rows = scaling_rows(runs, _sizes(parameters or [], short))
+    if not rows:
+        raise UserError(
+            "no monitor that reads a model has an AUROC.",
+            where=", ".join(run.name for run in runs),
+            remedy="score dev or test sets of two classes.",
+        )
+    print(to_table(rows), end="")
+    write_chart(figure.chart(rows), output.with_suffix(".json"), finding=figure.finding(rows), png=True)
+
+
+def _sizes(given: list[str], short: dict[str, str]) -> Callable[[str], int]:
+    """Parameters of a model: as given, else its matrices by its config (of a mixture of experts the active ones)."""
+    from functools import cache
+
+    from models_under_pressure.errors import UserError
+
+    known = {}
+    for one in given:
+        name, _, number = one.rpartition("=")
+        try:
+            known[short.get(name, name)] = round(float(number))
+        except ValueError:
+            raise UserError(f"not a size: {one!r}.", remedy="write MODEL=NUMBER, such as llama-1b=1.24e9.") from None
+
+    @cache
+    def size(model: str) -> int:
+        if model in known:
+            return known[model]
+        from models_under_pressure.activations.config import ModelConfig
+        from models_under_pressure.activations.flops import read_architecture
+        from models_under_pressure.settings import load_settings
+
+        token = load_settings().hf_token
+        found = read_architecture(ModelConfig(name=model), token=token.get_secret_value() if token else None)
+        return sum(block.weights for block in found.blocks) + found.hidden * found.vocabulary
+
+    return size

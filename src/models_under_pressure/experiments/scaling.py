@@ -1,0 +1,72 @@
+"""AUROC against the size of the model that a monitor reads, from the results of several runs."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = dict[str, Any]
+
+_BASELINES = {"prompted_": ("prompt_baseline", "name"), "finetuned_": ("finetune_baseline", "model")}
+"""Beginning of a baseline's name -> its section of params.yaml, and the key of its model there."""
+_METRICS = ("auroc", "auroc_low", "auroc_high", "n", "datasets")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What git holds of one run."""
+
+    name: str
+    """Of its commit or experiment."""
+    params: Mapping[str, Any]
+    """params.yaml."""
+    summary: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """metrics/summary.json: purpose -> monitor -> metric."""
+
+
+def scaling_rows(runs: Iterable[Run], parameters: Callable[[str], int]) -> list[Row]:
+    """One row per purpose, monitor and model, by model size; a result that several runs share stands once.
+
+    Args:
+        runs: of probes on different models; prompted and finetuned models count too.
+        parameters: number of parameters of a model, by Hugging Face id, path or the embedded model's name.
+
+    Returns:
+        Rows with `purpose` (dev or test), `monitor` (a probe's name, `prompted` or `finetuned`), `model`, `parameters`,
+        AUROC with its interval (mean over `datasets`), `n` and `run`.
+    """
+    found: dict[tuple[Any, ...], Row] = {}
+    for run in runs:
+        for purpose in ("dev", "test"):
+            for name, metrics in run.summary.get(purpose, {}).items():
+                reads = _model_of(name, run.params)
+                if reads is None or "auroc" not in metrics:
+                    continue
+                monitor, model = reads
+                row = {"purpose": purpose, "monitor": monitor, "model": model}
+                row |= {key: metrics[key] for key in _METRICS}
+                resolved = run.params.get("models", {}).get(model, model)
+                found.setdefault(tuple(row.values()), row | {"parameters": parameters(resolved), "run": run.name})
+    return sorted(found.values(), key=lambda row: (row["purpose"], row["monitor"], row["parameters"]))
+
+
+def to_table(rows: Sequence[Row]) -> str:
+    """The rows as aligned text."""
+    lines = [f"{'':6}{'monitor':24}{'model':20}{'parameters':>12}  AUROC  [95 % interval]       n  run"]
+    for row in rows:
+        interval = f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]"
+        lines.append(
+            f"{row['purpose']:6}{row['monitor']:24}{row['model']:20}{row['parameters']:>12.3g}  {row['auroc']:.3f}  "
+            f"{interval:<17}{row['n']:>8,}  {row['run']}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _model_of(monitor: str, params: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Name of the series and the model that a monitor reads; None where it reads none."""
+    if monitor in params["train"]["probes"]:
+        return monitor, str(params["model"]["name"])
+    for beginning, (section, key) in _BASELINES.items():
+        models = params.get(section, {}).get("models", {})
+        if monitor.startswith(beginning) and (name := monitor.removeprefix(beginning)) in models:
+            return beginning.rstrip("_"), str(models[name][key])
+    return None
