@@ -25,9 +25,10 @@ def telling_words(records: Sequence[Record], *, most: int = 12, least_records: i
     """
     counts = {label: Counter[str]() for label in (Label.HIGH, Label.LOW)}
     sizes = Counter(record.label for record in records)
-    for record in records:
-        if record.label in counts:
-            counts[record.label].update(set(words(record.text)))
+    for label, found in counts.items():
+        for record in records:
+            if record.label is label:
+                found.update(set(words(record.text)))
     if not all(sizes[label] for label in counts):
         return []
     rows = [

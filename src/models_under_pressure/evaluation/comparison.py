@@ -11,7 +11,7 @@ from models_under_pressure.evaluation.delong import averaged_difference
 from models_under_pressure.evaluation.differences import holm, mean_difference
 from models_under_pressure.evaluation.estimate import Difference
 from models_under_pressure.evaluation.metrics import auroc
-from models_under_pressure.evaluation.scores import ScoreList
+from models_under_pressure.evaluation.scores import ScoreList, by_id
 
 
 class Verdict(StrEnum):
@@ -106,22 +106,8 @@ def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05, least: flo
 def _by_key(lists: Sequence[ScoreList]) -> dict[tuple[str, str], list[ScoreList]]:
     found: dict[tuple[str, str], list[ScoreList]] = {}
     for scores in lists:
-        found.setdefault((scores.dataset, scores.probe), []).append(_by_id(scores))
+        found.setdefault((scores.dataset, scores.probe), []).append(by_id(scores))
     return found
-
-
-def _by_id(scores: ScoreList) -> ScoreList:
-    order = sorted(range(len(scores.ids)), key=scores.ids.__getitem__)
-    return replace(
-        scores,
-        ids=tuple(scores.ids[row] for row in order),
-        groups=tuple(scores.groups[row] for row in order),
-        labels=scores.labels[order],
-        logits=scores.logits[order],
-        probabilities=scores.probabilities[order],
-        tokens=None if scores.tokens is None else scores.tokens[order],
-        flops=None if scores.flops is None else scores.flops[order],
-    )
 
 
 def _compare(

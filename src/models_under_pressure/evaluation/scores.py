@@ -5,7 +5,7 @@ scores two revisions can be compared record by record, and every figure drawn, w
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,21 @@ class ScoreList:
         sizes = {len(column) for column in columns if column is not None}
         if len(sizes) > 1:
             raise ValueError(f"columns of {self.dataset}/{self.probe} have different lengths: {sorted(sizes)}")
+
+
+def by_id(scores: ScoreList) -> ScoreList:
+    """The same scores, records sorted by id."""
+    order = np.array(sorted(range(len(scores.ids)), key=scores.ids.__getitem__), dtype=np.int64)
+    return replace(
+        scores,
+        ids=tuple(scores.ids[row] for row in order),
+        groups=tuple(scores.groups[row] for row in order),
+        labels=scores.labels[order],
+        logits=scores.logits[order],
+        probabilities=scores.probabilities[order],
+        tokens=None if scores.tokens is None else scores.tokens[order],
+        flops=None if scores.flops is None else scores.flops[order],
+    )
 
 
 def write_scores(path: Path, lists: Iterable[ScoreList]) -> None:

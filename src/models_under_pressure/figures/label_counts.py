@@ -16,7 +16,7 @@ def chart(rows: Sequence[Row]) -> alt.ConcatChart:
     for (dataset,), part in split(rows, "dataset").items():
         parts = list(dict.fromkeys(row["part"] for row in part))
         bars = inline(part, "part", "label", "rows").encode(
-            x=alt.X("rows:Q", title="records"),
+            x=alt.X("rows:Q", title="Records"),
             y=alt.Y("part:N", title=None, sort=parts),
             color=alt.Color(
                 "label:N",

@@ -39,6 +39,7 @@ def themed(chart: Any, *, title: str, subtitle: str | list[str] = "") -> Any:
             domainColor=MUTED,
             tickColor=MUTED,
             labelLimit=320,
+            labelFlush=False,
         )
         .configure_legend(
             orient="top", labelFontSize=12, titleFontSize=12, titleFontWeight="normal", titleColor=MUTED, labelLimit=320
