@@ -79,7 +79,7 @@ def _panel(rows: Sequence[Row], probes: list[str], metric: str, axis: str, scale
         ],
     )
     bars = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X(f"{metric}_low:Q", title=axis, scale=scale), x2=f"{metric}_high:Q"
+        x=alt.X(f"{metric}_low:Q", title=axis, scale=scale, axis=alt.Axis(tickCount=10)), x2=f"{metric}_high:Q"
     )
     points = base.mark_point(filled=True, size=64, opacity=1).encode(
         x=f"{metric}:Q", shape=alt.Shape("probe:N", title="Monitor", scale=shape_scale(probes), sort=probes)

@@ -112,7 +112,7 @@ def _error_panel(rows: Sequence[Row], name: str) -> Any:
     )
     scale = alt.Scale(domainMin=0, nice=True)
     bars = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X(f"{name}_low:Q", title=_ERRORS[name], scale=scale), x2=f"{name}_high:Q"
+        x=alt.X(f"{name}_low:Q", title=_ERRORS[name], scale=scale, axis=alt.Axis(tickCount=5)), x2=f"{name}_high:Q"
     )
     points = base.mark_point(filled=True, size=50, opacity=1).encode(x=f"{name}:Q", shape=_shape())
     return alt.layer(bars, points).properties(width=220, height=52 * len(monitors))

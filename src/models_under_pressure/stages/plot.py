@@ -39,7 +39,10 @@ def run(
     lists = [
         scores for name in datasets for method in methods[name] for scores in read_scores(scores_path(name, method))
     ]
+    # The same order, and so the same colours, as in figures of metrics.
+    places = {name: place for place, name in enumerate([*probes, *(scores.probe for scores in lists)][::-1])}
     shown = [scores for scores in lists if closely is None or scores.probe in closely]
+    shown.sort(key=lambda scores: (list(datasets).index(scores.dataset), -places[scores.probe]))
     lengths, unit = _lengths(shown, {name: path for name, (_, path) in datasets.items()})
     results = Results(
         metrics={name: read_evaluated(name, probes)["metrics"] for name in datasets},
