@@ -144,7 +144,8 @@ def shrink(repository, model):
         content["model"]["name"] = "toy"
         content["probe"]["layer"] = 1
         content["extract"]["max_tokens"] = 256
-        content["finetune_baseline"]["models"]["smollm2"]["model"] = "toy"
+        finetuned = content["finetune_baseline"]["models"]["smollm2"]
+        finetuned.update({"model": "toy", "blocks": None, "trained_blocks": 1})
         content["prompt_baseline"]["models"]["smollm2"] |= {"name": "toy", "max_tokens": 1024}
         shrink_experiments(content)
 

@@ -72,6 +72,9 @@ class FinetuneConfig(BaseModel):
     lora_dropout: float = Field(default=0.1, ge=0, lt=1)
     seeds: int = Field(default=1, ge=1)
     """Runs, from the pipeline's seed upwards; metrics are their means."""
+    threads: int | None = Field(default=None, ge=1)
+    """Cores that share the products of one training step on a CPU; None is all of them. Small models gain little from
+    several, lose much on a busy machine, and get other last bits from another number."""
     checkpoint_minutes: float = Field(default=5, ge=0)
     """Least time between two checkpoints inside an epoch; the end of an epoch always leaves one."""
 

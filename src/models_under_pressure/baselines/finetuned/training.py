@@ -6,7 +6,8 @@ checkpoint needs no generator's state.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,7 @@ def train(
         UserError: a split is empty, validation lacks a class, or the loss or a gradient is not finite.
     """
     _check_splits(data, validation)
+    begun = time.monotonic()
     frozen = None
     if config.keep_states:
         records = [*data.records, *validation.records]
@@ -135,11 +137,12 @@ def train(
     elif config.head == "fitted":
         pooled = pooled_states(classifier, data.records, batch_tokens=config.batch_tokens, frozen=frozen)
         fit_head(classifier, pooled, data.labels)
+    run.position.seconds += time.monotonic() - begun
     with seeded(seed), progress(run.total_steps, what="finetune", unit="steps") as shown:
         shown.advance(run.position.steps)
         while not run.finished:
             started = saved = time.monotonic()
-            with reading(classifier, run.frozen) as reader:
+            with reading(classifier, run.frozen) as reader, _threads(config.threads):
                 classifier.train()
                 for batch in run.remaining_batches():
                     run.step(reader, batch)
@@ -270,6 +273,19 @@ def _tell(watch: Watch | None, epoch: Epoch) -> None:
     if watch:
         values = asdict(epoch)
         watch(values.pop("number"), values)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let so many cores share a product."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_splits(data: Split, validation: Split) -> None:
