@@ -18,7 +18,7 @@ STAGES = {
     for file in ("dvc.yaml", "published/dvc.yaml")
     for name, stage in YAML(typ="safe").load((ROOT / file).read_text())["stages"].items()
 }
-COMMANDS = [ROOT / "src/models_under_pressure/commands" / name for name in ("stages.py", "experiments.py")]
+COMMANDS = ROOT / "src/models_under_pressure/commands"
 
 
 def body(stage):
@@ -62,11 +62,16 @@ def test_deps_name_no_code_that_the_stage_does_not_use(stage):
         assert is_prompts or any(file == dep or dep in file.parents for file in files), f"{stage} does not use {dep}"
 
 
+def functions_of(file):
+    tree = ast.parse(file.read_text())
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
 def used_params(command):
     """Sections of params.yaml and data/versions.yaml that the sub-command reads, from its source."""
-    trees = [ast.parse(file.read_text()) for file in COMMANDS]
-    files = [{node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)} for tree in trees]
-    functions = next(functions for functions in files if command in functions)
+    shared = functions_of(COMMANDS / "stage_inputs.py")
+    files = [functions_of(file) for file in (*sorted(COMMANDS.glob("*_stages.py")), COMMANDS / "experiments.py")]
+    functions = shared | next(functions for functions in files if command in functions)
     used, queue, seen = set(), [command], set()
     while queue:
         name = queue.pop()
@@ -76,9 +81,9 @@ def used_params(command):
         for node in ast.walk(functions[name]):
             if isinstance(node, ast.Attribute):
                 owner = ast.unparse(node.value)
-                if owner in ("params", "_params()"):
+                if owner in ("params", "read_params()"):
                     used.add(node.attr)
-                elif owner in ("lineage", "_lineage()"):
+                elif owner in ("lineage", "read_lineage()"):
                     used.add(f"lineage.{node.attr}")
             if isinstance(node, ast.Name) and node.id in functions:
                 queue.append(node.id)

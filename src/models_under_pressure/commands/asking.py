@@ -1,12 +1,14 @@
 """What the stages that ask a chat model have in common: their options, and the look before asking."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from models_under_pressure.llm.ask import Asker
     from models_under_pressure.llm.config import LLMConfig
     from models_under_pressure.llm.rehearsal import Round
     from models_under_pressure.llm.store import ReplyStore
@@ -52,3 +54,10 @@ def dry_run(
     for one in rounds:
         print(f"{name}, {describe_round(one)}")
     print(describe_cost(rounds, config))
+
+
+def recorded(name: str, llm: "LLMConfig") -> "AbstractContextManager[Asker]":
+    """The way to ask, whose replies are kept for the stage; see `commands.recorded`, which is loaded when needed."""
+    from models_under_pressure.commands.recorded import recorded as keep
+
+    return keep(name, llm)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models_under_pressure.commands.stage_inputs import datasets_for, read_lineage, read_params
+
 if TYPE_CHECKING:
-    from models_under_pressure.params.lineage import Dataset, Lineage
     from models_under_pressure.params.schema import Params
     from models_under_pressure.stages.experiment_inputs import Input
 
@@ -39,7 +40,7 @@ def compare_probes() -> None:
     """
     from models_under_pressure.stages import compare_probes as stage
 
-    params = _params()
+    params = read_params()
     stage.run(
         _inputs(params, "train", "validation", "dev", "test"),
         probes=params.compare_probes.seeded,
@@ -55,9 +56,9 @@ def extract_layers() -> None:
     """
     from models_under_pressure.stages import extract_layers as stage
 
-    params = _params()
+    params = read_params()
     stage.run(
-        path=Path(_lineage().datasets["train"].path),
+        path=Path(read_lineage().datasets["train"].path),
         alias=params.model.name,
         model=params.resolved_model,
         layers=params.choose_layer.layers,
@@ -74,8 +75,8 @@ def choose_layer() -> None:
     from models_under_pressure.stages.experiment_inputs import Input
     from models_under_pressure.stages.paths import layer_store_path
 
-    params = _params()
-    config, records = params.choose_layer, Path(_lineage().datasets["train"].path)
+    params = read_params()
+    config, records = params.choose_layer, Path(read_lineage().datasets["train"].path)
     stage.run(
         {layer: Input(layer_store_path(params.model.name, layer), records, "train") for layer in config.layers},
         probe=config.probe,
@@ -94,7 +95,7 @@ def train_on_dev() -> None:
     from models_under_pressure.experiments.train_on_dev import Recipe
     from models_under_pressure.stages import train_on_dev as stage
 
-    params = _params()
+    params = read_params()
     config = params.train_on_dev
     inputs = _inputs(params, "train", "validation", "dev", "test")
     sources = [name.removesuffix("_dev") for name in inputs if name.endswith("_dev")]
@@ -119,7 +120,7 @@ def measure_data_efficiency() -> None:
     """
     from models_under_pressure.stages import measure_data_efficiency as stage
 
-    params = _params()
+    params = read_params()
     config = params.measure_data_efficiency
     stage.run(
         _inputs(params, "train", "validation", "dev"),
@@ -138,7 +139,7 @@ def measure_generalisation() -> None:
     """
     from models_under_pressure.stages import measure_generalisation as stage
 
-    params = _params()
+    params = read_params()
     config, inputs = params.measure_generalisation, _inputs(params, "train", "validation")
     stage.run(
         train=inputs["train"],
@@ -161,8 +162,8 @@ def cascade(context: typer.Context) -> None:
 
     if context.invoked_subcommand:
         return
-    params = _params()
-    config, shown = params.cascade, _of_purposes("dev", "test")
+    params = read_params()
+    config, shown = params.cascade, datasets_for("dev", "test")
     stage.run(
         datasets={name: one.purpose for name, one in shown.items()},
         methods={name: params.evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
@@ -186,8 +187,8 @@ def plan_cascade(
     from models_under_pressure.experiments.cascade import to_text
     from models_under_pressure.stages import cascade as stage
 
-    params = _params()
-    config, shown = params.cascade, _of_purposes("dev", "test")
+    params = read_params()
+    config, shown = params.cascade, datasets_for("dev", "test")
     made = stage.make_plan(
         datasets={name: one.purpose for name, one in shown.items()},
         methods={name: params.evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
@@ -209,9 +210,9 @@ def measure_calibration() -> None:
     from models_under_pressure.experiments.calibration import Judging
     from models_under_pressure.stages import measure_calibration as stage
 
-    params = _params()
+    params = read_params()
     config, evaluate = params.measure_calibration, params.evaluate
-    shown = _of_purposes(config.fit_on, "dev", "test")
+    shown = datasets_for(config.fit_on, "dev", "test")
     stage.run(
         datasets={name: (one.purpose, Path(one.path)) for name, one in shown.items()},
         methods={name: evaluate.methods_of(name, one.purpose) for name, one in shown.items()},
@@ -229,9 +230,9 @@ def compare_templates() -> None:
     """
     from models_under_pressure.stages import compare_templates as stage
 
-    params = _params()
+    params = read_params()
     stage.run(
-        dev={name: Path(one.path) for name, one in _of_purposes("dev").items()},
+        dev={name: Path(one.path) for name, one in datasets_for("dev").items()},
         models={name: config.templates for name, config in params.prompt_baseline.models.items()},
         confidence=params.evaluate.confidence,
     )
@@ -258,16 +259,10 @@ def layers() -> None:
 
     found = read_json(RESULTS / "choose_layer.json")
     print(to_table(found["layers"], found["layer"]), end="")
-    used = _params().probe.layer
+    used = read_params().probe.layer
     print(f"\nLayer {found['layer']} by the rule `{found['rule']}` ({found['probe']} probe); probe.layer is {used}.")
     if used != found["layer"]:
         print(f"To use it: dvc exp run -S probe.layer={found['layer']}")
-
-
-def _params() -> "Params":
-    from models_under_pressure.params.schema import load_params
-
-    return load_params()
 
 
 def _inputs(params: "Params", *purposes: str) -> "dict[str, Input]":
@@ -277,15 +272,5 @@ def _inputs(params: "Params", *purposes: str) -> "dict[str, Input]":
 
     return {
         name: Input(store_path(params.model.name, name, params.probe.layer), Path(one.path), one.purpose)
-        for name, one in _of_purposes(*purposes).items()
+        for name, one in datasets_for(*purposes).items()
     }
-
-
-def _of_purposes(*purposes: str) -> "dict[str, Dataset]":
-    return {name: one for name, one in _lineage().datasets.items() if one.purpose in purposes}
-
-
-def _lineage() -> "Lineage":
-    from models_under_pressure.params.lineage import load_lineage
-
-    return load_lineage()
