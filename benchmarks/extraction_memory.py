@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-CASES = [(1_000, 100), (20_000, 100), (1_000, 512), (1_000, 8_192)]
-"""(records, tokens of the longest record); all others have 100 tokens."""
+CASES = [(1_000, 250), (20_000, 250), (1_000, 512), (1_000, 8_192)]
+"""(records, tokens of the longest record); all others have 250 tokens, about as real conversations do."""
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def _peak(count: int, longest: int) -> float:
         folder = Path(name)
         _save_model(folder / "model")
         model = load_model(ModelConfig(name=str(folder / "model"), dtype="float32"), layers=[1])
-        lengths = [longest, *[100] * (count - 1)]
+        lengths = [longest, *[250] * (count - 1)]
         records = [Record(f"{index:06}", "a " * (length // 2)) for index, length in enumerate(lengths)]
         extract(records, model=model, layers=[1], config=ExtractConfig(), paths={1: folder / "store.zarr"})
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

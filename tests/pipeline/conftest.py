@@ -185,6 +185,7 @@ def shrink_experiments(params):
     params["choose_layer"]["layers"] = [1, 2]
     params["train_on_dev"] |= {"sizes": [2, 4], "repeats": 2, "epochs": 2, "probe": attention}
     params["measure_data_efficiency"] |= {"sizes": [4], "repeats": 1, "probes": {"attention": attention}}
+    params["measure_finetuning"] |= {"sizes": [4], "repeats": 1}
     params["measure_generalisation"] |= {"attributes": ["tone"], "probe": attention}
 
 

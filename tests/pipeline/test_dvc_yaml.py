@@ -87,8 +87,9 @@ def used_params(command):
                     used.add(f"lineage.{node.attr}")
             if isinstance(node, ast.Name) and node.id in functions:
                 queue.append(node.id)
-    if "resolved_model" in used:
-        used = used - {"resolved_model"} | {"model", "models"}
+    for name, sections in {"resolved_model": {"model", "models"}, "finetuned": {"finetune_baseline", "models"}}.items():
+        if name in used:
+            used = used - {name} | sections
     return used
 
 
@@ -136,6 +137,7 @@ def test_a_baseline_reads_and_scores_every_dev_and_test_set(stage):
     [
         ("compare_probes", ("train", "validation", "dev", "test")),
         ("measure_data_efficiency", ("train", "validation", "dev")),
+        ("measure_finetuning", ("train", "validation", "dev")),
         ("measure_generalisation", ("train", "validation")),
         ("choose_layer", ("train",)),
         ("measure_calibration", ("validation", "dev", "test")),
@@ -148,7 +150,7 @@ def test_an_experiment_depends_on_every_dataset_that_it_reads(stage, purposes):
     deps = [dep for dep in body(stage)["deps"] if "datasets." in dep or "/layer_$" in dep]
     stores = [f"data/activations/${{model.name}}/{name}/layer_${{probe.layer}}.zarr" for name in used]
     expected = [f"${{datasets.{name}.path}}" for name in used]
-    reads_stores = stage not in ("choose_layer", "measure_calibration", "compare_templates")
+    reads_stores = stage not in ("choose_layer", "measure_calibration", "compare_templates", "measure_finetuning")
     assert set(deps) == {*expected, *(stores if reads_stores else [])}
 
 

@@ -31,6 +31,7 @@ LEFT_OUT = (
     "choose_layer",
     "train_on_dev",
     "measure_data_efficiency",
+    "measure_finetuning",
     "measure_generalisation",
     "cascade",
     "present_experiments",

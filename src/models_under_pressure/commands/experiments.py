@@ -24,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
         choose_layer,
         train_on_dev,
         measure_data_efficiency,
+        measure_finetuning,
         measure_generalisation,
         measure_calibration,
         compare_templates,
@@ -125,6 +126,27 @@ def measure_data_efficiency() -> None:
     stage.run(
         _inputs(params, "train", "validation", "dev"),
         probes=config.probes,
+        sizes=config.sizes,
+        repeats=config.repeats,
+        seed=params.seed,
+        confidence=params.evaluate.confidence,
+    )
+
+
+def measure_finetuning() -> None:
+    """Finetune models on more and more training prompts, and test on the dev sets.
+
+    Example: mup measure_finetuning
+    """
+    from models_under_pressure.stages import measure_finetuning as stage
+
+    params = _params()
+    config = params.measure_finetuning
+    shown = _of_purposes("dev")
+    datasets = _lineage().datasets
+    stage.run(
+        {name: Path(datasets[name].path) for name in ("train", "validation", *shown)},
+        models={name: params.finetuned(name) for name in config.models},
         sizes=config.sizes,
         repeats=config.repeats,
         seed=params.seed,

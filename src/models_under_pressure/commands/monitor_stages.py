@@ -137,10 +137,10 @@ def finetune_baseline(
     from models_under_pressure.stages import finetune_baseline as stage
 
     params = read_params()
-    config = entry_of(params.finetune_baseline.models, name, "finetuned model")
+    entry_of(params.finetune_baseline.models, name, "finetuned model")
     stage.run(
         name,
-        config=config.model_copy(update={"model": params.models.get(config.model, config.model)}),
+        config=params.finetuned(name),
         train=Path(dataset_of("train").path),
         validation=Path(dataset_of("validation").path),
         seed=params.seed,

@@ -33,7 +33,7 @@ def compare_probes(
     for one in tested:
         for name, logits in logits_of(fitted, one).items():
             origin = {"dataset": one.name, "purpose": one.purpose, "probe": name, "family": probes[name].family}
-            rows.append(origin | {"seeds": len(logits)} | auroc_row(logits, one, confidence=confidence))
+            rows.append(origin | {"seeds": len(logits)} | auroc_row(logits, one.data, confidence=confidence))
     return [*rows, *_means(rows)]
 
 

@@ -46,7 +46,7 @@ def measure_data_efficiency(
     by_name = {one.name: one for one in tested}
     rows = [
         {"dataset": dataset, "method": name, "kind": "probe", "size": size, "repeats": repeats}
-        | auroc_row(logits, by_name[dataset], confidence=confidence)
+        | auroc_row(logits, by_name[dataset].data, confidence=confidence)
         for (dataset, name, size), logits in found.items()
     ]
     return [*rows, *means(rows)]

@@ -60,7 +60,7 @@ def _cell(fitted: Sequence[Probe], tested: LabelledSet | None, least: int, confi
     shares = [
         accuracy(probe.probabilities(scores), tested.data.labels) for probe, scores in zip(fitted, logits, strict=True)
     ]
-    return auroc_row(logits, tested, confidence=confidence) | {"accuracy": round(fmean(shares), 4)}
+    return auroc_row(logits, tested.data, confidence=confidence) | {"accuracy": round(fmean(shares), 4)}
 
 
 def _by_value(labelled: LabelledSet, attribute: str) -> dict[str, LabelledSet]:

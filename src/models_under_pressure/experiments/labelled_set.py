@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int
@@ -57,7 +58,21 @@ def join(parts: Sequence[LabelledSet]) -> LabelledSet:
     return replace(parts[0], data=data, records=[record for part in parts for record in part.records])
 
 
-def check_unseen(training: Iterable[LabelledSet], test: LabelledSet) -> None:
+class Named(Protocol):
+    """Conversations under the name of their dataset."""
+
+    @property
+    def name(self) -> str:
+        """Of the dataset."""
+        ...
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The conversations."""
+        ...
+
+
+def check_unseen(training: Iterable[Named], test: Named) -> None:
     """Refuse to train on what is tested on.
 
     Raises:

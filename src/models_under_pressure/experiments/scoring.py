@@ -1,10 +1,10 @@
 """AUROC of probes on datasets as rows of results, with intervals that know records and seeds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from models_under_pressure.evaluation.delong import averaged_auroc
 from models_under_pressure.evaluation.metrics import auroc, tpr_at_fpr
@@ -14,6 +14,21 @@ from models_under_pressure.probes.probe import Probe, score_together
 
 Row = dict[str, Any]
 """One line of a results file."""
+
+
+class Labelled(Protocol):
+    """What scores are judged by."""
+
+    @property
+    def labels(self) -> Bool[np.ndarray, "records"]:
+        """True for high-stakes."""
+        ...
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """What intervals keep together."""
+        ...
+
 
 Logits = Sequence[Float[np.ndarray, "records"]]
 """Scores of one recipe on the same records, one list per seed or repeat."""
@@ -26,10 +41,10 @@ def logits_of(probes: Mapping[Any, Sequence[Probe]], tested: LabelledSet) -> dic
     return {key: [next(scores) for _ in group] for key, group in probes.items()}
 
 
-def auroc_row(logits: Logits, tested: LabelledSet, *, confidence: float) -> Row:
+def auroc_row(logits: Logits, tested: Labelled, *, confidence: float) -> Row:
     """`auroc` with its interval, over records and over seeds, and each seed's own value."""
-    labels = tested.data.labels
-    estimate = averaged_auroc(logits, labels, tested.data.groups, confidence=confidence)
+    labels = tested.labels
+    estimate = averaged_auroc(logits, labels, tested.groups, confidence=confidence)
     return {
         "auroc": round(estimate.value, 4),
         "auroc_low": round(estimate.low, 4),

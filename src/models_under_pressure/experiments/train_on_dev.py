@@ -84,7 +84,7 @@ def train_on_dev(
                     logits.setdefault((mode, size), []).append(probe.decision_function(test.data.activations))
         for (mode, size), scores in logits.items():
             origin = {"dataset": test.name, "mode": mode, "size": size, "repeats": repeats}
-            rows.append(origin | auroc_row(scores, test, confidence=confidence))
+            rows.append(origin | auroc_row(scores, test.data, confidence=confidence))
     return [*rows, *_means(rows, datasets=len(pairs))]
 
 

@@ -12,7 +12,7 @@ from models_under_pressure.figures.theme import themed
 def chart(rows: Sequence[Row]) -> alt.VConcatChart:
     """The mean over datasets in a large panel, each dataset in a small one.
 
-    `rows` are those of `experiments.data_efficiency`, and of other methods in the same form.
+    `rows` are those of `experiments.data_efficiency` and `experiments.finetuning`.
     """
     scales = {
         name: auroc_scale([row for row in rows if (row["dataset"] == "mean") == (name == "mean")])
@@ -32,10 +32,16 @@ def chart(rows: Sequence[Row]) -> alt.VConcatChart:
     small = [panel.properties(width=250, height=170) for panel in parts.values()]
     return themed(
         alt.vconcat(large, alt.concat(*small, columns=2, spacing=20), spacing=20),
-        title="How many training prompts a probe needs",
+        title="How many training prompts a monitor needs",
         subtitle=[
-            f"Mean over {rows[0]['repeats']} repeats with other prompts and another seed; half of the prompts are "
+            f"Mean over {_repeats(rows)} repeats with other prompts and another seed; half of the prompts are "
             "high-stakes.",
             "Bars: 95 % interval over records and repeats.",
         ],
     )
+
+
+def _repeats(rows: Sequence[Row]) -> str:
+    """Fewest and most repeats of a method."""
+    found = sorted({row["repeats"] for row in rows})
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"

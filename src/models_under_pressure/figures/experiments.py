@@ -24,7 +24,7 @@ class Experiment:
     """How one experiment is shown."""
 
     results: str
-    """File below data/results."""
+    """File below data/results, or folder of files."""
     chart: Callable[[Any], Any]
     finding: Callable[[Any], str]
     """What the figure shows, for readers who cannot see it."""
@@ -212,9 +212,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "compare_probes": Experiment("compare_probes.jsonl", compare_probes.chart, _compared, _compared_summary),
     "choose_layer": Experiment("choose_layer.json", choose_layer.chart, _chosen, _chosen_summary),
     "train_on_dev": Experiment("train_on_dev.jsonl", train_on_dev.chart, _with_samples, _by_size("mode")),
-    "measure_data_efficiency": Experiment(
-        "measure_data_efficiency.jsonl", data_efficiency.chart, _with_prompts, _by_size("method")
-    ),
+    "measure_data_efficiency": Experiment("data_efficiency", data_efficiency.chart, _with_prompts, _by_size("method")),
     "measure_generalisation": Experiment(
         "measure_generalisation.jsonl", generalisation.chart, _generalised, _generalised_summary
     ),

@@ -94,6 +94,16 @@ class DataEfficiencyParams(_Section):
     """Name -> family and hyper-parameters."""
 
 
+class FinetuningParams(_Section):
+    """How many training prompts finetuned models get."""
+
+    models: tuple[str, ...]
+    """Names of `finetune_baseline.models`; none leaves finetuned models out."""
+    sizes: tuple[int, ...] = Field(min_length=1)
+    """As those of `measure_data_efficiency`."""
+    repeats: int = Field(ge=1)
+
+
 class GeneralisationParams(_Section):
     """Between which kinds of prompts generalisation is measured."""
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.baselines.asked_config import AskBaselineConfig
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.prompted_config import PromptBaselineConfig
 from models_under_pressure.baselines.text_config import TextBaselineConfig
 from models_under_pressure.datasets.labelling import LabelConfig
@@ -18,6 +19,7 @@ from models_under_pressure.params.experiments import (
     ChooseLayerParams,
     CompareProbesParams,
     DataEfficiencyParams,
+    FinetuningParams,
     GeneralisationParams,
     TrainOnDevParams,
 )
@@ -64,6 +66,7 @@ class Params(BaseModel):
     choose_layer: ChooseLayerParams
     train_on_dev: TrainOnDevParams
     measure_data_efficiency: DataEfficiencyParams
+    measure_finetuning: FinetuningParams
     measure_generalisation: GeneralisationParams
     cascade: CascadeParams
     measure_calibration: CalibrationParams
@@ -73,6 +76,18 @@ class Params(BaseModel):
         if Path(self.model.name).is_absolute() or ".." in self.model.name:
             raise ValueError("model.name is part of output paths: give a local model an alias in `models`")
         return self
+
+    @model_validator(mode="after")
+    def _measured_models_are_finetuned_models(self) -> "Params":
+        unknown = set(self.measure_finetuning.models) - set(self.finetune_baseline.models)
+        if unknown:
+            raise ValueError(f"measure_finetuning.models: {min(unknown)!r} is not in finetune_baseline.models")
+        return self
+
+    def finetuned(self, name: str) -> FinetuneConfig:
+        """Settings of a finetuned model, with its alias replaced by the Hugging Face id or path."""
+        config = self.finetune_baseline.models[name]
+        return config.model_copy(update={"model": self.models.get(config.model, config.model)})
 
     @property
     def resolved_model(self) -> ModelConfig:

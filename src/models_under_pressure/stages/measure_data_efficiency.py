@@ -6,7 +6,7 @@ from models_under_pressure.experiments.data_efficiency import measure_data_effic
 from models_under_pressure.files import write_jsonl
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.stages.experiment_inputs import Input, read_sets
-from models_under_pressure.stages.paths import RESULTS
+from models_under_pressure.stages.paths import DATA_EFFICIENCY
 
 
 def run(
@@ -40,4 +40,4 @@ def run(
         seed=seed,
         confidence=confidence,
     )
-    write_jsonl(RESULTS / "measure_data_efficiency.jsonl", rows)
+    write_jsonl(DATA_EFFICIENCY / "probes.jsonl", rows)

@@ -7,6 +7,8 @@ CONFOUNDERS = TRAINING / "confounders.json"
 PROBES = Path("data/probes")
 RESULTS = Path("data/results")
 OVERLAPS = RESULTS / "overlap.json"
+DATA_EFFICIENCY = RESULTS / "data_efficiency"
+"""One file of rows per kind of method."""
 TOKEN_SCORES = RESULTS / "score_tokens.jsonl"
 FIGURES = Path("plots/figures")
 """Charts that the report shows."""

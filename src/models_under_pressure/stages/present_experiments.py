@@ -26,5 +26,7 @@ def run() -> None:
 
 
 def _read(path: Path) -> Any:
-    """The rows of a JSON Lines file, or the value of a JSON file."""
+    """The rows of a JSON Lines file or of a folder of them, or the value of a JSON file."""
+    if path.is_dir():
+        return [row for file in sorted(path.glob("*.jsonl")) for row in _read(file)]
     return [row for _, row in read_jsonl(path)] if path.suffix == ".jsonl" else read_json(path)

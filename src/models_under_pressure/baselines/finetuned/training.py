@@ -104,6 +104,7 @@ def train(
     seed: int,
     checkpoints: Checkpoints | None = None,
     watch: Watch | None = None,
+    frozen: FrozenStates | None = None,
 ) -> Trained:
     """Minimise the mean cross-entropy; afterwards the classifier has the weights of the best validation AUROC.
 
@@ -119,14 +120,14 @@ def train(
         seed: of the order of records and of dropout.
         checkpoints: where to go on from and to leave checkpoints; None keeps nothing.
         watch: told every epoch when it ends; those of an interrupted run once more when it goes on.
+        frozen: states of all these records, if they are known already; see `freeze_states`.
 
     Raises:
         UserError: a split is empty, validation lacks a class, or the loss or a gradient is not finite.
     """
     _check_splits(data, validation)
     begun = time.monotonic()
-    frozen = None
-    if config.keep_states:
+    if config.keep_states and frozen is None:
         records = [*data.records, *validation.records]
         frozen = freeze_states(classifier, records, batch_tokens=config.batch_tokens)
     run = _Run(classifier, data, config, seed, frozen)
