@@ -153,7 +153,7 @@ def test_the_page_shows_no_key_and_ends_with_status_1_if_something_stands_in_the
     (project.path / ".env").write_text(f"R2_ACCESS_KEY_ID={KEY_ID}\nR2_SECRET_ACCESS_KEY={SECRET}\n")
     shown = project.mup("doctor", "--offline", check=False)
     assert shown.returncode == 1, "this small project has other parameters"
-    for section in ("software", "hardware", "keys", "cache", "remotes", "planned run"):
+    for section in ("software", "hardware", "keys", "results", "cache", "remotes", "planned run"):
         assert f"{section}\n" in shown.output
     assert "R2_SECRET_ACCESS_KEY" in shown.output
     assert SECRET not in shown.output

@@ -28,6 +28,7 @@ def doctor(
         "software": environment.software(),
         "hardware": environment.hardware(),
         "keys": environment.keys(root=root),
+        "results": environment.results(root=root),
         "cache": environment.cache(root=root),
         "remotes": environment.remotes(root=root, offline=offline),
         "planned run": planned.planned_run(root=root, offline=offline),

@@ -67,6 +67,14 @@ def keys(*, root: Path) -> Iterator[Finding]:
         yield from _private(path, root)
 
 
+def results(*, root: Path) -> Iterator[Finding]:
+    """Whether DVC can read what it knows of the results."""
+    from models_under_pressure.remotes.contents import tracked_outputs
+
+    outputs = tracked_outputs(root=root)
+    yield Finding("dvc.lock", "ok", f"{len(outputs)} outputs, {sum(output.size for output in outputs) / _GIB:.2f} GiB")
+
+
 def cache(*, root: Path) -> Iterator[Finding]:
     """Where DVC's cache is, and whether outputs cost their bytes once or twice."""
     from models_under_pressure.remotes.cache import cache_state

@@ -150,9 +150,15 @@ def _outs(repo: "Repo", revision: str) -> "list[Output]":
     try:
         return list(repo.index.outs)
     except DvcException as error:
-        first = str(error).splitlines()[0]
-        where = "dvc.yaml" if revision == "workspace" else f"dvc.yaml of {revision}"
-        raise UserError(first, where=where, remedy="`dvc stage list` shows the place.") from error
+        first = next(line for line in str(error).splitlines() if line.strip())
+        of = "" if revision in ("", "workspace") else f" of {revision}"
+        if "dvc.lock" in first:
+            raise UserError(
+                "cannot be read: DVC was killed while it wrote the file, or a merge is not resolved.",
+                where=f"dvc.lock{of}",
+                remedy="`git checkout dvc.lock`, or delete it, then `dvc repro`; the run cache has what was finished.",
+            ) from error
+        raise UserError(first, where=f"dvc.yaml{of}", remedy="`dvc stage list` shows the place.") from error
 
 
 def _statuses(outputs: list[TrackedOutput], cache: "HashFileDB", odb: "HashFileDB") -> Iterator[OutputStatus]:
