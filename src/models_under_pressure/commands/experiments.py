@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models_under_pressure.commands.stage_inputs import datasets_for, read_lineage, read_params
+from models_under_pressure.commands.stage_inputs import dataset_of, datasets_for, read_lineage, read_params
 
 if TYPE_CHECKING:
     from models_under_pressure.params.schema import Params
@@ -140,12 +140,11 @@ def measure_finetuning() -> None:
     """
     from models_under_pressure.stages import measure_finetuning as stage
 
-    params = _params()
+    params = read_params()
     config = params.measure_finetuning
-    shown = _of_purposes("dev")
-    datasets = _lineage().datasets
+    shown = ("train", "validation", *datasets_for("dev"))
     stage.run(
-        {name: Path(datasets[name].path) for name in ("train", "validation", *shown)},
+        {name: Path(dataset_of(name).path) for name in shown},
         models={name: params.finetuned(name) for name in config.models},
         sizes=config.sizes,
         repeats=config.repeats,
