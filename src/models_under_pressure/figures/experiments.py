@@ -155,7 +155,8 @@ def _cascaded_summary(rows: Sequence[Row]) -> dict[str, Any]:
     for row in _means(rows):
         if row["purpose"] == cascade.PURPOSE and row["kind"] == "cascade":
             name = f"{row['first']}_then_{row['second']}_{row['selection']}"
-            found.setdefault(name, {})[f"share_{100 * row['share']:.0f}pct"] = _costed(row)
+            # Without intervals, which are in the results: a comment on a pull request must hold the difference.
+            found.setdefault(name, {})[f"share_{100 * row['share']:.0f}pct"] = row["auroc"]
     return found
 
 
@@ -178,8 +179,7 @@ def _calibrated_summary(found: Mapping[str, Any]) -> dict[str, Any]:
     summary: dict[str, dict[str, Any]] = {}
     for row in found["errors"]:
         if row["dataset"] == "mean" and row["purpose"] == measure_calibration.PURPOSE:
-            errors = {key: row[key] for name in kept for key in (name, f"{name}_low", f"{name}_high")}
-            summary.setdefault(row["monitor"], {})[row["recalibration"]] = errors | {"n": row["n"]}
+            summary.setdefault(row["monitor"], {})[row["recalibration"]] = {name: row[name] for name in kept}
     return summary
 
 
