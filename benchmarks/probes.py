@@ -6,9 +6,9 @@ seconds of one epoch of its own padded loop, which is measured over a few; the w
 does not change what it learns (both print the losses of the same epochs). The difference in mean AUROC over the dev
 sets has a paired bootstrap interval over records and seeds.
 
-    python benchmarks/probes.py compare            (on the demo's activations, after dvc repro)
+    python benchmarks/probes.py compare --keep FOLDER      (on the demo's activations, after dvc repro)
     python benchmarks/probes.py prepare --files FOLDER --stores FOLDER --dev-rows 150
-    python benchmarks/probes.py compare --files FOLDER --stores FOLDER --families attention softmax mean
+    python benchmarks/probes.py compare --files FOLDER --stores FOLDER --keep FOLDER
 """
 
 import argparse
@@ -46,42 +46,49 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--timed-epochs", type=int, default=2, help="of the padded loop, for each seed")
     parser.add_argument("--cut", type=int, help="train and validate on the first tokens of each row only")
-    parser.add_argument("--out", type=Path, help="where to write the figures after every seed")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("probes-benchmark"), help="folder of finished seeds, which are not run again"
+    )
     options = parser.parse_args()
     if options.what == "prepare":
         rows, most = options.dev_rows, options.max_tokens
         prepare(options.files, options.stores, dev_rows=rows, max_tokens=most, sets=options.sets)
         return
+    options.keep.mkdir(parents=True, exist_ok=True)
     data = load(options.files, options.stores, cut=options.cut)
     fit_probe(FAMILIES["mean"].config(), data["validation"], data["validation"], seed=0)  # imports are no training
-    figures: dict[str, Any] = {}
     for family in options.families:
-        figures[family] = compare(family, data, options.seeds, options.timed_epochs)
-        if options.out:
-            options.out.write_text(json.dumps(figures, indent=2))
-        print(
-            family, json.dumps({name: found for name, found in figures[family].items() if name != "runs"}), flush=True
-        )
+        figures = compare(family, data, options.seeds, options.timed_epochs, options.keep)
+        print(family, json.dumps(figures), flush=True)
 
 
-def compare(family: str, data: Mapping[str, TrainingData], seeds: int, timed_epochs: int) -> dict[str, Any]:
+def compare(family: str, data: Mapping[str, TrainingData], seeds: int, timed_epochs: int, keep: Path) -> dict[str, Any]:
     """Train a family both ways from each seed, in turns; then once more ours from all seeds together."""
     padded = [Padded(data[name]) for name in ("train", "validation")]
     flat = {name: Flat(split) for name, split in data.items()}
     runs: list[dict[str, Any]] = []
     logits: dict[str, list[dict[str, np.ndarray]]] = {"original": [], "ours": []}
     for seed in range(seeds):
-        model, history = train(family, flat["train"], flat["validation"], seed)
-        _, timed = train(family, *padded, seed, most=timed_epochs)
-        history = as_padded(history, timed)
-        ours, probe = timed_fit(family, data, seed, history)
-        logits["original"].append({name: score(model, flat[name]) for name in dev_sets(data)})
-        logits["ours"].append({name: probe.decision_function(data[name].activations) for name in dev_sets(data)})
-        runs.append({"original": original_times(history), "ours": {**ours, **probe.metrics}})
+        file = keep / f"{family}_{seed}.json"
+        if not file.exists():
+            model, history = train(family, flat["train"], flat["validation"], seed)
+            _, timed = train(family, *padded, seed, most=timed_epochs)
+            history = as_padded(history, timed)
+            ours, probe = timed_fit(family, data, seed, history)
+            scores = {
+                "original": {name: score(model, flat[name]).tolist() for name in dev_sets(data)},
+                "ours": {name: probe.decision_function(data[name].activations).tolist() for name in dev_sets(data)},
+            }
+            run = {"original": original_times(history), "ours": {**ours, **probe.metrics}}
+            file.write_text(json.dumps({"run": run, "logits": scores}))
+        found = json.loads(file.read_text())
+        runs.append(found["run"])
+        for way, by_set in found["logits"].items():
+            logits[way].append({name: np.array(values) for name, values in by_set.items()})
     cpu = time.process_time()
     fit_probes({family: FAMILIES[family].config(seeds=seeds)}, data["train"], data["validation"], seed=0)
     together = time.process_time() - cpu
-    return {"runs": runs, "all_seeds_together": round(together, 2), **summary(runs), **difference(data, logits)}
+    return {"all_seeds_together": round(together, 2), **summary(runs), **difference(data, logits)}
 
 
 def as_padded(history: list[Epoch], timed: list[Epoch]) -> list[Epoch]:

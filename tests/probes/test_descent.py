@@ -5,7 +5,7 @@ import pytest
 
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes import pools, tokens
-from models_under_pressure.probes.descent import Member, Split, descend
+from models_under_pressure.probes.descent import Member, Split, descend, weighted_sums
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Linear
 from models_under_pressure.probes.pools import Pools
@@ -125,6 +125,22 @@ def test_a_batch_holds_the_tokens_of_its_records(planted):
             begin, end = batch.segments.offsets[place : place + 2]
             own = slice(*data.activations.offsets[record : record + 2])
             np.testing.assert_array_equal(batch.values[begin:end], data.activations.values[own])
+
+
+def test_batches_in_order_are_the_activations_themselves(planted, small_pools):
+    data = planted()
+    batches = list(Pools(select(data.activations, EVERY), 1, None, cache_values=0).epoch(None))
+    assert np.concatenate([batch.records for batch in batches]).tolist() == list(range(120))
+    np.testing.assert_array_equal(np.concatenate([batch.values for batch in batches]), data.activations.values)
+    assert all(np.shares_memory(batch.values, data.activations.values) for batch in batches)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 10])
+@pytest.mark.parametrize("tokens", [1, 255, 256, 257, 1000])
+def test_weighted_sums_are_a_product(columns, tokens):
+    generator = np.random.default_rng(0)
+    weights, values = generator.normal(size=(tokens, columns)), generator.normal(size=(tokens, 7)).astype(np.float32)
+    np.testing.assert_allclose(weighted_sums(weights, values), weights.T @ values, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ def _thin_product(
     return product
 
 
-def _weighted_sums(
+def weighted_sums(
     weights: Float[np.ndarray, "tokens columns"], values: Float32[np.ndarray, "tokens hidden"]
 ) -> Float[np.ndarray, "columns hidden"]:
     """`weights.T @ values`: for few columns one at a time, on tokens that the cache still holds for the next."""
@@ -222,7 +222,7 @@ def _step(runs: Sequence[_Run], batch: Batch, labels: Bool[np.ndarray, "records"
         losses.append(cross_entropy(pooled.logits, labels).sum())
         by_logit = (sigmoid(pooled.logits) - labels) / len(labels)
         by_projections.append(batch.segments.spread(by_logit)[:, None] * pooled.gradient)
-    gradients = _weighted_sums(np.hstack(by_projections), batch.values).T
+    gradients = weighted_sums(np.hstack(by_projections), batch.values).T
     parts = np.split(gradients, np.cumsum([part.shape[1] for part in by_projections])[:-1], axis=1)
     for run, gradient, by_projection in zip(runs, parts, by_projections, strict=True):
         run.step(gradient, by_projection.sum(axis=0))
