@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +26,23 @@ from models_under_pressure.files import stable_uniform, write_json
 from models_under_pressure.records import Label, Record, read_records
 
 FINETUNED = FinetuneConfig(
-    learning_rate=0.001,
-    batch_size=4,
-    epochs=3,
-    blocks=16,
-    trained_blocks=3,
+    learning_rate=0.0001,
+    decay_every=1,
+    batch_size=8,
+    batch_tokens=1024,
+    epochs=2,
+    blocks=14,
+    trained_blocks=2,
     keep_states=True,
     pooling="mean",
+    head="fitted",
+    threads=1,
+    max_tokens=96,
     truncation_side="left",
-    batch_tokens=1024,
-    decay_every=2,
 )
-"""The default pipeline's way of finetuning, on more tokens."""
+"""As in the default pipeline."""
+MOST_ROWS = 100
+"""Records of a dev set that may be scored; those for the choice of a wording come after them."""
 METHODS = ("attention", "mean_logistic", "finetuned", "prompted", "tfidf_logistic", "tfidf_svm", "length")
 CONTROL = "shuffled_labels"
 
@@ -51,7 +57,8 @@ class Files:
         whole = {name: read_records(options.files / file) for name, file in DEV.items()}
         self.dev = {name: _part(name, records, options.rows) for name, records in whole.items()}
         self.choosing = [
-            _part(f"{name}_choosing", records, options.choosing, seen=self.dev[name]) for name, records in whole.items()
+            _part(f"{name}_choosing", records, options.choosing, seen=_part(name, records, MOST_ROWS))
+            for name, records in whole.items()
         ]
 
 
@@ -61,7 +68,7 @@ def main() -> None:
     parser.add_argument("what", nargs="+", choices=list(STEPS))
     parser.add_argument("--files", type=Path, required=True, help="folder of the original project's files")
     parser.add_argument("--work", type=Path, required=True, help="folder for activations and scores")
-    parser.add_argument("--rows", type=int, default=100, help="most records of each dev set and of validation")
+    parser.add_argument("--rows", type=int, default=MOST_ROWS, help="most records of each dev set and of validation")
     parser.add_argument("--train-rows", type=int, default=400, help="most training prompts")
     parser.add_argument("--choosing", type=int, default=25, help="further records of each dev set for the wording")
     parser.add_argument("--max-tokens", type=int, default=256, help="of a conversation, or of a prompt beside this")
@@ -145,8 +152,7 @@ def finetuned(files: Files, options: argparse.Namespace) -> None:
     from models_under_pressure.baselines.finetuned.run import finetune
     from models_under_pressure.baselines.finetuned.scoring import Monitor
 
-    config = FINETUNED.model_copy(update={"max_tokens": options.max_tokens})
-    folder = options.work / "finetuned"
+    config, folder = FINETUNED, options.work / "finetuned"
     finetune(folder, files.train, files.validation, config=config, seed=SEED, checkpoints=options.work / "checkpoints")
     monitor = Monitor(folder)
     print(json.loads((folder / "finetuned.json").read_text())["history"])
@@ -176,7 +182,7 @@ def table(files: Files, options: argparse.Namespace) -> None:
     for name in files.dev:
         for path in sorted((options.work / "scores" / name).glob("*.parquet")):
             for scores in read_scores(path):
-                found.setdefault(scores.probe, {}).setdefault(name, []).append(scores)
+                found.setdefault(scores.probe, {}).setdefault(name, []).append(_of(files.dev[name], scores))
     print(f"{len(files.train.records)} training prompts; dev: " + _sizes(files))
     print("| method | mean | " + " | ".join(files.dev) + " | tokens | FLOPs |")
     print("|---" * (len(files.dev) + 4) + "|")
@@ -192,6 +198,24 @@ def table(files: Files, options: argparse.Namespace) -> None:
         flops = float(np.mean(np.concatenate([one.flops for one in every])))
         cells = [f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in (mean_estimate(estimates), *estimates)]
         print(f"| {method} | " + " | ".join(cells) + f" | {tokens:.0f} | {flops:.1e} |")
+
+
+def _of(data: LabelledRecords, scores: ScoreList) -> ScoreList:
+    """The scores of these records: other methods may have scored fewer."""
+    place = {id_: row for row, id_ in enumerate(scores.ids)}
+    rows = [place[record.id] for record in data.records]
+    assert scores.tokens is not None
+    assert scores.flops is not None
+    return replace(
+        scores,
+        ids=tuple(record.id for record in data.records),
+        groups=data.groups,
+        labels=data.labels,
+        logits=scores.logits[rows],
+        probabilities=scores.probabilities[rows],
+        tokens=scores.tokens[rows],
+        flops=scores.flops[rows],
+    )
 
 
 def _sizes(files: Files) -> str:

@@ -1,6 +1,6 @@
 """One pass for both replies against two passes, on real prompts: the same model, precision, thread count and records.
 
-Usage: python benchmarks/prompted.py data/evals/dev/mt_balanced_apr_30.jsonl [--records 12] [--rounds 3]
+Usage: OMP_NUM_THREADS=1 python benchmarks/prompted.py data/evals/dev/mt_balanced_apr_30.jsonl --records 12 --rounds 3
 
 The naive method is the original project's: batches of two records, both replies as padded rows of their own, the
 whole head, log-softmax over every place. Rounds alternate in one process; CPU seconds, medians.
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--wordings", nargs="+", default=["default", "single_word", "prompt_at_end"])
     arguments = parser.parse_args()
     model = load_language_model(ModelConfig(name=arguments.model))
     reader = PromptReader(model)
@@ -68,7 +69,7 @@ def main() -> None:
     step = max(1, len(data.records) // arguments.records)
     records = data.records[::step][: arguments.records]
     print(f"{model.name}, {model.dtype}, {torch.get_num_threads()} thread(s), {len(records)} records")
-    for name in ("default", "single_word", "prompt_at_end"):
+    for name in arguments.wordings:
         prompts, _ = make_prompts(records, load_template(name), model.tokenizer, name=model.name, max_tokens=2048)
         longest = max(prompt.tokens for prompt in prompts)
         methods = {

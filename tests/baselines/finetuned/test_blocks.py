@@ -114,6 +114,16 @@ def test_scores_are_the_same_bits_on_any_number_of_cores_and_in_any_batch(settin
         np.testing.assert_array_equal(score(classifier, records, batch_tokens=budget), expected)
 
 
+def test_a_run_of_one_thread_ends_with_the_same_bits_on_any_number_of_cores(settings, split, on_cores):
+    config = settings(epochs=1, threads=1, trained_blocks=1, keep_states=True, pooling="mean", head="fitted")
+    found = []
+    for cores in (1, 3):
+        on_cores(cores)
+        found.append(trained(config, split)[0].copies())
+        assert torch.get_num_threads() == cores
+    assert all(torch.equal(weight, found[1][name]) for name, weight in found[0].items())
+
+
 @pytest.mark.parametrize("precision", ["mixed", "bfloat16"])
 def test_in_bfloat16_the_batch_moves_scores_by_less_than_its_rounding(settings, split, precision):
     records = split(40).records
