@@ -25,7 +25,7 @@ from reference_probe import Epoch, Flat, Padded, score, train
 
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes import descent
-from models_under_pressure.probes.calibration import fit_calibration
+from models_under_pressure.probes.calibration import Sigmoid, fit_calibration
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import fit_probe, fit_probes
@@ -64,7 +64,7 @@ def main() -> None:
 
 def compare(family: str, data: Mapping[str, TrainingData], seeds: int, timed_epochs: int, keep: Path) -> dict[str, Any]:
     """Train a family both ways from each seed, in turns; then once more ours from all seeds together."""
-    padded = [Padded(data[name]) for name in ("train", "validation")]
+    padded, padded_validation = Padded(data["train"]), Padded(data["validation"])
     flat = {name: Flat(split) for name, split in data.items()}
     runs: list[dict[str, Any]] = []
     logits: dict[str, list[dict[str, np.ndarray]]] = {"original": [], "ours": []}
@@ -72,7 +72,7 @@ def compare(family: str, data: Mapping[str, TrainingData], seeds: int, timed_epo
         file = keep / f"{family}_{seed}.json"
         if not file.exists():
             model, history = train(family, flat["train"], flat["validation"], seed)
-            _, timed = train(family, *padded, seed, most=timed_epochs)
+            _, timed = train(family, padded, padded_validation, seed, most=timed_epochs)
             history = as_padded(history, timed)
             ours, probe = timed_fit(family, data, seed, history)
             scores = {
@@ -147,10 +147,11 @@ def timed_fit(
 
 def losses(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Mean cross-entropy as it is, and after dividing by the best temperature (`calibration: temperature`)."""
-    slope = fit_calibration("temperature", logits, labels).slope
+    temperature = fit_calibration("temperature", logits, labels)
+    assert isinstance(temperature, Sigmoid)
     return {
         "loss": float(descent.cross_entropy(logits, labels).mean()),
-        "calibrated_loss": float(descent.cross_entropy(slope * logits, labels).mean()),
+        "calibrated_loss": float(descent.cross_entropy(temperature.slope * logits, labels).mean()),
     }
 
 
