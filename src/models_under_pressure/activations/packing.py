@@ -125,9 +125,10 @@ def causal_mask(length: int, window: int | None, device: "torch.device", *, firs
     """
     import torch
 
-    is_whole = window is None or first + length <= window
-    if is_whole and (first == 0 or length == 1):
+    if window is not None and first + length <= window:
+        window = None
+    if window is None and (first == 0 or length == 1):
         return None
     distance = torch.arange(first, first + length, device=device)[:, None] - torch.arange(first + length, device=device)
     seen = distance >= 0
-    return (seen if is_whole else seen & (distance < window))[None, None]
+    return (seen if window is None else seen & (distance < window))[None, None]
