@@ -4,45 +4,29 @@ import contextlib
 import importlib.util
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from remote_projects import LAYER
+from remote_projects import LAYER, stages_run
 
 from models_under_pressure.files import atomic_path
 
 KILLS = 20
-LEFT_OUT = (
-    "fetch_deployment",
-    "label_deployment",
-    "describe",
-    "text_baseline",
-    "finetune_baseline",
-    "score_finetuned",
-    "prompt_baseline",
-    "plot",
-    "report",
-    "compare_probes",
-    "extract_layers",
-    "choose_layer",
-    "train_on_dev",
-    "measure_data_efficiency",
-    "measure_finetuning",
-    "measure_generalisation",
-    "cascade",
-    "present_experiments",
-)
-"""Stages that take long and write as the others do; what is left goes from download to metrics."""
+SPINE = ("describe", "label_deployment", "score_probes")
+"""What these stages need goes from the download to the scores of the probes."""
 PIPELINE = Path(__file__).parents[1] / "pipeline/conftest.py"
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """The project's spine with a tiny model and few datasets, in git, not yet run."""
+    """The whole project with a tiny model and few datasets, in git, not yet run."""
     spec = importlib.util.spec_from_file_location("pipeline_repository", PIPELINE)
     pipeline = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pipeline)
@@ -51,30 +35,63 @@ def repository(tmp_path_factory):
     pipeline.save_tiny_model(tmp / "model")
     repository = pipeline.make_repository(tmp / "start", tmp)
     pipeline.shrink(repository, tmp / "model")
-    repository.edit("dvc.yaml", keep_the_spine)
     repository.edit("params.yaml", work_briefly)
     repository.run("git", "init", "-q", "-b", "main")
     repository.commit("start")
     return repository
 
 
-def keep_the_spine(content):
-    for name in LEFT_OUT:
-        del content["stages"][name]
-
-
 def work_briefly(content):
     content["train"]["probes"]["attention"] |= {"epochs": 2, "patience": 1}
-    content["evaluate"] |= {"methods": {"probes": None}, "resamples": 100}
+    content["evaluate"] |= {"resamples": 100}
+    content["finetune_baseline"]["models"]["smollm2"] |= {"max_tokens": 64, "train_rows": 20, "validation_rows": 8}
 
 
-def copy_of(repository, name):
-    """A clone, which shares no data with the first."""
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing disturbs."""
+
+    repository: Any
+    spine_seconds: float
+    spine_lock: str
+    """dvc.lock after the spine."""
+    seconds: dict[str, float]
+    """How long each stage took, from its announcement to the next one's."""
+    begun: Path
+    """A copy of the folder after the spine."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(repository):
+    own = copy_of(repository, "undisturbed")
+    start = time.monotonic()
+    own.dvc("repro", "-q", *SPINE)
+    spine_seconds, lock = time.monotonic() - start, (own.path / "dvc.lock").read_text()
+    begun = own.path.with_name("begun")
+    shutil.copytree(own.path, begun, symlinks=True)
+    process, starts, printed = start_repro(own), [], []
+    for name in stages_announced(process, printed):
+        starts.append((name, time.monotonic()))
+    ends = [begin for _, begin in starts[1:]] + [time.monotonic()]
+    assert process.wait() == 0, "".join(printed)
+    seconds = {name: end - begin for (name, begin), end in zip(starts, ends, strict=True)}
+    return Undisturbed(own, spine_seconds, lock, seconds, begun)
+
+
+def copy_of(repository, name, *, source=None):
+    """A clone, or a copy of a folder; it shares no data with the first, nor ledger or stores."""
     path = repository.path.with_name(name)
-    repository.run("git", "clone", "-q", str(repository.path), str(path))
-    environment = {**repository.environment, "DVC_SITE_CACHE_DIR": str(path.with_name(f"site-{name}"))}
-    environment["MUP_LEDGER"] = str(path.with_name(f"ledger-{name}.sqlite"))
-    return type(repository)(path, environment)
+    if source:
+        shutil.copytree(source, path, symlinks=True)
+    else:
+        repository.run("git", "clone", "-q", str(repository.path), str(path))
+    own = {
+        "DVC_SITE_CACHE_DIR": f"site-{name}",
+        "MUP_LEDGER": f"ledger-{name}.sqlite",
+        "MUP_STORES": f"stores-{name}",
+    }
+    places = {variable: str(path.with_name(place)) for variable, place in own.items()}
+    return type(repository)(path, {**repository.environment, **places, "PYTHONUNBUFFERED": "1"})
 
 
 def results(repository):
@@ -85,18 +102,44 @@ def results(repository):
     return {path.relative_to(repository.path).as_posix(): path.read_text() for path in tracked}
 
 
-def kill_after(repository, seconds, *, stage_too):
-    """Start `dvc repro` and kill it with or without the stage that runs; whether it was still running."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "-q"],
+def start_repro(repository, *targets):
+    """`dvc repro`, at the head of a process group; what it prints can be read."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", *targets],
         cwd=repository.path,
         env=repository.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     )
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
+
+
+def stages_announced(process, printed):
+    """Names of the stages that a `dvc repro` runs, as it begins each; all that it prints goes into a list."""
+    for line in process.stdout:
+        printed.append(line)
+        if line.startswith("Running stage '"):
+            yield line.split("'")[1]
+
+
+def mend(repository):
+    """What docs/remotes.md says of a dvc.lock that was cut while DVC wrote it, in place; whether it was."""
+    from models_under_pressure.errors import UserError
+    from models_under_pressure.remotes.contents import tracked_outputs
+
+    try:
+        tracked_outputs(root=repository.path)
+    except UserError as error:
+        assert error.where == "dvc.lock"  # noqa: PT017
+        (repository.path / "dvc.lock").unlink()
+        return True
+    return False
+
+
+def kill(process, *, stage_too):
+    """Kill `dvc repro` with or without the stage that runs; whether it was still running."""
     running = process.poll() is None
     if stage_too:
         with contextlib.suppress(ProcessLookupError):
@@ -118,17 +161,62 @@ def test_what_a_killed_writer_leaves_in_a_folder_changes_no_hash(project):
     assert not project.is_clean(), "a file that counts does"
 
 
+@pytest.mark.parametrize("cut", [0, 3, 600, 1203])
+def test_a_dvc_lock_that_was_cut_is_named_and_loses_nothing(project, cut):
+    """DVC writes it in place; the run cache has what was finished."""
+    lock = project.path / "dvc.lock"
+    whole = lock.read_text()
+    lock.write_text(whole[:cut])
+    doctor = project.mup("doctor", "--offline", check=False).output
+    broken = project.dvc("repro", check=False)
+    if broken.returncode:
+        assert "dvc.lock cannot be read: DVC was killed while it wrote the file" in doctor
+        assert "`git checkout dvc.lock`, or delete it, then `dvc repro`" in doctor
+        lock.unlink()
+        broken = project.dvc("repro")
+    assert len(stages_run(broken.output)) <= 1, "at most the stage whose entry was cut"
+    assert lock.read_text() == whole
+    assert project.is_clean()
+
+
 @pytest.mark.slow
-def test_twenty_kills_change_nothing(repository):
-    undisturbed = copy_of(repository, "undisturbed")
-    start = time.monotonic()
-    undisturbed.dvc("repro", "-q")
-    whole = time.monotonic() - start
+@pytest.mark.timeout(2400)  # on a busy machine; four minutes of one core, together with the next
+def test_twenty_kills_on_the_way_to_the_scores_change_nothing(repository, undisturbed):
     victim, draw, hit = copy_of(repository, "victim"), random.Random(0), 0
     for number in range(KILLS):
-        hit += kill_after(victim, draw.uniform(0.02, 0.15) * whole, stage_too=number % 2 == 0)
-    done = victim.dvc("repro")
+        process = start_repro(victim, "-q", *SPINE)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(draw.uniform(0.02, 0.15) * undisturbed.spine_seconds)
+        hit += kill(process, stage_too=number % 2 == 0)
+        mend(victim)
+    done = victim.dvc("repro", *SPINE)
     assert hit > KILLS // 2, "the kills fell into the run"
-    assert results(victim) == results(undisturbed), done.stdout
+    assert (victim.path / "dvc.lock").read_text() == undisturbed.spine_lock, done.stdout
+    assert victim.dvc("status", *SPINE).stdout.strip() == "Data and pipelines are up to date."
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_a_kill_in_every_baseline_experiment_and_summary_changes_nothing(repository, undisturbed):
+    """At a random moment of each, or while DVC stores what it made."""
+    victim = copy_of(repository, "later victim", source=undisturbed.begun)
+    draw, waiting, hit = random.Random(1), dict(undisturbed.seconds), set()
+    assert {"finetune_baseline@smollm2", "extract_layers", "compare_probes", "cascade", "evaluate"} <= set(waiting)
+    while waiting:
+        process, printed = start_repro(victim), []
+        for name in stages_announced(process, printed):
+            if name in waiting:
+                time.sleep(draw.uniform(0, 1.1) * waiting.pop(name))
+                if kill(process, stage_too=len(waiting) % 2 == 0):
+                    hit.add(name)
+                mend(victim)
+                break
+        else:
+            break
+    done = victim.dvc("repro")
+    assert not waiting, f"never begun: {waiting}\n{''.join(printed)}"
+    assert len(hit) > len(undisturbed.seconds) // 2, "the kills fell into the run"
+    assert results(victim) == results(undisturbed.repository), done.stdout
     assert victim.dvc("status").stdout.strip() == "Data and pipelines are up to date."
-    assert victim.run("git", "status", "--porcelain").stdout == undisturbed.run("git", "status", "--porcelain").stdout
+    changed = [one.run("git", "status", "--porcelain").stdout for one in (victim, undisturbed.repository)]
+    assert changed[0] == changed[1]

@@ -1,0 +1,36 @@
+"""What one ran, another does not run again, although their shelves of stores have nothing in common."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def colleague(pipeline, tmp_path):
+    """A clone after a push, with the same remotes and nothing else in common: no cache, no shelf, no ledger."""
+    pipeline.dvc("push", "-q", "--run-cache")
+    own = {name: str(tmp_path / name) for name in ("DVC_SITE_CACHE_DIR", "MUP_STORES", "MUP_LEDGER")}
+    other = type(pipeline)(tmp_path / "b", pipeline.environment | own)
+    pipeline.run("git", "clone", "-q", str(pipeline.path), str(other.path))
+    for name in ("datasets", "activations"):
+        other.dvc("remote", "modify", "-q", "--local", name, "url", str(pipeline.path / ".remotes" / name))
+    return other
+
+
+def test_a_colleague_with_the_run_cache_extracts_nothing(pipeline, colleague):
+    """Even without dvc.lock, as after a branch whose lock was thrown away. DVC looks for what the run cache names on
+    the default remote only, so that stages whose outputs belong to `datasets` run again."""
+    (colleague.path / "dvc.lock").unlink()
+    ran = colleague.stages_run(colleague.dvc("repro", "--pull", "--allow-missing").stdout)
+    assert not ran & {"extract", "extract_layers"}
+    assert (colleague.path / "dvc.lock").read_text() == (pipeline.path / "dvc.lock").read_text()
+    assert colleague.run("git", "status", "--porcelain").stdout == ""
+    assert not (colleague.path.parent / "MUP_STORES").exists(), "no store was made"
+
+
+def test_a_colleague_who_pulls_has_everything(pipeline, colleague):
+    colleague.dvc("pull", "-q")
+    assert colleague.dvc("status").stdout.strip() == "Data and pipelines are up to date."
+    assert colleague.stages_run(colleague.dvc("repro").stdout) == set()
+    shown = colleague.mup("remote", "status").stdout
+    assert "lost" not in shown
