@@ -125,17 +125,16 @@ def stages_announced(process, printed):
 
 
 def mend(repository):
-    """What docs/remotes.md says of a dvc.lock that was cut while DVC wrote it, in place; whether it was."""
+    """What docs/remotes.md says of the two files that DVC writes in place, where a kill cut them."""
     from models_under_pressure.errors import UserError
     from models_under_pressure.remotes.contents import tracked_outputs
 
+    (repository.path / ".dvc/tmp/rwlock").unlink(missing_ok=True)
     try:
         tracked_outputs(root=repository.path)
     except UserError as error:
         assert error.where == "dvc.lock"  # noqa: PT017
         (repository.path / "dvc.lock").unlink()
-        return True
-    return False
 
 
 def kill(process, *, stage_too):
@@ -176,6 +175,17 @@ def test_a_dvc_lock_that_was_cut_is_named_and_loses_nothing(project, cut):
         broken = project.dvc("repro")
     assert len(stages_run(broken.output)) <= 1, "at most the stage whose entry was cut"
     assert lock.read_text() == whole
+    assert project.is_clean()
+
+
+def test_a_lock_of_dvc_that_was_cut_is_named(project):
+    """DVC writes it in place, too; it says which process uses which file, and holds no results."""
+    lock = project.path / ".dvc/tmp/rwlock"
+    lock.write_text("")
+    assert "Unable to read RWLock-file" in project.dvc("repro", "--force", check=False).output
+    assert "`rm .dvc/tmp/rwlock`" in project.mup("doctor", "--offline", check=False).output
+    lock.unlink()
+    project.dvc("repro")
     assert project.is_clean()
 
 

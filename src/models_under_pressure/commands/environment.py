@@ -1,5 +1,6 @@
 """What this machine has: software, hardware, keys, cache and remotes."""
 
+import json
 import os
 import platform
 import shutil
@@ -68,9 +69,15 @@ def keys(*, root: Path) -> Iterator[Finding]:
 
 
 def results(*, root: Path) -> Iterator[Finding]:
-    """Whether DVC can read what it knows of the results."""
+    """Whether DVC can read what it knows of the results; it writes two files in place, which a kill can cut."""
     from models_under_pressure.remotes.contents import tracked_outputs
 
+    lock = root / ".dvc/tmp/rwlock"
+    try:
+        json.loads(lock.read_bytes() if lock.exists() else b"{}")
+    except ValueError:
+        detail = f"{lock} cannot be read: DVC was killed while it wrote the file"
+        yield Finding("rwlock", "failure", detail, f"`rm {lock}`; it holds no results")
     outputs = tracked_outputs(root=root)
     yield Finding("dvc.lock", "ok", f"{len(outputs)} outputs, {sum(output.size for output in outputs) / _GIB:.2f} GiB")
 
