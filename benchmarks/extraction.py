@@ -62,16 +62,17 @@ def _compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     clock = time.process_time if model.device == "cpu" else time.perf_counter
     tokens = {name: method(records[:8]) for name, method in methods.items()}  # warm: caches, thread pools
     seconds: dict[str, list[float]] = {name: [] for name in methods}
+    passed: dict[str, list[float]] = {name: [] for name in methods}
     peaks = []
     for _ in range(options.rounds):
         peaks.append(_matmul_peak(model, clock))
         for name, method in methods.items():
-            start = clock()
+            start, began = clock(), time.perf_counter()
             tokens[name] = method(records)
             seconds[name].append(clock() - start)
+            passed[name].append(time.perf_counter() - began)
     speed = {name: tokens[name] / statistics.median(times) for name, times in seconds.items()}
     peak = statistics.median(peaks)
-    ratios = [theirs / ours for theirs, ours in zip(seconds["reference"], seconds["ours"], strict=True)]
     return {
         "model": options.shape or options.model,
         "layer": options.layer,
@@ -81,7 +82,9 @@ def _compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "seconds": "CPU" if model.device == "cpu" else "clock",
         "compute_dtype": model.dtype,
         "tokens_per_second": {name: round(value) for name, value in speed.items()},
-        "speed_ratio": round(statistics.median(ratios), 2),
+        "speed_ratio": _ratio(seconds),
+        "speed_ratio_by_the_clock": _ratio(passed),
+        "seconds_by_the_clock": {name: round(statistics.median(times), 2) for name, times in passed.items()},
         "matmul_peak_tflops": round(peak / 1e12, 3),
         "share_of_matmul_peak": round(_flops_per_token(model, options.layer) * speed["ours"] / peak, 3),
         "bytes_per_token": {
@@ -91,6 +94,10 @@ def _compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         },
         "peak_memory_mb": {name: _peak_memory(name) for name in methods},
     }
+
+
+def _ratio(seconds: dict[str, list[float]]) -> float:
+    return round(statistics.median(a / b for a, b in zip(seconds["reference"], seconds["ours"], strict=True)), 2)
 
 
 def _methods(options: argparse.Namespace, folder: Path) -> dict[str, Method]:
@@ -179,7 +186,8 @@ def _size(path: Path) -> int:
 
 def _records(options: argparse.Namespace) -> list[Record]:
     records = [record for path in options.dataset for record in read_records(path)]
-    unique = {f"{index:06}": record for index, record in enumerate(records[: options.records])}
+    step = max(1, len(records) // options.records)  # evenly from all files
+    unique = {f"{index:06}": record for index, record in enumerate(records[::step][: options.records])}
     return [Record(id_, record.input) for id_, record in unique.items()]
 
 

@@ -63,10 +63,10 @@ def _save_model(path: Path) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(vocabulary),
-        hidden_size=256,
+        hidden_size=576,
         intermediate_size=256,
         num_hidden_layers=2,
-        num_attention_heads=4,
+        num_attention_heads=9,
         max_position_embeddings=8192,
     )
     AutoModel.from_config(config).save_pretrained(path)
