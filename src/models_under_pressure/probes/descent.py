@@ -21,8 +21,11 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 _SMALL_PRODUCT = 1 << 19
 """Multiplications of one piece of a product: under OpenBLAS's limit of 10^6 for its path without packing."""
 
+_FEW_COLUMNS = 3
+"""Up to this many columns, a vector product for each of them beats the matrix product."""
 
-_FEW_COLUMNS, _CACHED_TOKENS = 3, 256
+_CACHED_TOKENS = 256
+"""Tokens that stay in the second-level cache from one column to the next, at a width of some thousands."""
 
 
 class DescentConfig(FamilyConfig):
