@@ -11,6 +11,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+LONGEST = (
+    "pipeline/test_pipeline.py",
+    "remotes/test_crashes.py",
+    "pipeline/test_readme.py",
+    "pipeline/test_sharing.py",
+)
+
 settings.register_profile(
     "suite",
     deadline=None,
@@ -21,8 +28,9 @@ settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the file that makes the repository of the pipeline's tests, which takes longest."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    """Begin with the files that take longest, so that no core waits for another one's at the end."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get("/".join(item.path.parts[-2:]), len(places)))
 
 
 @pytest.fixture(autouse=True)

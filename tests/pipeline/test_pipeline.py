@@ -42,10 +42,10 @@ def test_a_clone_that_runs_everything_gets_the_same_hashes(pipeline, tmp_path):
 
 
 def test_switching_the_layer_and_back_extracts_once_each(pipeline):
-    there = pipeline.dvc("exp", "run", "-S", "probe.layer=2").stdout
+    there = pipeline.dvc("exp", "run", "-S", "probe.layer=2", "summarise").stdout
     assert "extract" in pipeline.stages_run(there)
-    back = pipeline.dvc("exp", "run", "-S", "probe.layer=1").stdout
-    again = pipeline.dvc("exp", "run", "-S", "probe.layer=2").stdout
+    back = pipeline.dvc("exp", "run", "-S", "probe.layer=1", "summarise").stdout
+    again = pipeline.dvc("exp", "run", "-S", "probe.layer=2", "summarise").stdout
     assert not {name for name in pipeline.stages_run(back + again) if name.startswith(("extract", "train"))}
     diff = pipeline.dvc("metrics", "diff", "--md").stdout
     assert "auroc" in diff
@@ -76,8 +76,9 @@ def test_an_edited_recipe_reruns_its_version_and_its_descendants_only(pipeline):
 
 
 def test_queued_and_temporary_experiments_work(pipeline):
-    pipeline.dvc("exp", "run", "--temp", "-n", "strong", "-S", "train.probes.mean.inverse_regularisation=0.01")
-    pipeline.dvc("exp", "run", "--queue", "-n", "weak", "-S", "train.probes.mean.inverse_regularisation=0.1")
+    knob = "train.probes.mean.inverse_regularisation"
+    pipeline.dvc("exp", "run", "--temp", "-n", "strong", "-S", f"{knob}=0.01", "summarise")
+    pipeline.dvc("exp", "run", "--queue", "-n", "weak", "-S", f"{knob}=0.1", "summarise")
     pipeline.dvc("queue", "start", "-j", "1")
     pipeline.dvc("queue", "logs", "weak", "-f", check=False)
     shown = pipeline.dvc("exp", "show", "--json").stdout

@@ -44,7 +44,7 @@ def _panel(rows: Sequence[Row], order: list[str], scale: alt.Scale, name: str) -
         y=alt.Y("probe:N", title=None, sort=order),
         tooltip=["dataset:N", "probe:N", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "tpr_at_1pct_fpr:Q", "n:Q"],
     )
-    x = alt.X("auroc_low:Q", title="AUROC", scale=scale)
+    x = alt.X("auroc_low:Q", title="AUROC", scale=scale, axis=alt.Axis(tickMinStep=0.1))
     bars = base.mark_rule(strokeWidth=2, color=COLOURS[0]).encode(x=x, x2="auroc_high:Q")
     points = base.mark_point(filled=True, size=50, opacity=1, color=COLOURS[0]).encode(x="auroc:Q")
     single = [{"probe": row["probe"], "auroc": value} for row in rows for value in row.get("auroc_of_each", ())]
