@@ -8,6 +8,7 @@ import pytest
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+LAYERS = "'probe.layer=range(1,3)'"
 COMMANDS = [
     line.split(" #")[0].strip()
     for block in BLOCKS
@@ -32,7 +33,10 @@ def test_every_path_that_the_readme_names_exists():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_works(pipeline, command):
     (pipeline.path / "my_prompts.jsonl").write_text('{"ids": "a", "inputs": "May I take both pills?"}\n')
-    small = command.replace("probe.layer=11", "probe.layer=2").replace("range(8,24,4)", "range(1,3)")
+    small = command.replace("probe.layer=11", "probe.layer=2").replace("'probe.layer=range(8,24,4)'", LAYERS)
+    small = re.sub(
+        r"^uv run dvc exp run [^&]*[^& ]", r"\g<0> summarise", small
+    )  # the experiments have tests of their own
     for part in small.split(" && "):
         words = shlex.split(part)
         words = words[2:] if words[:2] == ["uv", "run"] else words

@@ -25,11 +25,8 @@ SPINE = ("describe", "label_deployment", "score_probes")
 LATER = (
     "finetune_baseline@smollm2",
     "prompt_baseline@smollm2",
-    "evaluate",
-    "cascade",
     "extract_layers",
     "compare_probes",
-    "measure_finetuning",
     "train_on_dev",
 )
 """Stages of every kind that come after it."""
