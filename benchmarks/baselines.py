@@ -14,16 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from experiments import DEV, LAYER, SEED, TRAINING
 
+from experiments import DEV, LAYER, SEED, TRAINING
 from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConfig, ModelConfig
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.core.files import stable_uniform, write_json
+from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.evaluation.delong import averaged_auroc
 from models_under_pressure.evaluation.scores import ScoreList, read_scores, write_scores
 from models_under_pressure.evaluation.summary import mean_estimate
-from models_under_pressure.files import stable_uniform, write_json
-from models_under_pressure.records import Label, Record, read_records
 
 FINETUNED = FinetuneConfig(
     learning_rate=0.0001,

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.core.files import stable_uniform, write_json
+from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.experiments.choose_layer import pick, score_layers, to_table
 from models_under_pressure.experiments.compare_probes import compare_probes
 from models_under_pressure.experiments.data_efficiency import measure_data_efficiency
@@ -27,11 +29,9 @@ from models_under_pressure.figures.data_efficiency import chart as efficiency_fi
 from models_under_pressure.figures.generalisation import chart as generalisation_figure
 from models_under_pressure.figures.render import write_chart
 from models_under_pressure.figures.train_on_dev import chart as dev_figure
-from models_under_pressure.files import stable_uniform, write_json
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.records import Label, Record, read_records
 
 TRAINING = "training/prompts_25_03_25_gpt-4o.jsonl"
 DEV = {

@@ -27,7 +27,7 @@ from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConf
 from models_under_pressure.activations.embedded import embedded_model
 from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import LoadedModel, load_model
-from models_under_pressure.records import Record, read_records
+from models_under_pressure.core.records import Record, read_records
 
 SHAPES = {
     "llama-1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16},

@@ -36,7 +36,7 @@ def _peak(count: int, longest: int) -> float:
     from models_under_pressure.activations.config import ExtractConfig, ModelConfig
     from models_under_pressure.activations.extract import extract
     from models_under_pressure.activations.model import load_model
-    from models_under_pressure.records import Record
+    from models_under_pressure.core.records import Record
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

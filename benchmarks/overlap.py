@@ -12,8 +12,8 @@ import random
 import resource
 import time
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.overlap import OverlapConfig, find_overlaps
-from models_under_pressure.records import Record
 
 CONFIG = OverlapConfig(jaccard=0.8, shingle_words=3, containment_words=8)
 PLANTED = 100

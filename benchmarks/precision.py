@@ -16,7 +16,7 @@ from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.store import open_store
-from models_under_pressure.records import Label, Record, read_records
+from models_under_pressure.core.records import Label, Record, read_records
 
 VARIANTS = {
     "float32": ("float32", "mean"),

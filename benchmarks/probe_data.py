@@ -7,9 +7,9 @@ import numpy as np
 
 from models_under_pressure.activations.ragged import ArrayActivations
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.params.lineage import load_lineage
 from models_under_pressure.probes.data import TrainingData, with_labels
-from models_under_pressure.records import Label, Record, read_records
 
 TRAINING = "training/prompts_25_03_25_gpt-4o.jsonl"
 DEV = {

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_under_pressure.core.records import Message
 from models_under_pressure.llm.ask import Answer, Ask, ask_all
 from models_under_pressure.llm.authored import author_replies
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.store import ReplyStore
-from models_under_pressure.records import Message
 
 CONFIG = LLMConfig(model="gpt-4o")
 CONVERSATION = "The patient has had a fever for three days and the ward is short of antibiotics. " * 20

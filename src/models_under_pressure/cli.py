@@ -62,7 +62,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; a problem that the user can mend ends as one line and status 1."""
-    from models_under_pressure.errors import UserError, disk_error
+    from models_under_pressure.core.errors import UserError, disk_error
 
     try:
         app()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from models_under_pressure.records import Message, Record
+from models_under_pressure.core.records import Message, Record
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'"

@@ -11,7 +11,7 @@ from models_under_pressure.activations import windows, writer
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import LoadedModel, load_model
-from models_under_pressure.records import Record
+from models_under_pressure.core.records import Record
 
 KILLS = 10
 

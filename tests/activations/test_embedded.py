@@ -9,7 +9,7 @@ import pytest
 from models_under_pressure.activations import embedded
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import load_model
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 
 @pytest.fixture

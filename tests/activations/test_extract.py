@@ -21,8 +21,8 @@ from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.activations.verify import recompute
 from models_under_pressure.activations.windows import windows
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Record, content_hash, write_records
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Record, content_hash, write_records
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.packing import Packing
 from models_under_pressure.activations.tokens import tokenise
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Record
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Record
 
 INPUT_NORMS = {
     "llama": "layers.2.input_layernorm",

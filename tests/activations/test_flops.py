@@ -15,7 +15,7 @@ from models_under_pressure.activations.flops import (
     read_architecture,
     training_step_flops,
 )
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_multimodal", "phi", "gpt2", "neox"]
 

@@ -14,7 +14,7 @@ from models_under_pressure.activations.config import ExtractConfig
 from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.ray_engine import Worker
 from models_under_pressure.activations.store import open_store, partial_path
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 pytestmark = pytest.mark.slow
 

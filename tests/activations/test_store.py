@@ -13,7 +13,7 @@ from models_under_pressure.activations import writer as writing
 from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.activations.store import open_store, partial_path
 from models_under_pressure.activations.writer import Layout, StoreWriter
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 HIDDEN = 16
 

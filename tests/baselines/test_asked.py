@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.scores import read_scores
-from models_under_pressure.records import Label, Record, write_records
 from models_under_pressure.stages.paths import scores_path
 
 ROOT = Path(__file__).parents[2]

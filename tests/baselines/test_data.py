@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled, to_scores
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.scores import read_scores, write_scores
-from models_under_pressure.records import Label, Record, write_records
 
 
 def test_scores_and_costs_come_back_as_they_were_written(tmp_path):

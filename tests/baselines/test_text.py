@@ -10,9 +10,9 @@ from sklearn.svm import LinearSVC
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.text import MONITORS, fit_text_monitors, score_texts
 from models_under_pressure.baselines.text_config import TextBaselineConfig
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.evaluation.metrics import auroc
-from models_under_pressure.records import Label, Message, Record
 from models_under_pressure.stages import text_baseline
 
 WORDS = ["engine", "garden", "window", "paper", "orange", "silver", "bridge", "dinner", "coffee", "river", "stone"]
@@ -106,9 +106,9 @@ def test_a_training_set_without_common_words_is_refused():
 
 
 def test_the_stage_writes_scores_and_times_of_every_dataset(tmp_path, monkeypatch):
+    from models_under_pressure.core.files import read_json
+    from models_under_pressure.core.records import write_records
     from models_under_pressure.evaluation.scores import read_scores
-    from models_under_pressure.files import read_json
-    from models_under_pressure.records import write_records
     from models_under_pressure.stages.paths import scores_path, timing_path
 
     monkeypatch.chdir(tmp_path)

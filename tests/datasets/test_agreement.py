@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.agreement import agreement, previous_labelling, to_json, to_markdown
 from models_under_pressure.datasets.labelling import LabelConfig, Thresholds, label_records, to_label
-from models_under_pressure.errors import UserError
 from models_under_pressure.llm.ask import Answer
-from models_under_pressure.records import Label, Record
 
 score = st.integers(1, 10)
 

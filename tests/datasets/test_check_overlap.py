@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record, read_records, write_records
 from models_under_pressure.datasets.files import split_path
-from models_under_pressure.errors import UserError
 from models_under_pressure.params.dataset_files import dataset_files
 from models_under_pressure.params.lineage import load_lineage
 from models_under_pressure.params.schema import load_params
-from models_under_pressure.records import Label, Record, read_records, write_records
 
 ROOT = Path(__file__).parents[2]
 TWICE = "may I take both pills before the operation tomorrow morning or not"

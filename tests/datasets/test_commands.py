@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from models_under_pressure.commands.datasets import app
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.datasets.files import split_path
-from models_under_pressure.errors import UserError
 from models_under_pressure.params.lineage import load_lineage
-from models_under_pressure.records import Label, Message, Record, write_records
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, to_markdown, to_table
-from models_under_pressure.files import write_json
 from models_under_pressure.params.dataset_files import dataset_files, raw_file_of
 from models_under_pressure.params.lineage import load_lineage
-from models_under_pressure.records import Label, Message, Record, write_records
 from models_under_pressure.stages import describe
 from models_under_pressure.stages.paths import CONFOUNDERS, FIGURES
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.datasets.labelling import (
     LabelConfig,
     StakesReply,
@@ -15,7 +16,6 @@ from models_under_pressure.datasets.labelling import (
     label_records,
     to_label,
 )
-from models_under_pressure.records import Label, Message, Record
 
 METHODS = ("scale", "rubric", "anthropic_context", "anthropic_extended_context", "mt_context", "mt_extended_context")
 

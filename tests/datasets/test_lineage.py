@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from asking import Asker
 
+from models_under_pressure.core.files import canonical_json
+from models_under_pressure.core.records import Message, content_hash, to_row
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.recipe import run_recipe
 from models_under_pressure.datasets.sources.registry import PARSERS
 from models_under_pressure.datasets.splits import divide
 from models_under_pressure.datasets.steps.base import Tools
-from models_under_pressure.files import canonical_json
 from models_under_pressure.params.lineage import Lineage, latest_paths, load_lineage
-from models_under_pressure.records import Message, content_hash, to_row
 
 ROOT = Path(__file__).parents[2]
 SEED = 42

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from server import serving
 
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets.origins import OriginFile
 from models_under_pressure.datasets.sources.registry import PARSERS
-from models_under_pressure.errors import UserError
 from models_under_pressure.params.lineage import load_lineage
 from models_under_pressure.stages import fetch
 

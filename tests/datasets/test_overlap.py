@@ -3,12 +3,12 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models_under_pressure.core.records import Message, Record
 from models_under_pressure.datasets.overlap import OverlapConfig, Part, find_overlaps, overlaps_between
 from models_under_pressure.datasets.parsed import normalised
 from models_under_pressure.datasets.splits import Splits
 from models_under_pressure.datasets.steps.clinical import FormatTranscription
 from models_under_pressure.datasets.steps.rows import DropOverlaps
-from models_under_pressure.records import Message, Record
 
 CONFIG = OverlapConfig(jaccard=0.8, shingle_words=3, containment_words=4)
 

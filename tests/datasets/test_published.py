@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from server import serving
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Message, Record, read_records
 from models_under_pressure.datasets.consistency import inconsistencies
 from models_under_pressure.datasets.published import PublishedFile, convert, report
-from models_under_pressure.errors import UserError
 from models_under_pressure.params.published import load_catalog, load_selected
-from models_under_pressure.records import Label, Message, Record, read_records
 from models_under_pressure.stages import download
 
 ROOT = Path(__file__).parents[2]

@@ -3,10 +3,10 @@ import json
 
 import pytest
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Message
 from models_under_pressure.datasets.sources import anthropic, mental_health, mt, mts, toolace
 from models_under_pressure.datasets.sources.anthropic import parse_dialogue
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Message
 
 
 def write_csv(path, columns, rows):

@@ -3,8 +3,8 @@ import random
 import subprocess
 import sys
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.splits import divide
-from models_under_pressure.records import Record
 
 ROWS = [Record(str(n), f"text {n}", fields={"group": f"g{n // 2}"}) for n in range(200)]
 
@@ -39,7 +39,7 @@ SCRIPT = """
 from models_under_pressure.datasets.balance import balance
 from models_under_pressure.datasets.overlap import OverlapConfig, find_overlaps
 from models_under_pressure.datasets.splits import divide
-from models_under_pressure.records import Label, Record
+from models_under_pressure.core.records import Label, Record
 texts = [f"the same few words {n % 40}" for n in range(90)]
 rows = [Record(str(n), text, list(Label)[n % 2], fields={"group": f"g{n}"}) for n, text in enumerate(texts)]
 splits = divide(rows, test_fraction=0.5, limit=40, seed=1)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from asking import Asker
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record, read_records, write_records
 from models_under_pressure.datasets.files import manifest_path, split_path
 from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
 from models_under_pressure.datasets.recipe import Version
-from models_under_pressure.errors import UserError
 from models_under_pressure.llm.ask import Answer
-from models_under_pressure.records import Label, Record, read_records, write_records
 from models_under_pressure.stages import label_deployment, parse, relabel
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_a_recipe_that_fails_overwrites_nothing(steps, ask, problem):
 
 
 def test_a_crash_while_files_are_written_leaves_whole_files_only(monkeypatch):
-    from models_under_pressure import records
+    from models_under_pressure.core import records
 
     before = files()
 

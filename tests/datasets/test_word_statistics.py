@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats.contingency import odds_ratio
 
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.word_statistics import telling_words
-from models_under_pressure.records import Label, Record
 
 
 def records(high, low):

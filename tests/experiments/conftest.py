@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from models_under_pressure.activations.ragged import USER, ArrayActivations
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.experiments.labelled_set import LabelledSet
 from models_under_pressure.probes.data import TrainingData
-from models_under_pressure.records import Label, Record
 
 ORIGIN = {
     "model": "tiny",

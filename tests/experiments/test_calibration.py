@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.experiments.calibration import Judging, measure_calibration
 from models_under_pressure.experiments.monitors import first_seeds

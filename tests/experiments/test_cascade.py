@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.experiments.cascade import cascade, plan
 from models_under_pressure.experiments.monitors import first_seeds

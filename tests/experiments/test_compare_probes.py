@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.experiments.compare_probes import compare_probes
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import fit_probe

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.experiments.data_efficiency import measure_data_efficiency
 from models_under_pressure.experiments.labelled_set import take
 from models_under_pressure.experiments.samples import generator_of, nested_samples

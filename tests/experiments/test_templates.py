@@ -7,10 +7,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.baselines.data import LabelledRecords
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_jsonl, write_json, write_jsonl
+from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.experiments.templates import compare_templates
-from models_under_pressure.files import read_jsonl, write_json, write_jsonl
-from models_under_pressure.records import Label, Record, write_records
 from models_under_pressure.stages import compare_templates as stage
 from models_under_pressure.stages.paths import RESULTS
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.experiments.labelled_set import join, take
 from models_under_pressure.experiments.samples import generator_of, nested_samples
 from models_under_pressure.experiments.train_on_dev import Recipe, train_on_dev

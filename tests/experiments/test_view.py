@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.experiments.labelled_set import check_unseen, join, take
 from models_under_pressure.experiments.view import View, in_memory
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Message
 from models_under_pressure.llm.ask import Ask, ask_all
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.store import ReplyStore
-from models_under_pressure.records import Message
 
 
 class Stakes(BaseModel):

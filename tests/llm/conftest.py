@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_under_pressure.core.records import Message
 from models_under_pressure.llm.ask import Ask
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.llm.store import ReplyStore
-from models_under_pressure.records import Message
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
 

@@ -1,6 +1,6 @@
 import pytest
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, ask_all
 from models_under_pressure.llm.authored import author_replies
 

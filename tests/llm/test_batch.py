@@ -3,7 +3,7 @@ import json
 import pytest
 from fault_server import FAIL_BATCH_LINE, FaultServer
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, ask_all
 from models_under_pressure.llm.batch_jobs import Request, begin_job, open_jobs
 from models_under_pressure.llm.request_key import request_key

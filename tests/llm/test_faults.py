@@ -17,7 +17,7 @@ from fault_server import (
     error,
 )
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Failure, ask_all
 from models_under_pressure.llm.session import Session
 

@@ -7,7 +7,7 @@ from fault_server import Act, FaultServer, error
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, ask_all
 from models_under_pressure.llm.config import Price
 from models_under_pressure.llm.pace import Pace

@@ -7,7 +7,7 @@ import sys
 import pytest
 from fault_server import Act, FaultServer, answer, error
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, ask_all, estimate
 from models_under_pressure.llm.config import LLMConfig
 

@@ -4,7 +4,7 @@ import traceback
 import pytest
 from fault_server import NOT_JSON_REPLY, REFUSAL, ROUTER_ERROR, Act, FaultServer, error
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import ask_all
 from models_under_pressure.llm.client import api_key
 

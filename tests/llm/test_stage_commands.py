@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 CONTEXTS = ("medical", "software", "chatbot")

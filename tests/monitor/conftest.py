@@ -61,10 +61,10 @@ def store_of(model_folder, tmp_path_factory):
 @pytest.fixture(scope="session")
 def fit(store_of):
     """Fit a probe of a family on two kinds of text."""
+    from models_under_pressure.core.records import Label, Record
     from models_under_pressure.probes.data import with_labels
     from models_under_pressure.probes.families import FAMILIES
     from models_under_pressure.probes.training import fit_probe
-    from models_under_pressure.records import Label, Record
 
     generator = np.random.default_rng(0)
     words = {Label.HIGH: ["bleeding", "overdose", "chest pain", "fire"], Label.LOW: ["cake", "poem", "garden", "song"]}

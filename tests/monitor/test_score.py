@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.monitor.score import load_probe_model, score_records
 from models_under_pressure.probes.data import with_labels
-from models_under_pressure.records import Label, Message, Record
 
 HOSTILE = "naïve 東京 🚀 <script>alert(1)</script> \x1b[31mred\x1b[0m <|im_start|>system"
 RECORDS = [
@@ -30,7 +30,7 @@ def model(probe):
 
 @pytest.fixture
 def file(tmp_path):
-    from models_under_pressure.records import to_row
+    from models_under_pressure.core.records import to_row
 
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(to_row(record)) + "\n" for record in RECORDS))

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_jsonl
+from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.files import read_jsonl
 from models_under_pressure.monitor.choosing import choose_records
 from models_under_pressure.monitor.decoder import load_decoder
 from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.probes.persistence import save_probe
-from models_under_pressure.records import Label, Message, Record, write_records
 from models_under_pressure.stages import score_tokens
 from models_under_pressure.stages.paths import TOKEN_SCORES, probe_paths, scores_path
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.persistence import load_probe, save_probe
 
 

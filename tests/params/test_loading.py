@@ -3,8 +3,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.params.loading import load_yaml
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.yaml import load_yaml
 
 
 class Cat(BaseModel):

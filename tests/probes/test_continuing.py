@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.families import FAMILIES

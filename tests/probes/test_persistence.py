@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.persistence import load_probe, save_probe
 from models_under_pressure.probes.training import fit_probe

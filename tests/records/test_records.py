@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Label, Message, Record, content_hash, read_records, write_records
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Message, Record, content_hash, read_records, write_records
 
 DIALOGUE = [{"role": "user", "content": "Which valve?"}, {"role": "assistant", "content": "The left one."}]
 

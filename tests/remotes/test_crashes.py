@@ -17,7 +17,7 @@ import pytest
 from remote_projects import LAYER, stages_run
 from ruamel.yaml import YAML
 
-from models_under_pressure.files import atomic_path
+from models_under_pressure.core.files import atomic_path
 
 KILLS = 20
 SPINE = ("describe", "label_deployment", "score_probes")
@@ -142,7 +142,7 @@ def stages_announced(process, printed):
 
 def mend(repository):
     """What docs/remotes.md says of the two files that DVC writes in place, where a kill cut them."""
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
     from models_under_pressure.remotes.contents import tracked_outputs
 
     (repository.path / ".dvc/tmp/rwlock").unlink(missing_ok=True)

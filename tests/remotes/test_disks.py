@@ -12,7 +12,7 @@ from test_faults import assert_whole, cached
 
 from models_under_pressure.commands import planned
 from models_under_pressure.commands.findings import or_failure
-from models_under_pressure.errors import disk_error
+from models_under_pressure.core.errors import disk_error
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.figures import auroc, confusion, precision_recall, reliability, roc, score_histogram
 from models_under_pressure.figures.render import spec
-from models_under_pressure.records import Label, Message, Record
 from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap
 from models_under_pressure.report.errors import worst_errors
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.records import Record
 from models_under_pressure.report.content import Report
 from models_under_pressure.report.errors import worst_errors
 from models_under_pressure.report.html import data_script, element, table, text

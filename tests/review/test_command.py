@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from models_under_pressure.commands.review import GATE_STATUS, review
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 STAGE = """
 import json, sys
@@ -21,8 +21,8 @@ import numpy as np
 from ruamel.yaml import YAML
 from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.files import write_json, write_jsonl
-from models_under_pressure.records import Label, Record, write_records
+from models_under_pressure.core.files import write_json, write_jsonl
+from models_under_pressure.core.records import Label, Record, write_records
 
 params = YAML(typ="safe").load(Path("params.yaml"))
 size, signal, noise = params["rows"], params["probe"]["signal"], params["probe"]["noise"]

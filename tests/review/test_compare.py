@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.evaluation.comparison import Verdict
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.records import Label, Message, Record
 from models_under_pressure.review.compare import review
 from models_under_pressure.review.markdown import code, table, text
 from models_under_pressure.review.render import MARKER, to_json, to_markdown

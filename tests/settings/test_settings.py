@@ -1,6 +1,6 @@
 import pytest
 
-from models_under_pressure.settings import Settings, load_settings
+from models_under_pressure.core.settings import Settings, load_settings
 
 NAMES = {
     "OPENAI_API_KEY",

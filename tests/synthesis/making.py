@@ -9,9 +9,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from models_under_pressure.files import write_json
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.records import Label, write_records
 from models_under_pressure.llm.ask import Answer
-from models_under_pressure.records import Label, write_records
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.config import SynthesisConfig, WordFilter
 from models_under_pressure.synthesis.confounder_report import report

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label
 from models_under_pressure.llm.ask import Answer, Failure
-from models_under_pressure.records import Label
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.config import WordFilter
 from models_under_pressure.synthesis.questions import PromptPair

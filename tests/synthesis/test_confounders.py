@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from models_under_pressure.commands.datasets import app
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Label, Record, write_records
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.synthesis.confounder_report import report, to_json, to_table
 from models_under_pressure.synthesis.confounders import measure
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Failure
 from models_under_pressure.synthesis.generate import generate
 from models_under_pressure.synthesis.questions import PromptPair

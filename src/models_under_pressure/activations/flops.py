@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
 from models_under_pressure.activations.blocks import blocks_of, decoder_of
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     from models_under_pressure.activations.config import ModelConfig

@@ -19,7 +19,7 @@ from models_under_pressure.activations.packing import Packing, can_pack, packed,
 from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
 from models_under_pressure.activations.side_by_side import run_batches
 from models_under_pressure.activations.tokens import TokenisedRecord
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from models_under_pressure.activations.blocks import blocks_of
 from models_under_pressure.activations.config import HookPoint
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch

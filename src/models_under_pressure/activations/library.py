@@ -8,8 +8,8 @@ from pathlib import Path
 
 from models_under_pressure.activations.fingerprint import code_fingerprint
 from models_under_pressure.activations.store import MANIFEST, open_store, partial_path
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import read_json
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_json
 
 
 @dataclass(frozen=True)

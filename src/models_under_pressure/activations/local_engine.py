@@ -10,7 +10,7 @@ from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.provenance import Plan
 from models_under_pressure.activations.windows import Window
 from models_under_pressure.activations.writer import StoreWriter
-from models_under_pressure.progress import Progress
+from models_under_pressure.core.progress import Progress
 
 
 def run_local(

@@ -12,7 +12,7 @@ from models_under_pressure.activations.embedded import embedded_model, embedded_
 from models_under_pressure.activations.fingerprint import directory_fingerprint
 from models_under_pressure.activations.hardware import resolve_device, resolve_dtype
 from models_under_pressure.activations.quiet import quiet
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.activations.store import MANIFEST, open_store
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
 from models_under_pressure.activations.writer import Layout
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Record, content_hash
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Record, content_hash
 
 CIRCUMSTANCES = frozenset({"code", "device", "libraries"})
 """Attributes that may differ between two stores that need not be extracted again."""

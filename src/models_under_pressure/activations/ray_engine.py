@@ -23,8 +23,8 @@ from models_under_pressure.activations.provenance import Plan
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.activations.windows import Window
 from models_under_pressure.activations.writer import StoreWriter, write_shard
-from models_under_pressure.errors import UserError
-from models_under_pressure.progress import Progress
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.progress import Progress
 
 _LOSSES = 3
 """Times that one window may take its worker down before it is held to be the cause."""

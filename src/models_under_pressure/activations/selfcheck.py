@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from models_under_pressure.activations.hooks import Taps
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.packing import packed
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int8, Int32, Int64
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import file_hash, read_json
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import file_hash, read_json
 
 FORMAT = "mup-activations"
 FORMAT_VERSION = 1

@@ -11,8 +11,8 @@ from jaxtyping import Int8, Int32
 
 from models_under_pressure.activations.chat import ChatTemplate, Rendering
 from models_under_pressure.activations.ragged import TEMPLATE
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Record
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Record
 
 _BATCH = 256
 """Texts tokenised at once: enough for the tokenizer's own threads."""

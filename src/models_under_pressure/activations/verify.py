@@ -12,7 +12,7 @@ from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.store import Store, to_float32
 from models_under_pressure.activations.tokens import TokenisedRecord
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 _TOLERANCES = {"float32": 0.01, "bfloat16": 0.03, "quantised": 0.1}
 """Greatest relative difference of a record's activations on another machine; the store itself is rounded by 0.004."""

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Int8, Int32, Int64
 
 from models_under_pressure.activations.store import FORMAT, FORMAT_VERSION, MANIFEST, partial_path
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import file_hash, read_json, write_json
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import file_hash, read_json, write_json
 
 _JOURNAL = "journal.jsonl"
 _SHARD_BYTES = 1 << 26

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.baselines.prompted_template import conversation_text
+from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.records import Message
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.files import write_jsonl
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
 from models_under_pressure.llm.prompts import load_prompt
-from models_under_pressure.records import Message
 
 _UNDECIDED = 0.5
 """Probability of a record without an answer."""

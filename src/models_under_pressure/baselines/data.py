@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.records import Label, Record, read_records
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,10 +25,10 @@ from models_under_pressure.baselines.prompted_likelihood import PromptReader
 from models_under_pressure.baselines.prompted_prompts import Prompt, make_prompts
 from models_under_pressure.baselines.prompted_scores import PromptedScores, read_scored, write_scored
 from models_under_pressure.baselines.prompted_template import Template, load_template
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.progress import progress
+from models_under_pressure.core.records import content_hash
 from models_under_pressure.evaluation.metrics import auroc
-from models_under_pressure.files import stable_hash
-from models_under_pressure.progress import progress
-from models_under_pressure.records import content_hash
 
 AUROCs = Mapping[str, Mapping[str, float]]
 """Template -> dataset -> AUROC."""

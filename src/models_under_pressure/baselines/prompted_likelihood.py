@@ -17,7 +17,7 @@ from models_under_pressure.activations.side_by_side import run_batches
 from models_under_pressure.baselines.prompted_attention import Branching, branching
 from models_under_pressure.baselines.prompted_prompts import Prompt
 from models_under_pressure.baselines.prompted_rows import Reading, common_prefix, make_row, plan_rows
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -10,8 +10,8 @@ from jaxtyping import Int32
 from models_under_pressure.activations.ragged import ASSISTANT
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
 from models_under_pressure.baselines.prompted_template import Template, conversation_text, question
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Message, Record
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Message, Record
 
 _SLACK = 8
 """Tokens cut beyond the excess: the text around a cut may be divided otherwise afterwards."""

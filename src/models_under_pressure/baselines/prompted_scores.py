@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
+from models_under_pressure.core.files import read_json, read_jsonl, write_json, write_jsonl
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.files import read_json, read_jsonl, write_json, write_jsonl
 
 
 @dataclass(frozen=True, eq=False)

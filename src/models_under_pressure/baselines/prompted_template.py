@@ -4,7 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 
-from models_under_pressure.records import Message, Record
+from models_under_pressure.core.records import Message, Record
 
 _PLACE = "{conversation}"
 

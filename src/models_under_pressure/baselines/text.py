@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.baselines.text_config import TextBaselineConfig
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.scores import ScoreList
 
 MONITORS = ("length", "tfidf_svm", "tfidf_logistic", "shuffled_labels")

@@ -123,7 +123,7 @@ def delete(
     Example: mup acts delete --model llama-1b --layer 11
     """
     from models_under_pressure.activations.library import remove
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
 
     if not (model or dataset or layer):
         raise UserError("nothing is named.", remedy="give --model, --dataset or --layer.")
@@ -151,7 +151,7 @@ def sync(model: _AnyModel = None, dataset: _AnyName = None, layer: _AnyLayers = 
 
 
 def _numbers(text: str) -> list[int]:
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
 
     if not re.fullmatch(r"\d+(,\d+)*", text.replace(" ", "")):
         raise UserError(f"{text!r} is not a list of layers.", remedy="write numbers with commas, such as 11,15.")
@@ -166,13 +166,13 @@ def _entries(model: str | None, datasets: list[str] | None, layers: str | None) 
 
 
 def _root() -> Path:
-    from models_under_pressure.settings import load_settings
+    from models_under_pressure.core.settings import load_settings
 
     return load_settings().activations_dir or Path("data/activations")
 
 
 def _token() -> str | None:
-    from models_under_pressure.settings import load_settings
+    from models_under_pressure.core.settings import load_settings
 
     token = load_settings().hf_token
     return token.get_secret_value() if token else None

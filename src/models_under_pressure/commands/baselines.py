@@ -68,8 +68,8 @@ def prompted(
         return
     from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
     from models_under_pressure.baselines.prompted_config import PromptConfig
+    from models_under_pressure.core.settings import load_settings
     from models_under_pressure.params.schema import PARAMS_PATH, load_params
-    from models_under_pressure.settings import load_settings
 
     options = {"templates": tuple(template)} if template else {}
     config = PromptConfig.model_validate(
@@ -96,7 +96,7 @@ def prompted(
 
 def _datasets(names: list[str]) -> "list[LabelledRecords]":
     from models_under_pressure.baselines.data import read_labelled
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
     from models_under_pressure.params.lineage import LINEAGE_PATH, load_lineage
 
     known = load_lineage().datasets if LINEAGE_PATH.exists() else {}

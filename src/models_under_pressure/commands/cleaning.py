@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     from models_under_pressure.datasets.overlap import Overlap

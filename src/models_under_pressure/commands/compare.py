@@ -85,9 +85,9 @@ def overlap(
     """
     from dataclasses import asdict
 
+    from models_under_pressure.core.errors import UserError
     from models_under_pressure.datasets.overlap import Part, overlaps_between
     from models_under_pressure.datasets.published import convert
-    from models_under_pressure.errors import UserError
     from models_under_pressure.params.schema import load_params
 
     if len(files) < 2:
@@ -135,11 +135,11 @@ def _dataset_of(path: Path) -> str:
 
 def _read(dataset: str, version: str, kind: str) -> "Splits":
     """Both splits of `VERSION`, or of `VERSION@REV` as that commit had them."""
+    from models_under_pressure.core.errors import UserError
+    from models_under_pressure.core.records import read_records
     from models_under_pressure.datasets.files import read_splits, split_path, splits_of
     from models_under_pressure.datasets.splits import Splits
-    from models_under_pressure.errors import UserError
     from models_under_pressure.params.lineage import load_lineage
-    from models_under_pressure.records import read_records
 
     lineage = load_lineage()
     known = lineage.sources | lineage.test_sources

@@ -68,7 +68,7 @@ def synthesise(
 
     Example: mup synthesise --preview 5
     """
-    from models_under_pressure.files import read_json
+    from models_under_pressure.core.files import read_json
     from models_under_pressure.stages import synthesise as stage
     from models_under_pressure.stages.paths import CONFOUNDERS
     from models_under_pressure.synthesis.confounder_report import STATES, to_table

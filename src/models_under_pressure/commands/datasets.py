@@ -10,8 +10,8 @@ from models_under_pressure.commands import compare, published
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from models_under_pressure.core.records import Record
     from models_under_pressure.datasets.describe_record import Place
-    from models_under_pressure.records import Record
 
 app = typer.Typer(help="Look at dataset versions and compare them.", no_args_is_help=True)
 
@@ -48,10 +48,10 @@ def distribution(
     """
     import json
 
+    from models_under_pressure.core.records import read_records
     from models_under_pressure.datasets.distribution import distribution as measure
     from models_under_pressure.datasets.distribution import to_markdown, to_table
     from models_under_pressure.datasets.published import convert
-    from models_under_pressure.records import read_records
 
     if files:
         found = {path.as_posix(): measure(convert(path).records) for path in files}
@@ -74,8 +74,8 @@ def confounders(
 
     Example: mup datasets confounders data/training/prompts_4x/train.jsonl
     """
-    from models_under_pressure.errors import UserError
-    from models_under_pressure.records import read_records
+    from models_under_pressure.core.errors import UserError
+    from models_under_pressure.core.records import read_records
     from models_under_pressure.synthesis.confounder_report import summary, to_json, to_table
     from models_under_pressure.synthesis.confounders import measure
 
@@ -102,9 +102,9 @@ def show(
 
     Example: mup datasets show 17 --dataset mt
     """
+    from models_under_pressure.core.errors import UserError
+    from models_under_pressure.core.records import read_records
     from models_under_pressure.datasets.describe_record import Place, datasets_of, describe
-    from models_under_pressure.errors import UserError
-    from models_under_pressure.records import read_records
 
     places = {Place("", str(file)): file} if file else _made()
     found = {
@@ -126,8 +126,8 @@ def show(
 
 def _made() -> "dict[Place, Path]":
     """The dataset files of the pipeline that exist."""
+    from models_under_pressure.core.errors import UserError
     from models_under_pressure.datasets.describe_record import Place
-    from models_under_pressure.errors import UserError
     from models_under_pressure.params.dataset_files import dataset_files
     from models_under_pressure.params.lineage import load_lineage
 

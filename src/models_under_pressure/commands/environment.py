@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from models_under_pressure.core.settings import Settings
 from models_under_pressure.remotes.finding import Finding
-from models_under_pressure.settings import Settings
 
 _PACKAGES = ("models-under-pressure", "dvc", "dvc-s3", "torch", "transformers", "zarr", "scikit-learn")
 _GIB = 2**30

@@ -274,8 +274,8 @@ def layers() -> None:
 
     Example: mup layers
     """
+    from models_under_pressure.core.files import read_json
     from models_under_pressure.experiments.choose_layer import to_table
-    from models_under_pressure.files import read_json
     from models_under_pressure.stages.paths import RESULTS
 
     found = read_json(RESULTS / "choose_layer.json")

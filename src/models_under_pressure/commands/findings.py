@@ -22,7 +22,7 @@ def print_findings(findings: "Iterable[Finding]") -> "list[Finding]":
 
 def or_failure(findings: "Iterable[Finding]") -> "Iterator[Finding]":
     """Findings until one cannot be made; the error is the last of them, so that other checks go on."""
-    from models_under_pressure.errors import UserError, disk_error
+    from models_under_pressure.core.errors import UserError, disk_error
     from models_under_pressure.remotes.finding import Finding
 
     try:

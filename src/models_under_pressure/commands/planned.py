@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models_under_pressure.commands.model_access import model_access
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.remotes.finding import Finding
 
 _CHARACTERS_PER_TOKEN = 3.5
@@ -31,9 +31,9 @@ class StoreEstimate:
 
 def planned_run(*, root: Path, offline: bool) -> Iterator[Finding]:
     """Whether the model can be had, and whether the free space is enough for it and the stores."""
+    from models_under_pressure.core.settings import load_settings
     from models_under_pressure.params.lineage import load_lineage
     from models_under_pressure.params.schema import load_params
-    from models_under_pressure.settings import load_settings
     from models_under_pressure.stages.paths import layer_store_path, store_path
 
     try:

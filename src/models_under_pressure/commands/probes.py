@@ -9,8 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from models_under_pressure.activations.model import LoadedModel
+    from models_under_pressure.core.records import Record
     from models_under_pressure.probes.probe import Probe
-    from models_under_pressure.records import Record
 
 app = typer.Typer(help="Look at saved probes and share them.", no_args_is_help=True)
 
@@ -49,7 +49,7 @@ def export(
 
     Example: mup probes export attention ./attention-probe
     """
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
     from models_under_pressure.probes.persistence import load_probe, save_probe
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -69,7 +69,7 @@ def score(
 
     Example: mup score --probe attention conversations.jsonl > scores.jsonl
     """
-    from models_under_pressure.files import json_line, write_jsonl
+    from models_under_pressure.core.files import json_line, write_jsonl
     from models_under_pressure.monitor.rows import to_row
     from models_under_pressure.monitor.score import score_records
 
@@ -96,7 +96,7 @@ def explain(
 
     Example: mup explain --probe attention --id 1518 --html why.html
     """
-    from models_under_pressure.files import write_text
+    from models_under_pressure.core.files import write_text
     from models_under_pressure.monitor.explain import to_html, to_text
     from models_under_pressure.monitor.score import score_records
 
@@ -116,7 +116,7 @@ def find_probe(name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
     from models_under_pressure.probes.persistence import DESCRIPTION
     from models_under_pressure.stages.paths import PROBES
 
@@ -134,9 +134,9 @@ def find_probe(name: str) -> Path:
 
 def _loaded(name: str, device: str) -> "tuple[Probe, LoadedModel]":
     """A probe and its model."""
+    from models_under_pressure.core.settings import load_settings
     from models_under_pressure.monitor import score as scoring
     from models_under_pressure.probes.persistence import load_probe
-    from models_under_pressure.settings import load_settings
 
     probe = load_probe(find_probe(name))
     token = load_settings().hf_token
@@ -144,8 +144,8 @@ def _loaded(name: str, device: str) -> "tuple[Probe, LoadedModel]":
 
 
 def _records(file: str) -> "list[Record]":
-    from models_under_pressure.files import jsonl_rows
-    from models_under_pressure.records import collect_records, read_records
+    from models_under_pressure.core.files import jsonl_rows
+    from models_under_pressure.core.records import collect_records, read_records
 
     if file != "-":
         return read_records(Path(file))
@@ -159,7 +159,7 @@ def _conversation(id_: str, file: str | None) -> "Record":
     Raises:
         UserError: there is none, or several datasets have different ones.
     """
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
 
     files = _datasets_in_use() if file is None else [file]
     found = {name: record for name in files for record in _records(name) if record.id == id_}

@@ -22,7 +22,7 @@ def download(
 
     Example: mup datasets download --from hub
     """
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
     from models_under_pressure.params.published import SELECTED_PATH, load_catalog
 
     catalog = load_catalog()
@@ -84,14 +84,14 @@ def _pin(content: Any, reports: dict[str, dict[str, Any]], origin: str) -> None:
 
 
 def _report(key: str) -> dict[str, Any]:
-    from models_under_pressure.files import read_json
+    from models_under_pressure.core.files import read_json
 
     return read_json(_REPORTS / f"{key}.json")
 
 
 def _table(catalog: "Catalog", reports: dict[str, dict[str, Any]]) -> str:
+    from models_under_pressure.core.records import read_records
     from models_under_pressure.datasets.consistency import inconsistencies
-    from models_under_pressure.records import read_records
 
     lines = [f"{'file':28}{'rows':>7}{'high':>7}{'low':>7}{'ambiguous':>11}  repaired"]
     for key, report in reports.items():

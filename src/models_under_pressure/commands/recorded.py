@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, ask_all
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.store import ReplyStore

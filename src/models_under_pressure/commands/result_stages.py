@@ -62,8 +62,8 @@ def report() -> None:
 
     Example: mup report
     """
+    from models_under_pressure.core.yaml import dotted, load_plain
     from models_under_pressure.params.lineage import version_of
-    from models_under_pressure.params.loading import dotted, load_plain
     from models_under_pressure.params.schema import PARAMS_PATH
     from models_under_pressure.stages import report as stage
 

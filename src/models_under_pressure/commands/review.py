@@ -29,7 +29,7 @@ def review(
     import json
 
     from models_under_pressure.commands.revisions import two_snapshots
-    from models_under_pressure.files import write_text
+    from models_under_pressure.core.files import write_text
     from models_under_pressure.review.compare import review as compare
     from models_under_pressure.review.render import to_json, to_markdown
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import read_jsonl
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_jsonl
 
 if TYPE_CHECKING:
     from models_under_pressure.review.snapshot import Cost, Row, Snapshot
@@ -106,8 +106,8 @@ def two_snapshots(before: str, after: str) -> "Iterator[tuple[Snapshot, Snapshot
 
 
 def _snapshot(revision: Revision, outputs: Mapping[str, str], changed: set[str]) -> "Snapshot":
+    from models_under_pressure.core.yaml import dotted
     from models_under_pressure.evaluation.scores import ScoreList, read_scores
-    from models_under_pressure.params.loading import dotted
     from models_under_pressure.review.snapshot import Snapshot
 
     if not outputs:
@@ -137,7 +137,7 @@ def _snapshot(revision: Revision, outputs: Mapping[str, str], changed: set[str])
 
 
 def _rows(revision: Revision, path: str) -> "dict[str, Row] | None":
-    from models_under_pressure.records import read_records
+    from models_under_pressure.core.records import read_records
     from models_under_pressure.review.snapshot import rows_of
 
     found = revision.file(path)

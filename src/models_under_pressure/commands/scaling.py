@@ -26,7 +26,7 @@ def scaling(
     import json
 
     from models_under_pressure.commands.revisions import WORKSPACE, Revision
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
     from models_under_pressure.experiments.scaling import Run, scaling_rows, to_table
     from models_under_pressure.figures import scaling as figure
     from models_under_pressure.figures.render import write_chart
@@ -54,7 +54,7 @@ def _sizes(given: list[str], short: dict[str, str]) -> Callable[[str], int]:
     """Parameters of a model: as given, else its matrices by its config (of a mixture of experts the active ones)."""
     from functools import cache
 
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
 
     known = {}
     for one in given:
@@ -70,7 +70,7 @@ def _sizes(given: list[str], short: dict[str, str]) -> Callable[[str], int]:
             return known[model]
         from models_under_pressure.activations.config import ModelConfig
         from models_under_pressure.activations.flops import read_architecture
-        from models_under_pressure.settings import load_settings
+        from models_under_pressure.core.settings import load_settings
 
         token = load_settings().hf_token
         found = read_architecture(ModelConfig(name=model), token=token.get_secret_value() if token else None)

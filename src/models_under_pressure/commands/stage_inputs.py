@@ -32,7 +32,7 @@ def entry_of(entries: dict[str, Any], name: str, what: str) -> Any:
     Raises:
         UserError: there is none.
     """
-    from models_under_pressure.errors import UserError
+    from models_under_pressure.core.errors import UserError
 
     if name not in entries:
         raise UserError(f"no {what} {name!r}.", remedy=f"use one of {', '.join(entries)}.")

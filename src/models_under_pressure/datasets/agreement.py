@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.evaluation.estimate import Estimate
-from models_under_pressure.records import Label, Record
 
 if TYPE_CHECKING:
     import numpy as np

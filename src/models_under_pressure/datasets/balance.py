@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import stable_hash
-from models_under_pressure.records import Label, Record
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.records import Label, Record
 
 
 class BalanceConfig(BaseModel):

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.counts import label_counts
-from models_under_pressure.records import Label, Record
 
 
 def inconsistencies(raw: Sequence[Record], balanced: Sequence[Record]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from models_under_pressure.records import Label, Record
+from models_under_pressure.core.records import Label, Record
 
 
 def label_counts(records: Sequence[Record]) -> dict[str, int]:

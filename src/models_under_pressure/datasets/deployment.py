@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.datasets.parsed import Dropped
 from models_under_pressure.datasets.sources.tables import read_csv
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Label, Message, Record
 
 CONTEXTS = {
     "medical": "You are the advice bot of a health provider.",

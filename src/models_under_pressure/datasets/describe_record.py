@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.printable import one_line, printable
-from models_under_pressure.records import Record
 
 _SHOWN_ELSEWHERE = ("previous_labels", "label_thresholds", "label_method")
 

@@ -6,10 +6,10 @@ from html import escape
 from statistics import fmean
 from typing import Any
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.counts import label_counts
 from models_under_pressure.datasets.printable import printable
 from models_under_pressure.datasets.splits import Splits
-from models_under_pressure.records import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.counts import label_counts
-from models_under_pressure.records import Label, Record
 
 _HEADS = {
     "rows": "rows",

@@ -8,8 +8,8 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import file_hash, write_text
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import file_hash, write_text
 
 _TIMEOUT = 60.0
 """Seconds without a byte before a connection counts as dead."""

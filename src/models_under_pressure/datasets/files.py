@@ -2,22 +2,27 @@
 
 from pathlib import Path
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Record, read_records, write_records
 from models_under_pressure.datasets.splits import SPLITS, Splits
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Record, read_records, write_records
 
 EVALS = Path("data/evals")
+
+
+def version_folder(dataset: str, version: str) -> Path:
+    """Folder of a version: a raw and a balanced file per split, and a manifest."""
+    return EVALS / f"{dataset}_{version}"
 
 
 def split_path(dataset: str, version: str, split: str, *, kind: str = "raw") -> Path:
     """Path of one split of a version; `kind` is `raw` or `balanced`."""
     name = dataset if split == "dev" else f"{dataset}_test"
-    return EVALS / split / f"{name}_{kind}_{version}.jsonl"
+    return version_folder(dataset, version) / f"{name}_{kind}_{version}.jsonl"
 
 
 def manifest_path(dataset: str, version: str) -> Path:
     """Path of a version's manifest."""
-    return EVALS / "manifests" / f"{dataset}_{version}.json"
+    return version_folder(dataset, version) / "manifest.json"
 
 
 def read_splits(dataset: str, version: str, *, splits: tuple[str, ...], kind: str = "raw") -> Splits:

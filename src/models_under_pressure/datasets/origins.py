@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import atomic_path, file_hash, json_line, read_jsonl, stable_hash
 from models_under_pressure.datasets.download import download, pinned
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import atomic_path, file_hash, json_line, read_jsonl, stable_hash
 
 
 class OriginFile(BaseModel):

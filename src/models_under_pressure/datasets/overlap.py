@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.near_duplicates import near_duplicates
 from models_under_pressure.datasets.parsed import core_text
 from models_under_pressure.datasets.words import contains, shingles, words
-from models_under_pressure.records import Record
 
 
 class OverlapConfig(BaseModel):

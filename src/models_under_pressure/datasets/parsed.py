@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from models_under_pressure.files import stable_hash
-from models_under_pressure.records import Record
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.records import Record
 
 
 @dataclass(frozen=True, slots=True)

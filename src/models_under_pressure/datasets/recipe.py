@@ -6,28 +6,38 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from models_under_pressure.core.records import Record, content_hash
 from models_under_pressure.datasets.balance import BalanceConfig, balance
 from models_under_pressure.datasets.counts import label_counts
 from models_under_pressure.datasets.splits import Splits
 from models_under_pressure.datasets.steps.base import Outcome, Tools
 from models_under_pressure.datasets.steps.kinds import Step
-from models_under_pressure.records import Record, content_hash
 
 
-class Version(BaseModel):
-    """One entry of the lineage."""
+class Recipe(BaseModel):
+    """How a version is made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parent: str
+    """Version of the same dataset that it starts from; `source` is the parsed source."""
+    steps: tuple[Step, ...]
+    balance: BalanceConfig = BalanceConfig()
+    """Classes that its balanced files hold."""
+
+
+class Version(Recipe):
+    """A recipe under its name."""
 
     dataset: str
     """Name of the source."""
     version: str
     """Name of this version, as in file names (`apr_16`)."""
-    parent: str
-    """Version of the same dataset it starts from; `source` is the parsed source."""
-    steps: tuple[Step, ...]
-    balance: BalanceConfig = BalanceConfig()
-    """Which classes its balanced files hold."""
+
+    @property
+    def key(self) -> str:
+        """Name of its entry in data/versions.yaml and of its folder."""
+        return f"{self.dataset}_{self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +66,8 @@ def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> 
         splits = outcome.splits
     raw = Splits(dev=_by_id(splits.dev), test=_by_id(splits.test))
     present = {name for name, records in parent.items() if records}
-    name = f"{version.dataset}_{version.version}"
     drawn = {
-        split: balance(records, seed=seed, config=version.balance, where=f"{name}, {split} split")
+        split: balance(records, seed=seed, config=version.balance, where=f"{version.key}, {split} split")
         for split, records in raw.items()
         if split in present
     }

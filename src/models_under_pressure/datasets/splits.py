@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models_under_pressure.files import stable_hash, stable_uniform
-from models_under_pressure.records import Record
+from models_under_pressure.core.files import stable_hash, stable_uniform
+from models_under_pressure.core.records import Record
 
 SPLITS = ("dev", "test")
 

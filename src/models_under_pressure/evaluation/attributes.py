@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.breakdown import length_bins
 from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.records import Record
 
 LENGTH = "length"
 NOT_RECORDED = "not recorded"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import atomic_path
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa

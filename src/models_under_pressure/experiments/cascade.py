@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.cascade import (
     Band,
     Merge,

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.delong import delong
 from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.metrics import accuracy

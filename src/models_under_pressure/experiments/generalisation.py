@@ -6,7 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.experiments.labelled_set import LabelledSet, check_unseen, take
 from models_under_pressure.experiments.scoring import Row, auroc_row, logits_of

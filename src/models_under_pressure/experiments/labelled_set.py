@@ -7,12 +7,12 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Int
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.records import Record, to_row
 from models_under_pressure.experiments.view import View, in_memory
-from models_under_pressure.files import stable_hash
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.origin import check_same_origin
-from models_under_pressure.records import Record, to_row
 
 MEMORY_GIB = 2.0
 """Activations of one dataset that are held in memory; larger ones are read from their store again and again."""

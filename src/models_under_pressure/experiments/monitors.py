@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.scores import ScoreList, by_id
 
 Scores = Mapping[str, Mapping[str, ScoreList]]

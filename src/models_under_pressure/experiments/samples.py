@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import stable_hash
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import stable_hash
 
 
 def nested_samples(

@@ -11,8 +11,8 @@ from typing import Any
 
 import altair as alt
 
+from models_under_pressure.core.files import write_json, write_text
 from models_under_pressure.figures.theme import COLOURS, MUTED, SHAPES
-from models_under_pressure.files import write_json, write_text
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _SIDE = 180

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.files import atomic_path, write_text
+from models_under_pressure.core.files import atomic_path, write_text
 
 _PNG_SCALE = 2.0
 """Pixels per unit: sharp on high-density screens and in print."""

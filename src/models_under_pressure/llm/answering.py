@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import httpx2
 from pydantic import BaseModel
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask, Failure
 from models_under_pressure.llm.batch import collect_open, submit
 from models_under_pressure.llm.client import api_key, needs_key, open_client

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.reply import Reply, to_completion

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 import openai
 from openai.types import Batch
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.progress import Progress, progress
 from models_under_pressure.llm.batch_jobs import Job, Request, awaited, begin_job, end_job, open_jobs, set_batch_id
 from models_under_pressure.llm.completion import completion_in
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.cost import cost_of
 from models_under_pressure.llm.reply import from_completion
 from models_under_pressure.llm.store import ReplyStore
-from models_under_pressure.progress import Progress, progress
 
 _MAX_LINES = 50_000
 _MAX_BYTES = 150_000_000

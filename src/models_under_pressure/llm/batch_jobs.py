@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-from models_under_pressure.files import canonical_json
+from models_under_pressure.core.files import canonical_json
 from models_under_pressure.llm.ledger import Ledger
 from models_under_pressure.llm.request_key import keyed_request
 

@@ -11,10 +11,10 @@ import instructor
 import openai
 from instructor.v2.providers.openrouter import from_openrouter
 
+from models_under_pressure.core.settings import load_settings
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.session import Session
 from models_under_pressure.llm.transport import RecordingClient
-from models_under_pressure.settings import load_settings
 
 _BASE_URLS = {"openai": "https://api.openai.com/v1", "openrouter": "https://openrouter.ai/api/v1"}
 _CONNECT_SECONDS = 5.0

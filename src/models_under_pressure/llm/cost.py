@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from models_under_pressure.files import canonical_json
+from models_under_pressure.core.files import canonical_json
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.llm.reply import Usage
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.progress import notice
 from models_under_pressure.llm.session import Session
-from models_under_pressure.progress import notice
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import canonical_json
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import canonical_json
 from models_under_pressure.llm.reply import Reply, from_completion
 
 _SCHEMA = """

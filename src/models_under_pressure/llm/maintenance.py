@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import json_line, write_jsonl
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import json_line, write_jsonl
 from models_under_pressure.llm.completion import completion_in
 from models_under_pressure.llm.config import Price
 from models_under_pressure.llm.cost import cost_of

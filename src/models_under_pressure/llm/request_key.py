@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from models_under_pressure.files import stable_hash
+from models_under_pressure.core.files import stable_hash
 
 _KEYED = (
     "model",

@@ -10,7 +10,8 @@ import httpx2
 import instructor
 from pydantic import BaseModel
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.progress import progress
 from models_under_pressure.llm.ask import Answer, Ask, Failure
 from models_under_pressure.llm.batch_jobs import Request
 from models_under_pressure.llm.client import open_client, sampling, structured
@@ -19,7 +20,6 @@ from models_under_pressure.llm.form import reply_form
 from models_under_pressure.llm.interrupt import stops_on_signals
 from models_under_pressure.llm.outcome import FAILURES, classify
 from models_under_pressure.llm.session import Session
-from models_under_pressure.progress import progress
 
 T = TypeVar("T", bound=BaseModel)
 

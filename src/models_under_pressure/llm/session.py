@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.batch_jobs import Request
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.cost import Meter

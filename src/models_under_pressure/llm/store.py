@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.files import write_jsonl
+from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.llm.ledger import Entry, Ledger, ledger_path
 from models_under_pressure.llm.record_file import RecordFile
 from models_under_pressure.llm.reply import Reply, to_row

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import httpx2
 import openai
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.batch_jobs import Request
 from models_under_pressure.llm.completion import completion_in, fatal, parsed, status_of
 from models_under_pressure.llm.cost import input_tokens

@@ -7,7 +7,7 @@ from typing import Any
 
 from models_under_pressure.activations.config import EMBEDDED_MODEL
 from models_under_pressure.activations.embedded import embedded_model
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 _FILE = "tokenizer.json"
 

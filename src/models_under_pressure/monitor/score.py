@@ -14,10 +14,10 @@ from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import LoadedModel, load_model
 from models_under_pressure.activations.store import open_store
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Record
 from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.probes.probe import Probe
-from models_under_pressure.records import Record
 
 CHUNK = 256
 """Conversations read by the model before their scores are given out."""

@@ -5,12 +5,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.yaml import load_yaml
 from models_under_pressure.datasets.files import split_path
 from models_under_pressure.datasets.origins import OriginFile
 from models_under_pressure.datasets.recipe import Version
 from models_under_pressure.datasets.splits import SPLITS
-from models_under_pressure.errors import UserError
-from models_under_pressure.params.loading import load_yaml
 
 LINEAGE_PATH = Path("data/versions.yaml")
 TRAINING = "data/training/prompts_4x"

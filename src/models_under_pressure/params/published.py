@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.yaml import load_yaml
 from models_under_pressure.datasets.published import PublishedFile
-from models_under_pressure.errors import UserError
-from models_under_pressure.params.loading import load_yaml
 
 CATALOG_PATH = Path("published/catalog.yaml")
 SELECTED_PATH = Path("published/params.yaml")

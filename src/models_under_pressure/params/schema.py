@@ -9,6 +9,7 @@ from models_under_pressure.baselines.asked_config import AskBaselineConfig
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.prompted_config import PromptBaselineConfig
 from models_under_pressure.baselines.text_config import TextBaselineConfig
+from models_under_pressure.core.yaml import load_yaml
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.params.check_overlap import CheckOverlapParams
@@ -25,7 +26,6 @@ from models_under_pressure.params.experiments import (
 )
 from models_under_pressure.params.fetch import FetchParams
 from models_under_pressure.params.finetune_baseline import FinetuneBaselineParams
-from models_under_pressure.params.loading import load_yaml
 from models_under_pressure.params.plot import PlotParams
 from models_under_pressure.params.probe import ProbeParams
 from models_under_pressure.params.report import ReportParams

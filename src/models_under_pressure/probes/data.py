@@ -9,10 +9,10 @@ from jaxtyping import Bool
 
 from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.activations.subset import Subset
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import stable_hash
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.probes.origin import provenance_of
-from models_under_pressure.records import Label, Record
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 ORIGIN = ("model", "revision", "layer", "hook_point", "template_hash", "keep")
 """Attributes of activations that must agree for a score to mean anything."""

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.files import atomic_path, write_json, write_text
+from models_under_pressure.core.files import atomic_path, write_json, write_text
+from models_under_pressure.core.saved import check_weights, read_description
 from models_under_pressure.probes.calibration import Calibration
 from models_under_pressure.probes.card import model_card
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.thresholds import Threshold
-from models_under_pressure.saved import check_weights, read_description
 
 WEIGHTS, DESCRIPTION, CARD = "weights.safetensors", "probe.json", "README.md"
 FORMAT = 1

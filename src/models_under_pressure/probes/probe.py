@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from models_under_pressure.activations.ragged import Activations
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.calibration import Calibration, sigmoid
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.families import FAMILIES

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from models_under_pressure.activations.ragged import Activations
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 SENTENCE_END_IDS = "sentence_end_ids"
 """Weight of a probe: ids of the tokens that close a sentence."""

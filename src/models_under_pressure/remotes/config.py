@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.remotes.target import REMOTES, Provider, Target
 
 JOBS = 4

@@ -6,7 +6,7 @@ from dotenv import find_dotenv
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from models_under_pressure.settings import Settings
+from models_under_pressure.core.settings import Settings
 
 
 class BucketSettings(Settings):

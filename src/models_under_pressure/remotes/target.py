@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.remotes.settings import BucketSettings
 
 REMOTES = ("datasets", "activations")

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.records import Record
 from models_under_pressure.report.content import WorstError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.files import canonical_json
+from models_under_pressure.core.files import canonical_json
 from models_under_pressure.report.content import Figure, Report, WorstError
 from models_under_pressure.report.html import Markup, data_script, element, join, table, text
 from models_under_pressure.report.results import group_tables, mean_table, result_table

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.records import Record, to_row
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.files import stable_hash
-from models_under_pressure.records import Record, to_row
 
 
 @dataclass(frozen=True, slots=True)

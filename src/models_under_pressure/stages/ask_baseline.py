@@ -5,8 +5,8 @@ from pathlib import Path
 
 from models_under_pressure.baselines.asked import ask_stakes, to_list, write_asked
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
+from models_under_pressure.core.files import write_json
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.files import write_json
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.evaluation.cascade import Merge, Selection
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.experiments.cascade import Plan, cascade, plan
 from models_under_pressure.experiments.monitors import Scores, first_seeds
-from models_under_pressure.files import write_jsonl
 from models_under_pressure.stages.paths import RESULTS, scores_path
 
 

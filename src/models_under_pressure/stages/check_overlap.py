@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.records import read_records
 from models_under_pressure.datasets.overlap import Overlap, OverlapConfig, Part, overlaps_between
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import write_json
-from models_under_pressure.records import read_records
 from models_under_pressure.stages.paths import OVERLAPS
 
 IN_USE = "in_use"

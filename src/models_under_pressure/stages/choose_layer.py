@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from models_under_pressure.core.files import write_json
 from models_under_pressure.experiments.choose_layer import Rule, pick, score_layers
-from models_under_pressure.files import write_json
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.stages.experiment_inputs import Input, read_set
 from models_under_pressure.stages.paths import RESULTS

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.experiments.compare_probes import compare_probes
-from models_under_pressure.files import write_jsonl
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.stages.experiment_inputs import Input, read_sets
 from models_under_pressure.stages.paths import RESULTS

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_json, read_jsonl, write_jsonl
 from models_under_pressure.experiments.templates import Logits, compare_templates
-from models_under_pressure.files import read_json, read_jsonl, write_jsonl
 from models_under_pressure.stages.paths import RESULTS
 
 

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.settings import Settings
-from models_under_pressure.tracking import Watch, tracked
+from models_under_pressure.core.settings import Settings
+from models_under_pressure.core.tracking import Watch, tracked
 
 CURVES = Path("plots/curves")
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.files import read_json, write_json
+from models_under_pressure.core.records import read_records
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows
 from models_under_pressure.datasets.word_statistics import telling_words
 from models_under_pressure.figures import confounders, label_counts, label_distribution
 from models_under_pressure.figures import telling_words as words_figure
 from models_under_pressure.figures.render import write_chart
-from models_under_pressure.files import read_json, write_json
-from models_under_pressure.records import read_records
 from models_under_pressure.stages.paths import CONFOUNDERS, FIGURES
 
 METRICS = Path("metrics")

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import file_hash, stable_hash, write_json
+from models_under_pressure.core.records import write_records
 from models_under_pressure.datasets.download import download, pinned
 from models_under_pressure.datasets.published import PublishedFile, convert, report
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import file_hash, stable_hash, write_json
-from models_under_pressure.records import write_records
 from models_under_pressure.stages.fetch import DOWNLOADS
 
 PUBLISHED = Path("data/published")

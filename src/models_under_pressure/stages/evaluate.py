@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.evaluation.attributes import attributes_of
 from models_under_pressure.evaluation.breakdown import by_attributes
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.report import evaluate_scores, mean_costs
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.evaluation.summary import mean_over_seeds
-from models_under_pressure.files import write_json
-from models_under_pressure.records import Label, Record, read_records
 from models_under_pressure.stages.paths import evaluated_path, scores_path
 
 

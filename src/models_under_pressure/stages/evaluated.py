@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from models_under_pressure.files import read_json
+from models_under_pressure.core.files import read_json
 from models_under_pressure.stages.paths import evaluated_path
 
 

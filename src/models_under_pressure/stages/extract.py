@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
-from models_under_pressure.files import file_hash, stable_hash
-from models_under_pressure.settings import load_settings
+from models_under_pressure.core.files import file_hash, stable_hash
+from models_under_pressure.core.settings import load_settings
 from models_under_pressure.stages.paths import store_path
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
-from models_under_pressure.records import read_records
-from models_under_pressure.settings import load_settings
+from models_under_pressure.core.records import read_records
+from models_under_pressure.core.settings import load_settings
 from models_under_pressure.stages.paths import layer_store_path
 
 

@@ -5,8 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets.origins import OriginFile, fetch_origin
-from models_under_pressure.errors import UserError
 
 RAW = Path("data/raw")
 DEMO = Path("data/demo")

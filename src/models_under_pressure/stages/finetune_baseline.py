@@ -6,8 +6,8 @@ from pathlib import Path
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.checkpoint import checkpoint_root
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
-from models_under_pressure.files import write_json
-from models_under_pressure.settings import load_settings
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.settings import load_settings
 from models_under_pressure.stages.curves import curve
 from models_under_pressure.stages.paths import finetuned_paths, timing_path
 

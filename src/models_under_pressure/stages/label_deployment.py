@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.records import Record, write_records
 from models_under_pressure.datasets.deployment import CONTEXTS, keep_whole_pairs, read_prompts
 from models_under_pressure.datasets.labelling import LabelConfig, label_records, unanswered
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import write_json
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
-from models_under_pressure.records import Record, write_records
 
 PROMPTS = Path("data/raw/deployment")
 DEPLOYMENT = Path("data/deployment")

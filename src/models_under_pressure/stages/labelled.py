@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.probes.data import TrainingData, with_labels
-from models_under_pressure.records import Record, read_records
 
 
 def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData, list[Record]]:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.records import read_records
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.experiments.calibration import Judging, Recalibration, measure_calibration
 from models_under_pressure.experiments.monitors import first_seeds
-from models_under_pressure.files import write_json
-from models_under_pressure.records import read_records
 from models_under_pressure.stages.paths import RESULTS, scores_path
 
 

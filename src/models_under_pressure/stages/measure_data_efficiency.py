@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.experiments.data_efficiency import measure_data_efficiency
-from models_under_pressure.files import write_jsonl
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.stages.experiment_inputs import Input, read_sets
 from models_under_pressure.stages.paths import DATA_EFFICIENCY

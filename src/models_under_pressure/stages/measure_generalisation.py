@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.experiments.generalisation import measure_generalisation
-from models_under_pressure.files import write_jsonl
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.stages.experiment_inputs import Input, read_set
 from models_under_pressure.stages.paths import RESULTS

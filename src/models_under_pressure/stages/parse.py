@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.records import write_records
 from models_under_pressure.datasets.files import manifest_path, split_path
 from models_under_pressure.datasets.sources.registry import PARSERS
 from models_under_pressure.datasets.splits import divide
-from models_under_pressure.files import write_json
-from models_under_pressure.records import write_records
 
 RAW = Path("data/raw")
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from models_under_pressure.core.records import read_records
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.figures.dvc_templates import write_rows
 from models_under_pressure.figures.gallery import FIGURES, Results
 from models_under_pressure.figures.render import write_chart
-from models_under_pressure.records import read_records
 from models_under_pressure.stages.evaluated import read_evaluated
 from models_under_pressure.stages.paths import FIGURES as FOLDER
 from models_under_pressure.stages.paths import scores_path

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.files import read_json, read_jsonl, write_json
 from models_under_pressure.figures.experiments import EXPERIMENTS
 from models_under_pressure.figures.render import spec, write_chart, write_png, write_svg
-from models_under_pressure.files import read_json, read_jsonl, write_json
 from models_under_pressure.stages.paths import FIGURES, RESULTS
 
 DRAWN = RESULTS / "figures"

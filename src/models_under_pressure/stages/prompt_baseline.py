@@ -7,9 +7,9 @@ from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
 from models_under_pressure.baselines.prompted_config import PromptConfig
 from models_under_pressure.baselines.prompted_scores import to_list
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.files import write_json
-from models_under_pressure.settings import load_settings
 from models_under_pressure.stages.paths import RESULTS, scores_path, timing_path
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_json
 from models_under_pressure.datasets.files import manifest_path, read_splits, splits_of, write_version
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.recipe import Version, run_recipe
 from models_under_pressure.datasets.steps.base import Tools
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import write_json
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_json, read_jsonl, write_text
+from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.evaluation.summary import means_by_purpose
-from models_under_pressure.files import read_json, read_jsonl, write_text
-from models_under_pressure.records import Record, read_records
 from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap
 from models_under_pressure.report.errors import worst_errors
 from models_under_pressure.report.page import render_page

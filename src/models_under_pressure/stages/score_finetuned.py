@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models_under_pressure.baselines.data import read_labelled
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.files import write_json
-from models_under_pressure.settings import load_settings
 from models_under_pressure.stages.paths import finetuned_method, finetuned_paths, scores_path, timing_path
 
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
-from models_under_pressure.files import write_jsonl
 from models_under_pressure.monitor.choosing import Choice, choose_records
 from models_under_pressure.monitor.decoder import Decoder, load_decoder
 from models_under_pressure.monitor.pieces import printable, token_texts
 from models_under_pressure.monitor.rows import ROLE_NAMES
 from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.probes.probe import Probe
-from models_under_pressure.settings import load_settings
 from models_under_pressure.stages.labelled import labelled_activations
 from models_under_pressure.stages.paths import TOKEN_SCORES, probe_paths, scores_path
 

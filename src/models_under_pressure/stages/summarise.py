@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.files import read_json, write_json
 from models_under_pressure.evaluation.summary import compact, headline, means_by_purpose
-from models_under_pressure.files import read_json, write_json
 from models_under_pressure.stages.paths import CONFOUNDERS, OVERLAPS, evaluated_path
 
 METRICS = Path("metrics")

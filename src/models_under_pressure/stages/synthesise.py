@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.datasets.labelling import LabelConfig, label_records
-from models_under_pressure.files import write_json
 from models_under_pressure.llm.ask import Asker, Failure
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
-from models_under_pressure.records import Label, Record, write_records
 from models_under_pressure.stages.paths import CONFOUNDERS, TRAINING
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.config import SynthesisConfig, WordFilter

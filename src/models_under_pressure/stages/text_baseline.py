@@ -7,8 +7,8 @@ from pathlib import Path
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.text import fit_text_monitors, score_texts
 from models_under_pressure.baselines.text_config import TextBaselineConfig
+from models_under_pressure.core.files import write_json
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.files import write_json
 from models_under_pressure.stages.paths import scores_path, timing_path
 
 METHOD = "text_baseline"

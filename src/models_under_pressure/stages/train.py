@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from models_under_pressure.core.settings import load_settings
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.persistence import save_probe
 from models_under_pressure.probes.training import fit_probes
-from models_under_pressure.settings import load_settings
 from models_under_pressure.stages.curves import curve
 from models_under_pressure.stages.labelled import labelled_activations
 from models_under_pressure.stages.paths import probe_paths

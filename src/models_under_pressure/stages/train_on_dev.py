@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.experiments.train_on_dev import Mode, Recipe, train_on_dev
-from models_under_pressure.files import write_jsonl
 from models_under_pressure.stages.experiment_inputs import Input, read_sets
 from models_under_pressure.stages.paths import RESULTS
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from models_under_pressure.core.records import Message, Record
 from models_under_pressure.llm.ask import Ask, Asker, Failure
 from models_under_pressure.llm.prompts import load_prompt
-from models_under_pressure.records import Message, Record
 from models_under_pressure.synthesis.questions import PACKAGE
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Record
 from models_under_pressure.llm.ask import Asker, Failure
-from models_under_pressure.records import Record
 from models_under_pressure.synthesis.annotation import annotate
 from models_under_pressure.synthesis.config import SynthesisConfig
 from models_under_pressure.synthesis.confounders import ATTRIBUTES

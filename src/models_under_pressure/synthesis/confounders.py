@@ -13,11 +13,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.inputs import two_classes
 from models_under_pressure.evaluation.intervals import bootstrap_auroc, evidence, logit_interval
 from models_under_pressure.evaluation.resampling import plan, replicate
-from models_under_pressure.records import Record
 from models_under_pressure.synthesis.lexical import cross_fitted_scores
 from models_under_pressure.synthesis.sampling import Factors, Variation
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from models_under_pressure.files import stable_hash
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.records import Record
 from models_under_pressure.llm.ask import Answer, Asker, Failure
-from models_under_pressure.records import Record
 from models_under_pressure.synthesis.config import SynthesisConfig
 from models_under_pressure.synthesis.questions import PromptPair, SituationPair, prompt_question, situation_question
 from models_under_pressure.synthesis.sampling import (

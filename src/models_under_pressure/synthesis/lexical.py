@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from models_under_pressure.files import stable_hash
+from models_under_pressure.core.files import stable_hash
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import CountVectorizer

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.synthesis.config import SynthesisConfig
 from models_under_pressure.synthesis.sampling import in_test_split, sample_factors
 from models_under_pressure.synthesis.selection import SPLITS, pairs_wanted

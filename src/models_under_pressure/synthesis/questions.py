@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+from models_under_pressure.core.records import Message
 from models_under_pressure.llm.ask import Ask
 from models_under_pressure.llm.prompts import load_prompt
-from models_under_pressure.records import Message
 from models_under_pressure.synthesis.sampling import Factors, Variation
 
 PACKAGE = "models_under_pressure.synthesis"

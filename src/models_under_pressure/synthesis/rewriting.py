@@ -11,10 +11,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.files import stable_hash, stable_uniform
+from models_under_pressure.core.files import stable_hash, stable_uniform
+from models_under_pressure.core.records import Message, Record
 from models_under_pressure.llm.ask import Ask, Asker, Failure
 from models_under_pressure.llm.prompts import load_prompt
-from models_under_pressure.records import Message, Record
 from models_under_pressure.synthesis.generate import usable
 from models_under_pressure.synthesis.questions import PACKAGE
 from models_under_pressure.synthesis.sampling import ID_LENGTH

@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import stable_hash, stable_uniform
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import stable_hash, stable_uniform
 
 ID_LENGTH = 12
 """Hex digits of an id: 48 bits, a chance of 1e-7 of one clash among 8,000."""

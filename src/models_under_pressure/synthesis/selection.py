@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import stable_hash
-from models_under_pressure.records import Label, Record
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.records import Label, Record
 
 SPLITS = ("train", "test")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import read_json
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_json
 from models_under_pressure.synthesis.sampling import Factors, Variation
 
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from models_under_pressure.files import stable_hash
-from models_under_pressure.records import Record
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.records import Record
 from models_under_pressure.synthesis.config import WordFilter
 from models_under_pressure.synthesis.lexical import cross_fitted_scores, transferred_scores
 from models_under_pressure.synthesis.selection import SPLITS, Selection, pairs_of

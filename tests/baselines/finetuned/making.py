@@ -1,7 +1,7 @@
 """What the tests of finetuning are made of."""
 
 from models_under_pressure.baselines.data import LabelledRecords
-from models_under_pressure.records import Label, Message, Record
+from models_under_pressure.core.records import Label, Message, Record
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' }}"

@@ -13,7 +13,7 @@ from models_under_pressure.baselines.finetuned.frozen_states import FrozenStates
 from models_under_pressure.baselines.finetuned.reading import _check_skipping, freeze_states, score
 from models_under_pressure.baselines.finetuned.run import _cost, architecture_of
 from models_under_pressure.baselines.finetuned.training import Trained, train
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
 
 

@@ -11,7 +11,7 @@ from models_under_pressure.baselines.finetuned.classifier import make_classifier
 from models_under_pressure.baselines.finetuned.data import tokenised_split
 from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.baselines.finetuned.training import train as train_classifier
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.experiments.finetuning import measure_finetuning
 from models_under_pressure.experiments.samples import generator_of, nested_samples
 

@@ -9,7 +9,7 @@ import torch
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
 from models_under_pressure.baselines.finetuned.data import draw_groups, tokenised_split
 from models_under_pressure.baselines.finetuned.reading import score
-from models_under_pressure.records import to_record
+from models_under_pressure.core.records import to_record
 
 
 @pytest.fixture(scope="module")

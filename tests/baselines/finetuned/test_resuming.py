@@ -11,7 +11,7 @@ from models_under_pressure.baselines.finetuned.checkpoint import Checkpoints, ch
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
 from models_under_pressure.baselines.finetuned.reading import Reader
 from models_under_pressure.baselines.finetuned.training import train
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 MODES = [
     {"method": "full", "optimiser": "adamw"},

@@ -10,9 +10,9 @@ from safetensors import safe_open
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.persistence import load_finetuned
 from models_under_pressure.baselines.finetuned.reading import score
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
-from models_under_pressure.records import write_records
 from models_under_pressure.stages import finetune_baseline, score_finetuned
 from models_under_pressure.stages.paths import finetuned_paths, scores_path, timing_path
 

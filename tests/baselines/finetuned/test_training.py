@@ -12,7 +12,7 @@ from models_under_pressure.baselines.finetuned.data import Split
 from models_under_pressure.baselines.finetuned.optimiser import learning_rate
 from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.baselines.finetuned.training import train
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
 
 

@@ -11,7 +11,7 @@ from models_under_pressure.baselines import prompted_likelihood
 from models_under_pressure.baselines.prompted_likelihood import PromptReader
 from models_under_pressure.baselines.prompted_prompts import make_prompts
 from models_under_pressure.baselines.prompted_template import Template, conversation_text, load_template
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 FAMILIES = {
     "llama": "default",

@@ -12,8 +12,8 @@ from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
 from models_under_pressure.baselines.prompted_config import PromptConfig
 from models_under_pressure.baselines.prompted_scores import PromptedScores
+from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
-from models_under_pressure.records import write_records
 from models_under_pressure.stages import prompt_baseline
 from models_under_pressure.stages.paths import scores_path, timing_path
 

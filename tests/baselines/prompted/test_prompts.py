@@ -9,8 +9,8 @@ from models_under_pressure.baselines.prompted import prompt_flops
 from models_under_pressure.baselines.prompted_prompts import make_prompts
 from models_under_pressure.baselines.prompted_rows import common_prefix, make_row, plan_rows
 from models_under_pressure.baselines.prompted_template import Template, conversation_text, load_template
-from models_under_pressure.errors import UserError
-from models_under_pressure.records import Message, Record
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Message, Record
 
 TEMPLATES = ["default", "single_letter", "prompt_at_end", "single_word"]
 

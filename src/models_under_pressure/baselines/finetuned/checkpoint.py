@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import atomic_path, read_json, write_json
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import atomic_path, read_json, write_json
 
 if TYPE_CHECKING:
     import torch

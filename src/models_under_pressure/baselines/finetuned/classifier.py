@@ -13,7 +13,7 @@ from models_under_pressure.activations.model import LoadedModel, load_model
 from models_under_pressure.activations.packing import can_pack
 from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from models_under_pressure.activations.model import ModelDescription
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
-from models_under_pressure.files import stable_uniform
+from models_under_pressure.core.files import stable_uniform
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ from models_under_pressure.activations.fingerprint import tokenizer_fingerprint
 from models_under_pressure.baselines.finetuned.classifier import Classifier, Precision, make_classifier
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.training import Epoch, Trained
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import atomic_path, file_hash, write_json
-from models_under_pressure.saved import check_weights
-from models_under_pressure.saved import read_description as read_saved
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import atomic_path, file_hash, write_json
+from models_under_pressure.core.saved import check_weights
+from models_under_pressure.core.saved import read_description as read_saved
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "finetuned.json"
 FORMAT = 1

@@ -17,7 +17,7 @@ from models_under_pressure.activations.side_by_side import run_batches
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.baselines.finetuned.classifier import Classifier
 from models_under_pressure.baselines.finetuned.frozen_states import FrozenStates, places, skipping
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -22,8 +22,8 @@ from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.data import Split, draw_groups, tokenised_split
 from models_under_pressure.baselines.finetuned.persistence import save_finetuned
 from models_under_pressure.baselines.finetuned.training import Trained, Watch, train
-from models_under_pressure.files import stable_hash
-from models_under_pressure.records import content_hash
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.records import content_hash
 
 _REVISION = 1
 """Raised when the same settings come to train otherwise: older checkpoints are then left alone."""

@@ -33,10 +33,10 @@ from models_under_pressure.baselines.finetuned.reading import (
     reading,
     score,
 )
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import stable_uniform
+from models_under_pressure.core.progress import progress
 from models_under_pressure.evaluation.metrics import auroc
-from models_under_pressure.files import stable_uniform
-from models_under_pressure.progress import progress
 
 if TYPE_CHECKING:
     import torch

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_jsonl
+from models_under_pressure.core.records import Message, Record
 from models_under_pressure.datasets.parsed import Dropped, Parsed, content_group
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import read_jsonl
-from models_under_pressure.records import Message, Record
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant)s?:", flags=re.MULTILINE)
 """A turn opens at a blank line; the source also spells `Humans:`."""

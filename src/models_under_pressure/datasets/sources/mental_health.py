@@ -3,10 +3,10 @@
 from collections import Counter
 from pathlib import Path
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.parsed import Dropped, Parsed, content_group
 from models_under_pressure.datasets.sources.missing import is_missing
 from models_under_pressure.datasets.sources.tables import read_csv
-from models_under_pressure.records import Record
 
 
 def parse(folder: Path) -> Parsed:

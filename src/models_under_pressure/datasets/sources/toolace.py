@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_json
+from models_under_pressure.core.records import Message, Record
 from models_under_pressure.datasets.parsed import Parsed, content_group
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import read_json
-from models_under_pressure.records import Message, Record
 
 TOOL_LEAD_IN = "Result of the tool call:\n"
 _ROLES = ("user", "assistant", "tool")

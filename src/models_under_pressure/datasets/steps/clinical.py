@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 from typing import Literal
 
+from models_under_pressure.core.records import Message, Record
 from models_under_pressure.datasets.splits import Splits
 from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, filtered, mapped, with_messages
-from models_under_pressure.records import Message, Record
 
 _SPEAKER = re.compile(r"^[ \t]*[\"']?([A-Z]\w*)[ \t]*:[ \t]*")
 """A capitalised word and a colon at the start of a line, after a stray quote in one row of the source; a time such as

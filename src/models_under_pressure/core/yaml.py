@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -20,29 +20,33 @@ def load_yaml(path: Path, schema: type[T]) -> T:
         UserError: the file is missing, is not YAML, or has an unknown, missing or mistyped key; all are listed, each
             with its line, and for an unknown key the allowed ones.
     """
+    tree = load_plain(path)
+    try:
+        return schema.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(explain(error, path, schema), remedy="correct the file.") from None
+
+
+def load_plain(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 file as plain values.
+
+    Raises:
+        UserError: the file is missing, or is no YAML mapping.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        tree = YAML(typ="rt").load(path.read_text("utf-8"))
+        tree = YAML(typ="safe").load(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(
             "file not found.", where=str(path), remedy="run from the project's folder, or restore the file with git."
         ) from None
     except YAMLError as error:
         raise UserError(f"not YAML ({error}).", where=str(path), remedy="repair the file.") from None
-    try:
-        return schema.model_validate(tree)
-    except ValidationError as error:
-        problems = [_describe(details, tree, schema, path) for details in error.errors()]
-        raise UserError("; ".join(problems), remedy="correct the file.") from None
-
-
-def load_plain(path: Path) -> dict[str, Any]:
-    """Read a YAML 1.2 file as plain values."""
-    from ruamel.yaml import YAML
-
-    return YAML(typ="safe").load(path.read_text("utf-8"))
+    if not isinstance(tree, dict):
+        raise UserError("not a mapping of names to values.", where=str(path), remedy="restore the file with git.")
+    return tree
 
 
 def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -54,9 +58,17 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _describe(details: ErrorDetails, tree: Any, schema: type[BaseModel], path: Path) -> str:
+def explain(error: ValidationError, path: Path, schema: Any, *, under: Sequence[str] = ()) -> str:
+    """Every problem of a file that does not fit `schema`, each with its line; `under` leads to the part checked."""
+    from ruamel.yaml import YAML
+
+    tree = YAML(typ="rt").load(path.read_text("utf-8"))
+    return "; ".join(_describe(details, tree, schema, path, under) for details in error.errors())
+
+
+def _describe(details: ErrorDetails, tree: Any, schema: Any, path: Path, under: Sequence[str]) -> str:
     location = [part for part in details["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    keys, line = _place(location, tree)
+    keys, line = _place([*under, *location], tree)
     place = f"{path}:{line}: `{'.'.join(map(str, keys)) or 'file'}`"
     if details["type"] == "extra_forbidden":
         allowed = sorted({name for model in _models(schema, location[:-1]) for name in model.model_fields})

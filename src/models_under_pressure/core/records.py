@@ -9,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import read_jsonl, stable_hash, write_jsonl
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_jsonl, stable_hash, write_jsonl
 
 
 class Label(StrEnum):

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from models_under_pressure.errors import UserError
-from models_under_pressure.files import file_hash, read_json
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import file_hash, read_json
 
 M = TypeVar("M", bound=BaseModel)
 

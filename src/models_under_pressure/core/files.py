@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.errors import UserError
+from models_under_pressure.core.errors import UserError
 
 
 @contextmanager

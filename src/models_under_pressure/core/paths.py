@@ -1,0 +1,65 @@
+"""Where stages put what other stages read."""
+
+from pathlib import Path
+
+from models_under_pressure.core.in_use import Dataset
+
+TRAINING = Path("data/training/prompts_4x")
+CONFOUNDERS = TRAINING / "confounders.json"
+PROBES = Path("data/probes")
+RESULTS = Path("data/results")
+"""What the pipeline finds."""
+EXPERIMENTS = Path("data/experiments")
+"""What language-model baselines and experiments find."""
+OVERLAPS = RESULTS / "overlap.json"
+EVALUATED = "evaluate"
+"""Folder of every metric of each dataset, below RESULTS or EXPERIMENTS."""
+TOKEN_SCORES = RESULTS / "score_tokens.jsonl"
+FIGURES = Path("plots/figures")
+"""Charts, in one folder per stage that draws them."""
+METRICS = Path("metrics")
+
+
+def layer_folder(model: str, layer: int) -> Path:
+    """Folder of the activations that enter one layer; the layer is in its name, so that switching layers keeps both."""
+    return Path("data/activations") / model / f"layer_{layer}"
+
+
+def store_path(model: str, dataset: Dataset, layer: int) -> Path:
+    """Path of a dataset's activations."""
+    return layer_folder(model, layer) / dataset.purpose / f"{dataset.name}.zarr"
+
+
+def layer_store_path(model: str, layer: int) -> Path:
+    """Path of the training prompts' activations for the choice of a layer."""
+    return Path("data/activations") / model / "layers" / f"layer_{layer}.zarr"
+
+
+def probe_paths(name: str, seed: int, seeds: int) -> list[Path]:
+    """Folders of a probe's seeds."""
+    return [PROBES / name / f"seed_{number}" for number in range(seed, seed + seeds)]
+
+
+def scores_path(method: str, root: Path = RESULTS) -> Path:
+    """Score lists of all datasets by one method: `probes` (all of them), or the name of a baseline."""
+    return root / "scores" / f"{method}.parquet"
+
+
+def evaluated_path(dataset: str, root: Path = RESULTS) -> Path:
+    """Every metric of a dataset, with intervals and by group."""
+    return root / EVALUATED / f"{dataset}.json"
+
+
+def timing_path(method: str) -> Path:
+    """Wall time of a method: dataset -> name -> `seconds` and `records`, without loading the model; no output."""
+    return Path("data/timing") / f"{method}.json"
+
+
+def finetuned_paths(name: str, seed: int, seeds: int) -> list[Path]:
+    """Folders of a finetuned model's seeds."""
+    return [Path("data/finetuned") / name / f"seed_{number}" for number in range(seed, seed + seeds)]
+
+
+def finetuned_method(name: str) -> str:
+    """The method under which a finetuned model scores."""
+    return f"finetuned_{name}"
