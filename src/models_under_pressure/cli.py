@@ -1,53 +1,78 @@
-"""The `mup` command: assembles sub-commands, nothing else."""
+"""The `mup` command: every module of `stages`, `experiments` and `tools` is a sub-command, loaded when it is called."""
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from models_under_pressure.commands import (
-    acts,
-    baselines,
-    datasets,
-    doctor,
-    experiments,
-    probes,
-    remote,
-    replies,
-    review,
-    scaling,
-    stages,
-)
+ROOMS = {"stages": "Stages of the pipeline", "experiments": "Experiments of the paper", "tools": "Tools"}
+"""Folder of commands -> its heading."""
+
+_PACKAGE = Path(__file__).parent
+
+
+class Commands(TyperGroup):
+    """Sub-commands by the names of files; the file's first line says what each is for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names, sorted within each room."""
+        return [name for room in ROOMS for name in command_names(room)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load one sub-command; None if there is none of that name."""
+        room = next((room for room in ROOMS if cmd_name in command_names(room)), None)
+        return None if room is None else load_command(room, cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """List the sub-commands without loading any."""
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        for room, heading in ROOMS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, first_line(room, name)) for name in command_names(room)])
+
+
+def command_names(room: str) -> list[str]:
+    """The sub-commands of a room."""
+    return sorted(path.stem for path in (_PACKAGE / room).glob("[!_]*.py"))
+
+
+def first_line(room: str, name: str) -> str:
+    """The first sentence of a module, read without importing it."""
+    with (_PACKAGE / room / f"{name}.py").open(encoding="utf-8") as stream:
+        return stream.readline().strip().strip('"').rstrip(".")
+
+
+def load_command(room: str, name: str) -> Any:
+    """A module's `app` (a group of commands) or `command`, ready to run."""
+    module = import_module(f"models_under_pressure.{room}.{name}")
+    sub: typer.Typer | None = getattr(module, "app", None)
+    if sub is None:
+        sub = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+        sub.command(name, context_settings=_CONTEXT)(module.command)
+    return typer.main.get_command(sub)
+
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="mup",
-    help="Find high-stakes conversations with activation probes.\n\nThe stages of dvc.yaml are sub-commands of the "
-    "same names; `dvc repro` runs them in order.",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT,
 )
-stages.add_to(app)
-experiments.add_to(app)
-app.add_typer(acts.app, name="acts")
-app.add_typer(baselines.app, name="baselines")
-app.add_typer(datasets.app, name="datasets")
-app.add_typer(probes.app, name="probes")
-app.add_typer(replies.app, name="replies")
-app.add_typer(remote.app, name="remote")
-app.command()(probes.score)
-app.command()(probes.explain)
-app.command()(review.review)
-app.command()(scaling.scaling)
-app.command()(doctor.doctor)
 
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version as package_version
+        from importlib.metadata import version
 
-        print(package_version("models-under-pressure"))
+        print(version("models-under-pressure"))
         raise typer.Exit
 
 
@@ -57,7 +82,10 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    """Find high-stakes conversations with activation probes.
+
+    The stages of dvc.yaml and experiments/dvc.yaml are sub-commands of the same names; `dvc repro` runs them in order.
+    """
 
 
 def main() -> None:

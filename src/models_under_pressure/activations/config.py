@@ -1,8 +1,10 @@
 """What to extract: the model and the way its activations are taken."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 EMBEDDED_MODEL = "smollm2-135m"
 """The model that ships with the project's dependencies."""
@@ -26,6 +28,29 @@ class ModelConfig(BaseModel):
     """Width of the weights (bitsandbytes)."""
     device: str = "auto"
     """auto (every GPU there is, else the CPU), or a torch device such as cpu or cuda:1."""
+
+
+class PipelineModel(ModelConfig):
+    """The section `model` of params.yaml, whose name is also part of the path of activations."""
+
+    @model_validator(mode="after")
+    def _name_is_a_path_part(self) -> "PipelineModel":
+        if Path(self.name).is_absolute() or ".." in self.name:
+            raise ValueError("model.name is part of output paths: give a local model an alias in `models`")
+        return self
+
+    def resolved(self, aliases: Mapping[str, str]) -> ModelConfig:
+        """The model, with a short name replaced by the Hugging Face id or path."""
+        return ModelConfig(**self.model_dump() | {"name": aliases.get(self.name, self.name)})
+
+
+class ProbeParams(BaseModel):
+    """Where in the model the probes read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layer: int = Field(ge=0)
+    """Decoder block, counted from 0; the probe reads what enters it."""
 
 
 class ExtractConfig(BaseModel):

@@ -9,6 +9,8 @@ from models_under_pressure.core.errors import UserError
 Purpose = Literal["train", "validation", "dev", "test"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 IN_USE = Path("data/datasets")
+ORIGINS = IN_USE / "origins.json"
+"""Name of a dataset -> the version or file that it is, the file it was balanced from, and its content."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ from models_under_pressure.datasets.near_duplicates import near_duplicates
 from models_under_pressure.datasets.parsed import core_text
 from models_under_pressure.datasets.words import contains, shingles, words
 
+IN_USE = "in_use"
+"""Name of the comparison of all datasets that probes are trained, chosen and tested on."""
+
 
 class OverlapConfig(BaseModel):
     """What counts as overlap."""

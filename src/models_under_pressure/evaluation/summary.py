@@ -9,7 +9,6 @@ import numpy as np
 from models_under_pressure.evaluation.estimate import Estimate
 
 _COUNTS = ("datasets", "n", "positives")
-_READ = ("auprc", "accuracy", "brier", "ece")
 _COSTS = ("tokens", "flops")
 
 
@@ -76,21 +75,16 @@ def mean_over_seeds(rows: Sequence[Mapping[str, float | int]]) -> dict[str, floa
 
 
 def headline(row: Mapping[str, float | int]) -> dict[str, float | int]:
-    """What a summary shows of a row: its counts and costs, and AUROC and TPR at each budget with their intervals."""
-    shown = _COUNTS + _COSTS
-    return {name: value for name, value in row.items() if name in shown or name.startswith(("auroc", "tpr_at_"))}
+    """What a reviewer compares of a mean: AUROC, and TPR at each budget."""
+    return {name: value for name, value in row.items() if name == "auroc" or re.fullmatch(r"tpr_at_\w+_fpr", name)}
 
 
-def compact(row: Mapping[str, float | int]) -> dict[str, float | int]:
-    """What git keeps of a row: counts, costs, AUROC with its interval, and the values of those read most.
+def intervals(row: Mapping[str, float | int]) -> dict[str, float | int]:
+    """What git keeps of a row beside the metrics: counts, and the ranking metrics with their intervals.
 
-    Few enough that the difference of two commits fits a comment on a pull request.
+    Only metrics that depend on the order of scores: on another processor the others differ in their last places.
     """
-    return {
-        name: value
-        for name, value in row.items()
-        if name in _COUNTS + _READ + _COSTS or name.startswith("auroc") or re.fullmatch(r"tpr_at_\w+_fpr", name)
-    }
+    return {name: value for name, value in row.items() if name in _COUNTS or name.startswith(("auroc", "tpr_at_"))}
 
 
 def _mean(values: Sequence[float | int]) -> float | int:

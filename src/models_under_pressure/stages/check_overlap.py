@@ -1,48 +1,71 @@
-"""Stage `check_overlap`: stop the pipeline when sets that must not know each other share content."""
+"""Stop the pipeline when sets that must not know each other share content."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import write_json
+from models_under_pressure.core.files import file_hash, write_json
+from models_under_pressure.core.paths import OVERLAPS
 from models_under_pressure.core.records import read_records
-from models_under_pressure.datasets.overlap import Overlap, OverlapConfig, Part, overlaps_between
-from models_under_pressure.stages.paths import OVERLAPS
+from models_under_pressure.core.section import read
+from models_under_pressure.datasets.files import split_path
+from models_under_pressure.datasets.lineage import InUse, Lineage, load_lineage
+from models_under_pressure.datasets.overlap import IN_USE, Overlap, OverlapConfig, Part, overlaps_between
 
-IN_USE = "in_use"
-"""Name of the comparison of all datasets that probes are trained, chosen and tested on."""
 REFUSED = OVERLAPS.with_name("overlap_refused.json")
 
 
-@dataclass(frozen=True, slots=True)
-class InUse:
-    """A dataset that the pipeline reads."""
+class CheckOverlap(OverlapConfig):
+    """What counts as overlap, and what of it is accepted."""
 
-    path: Path
-    purpose: str
-    """`train`, `validation`, `dev` or `test`: two of one purpose may share rows."""
+    allowed: dict[str, int]
+    """Version, or `in_use` -> pairs of overlapping rows that are known and accepted."""
+
+
+def command(
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Declare versions without the overlapping rows in data/versions.yaml.")
+    ] = False,
+) -> None:
+    """Stop when the splits of a version, or the datasets in use, share content.
+
+    Example: mup check_overlap
+    """
+    config, lineage = read("check_overlap", CheckOverlap), load_lineage()
+    if clean:
+        from models_under_pressure.datasets.cleaning import clean_overlaps
+
+        parts = read_parts(split_files(lineage), lineage.in_use)
+        for line in clean_overlaps(parts, lineage, config, allowed=config.allowed):
+            print(line)
+    else:
+        run(split_files(lineage), lineage.in_use, config=config, allowed=config.allowed)
 
 
 def run(
     versions: Mapping[str, Mapping[str, Path]],
-    in_use: Mapping[str, InUse],
+    in_use: Sequence[InUse],
     *,
     config: OverlapConfig,
     allowed: Mapping[str, int],
 ) -> None:
     """Compare the splits of each version, and the datasets in use with each other; write every overlapping pair.
 
+    The report also has the hash of every file in use, by which `use_datasets` knows what passed.
+
     Args:
         versions: version -> split -> file.
-        in_use: name -> dataset.
+        in_use: the datasets in use.
         config: what counts as overlap.
         allowed: version, or `in_use` -> pairs that are known and accepted.
 
     Raises:
-        UserError: there are more overlapping pairs than allowed; they are listed in `overlap_refused.json` beside the
-            report, which is not written.
+        UserError: a dataset in use has no file or no rows; or there are more overlapping pairs than allowed: they are
+            listed in `overlap_refused.json` beside the report, which is not written.
     """
     compared = read_parts(versions, in_use)
     found = {name: overlaps_between(parts, config) for name, parts in compared.items()}
@@ -57,25 +80,41 @@ def run(
             "number by name in params.yaml: check_overlap.allowed.",
         )
     REFUSED.unlink(missing_ok=True)
-    write_json(OVERLAPS, report)
+    write_json(OVERLAPS, {"compared": report, "files": {one.name: file_hash(one.path) for one in in_use}})
 
 
-def read_parts(versions: Mapping[str, Mapping[str, Path]], in_use: Mapping[str, InUse]) -> dict[str, list[Part]]:
-    """What is compared: version, or `in_use` -> its parts."""
-    compared = {
-        name: [Part(split, split, read_records(path)) for split, path in splits.items()]
-        for name, splits in versions.items()
+def split_files(lineage: Lineage) -> dict[str, dict[str, Path]]:
+    """Version -> split -> raw file, of the versions that have two splits."""
+    return {
+        key: {split: split_path(version.dataset, version.version, split) for split in lineage.splits_of(version)}
+        for key, version in lineage.versions.items()
+        if len(lineage.splits_of(version)) > 1
     }
-    compared[IN_USE] = [
-        Part(name, one.purpose, read_records(one.path), dataset=_dataset(name, one.purpose))
-        for name, one in in_use.items()
-    ]
+
+
+def read_parts(versions: Mapping[str, Mapping[str, Path]], in_use: Sequence[InUse]) -> dict[str, list[Part]]:
+    """What is compared: version, or `in_use` -> its parts.
+
+    Raises:
+        UserError: a dataset in use has no file or no rows.
+    """
+    compared = {IN_USE: [_part(one) for one in in_use]}
+    for name, splits in versions.items():
+        compared[name] = [Part(split, split, read_records(path)) for split, path in splits.items()]
     return compared
 
 
-def _dataset(name: str, purpose: str) -> str:
-    """Within one dataset ids and pairs mean the same: the splits of the training prompts, `mt_dev` and `mt_test`."""
-    return "training" if purpose in ("train", "validation") else name.removesuffix(f"_{purpose}")
+def _part(one: InUse) -> Part:
+    where = f"data/versions.yaml: datasets.{one.purpose}.{one.name}"
+    if not one.path.is_file():
+        remedy = "make the version with `dvc repro`" if one.version else "check the path, or bring it with `dvc pull`"
+        raise UserError(f"there is no file {one.path}.", where=where, remedy=f"{remedy}, or remove the entry.")
+    records = read_records(one.path)
+    if not records:
+        raise UserError(f"{one.path} is empty.", where=where, remedy="remove the entry, or use another file.")
+    # Within one dataset ids and pairs mean the same: the splits of the training prompts, `mt_dev` and `mt_test`.
+    dataset = "training" if one.purpose in ("train", "validation") else one.name.removesuffix(f"_{one.purpose}")
+    return Part(one.name, one.purpose, records, dataset=dataset)
 
 
 def _entry(parts: list[Part], pairs: list[Overlap]) -> dict[str, Any]:

@@ -1,49 +1,77 @@
-"""Stage `describe`: label counts and lengths of every dataset file; stakes, words and confounders of those in use."""
+"""Count the labels and lengths of every dataset file; draw stakes, words and confounders of those in use."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.files import read_json, write_json
-from models_under_pressure.core.records import read_records
+from models_under_pressure.core.in_use import ORIGINS, datasets_in_use, the_one
+from models_under_pressure.core.paths import CONFOUNDERS, FIGURES, METRICS, RESULTS
+from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows
+from models_under_pressure.datasets.lineage import dataset_files, load_lineage
 from models_under_pressure.datasets.word_statistics import telling_words
 from models_under_pressure.figures import confounders, label_counts, label_distribution
 from models_under_pressure.figures import telling_words as words_figure
 from models_under_pressure.figures.render import write_chart
-from models_under_pressure.stages.paths import CONFOUNDERS, FIGURES
 
-METRICS = Path("metrics")
+DRAWN = FIGURES / "datasets"
 PLOTS = Path("plots")
 
+_COMPARED = ("high-stakes", "low-stakes", "characters_mean")
+"""Figures of a dataset in use that git tracks."""
 
-def run(files: Mapping[str, Mapping[str, Path]], *, in_use: Mapping[str, tuple[Path, Path | None]], train: str) -> None:
-    """Write metrics/distribution.json, plots/label_counts.json, and three figures to plots/figures.
+
+def command() -> None:
+    """Count the labels and lengths of every dataset file; draw stakes, words and confounders of those in use.
+
+    Example: mup describe
+    """
+    origins = read_json(ORIGINS)
+    in_use = {
+        one.name: (read_records(one.path), read_records(Path(raw)) if (raw := origins[one.name]["raw"]) else [])
+        for one in datasets_in_use()
+    }
+    run(dataset_files(load_lineage()), in_use=in_use, train=the_one("train").name)
+
+
+def run(
+    files: Mapping[str, Mapping[str, Path]], *, in_use: Mapping[str, tuple[list[Record], list[Record]]], train: str
+) -> None:
+    """Write what git tracks of datasets to metrics/, all counts to data/results, and the figures.
 
     Args:
         files: dataset version -> part (such as `dev_raw`) -> file.
-        in_use: dataset -> its file, and the raw file that it was balanced from, if there is one.
+        in_use: dataset -> its records, and those that it was balanced from.
         train: the dataset in use whose words are compared.
     """
-    metrics: dict[str, dict[str, dict[str, float]]] = {}
-    rows: list[dict[str, Any]] = []
-    for dataset, parts in files.items():
-        metrics[dataset] = {part: distribution(read_records(path)) for part, path in parts.items()}
-        for part, found in metrics[dataset].items():
-            rows += chart_rows(dataset, found, part=part)
-    write_json(METRICS / "distribution.json", metrics)
-    write_chart(label_counts.chart(rows), PLOTS / "label_counts.json")
-    stakes = [
-        row
-        for name, (path, raw) in in_use.items()
-        for row in stakes_rows(name, read_records(path), read_records(raw) if raw else ())
+    found = {
+        name: {part: distribution(read_records(path)) for part, path in parts.items()} for name, parts in files.items()
+    }
+    write_json(RESULTS / "distribution.json", found)
+    counts = {name: distribution(records) for name, (records, _) in in_use.items()}
+    write_json(
+        METRICS / "distribution.json", {name: {key: one[key] for key in _COMPARED} for name, one in counts.items()}
+    )
+    rows = [
+        row for name, parts in found.items() for part, one in parts.items() for row in chart_rows(name, one, part=part)
     ]
+    write_chart(label_counts.chart(rows), PLOTS / "label_counts.json")
+    stakes = [row for name, (records, raw) in in_use.items() for row in stakes_rows(name, records, raw)]
     _draw("label_distribution", label_distribution.chart(stakes), label_distribution.finding(stakes))
-    words = telling_words(read_records(in_use[train][0]))
+    words = telling_words(in_use[train][0])
     _draw("telling_words", words_figure.chart(words, dataset=train), words_figure.finding(words))
     summary = read_json(CONFOUNDERS)["summary"]
+    write_json(METRICS / "confounders.json", _compared(summary))
     _draw("confounders", confounders.chart(summary), confounders.finding(summary))
 
 
+def _compared(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
+    """Of the prompts that are left: their number, and the AUROC of every predictor that is not at chance by design."""
+    left = summary["after"]
+    told = {name: one["auroc"] for name, one in left.items() if name != "size" and one["auroc_low"] < one["auroc_high"]}
+    return {"pairs": left["size"]["pairs"]} | told
+
+
 def _draw(name: str, chart: Any, finding: str) -> None:
-    write_chart(chart, FIGURES / f"{name}.json", finding=finding)
+    write_chart(chart, DRAWN / f"{name}.json", finding=finding)

@@ -1,15 +1,30 @@
-"""Stage `download`: one of the paper's published files."""
+"""Fetch one of the paper's published files."""
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, stable_hash, write_json
 from models_under_pressure.core.records import write_records
+from models_under_pressure.datasets.catalog import load_selected
 from models_under_pressure.datasets.download import download, pinned
 from models_under_pressure.datasets.published import PublishedFile, convert, report
 from models_under_pressure.stages.fetch import DOWNLOADS
 
 PUBLISHED = Path("data/published")
+
+
+def command(file: Annotated[str, typer.Argument(help="Name of the file, as in published/params.yaml.")]) -> None:
+    """Fetch one of the paper's published files.
+
+    Example: mup download mt_test_balanced
+    """
+    selected = load_selected()
+    if file not in selected:
+        raise UserError(f"no selected file {file!r}.", remedy=f"use one of {', '.join(selected)}.")
+    run(file, file=selected[file])
 
 
 def run(key: str, *, file: PublishedFile) -> None:

@@ -1,28 +1,45 @@
-"""Stage `evaluate`: measure the scores that every method gave one dataset."""
+"""Measure the scores that every method gave every dataset."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
+from models_under_pressure.core.in_use import Dataset, dataset_in_use, datasets_in_use
+from models_under_pressure.core.paths import RESULTS, evaluated_path, scores_path
 from models_under_pressure.core.records import Label, Record, read_records
+from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.attributes import attributes_of
 from models_under_pressure.evaluation.breakdown import by_attributes
 from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.evaluated import METHODS
 from models_under_pressure.evaluation.report import evaluate_scores, mean_costs
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.evaluation.summary import mean_over_seeds
-from models_under_pressure.stages.paths import evaluated_path, scores_path
 
 
-def run(dataset: str, *, methods: Sequence[str], records: Path, config: EvaluateConfig, seed: int) -> None:
-    """Write `metrics` (name -> metric) and `groups` (name -> attribute -> value -> metric) of a dataset.
+def command(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Names of datasets in use; by default all.")] = None,
+) -> None:
+    """Measure the scores that every method gave the datasets in use.
+
+    Example: mup evaluate
+    """
+    chosen = [dataset_in_use(name) for name in datasets] if datasets else datasets_in_use()
+    files = [scores_path(method) for method in METHODS]
+    run(chosen, files=files, root=RESULTS, config=read("evaluate", EvaluateConfig), seed=read("seed", int))
+
+
+def run(datasets: Sequence[Dataset], *, files: Sequence[Path], root: Path, config: EvaluateConfig, seed: int) -> None:
+    """Write `metrics` (name -> metric) and `groups` (name -> attribute -> value -> metric) of each dataset.
 
     Args:
-        dataset: name of the dataset.
-        methods: whose score files are read, in this order: `probes`, and baselines.
-        records: its labelled records; ambiguous ones have no score.
+        datasets: the datasets; ambiguous records have no score.
+        files: score files, in this order.
+        root: folder of results that the files of metrics go to.
         config: which metrics, and how their intervals are drawn.
         seed: seed of the bootstrap.
 
@@ -30,26 +47,41 @@ def run(dataset: str, *, methods: Sequence[str], records: Path, config: Evaluate
         UserError: scores are of other records, labels or groups than those of the dataset, or two methods give one
             name.
     """
-    known = {record.id: record for record in read_records(records) if record.label is not Label.AMBIGUOUS}
-    by_name: dict[str, list[ScoreList]] = {}
-    for method in methods:
-        path = scores_path(dataset, method)
-        found = read_scores(path)
-        for name in {scores.probe for scores in found} & by_name.keys():
+    found = read_methods(files)
+    for dataset in datasets:
+        write_json(evaluated_path(dataset.name, root), _measure(dataset, found.get(dataset.name, {}), config, seed))
+
+
+def read_methods(files: Sequence[Path]) -> dict[str, dict[str, list[ScoreList]]]:
+    """Dataset -> method -> its score lists, one per seed, in the order of the files.
+
+    Raises:
+        UserError: two files give one name.
+    """
+    found: dict[str, dict[str, list[ScoreList]]] = {}
+    for path in files:
+        lists = read_scores(path)
+        known = {name for methods in found.values() for name in methods}
+        for name in {scores.probe for scores in lists} & known:
             raise UserError(f"{name!r} is the name of another method too.", where=str(path), remedy="rename one.")
-        for scores in found:
-            _check(scores, known, path)
-            by_name.setdefault(scores.probe, []).append(scores)
-    write_json(
-        evaluated_path(dataset),
-        {
-            "metrics": {name: _metrics(lists, config, seed) for name, lists in by_name.items()},
-            "groups": {name: _groups(lists, known, config, seed) for name, lists in by_name.items()},
-        },
-    )
+        for scores in lists:
+            found.setdefault(scores.dataset, {}).setdefault(scores.probe, []).append(scores)
+    return found
 
 
-def _check(scores: ScoreList, known: Mapping[str, Record], path: Path) -> None:
+def _measure(
+    dataset: Dataset, by_name: Mapping[str, list[ScoreList]], config: EvaluateConfig, seed: int
+) -> dict[str, Any]:
+    known = {record.id: record for record in read_records(dataset.path) if record.label is not Label.AMBIGUOUS}
+    for scores in (scores for lists in by_name.values() for scores in lists):
+        _check(scores, known)
+    return {
+        "metrics": {name: _metrics(lists, config, seed) for name, lists in by_name.items()},
+        "groups": {name: _groups(lists, known, config, seed) for name, lists in by_name.items()},
+    }
+
+
+def _check(scores: ScoreList, known: Mapping[str, Record]) -> None:
     rows = zip(scores.ids, scores.labels.tolist(), scores.groups, strict=True)
     same = len(scores.ids) == len(known) and all(
         id_ in known and known[id_].label is (Label.HIGH if high else Label.LOW) and known[id_].group == group
@@ -58,8 +90,8 @@ def _check(scores: ScoreList, known: Mapping[str, Record], path: Path) -> None:
     if not same:
         raise UserError(
             f"the scores of {scores.probe!r} are of other records, labels or groups than {scores.dataset}.",
-            where=str(path),
-            remedy="run the stage that writes this file again.",
+            where=scores.dataset,
+            remedy="run the stage that scores it again.",
         )
 
 

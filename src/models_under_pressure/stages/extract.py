@@ -1,18 +1,41 @@
-"""Stage `extract`: the activations of every dataset in use."""
+"""Run the model over every dataset in use and keep what enters one layer."""
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+import typer
+
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel, ProbeParams
 from models_under_pressure.core.files import file_hash, stable_hash
+from models_under_pressure.core.in_use import Dataset, dataset_in_use, datasets_in_use
+from models_under_pressure.core.paths import store_path
+from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import load_settings
-from models_under_pressure.stages.paths import store_path
+
+
+def command(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Names of datasets in use; by default all.")] = None,
+) -> None:
+    """Extract the activations of the datasets in use at `probe.layer`; what has not changed is kept.
+
+    Example: mup extract
+    """
+    model = read("model", PipelineModel)
+    for path, outcome in run(
+        [dataset_in_use(name) for name in datasets] if datasets else datasets_in_use(),
+        alias=model.name,
+        model=model.resolved(read("models", dict[str, str])),
+        layer=read("probe", ProbeParams).layer,
+        config=read("extract", ExtractConfig),
+    ):
+        print(f"{outcome:8} {path}", flush=True)
 
 
 def run(
-    datasets: Mapping[str, Path], *, alias: str, model: ModelConfig, layer: int, config: ExtractConfig
+    datasets: Sequence[Dataset], *, alias: str, model: ModelConfig, layer: int, config: ExtractConfig
 ) -> Iterator[tuple[Path, str]]:
     """Run the model over datasets, in one process, and write what enters one layer.
 
@@ -21,8 +44,8 @@ def run(
     One process extracts at a time; others wait and find the stores done.
 
     Args:
-        datasets: name, as in the store's path -> file of conversations.
-        alias: name of the model, as in the store's path.
+        datasets: files of conversations.
+        alias: name of the model, as in the stores' path.
         model: the model itself.
         layer: decoder block, from 0.
         config: how to extract.
@@ -41,13 +64,14 @@ def run(
     made_by = [model.model_dump(mode="json"), config.model_dump(mode="json"), code_fingerprint(), library_versions()]
     shelf = shelf_path()
     shelf.mkdir(parents=True, exist_ok=True)
-    jobs = [(path, {layer: shelf / stable_hash(file_hash(path), layer, *made_by)}) for path in datasets.values()]
+    paths = [dataset.path for dataset in datasets]
+    jobs = [(path, {layer: shelf / stable_hash(file_hash(path), layer, *made_by)}) for path in paths]
     with FileLock(shelf / "lock"):
         for _, stores in jobs:
             discard_stale(stores[layer])
         extracted = extract_files(jobs, model=model, config=config, token=secret)
-        for name, (store, outcome) in zip(datasets, extracted, strict=True):
-            target = store_path(alias, name, layer)
+        for dataset, (store, outcome) in zip(datasets, extracted, strict=True):
+            target = store_path(alias, dataset, layer)
             _link_tree(store, target)
             yield target, outcome
 
@@ -61,6 +85,7 @@ def shelf_path() -> Path:
 
 def _link_tree(store: Path, target: Path) -> None:
     """Take a store into the project, in place of what stands there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     placing = target.with_name(f".{target.name}.placing")
     for path in (placing, target):
         if path.exists():

@@ -1,11 +1,16 @@
-"""Stage `fetch`: bring one source into data/raw as it is published."""
+"""Bring one source into data/raw as it is published."""
 
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.section import Section, read
+from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.origins import OriginFile, fetch_origin
 
 RAW = Path("data/raw")
@@ -14,6 +19,24 @@ OWN = Path("data/own")
 """Files of sources that cannot be downloaded (a login), one folder each."""
 DOWNLOADS = Path("data/downloads")
 """Pieces of sources that are still coming; kept by no stage, so that a stopped download can go on."""
+DEPLOYMENT = "deployment"
+"""The prompts of the deployment sets, which belong to no dataset version."""
+
+
+class Fetch(Section):
+    """Where the sources come from."""
+
+    source: str
+    """`demo` (the corpus in data/demo), `hub` (download), or the path of a folder that holds one folder per source."""
+
+
+def command(source: Annotated[str, typer.Argument(help="Name of the source, as in data/versions.yaml.")]) -> None:
+    """Bring one source into data/raw as it is published.
+
+    Example: mup fetch mt
+    """
+    files = () if source == DEPLOYMENT else load_lineage().source(source).files
+    run(source, origin=read("fetch", Fetch).source, files=files)
 
 
 def run(source: str, *, origin: str, files: tuple[OriginFile, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Stage `label_deployment`: the deployment sets."""
+"""Label the deployment prompts and keep the pairs whose labels are as meant."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,8 +7,10 @@ from pathlib import Path
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import Record, write_records
+from models_under_pressure.core.section import read
 from models_under_pressure.datasets.deployment import CONTEXTS, keep_whole_pairs, read_prompts
 from models_under_pressure.datasets.labelling import LabelConfig, label_records, unanswered
+from models_under_pressure.llm import options
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
@@ -16,6 +18,24 @@ from models_under_pressure.llm.store import ReplyStore
 
 PROMPTS = Path("data/raw/deployment")
 DEPLOYMENT = Path("data/deployment")
+
+
+def command(
+    dry_run: options.DryRun = False,
+    allow_missing: options.AllowMissing = None,
+    refresh: options.Refresh = None,
+) -> None:
+    """Label the deployment prompts and keep whole pairs.
+
+    Example: mup label_deployment
+    """
+    label = read("relabel", LabelConfig)
+    llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
+    if dry_run:
+        options.dry_run("label_deployment", llm, lambda store: preview(label=label, llm=llm, store=store))
+        return
+    with options.recorded("label_deployment", llm) as ask:
+        run(label=label, ask=ask)
 
 
 def run(*, label: LabelConfig, ask: Asker) -> None:

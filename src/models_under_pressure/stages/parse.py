@@ -1,29 +1,42 @@
-"""Stage `parse`: read one source and divide it into dev and test."""
+"""Read one source and divide it into dev and test."""
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import write_records
+from models_under_pressure.core.section import read
 from models_under_pressure.datasets.files import manifest_path, split_path
+from models_under_pressure.datasets.lineage import SOURCE_VERSION, Source, load_lineage
 from models_under_pressure.datasets.sources.registry import PARSERS
 from models_under_pressure.datasets.splits import divide
 
 RAW = Path("data/raw")
 
 
-def run(source: str, *, test_fraction: float, limit: int | None, seed: int) -> None:
+def command(source: Annotated[str, typer.Argument(help="Name of the source, as in data/versions.yaml.")]) -> None:
+    """Read one source and divide it into dev and test, whole groups at a time.
+
+    Example: mup parse mt
+    """
+    run(source, config=load_lineage().source(source), seed=read("seed", int))
+
+
+def run(name: str, *, config: Source, seed: int) -> None:
     """Write the version `source`: unlabelled records, and a manifest of the rows refused."""
-    parsed = PARSERS[source](RAW / source)
-    splits = divide(parsed.records, test_fraction=test_fraction, limit=limit, seed=seed)
+    parsed = PARSERS[name](RAW / name)
+    splits = divide(parsed.records, test_fraction=config.test_fraction, limit=config.limit, seed=seed)
     for split, records in splits.items():
-        if records or test_fraction < 1:
-            write_records(split_path(source, "source", split), records)
+        if split in config.splits:
+            write_records(split_path(name, SOURCE_VERSION, split), records)
     write_json(
-        manifest_path(source, "source"),
+        manifest_path(name, SOURCE_VERSION),
         {
-            "dataset": source,
-            "version": "source",
+            "dataset": name,
+            "version": SOURCE_VERSION,
             "rows_parsed": len(parsed.records),
             "rows_drawn": {split: len(records) for split, records in splits.items()},
             "dropped": [asdict(row) for row in parsed.dropped],

@@ -1,63 +1,89 @@
-"""Stage `plot`: the figures, and their rows for `dvc plots diff`."""
+"""Draw the figures of the results, and their rows for `dvc plots diff`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from pydantic import Field
+
+from models_under_pressure.core.in_use import Dataset, Purpose, datasets_in_use
+from models_under_pressure.core.paths import FIGURES, evaluated_path, scores_path
 from models_under_pressure.core.records import read_records
+from models_under_pressure.core.section import Section, read
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.evaluated import METHODS, read_evaluated
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.figures.dvc_templates import write_rows
-from models_under_pressure.figures.gallery import FIGURES, Results
+from models_under_pressure.figures.gallery import FIGURES as GALLERY
+from models_under_pressure.figures.gallery import Results
 from models_under_pressure.figures.render import write_chart
-from models_under_pressure.stages.evaluated import read_evaluated
-from models_under_pressure.stages.paths import FIGURES as FOLDER
-from models_under_pressure.stages.paths import scores_path
 
 ROWS = Path("plots/rows")
+DRAWN = FIGURES / "results"
+
+
+class Plot(Section):
+    """What the figures show."""
+
+    purposes: tuple[Purpose, ...] = Field(min_length=1)
+    """Purposes of the datasets shown."""
+    closely: tuple[str, ...] | None = None
+    """Methods whose scores are drawn record by record; None: all."""
+
+
+def command() -> None:
+    """Draw the figures of the results.
+
+    Example: mup plot
+    """
+    config = read("plot", Plot)
+    run(
+        datasets_in_use(*config.purposes),
+        files=[scores_path(method) for method in METHODS],
+        probes=list(read("train", dict[str, Any])["probes"]),
+        closely=config.closely,
+        measured=read("evaluate", EvaluateConfig),
+    )
 
 
 def run(
+    datasets: Sequence[Dataset],
     *,
-    datasets: Mapping[str, tuple[str, Path]],
-    methods: Mapping[str, Sequence[str]],
+    files: Sequence[Path],
     probes: Sequence[str],
     closely: Sequence[str] | None,
-    budget: float,
-    bins: int,
-    length_bins: int,
+    measured: EvaluateConfig,
 ) -> None:
-    """Draw every figure.
+    """Draw every figure, and write its rows for `dvc plots diff`.
 
     Args:
-        datasets: dataset to show -> what it is for, and its records.
-        methods: dataset -> whose scores it has.
+        datasets: datasets to show.
+        files: score files.
         probes: names that figures show first, in this order.
         closely: names whose records are drawn one by one; None: all.
-        budget: false positive rate that thresholds keep.
-        bins: bins of reliability.
-        length_bins: bins of length.
+        measured: how the metrics were made: budget, bins of reliability and of length.
     """
-    lists = [
-        scores for name in datasets for method in methods[name] for scores in read_scores(scores_path(name, method))
-    ]
+    names = [dataset.name for dataset in datasets]
+    lists = [scores for path in files for scores in read_scores(path) if scores.dataset in names]
     # The same order, and so the same colours, as in figures of metrics.
     places = {name: place for place, name in enumerate([*probes, *(scores.probe for scores in lists)][::-1])}
     shown = [scores for scores in lists if closely is None or scores.probe in closely]
-    shown.sort(key=lambda scores: (list(datasets).index(scores.dataset), -places[scores.probe]))
-    lengths, unit = _lengths(shown, {name: path for name, (_, path) in datasets.items()})
+    shown.sort(key=lambda scores: (names.index(scores.dataset), -places[scores.probe]))
+    lengths, unit = _lengths(shown, {dataset.name: dataset.path for dataset in datasets})
     results = Results(
-        metrics={name: read_evaluated(name, probes)["metrics"] for name in datasets},
-        purposes={name: purpose for name, (purpose, _) in datasets.items()},
+        metrics={name: read_evaluated(evaluated_path(name), probes)["metrics"] for name in names},
+        purposes={dataset.name: dataset.purpose for dataset in datasets},
         scores=shown,
         lengths=lengths,
         length_unit=unit,
-        budget=budget,
-        bins=bins,
-        length_bins=length_bins,
+        budget=measured.fpr_budgets[0],
+        bins=measured.bins,
+        length_bins=measured.length_bins,
     )
-    for name, drawing in FIGURES.items():
+    for name, drawing in GALLERY.items():
         rows = drawing.rows(results)
         write_rows(rows, ROWS / f"{name}.json")
-        write_chart(drawing.chart(rows, results), FOLDER / f"{name}.json", finding=drawing.finding(rows, results))
+        write_chart(drawing.chart(rows, results), DRAWN / f"{name}.json", finding=drawing.finding(rows, results))
 
 
 def _lengths(shown: Sequence[ScoreList], records: Mapping[str, Path]) -> tuple[dict[str, dict[str, int]], str]:

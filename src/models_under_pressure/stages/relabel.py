@@ -1,26 +1,56 @@
-"""Stage `relabel`: make one dataset version from its parent."""
+"""Make one dataset version from its parent with the steps of its recipe."""
 
 from collections.abc import Sequence
+from typing import Annotated
+
+import typer
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
-from models_under_pressure.datasets.files import manifest_path, read_splits, splits_of, write_version
+from models_under_pressure.core.section import read
+from models_under_pressure.datasets.files import manifest_path, read_splits, write_version
 from models_under_pressure.datasets.labelling import LabelConfig
+from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.recipe import Version, run_recipe
 from models_under_pressure.datasets.steps.base import Tools
+from models_under_pressure.llm import options
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
 
 
-def run(version: Version, *, test_only: bool, label: LabelConfig, ask: Asker, seed: int) -> None:
+def command(
+    version: Annotated[str, typer.Argument(help="Name of the version, as in data/versions.yaml.")],
+    dry_run: options.DryRun = False,
+    allow_missing: options.AllowMissing = None,
+    refresh: options.Refresh = None,
+) -> None:
+    """Make one dataset version from its parent with the steps of its recipe.
+
+    Example: mup relabel mt_apr_16 --dry-run
+    """
+    lineage = load_lineage()
+    recipe = lineage.version(version)
+    splits, label, seed = lineage.splits_of(recipe), read("relabel", LabelConfig), read("seed", int)
+    llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
+
+    def rounds(store: ReplyStore) -> Sequence[Round]:
+        return preview(recipe, splits=splits, label=label, llm=llm, store=store, seed=seed)
+
+    if dry_run:
+        options.dry_run(f"relabel_{version}", llm, rounds)
+        return
+    with options.recorded(f"relabel_{version}", llm) as ask:
+        run(recipe, splits=splits, label=label, ask=ask, seed=seed)
+
+
+def run(version: Version, *, splits: tuple[str, ...], label: LabelConfig, ask: Asker, seed: int) -> None:
     """Run the recipe and write raw and balanced files with a manifest.
 
     Raises:
         UserError: a split would be empty.
     """
-    splits = splits_of(test_only=test_only)
     parent = read_splits(version.dataset, version.parent, splits=splits)
     result = run_recipe(version, parent, tools=Tools(ask, label), seed=seed)
     write_version(result.raw, result.balanced, version.dataset, version.version, splits=splits)
@@ -28,11 +58,11 @@ def run(version: Version, *, test_only: bool, label: LabelConfig, ask: Asker, se
 
 
 def preview(
-    version: Version, *, test_only: bool, label: LabelConfig, llm: LLMConfig, store: ReplyStore, seed: int
+    version: Version, *, splits: tuple[str, ...], label: LabelConfig, llm: LLMConfig, store: ReplyStore, seed: int
 ) -> Sequence[Round]:
     """What a run would ask, round by round; nothing is asked or written."""
     rehearsal = Rehearsal(llm, store)
-    parent = read_splits(version.dataset, version.parent, splits=splits_of(test_only=test_only))
+    parent = read_splits(version.dataset, version.parent, splits=splits)
     try:
         run_recipe(version, parent, tools=Tools(rehearsal, label), seed=seed)
     except UserError:

@@ -1,45 +1,62 @@
-"""Stage `report`: one page that holds the results and where they come from."""
+"""Write one page that holds the results and where they come from."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.core.errors import UserError
+from pydantic import Field
+
 from models_under_pressure.core.files import read_json, read_jsonl, write_text
+from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
+from models_under_pressure.core.paths import OVERLAPS, TOKEN_SCORES, evaluated_path, probe_paths, scores_path
 from models_under_pressure.core.records import Record, read_records
+from models_under_pressure.core.section import PARAMS, Section, read
+from models_under_pressure.core.yaml import dotted, load_plain
+from models_under_pressure.evaluation.evaluated import METHODS, read_evaluated
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.evaluation.summary import means_by_purpose
-from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap
+from models_under_pressure.report.commit import commit_of
+from models_under_pressure.report.content import DatasetVersion, Report, TokenMap
 from models_under_pressure.report.errors import worst_errors
+from models_under_pressure.report.figures import find_figure
 from models_under_pressure.report.page import render_page
-from models_under_pressure.stages.commit import commit_of
-from models_under_pressure.stages.evaluated import read_evaluated
-from models_under_pressure.stages.paths import FIGURES, OVERLAPS, TOKEN_SCORES, probe_paths, scores_path
 
 PAGE = Path("plots/report.html")
 DEMO = "demo-authors"
 """Who labelled the demo corpus."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A dataset in use."""
+class ReportParams(Section):
+    """What the report page shows."""
 
-    path: Path
-    purpose: str
-    version: str
+    figures: tuple[str, ...]
+    """Names of figures, in order."""
+    errors: int = Field(3, ge=0)
+    """Worst errors of each method and dataset."""
+    errors_of: tuple[str, ...] | None = None
+    """Methods whose errors are shown; None: all."""
+
+
+def command() -> None:
+    """Write plots/report.html, a page with all results that needs no network.
+
+    Example: mup report
+    """
+    run(
+        datasets_in_use(),
+        config=read("report", ReportParams),
+        probes=list(read("train", dict[str, Any])["probes"]),
+        params=dotted(load_plain(PARAMS)),
+        seed=read("seed", int),
+    )
 
 
 def run(
+    datasets: Sequence[Dataset],
     *,
-    datasets: Mapping[str, Source],
-    methods: Mapping[str, Sequence[str]],
-    figures: Sequence[str],
-    errors: int,
-    errors_of: Sequence[str] | None,
+    config: ReportParams,
     probes: Sequence[str],
     params: Mapping[str, Any],
     seed: int,
@@ -47,11 +64,8 @@ def run(
     """Write plots/report.html.
 
     Args:
-        datasets: dataset -> its file and what it is for.
-        methods: dataset -> whose scores it has.
-        figures: names of files in plots/figures, in order.
-        errors: worst errors shown of each name and dataset.
-        errors_of: names whose errors are shown; None: all.
+        datasets: the datasets in use.
+        config: figures and errors to show.
         probes: the trained probes, of which the first says where activations come from.
         params: dotted key -> value, of params.yaml.
         seed: the first seed of the probes.
@@ -59,17 +73,18 @@ def run(
     Raises:
         UserError: a figure, a result or a probe is missing.
     """
-    evaluated = {name: read_evaluated(name, probes) for name in datasets}
+    purposes = {one.name: one.purpose for one in datasets}
+    evaluated = {name: read_evaluated(evaluated_path(name), probes) for name in purposes}
     metrics = {name: found["metrics"] for name, found in evaluated.items()}
-    records = {name: read_records(source.path) for name, source in datasets.items()}
+    records = {one.name: read_records(one.path) for one in datasets}
+    origins = read_json(ORIGINS)
     origin = read_json(probe_paths(probes[0], seed, 1)[0] / "probe.json")["provenance"]
     scored = [
         scores
-        for name in datasets
-        if datasets[name].purpose != "train"
-        for method in methods[name]
-        for scores in read_scores(scores_path(name, method))
-        if errors_of is None or scores.probe in errors_of
+        for method in METHODS
+        for scores in read_scores(scores_path(method))
+        if purposes.get(scores.dataset, "train") != "train"
+        and (config.errors_of is None or scores.probe in config.errors_of)
     ]
     by_id = {name: {record.id: record for record in found} for name, found in records.items()}
     report = Report(
@@ -77,11 +92,11 @@ def run(
         summary=_summary(origin, metrics, records),
         facts=_facts(origin, seed),
         metrics=metrics,
-        groups={name: found["groups"] for name, found in evaluated.items() if datasets[name].purpose != "train"},
-        means=means_by_purpose(metrics, {name: source.purpose for name, source in datasets.items()}),
-        datasets=[_dataset(name, source, records[name]) for name, source in datasets.items()],
-        figures=[_figure(name) for name in figures],
-        errors=worst_errors(scored, by_id, most=errors),
+        groups={name: found["groups"] for name, found in evaluated.items() if purposes[name] != "train"},
+        means=means_by_purpose(metrics, purposes),
+        datasets=[_dataset(one, origins[one.name]["version"] or "-", records[one.name]) for one in datasets],
+        figures=[find_figure(name) for name in config.figures],
+        errors=worst_errors(scored, by_id, most=config.errors),
         token_maps=[_token_map(row) for _, row in read_jsonl(TOKEN_SCORES)],
         provenance=_provenance(origin),
         params=params,
@@ -119,7 +134,7 @@ def _facts(origin: Mapping[str, Any], seed: int) -> dict[str, str]:
 
 
 def _provenance(origin: Mapping[str, Any]) -> dict[str, str]:
-    overlaps = read_json(OVERLAPS)
+    overlaps = read_json(OVERLAPS)["compared"]
     pairs = sum(len(found["pairs"]) for found in overlaps.values())
     names = {
         "model": "Model",
@@ -139,18 +154,18 @@ def _provenance(origin: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _dataset(name: str, source: Source, records: Sequence[Record]) -> DatasetVersion:
+def _dataset(one: Dataset, version: str, records: Sequence[Record]) -> DatasetVersion:
     labels = Counter(record.label.value if record.label else "not labelled" for record in records)
     labellers = Counter(record.scale_label_model or "not recorded" for record in records)
     return DatasetVersion(
-        name=name,
-        purpose=source.purpose,
-        version=source.version,
-        path=source.path.as_posix(),
+        name=one.name,
+        purpose=one.purpose,
+        version=version,
+        path=one.path.as_posix(),
         rows=len(records),
         labels=dict(sorted(labels.items())),
         labelled_by=", ".join(sorted(labellers)),
-        content_hash=hashlib.md5(source.path.read_bytes(), usedforsecurity=False).hexdigest(),
+        content_hash=hashlib.md5(one.path.read_bytes(), usedforsecurity=False).hexdigest(),
     )
 
 
@@ -158,14 +173,3 @@ def _token_map(row: Mapping[str, Any]) -> TokenMap:
     lists = ("choices", "texts", "roles", "logits", "contributions", "seen")
     columns: dict[str, Any] = {name: tuple(value) if name in lists else value for name, value in row.items()}
     return TokenMap(id=columns.pop("ids"), **columns)
-
-
-def _figure(name: str) -> Figure:
-    path = FIGURES / f"{name}.json"
-    specification = read_json(path)
-    title = specification.get("title")
-    title = title.get("text") if isinstance(title, dict) else title
-    if not title:
-        raise UserError("the figure has no title.", where=str(path), remedy="write it with figures.render.write_chart.")
-    told = title if isinstance(title, str) else " ".join(title)
-    return Figure(name, told, specification.get("description", ""), specification)

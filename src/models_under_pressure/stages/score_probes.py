@@ -1,48 +1,67 @@
-"""Stage `score_probes`: score one dataset with every probe."""
+"""Score every dataset with every probe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from models_under_pressure.activations.config import PipelineModel, ProbeParams
 from models_under_pressure.activations.flops import probe_flops
+from models_under_pressure.core.in_use import Dataset, datasets_in_use
+from models_under_pressure.core.paths import probe_paths, scores_path, store_path
+from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
+from models_under_pressure.probes.config import TrainConfig
+from models_under_pressure.probes.labelled import labelled_activations
 from models_under_pressure.probes.persistence import load_probe
-from models_under_pressure.stages.labelled import labelled_activations
-from models_under_pressure.stages.paths import probe_paths, scores_path
+from models_under_pressure.probes.probe import Probe, score_together
 
 METHOD = "probes"
 
 
-def run(dataset: str, *, probes: Mapping[str, int], store: Path, records: Path, seed: int) -> None:
+def command() -> None:
+    """Score every dataset in use with every probe.
+
+    Example: mup score_probes
+    """
+    model, layer, seed = read("model", PipelineModel).name, read("probe", ProbeParams).layer, read("seed", int)
+    probes = {name: config.seeds for name, config in read("train", TrainConfig).probes.items()}
+    datasets = datasets_in_use()
+    run(datasets, probes=probes, stores=[store_path(model, one, layer) for one in datasets], seed=seed)
+
+
+def run(datasets: Sequence[Dataset], *, probes: Mapping[str, int], stores: Sequence[Path], seed: int) -> None:
     """Write the score and cost of each record by each probe and seed.
 
     Args:
-        dataset: name of the dataset.
+        datasets: the datasets.
         probes: name of each probe -> how many seeds it was trained from.
-        store: activations of the dataset.
-        records: its labelled records.
+        stores: activations of each dataset.
         seed: the first seed of the probes.
     """
-    data, _ = labelled_activations(store, records)
+    loaded = [(name, load_probe(path)) for name, seeds in probes.items() for path in probe_paths(name, seed, seeds)]
+    lists = [
+        scores for dataset, store in zip(datasets, stores, strict=True) for scores in _score(dataset, store, loaded)
+    ]
+    write_scores(scores_path(METHOD), lists)
+
+
+def _score(dataset: Dataset, store: Path, probes: Sequence[tuple[str, Probe]]) -> list[ScoreList]:
+    data, _ = labelled_activations(store, dataset.path)
     tokens = np.diff(data.activations.offsets)
-    scores: list[ScoreList] = []
-    for name, seeds in probes.items():
-        for path in probe_paths(name, seed, seeds):
-            probe = load_probe(path)
-            logits = probe.decision_function(data.activations)
-            scores.append(
-                ScoreList(
-                    dataset=dataset,
-                    probe=name,
-                    seed=probe.seed,
-                    ids=tuple(data.activations.ids),
-                    groups=tuple(data.groups),
-                    labels=data.labels,
-                    logits=logits,
-                    probabilities=probe.probabilities(logits),
-                    tokens=tokens,
-                    flops=probe_flops(probe.hidden, tokens, directions=probe.directions),
-                )
-            )
-    write_scores(scores_path(dataset, METHOD), scores)
+    every = score_together([probe for _, probe in probes], data.activations)
+    return [
+        ScoreList(
+            dataset=dataset.name,
+            probe=name,
+            seed=probe.seed,
+            ids=tuple(data.activations.ids),
+            groups=tuple(data.groups),
+            labels=data.labels,
+            logits=logits,
+            probabilities=probe.probabilities(logits),
+            tokens=tokens,
+            flops=probe_flops(probe.hidden, tokens, directions=probe.directions),
+        )
+        for (name, probe), logits in zip(probes, every, strict=True)
+    ]

@@ -1,45 +1,71 @@
-"""Stage `score_tokens`: what a probe makes of every token of a few records of each dataset."""
+"""Score every token of a few records of each dataset, for the heat maps of the report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
+from models_under_pressure.activations.config import PipelineModel, ProbeParams
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.in_use import Dataset, datasets_in_use
+from models_under_pressure.core.paths import TOKEN_SCORES, probe_paths, scores_path, store_path
+from models_under_pressure.core.section import Section, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.monitor.choosing import Choice, choose_records
 from models_under_pressure.monitor.decoder import Decoder, load_decoder
 from models_under_pressure.monitor.pieces import printable, token_texts
 from models_under_pressure.monitor.rows import ROLE_NAMES
+from models_under_pressure.probes.config import TrainConfig
+from models_under_pressure.probes.labelled import labelled_activations
 from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.probes.probe import Probe
-from models_under_pressure.stages.labelled import labelled_activations
-from models_under_pressure.stages.paths import TOKEN_SCORES, probe_paths, scores_path
 
 
-def run(
-    *,
-    datasets: Mapping[str, tuple[Path, Path]],
-    probe: str,
-    choices: Sequence[Choice],
-    most: int,
-    seed: int,
-) -> None:
+class ScoreTokens(Section):
+    """Whose tokens are shown, and by which probe."""
+
+    probe: str
+    """Name of a probe in train.probes, whose first seed is shown."""
+    purposes: tuple[Literal["dev", "test"], ...] = Field(min_length=1)
+    """Purposes of the datasets shown."""
+    choices: tuple[Choice, ...] = Field(min_length=1)
+    """Rules by which records are chosen."""
+    records: int = Field(ge=1)
+    """Records of each choice and dataset."""
+
+
+def command() -> None:
+    """Score every token of a few records of each dataset, for the heat maps of the report.
+
+    Example: mup score_tokens
+    """
+    config, model, layer = (
+        read("score_tokens", ScoreTokens),
+        read("model", PipelineModel).name,
+        read("probe", ProbeParams).layer,
+    )
+    read("train", TrainConfig).probe(config.probe)
+    datasets = datasets_in_use(*config.purposes)
+    run(datasets, stores=[store_path(model, one, layer) for one in datasets], config=config, seed=read("seed", int))
+
+
+def run(datasets: Sequence[Dataset], *, stores: Sequence[Path], config: ScoreTokens, seed: int) -> None:
     """Write a row per chosen record to data/results/score_tokens.jsonl; the model is not loaded.
 
     Args:
-        datasets: dataset -> its activations, and its records.
-        probe: name of the probe, of which the first seed is shown.
-        choices: by what records are chosen.
-        most: records of each choice and dataset.
+        datasets: the datasets shown.
+        stores: activations of each.
+        config: the probe, and how records are chosen.
         seed: the first seed of the probes.
 
     Raises:
         UserError: the probe has no scores, or reads one vector per conversation.
     """
+    probe = config.probe
     loaded = load_probe(probe_paths(probe, seed, 1)[0])
     if loaded.provenance.get("keep", "tokens") != "tokens":
         raise UserError(
@@ -49,29 +75,26 @@ def run(
     token = load_settings().hf_token
     decoder = load_decoder(loaded.provenance, token=token.get_secret_value() if token else None)
     rows: list[dict[str, Any]] = []
-    for dataset, (store, records) in datasets.items():
-        scores = _scores(dataset, probe)
-        rows += _rows(dataset, loaded, decoder, store, records, choose_records(scores, choices, most))
+    scores = _scores(probe)
+    for dataset, store in zip(datasets, stores, strict=True):
+        chosen = choose_records(scores[dataset.name], config.choices, config.records)
+        rows += _rows(dataset, loaded, decoder, store, chosen)
     write_jsonl(TOKEN_SCORES, [{"probe": probe} | row for row in rows])
 
 
-def _scores(dataset: str, probe: str) -> ScoreList:
-    path = scores_path(dataset, "probes")
+def _scores(probe: str) -> dict[str, ScoreList]:
+    """Dataset -> scores of the probe's first seed."""
+    path = scores_path("probes")
     found = [scores for scores in read_scores(path) if scores.probe == probe]
     if not found:
         raise UserError(f"no scores of {probe!r}.", where=str(path), remedy="name a probe of train.probes.")
-    return min(found, key=lambda scores: scores.seed)
+    return {scores.dataset: scores for scores in sorted(found, key=lambda scores: -scores.seed)}
 
 
 def _rows(
-    dataset: str,
-    probe: Probe,
-    decoder: Decoder,
-    store: Path,
-    records_path: Path,
-    chosen: Mapping[str, Sequence[Choice]],
+    dataset: Dataset, probe: Probe, decoder: Decoder, store: Path, chosen: Mapping[str, Sequence[Choice]]
 ) -> list[dict[str, Any]]:
-    whole, records = labelled_activations(store, records_path)
+    whole, records = labelled_activations(store, dataset.path)
     data = whole.only(np.array([record.id in chosen for record in records], dtype=bool))
     known, activations = {record.id: record for record in records}, data.activations
     logits, alone, added = (
@@ -82,7 +105,7 @@ def _rows(
     for number, id_ in enumerate(activations.ids):
         own = slice(int(activations.offsets[number]), int(activations.offsets[number + 1]))
         rows[id_] = {
-            "dataset": dataset,
+            "dataset": dataset.name,
             "ids": id_,
             "choices": list(chosen[id_]),
             "label": known[id_].label,

@@ -1,32 +1,58 @@
-"""Stage `summarise`: gather what git tracks."""
+"""Gather what git tracks of the results: the metrics that people compare, and the intervals behind them."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models_under_pressure.core.files import read_json, write_json
-from models_under_pressure.evaluation.summary import compact, headline, means_by_purpose
-from models_under_pressure.stages.paths import CONFOUNDERS, OVERLAPS, evaluated_path
+from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
+from models_under_pressure.core.paths import METRICS, OVERLAPS, evaluated_path
+from models_under_pressure.evaluation.summary import headline, intervals, means_by_purpose
 
-METRICS = Path("metrics")
+INTERVALS = METRICS / "intervals.json"
+"""What `mup review` reads of a commit whose scores are out of reach; no metric of DVC."""
 
 
-def run(*, datasets: Mapping[str, str]) -> None:
-    """Write evaluate.json, summary.json, overlap.json and confounders.json to metrics/.
+def command() -> None:
+    """Gather the metrics and intervals that git tracks.
+
+    Example: mup summarise
+    """
+    datasets = datasets_in_use()
+    run(datasets, contents={name: origin["sha256"] for name, origin in read_json(ORIGINS).items()})
+
+
+def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
+    """Write summary.json, evaluate.json, overlap.json and intervals.json to metrics/.
 
     Args:
-        datasets: dataset -> what it is for.
+        datasets: the datasets in use; of those with the purpose `train` nothing is compared.
+        contents: dataset -> hash of its file.
     """
-    evaluated = {name: read_json(evaluated_path(name))["metrics"] for name in datasets}
-    write_json(METRICS / "evaluate.json", _each(evaluated, compact))
-    write_json(METRICS / "summary.json", _each(means_by_purpose(evaluated, datasets), headline))
-    overlaps: dict[str, dict[str, Any]] = read_json(OVERLAPS)
-    counts = {
-        name: {"pairs": len(found["pairs"]), "rows": sum(found["rows"].values())} for name, found in overlaps.items()
+    judged = [dataset for dataset in datasets if dataset.purpose != "train"]
+    evaluated = {one.name: read_json(evaluated_path(one.name))["metrics"] for one in judged}
+    means = means_by_purpose(evaluated, {one.name: one.purpose for one in judged if one.purpose in ("dev", "test")})
+    write_json(METRICS / "summary.json", _each(means, headline))
+    write_json(METRICS / "evaluate.json", {"auroc": _aurocs(evaluated)})
+    overlaps: dict[str, dict[str, Any]] = read_json(OVERLAPS)["compared"]
+    write_json(METRICS / "overlap.json", {name: len(found["pairs"]) for name, found in overlaps.items()})
+    known = {
+        one.name: {
+            "purpose": one.purpose,
+            "content": contents[one.name],
+            "methods": {method: intervals(row) for method, row in evaluated[one.name].items()},
+        }
+        for one in judged
     }
-    write_json(METRICS / "overlap.json", counts)
-    write_json(METRICS / "confounders.json", read_json(CONFOUNDERS)["summary"])
+    write_json(INTERVALS, known)
 
 
-def _each(rows: Mapping[str, Mapping[str, Any]], shorten: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
+def _aurocs(evaluated: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, float]]:
+    """Dataset -> method -> AUROC; a dataset of one class has none."""
+    return {
+        name: {method: row["auroc"] for method, row in methods.items() if "auroc" in row}
+        for name, methods in evaluated.items()
+    }
+
+
+def _each(rows: Mapping[str, Mapping[str, Any]], shorten: Any) -> dict[str, dict[str, Any]]:
     return {name: {method: shorten(row) for method, row in methods.items()} for name, methods in rows.items()}

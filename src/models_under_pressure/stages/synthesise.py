@@ -1,25 +1,64 @@
-"""Stage `synthesise`: the training prompts."""
+"""Ask for the training prompts, label them, and keep the pairs whose labels agree with the intent."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
-from models_under_pressure.core.files import write_json
+import typer
+
+from models_under_pressure.core.files import read_json, write_json
+from models_under_pressure.core.paths import CONFOUNDERS, TRAINING
 from models_under_pressure.core.records import Label, Record, write_records
+from models_under_pressure.core.section import read
 from models_under_pressure.datasets.labelling import LabelConfig, label_records
+from models_under_pressure.llm import options
 from models_under_pressure.llm.ask import Asker, Failure
 from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.recorded import open_store
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
-from models_under_pressure.stages.paths import CONFOUNDERS, TRAINING
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.config import SynthesisConfig, WordFilter
-from models_under_pressure.synthesis.confounder_report import report
-from models_under_pressure.synthesis.preview import WORDS
+from models_under_pressure.synthesis.confounder_report import STATES, report, to_table
+from models_under_pressure.synthesis.preview import WORDS, describe
 from models_under_pressure.synthesis.selection import SPLITS
 from models_under_pressure.synthesis.vocabulary import load_vocabulary
 
 INPUTS = Path("data/inputs")
+
+
+def command(
+    preview: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Ask nothing: show the first N questions of each kind, and the cost."),
+    ] = 0,
+    dry_run: options.DryRun = False,
+    allow_missing: options.AllowMissing = None,
+    refresh: options.Refresh = None,
+) -> None:
+    """Make the training prompts, and show what else than the stakes tells high from low.
+
+    Example: mup synthesise --preview 5
+    """
+    config, label, seed = read("synthesise", SynthesisConfig), read("relabel", LabelConfig), read("seed", int)
+    llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
+
+    def rounds(store: ReplyStore) -> Sequence[Round]:
+        return rehearse(config, label=label, llm=llm, store=store, seed=seed)
+
+    if preview:
+        with closing(open_store("synthesise")) as store:
+            print(describe(rounds(store), llm, most=preview), end="")
+        return
+    if dry_run:
+        options.dry_run("synthesise", llm, rounds)
+        return
+    with options.recorded("synthesise", llm) as ask:
+        run(config, label=label, ask=ask, seed=seed)
+    summary = read_json(CONFOUNDERS)["summary"]
+    print(to_table({state: summary[state] for state in STATES}), end="")
 
 
 def run(config: SynthesisConfig, *, label: LabelConfig, ask: Asker, seed: int) -> None:
@@ -41,7 +80,7 @@ def run(config: SynthesisConfig, *, label: LabelConfig, ask: Asker, seed: int) -
     write_json(CONFOUNDERS, confounders)
 
 
-def preview(
+def rehearse(
     config: SynthesisConfig, *, label: LabelConfig, llm: LLMConfig, store: ReplyStore, seed: int
 ) -> Sequence[Round]:
     """What a run would ask, round by round; nothing is asked or written.

@@ -1,38 +1,49 @@
-"""Stage `text_baseline`: what length and words alone tell of the stakes."""
+"""Score the dev and test sets by length and word counts: the floor that a probe must beat."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.text import fit_text_monitors, score_texts
 from models_under_pressure.baselines.text_config import TextBaselineConfig
 from models_under_pressure.core.files import write_json
+from models_under_pressure.core.in_use import Dataset, datasets_in_use, the_one
+from models_under_pressure.core.paths import scores_path, timing_path
+from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.stages.paths import scores_path, timing_path
 
 METHOD = "text_baseline"
 
 
-def run(*, train: Path, datasets: Mapping[str, Path], config: TextBaselineConfig, seed: int) -> None:
+def command() -> None:
+    """Score every dev and test set by length and word counts.
+
+    Example: mup text_baseline
+    """
+    config, seed = read("text_baseline", TextBaselineConfig), read("seed", int)
+    run(train=the_one("train").path, datasets=datasets_in_use("dev", "test"), config=config, seed=seed)
+
+
+def run(*, train: Path, datasets: Sequence[Dataset], config: TextBaselineConfig, seed: int) -> None:
     """Fit the text monitors and write their scores of every dataset.
 
     Args:
         train: the training records.
-        datasets: name -> labelled records to score.
+        datasets: labelled records to score.
         config: how the monitors are fitted.
-        seed: of the fits; the control's shuffles count on from it.
+        seed: seed of the fits; the control's shuffles count on from it.
     """
     monitors = fit_text_monitors(read_labelled("train", train), config, seed=seed)
     timing: dict[str, dict[str, dict[str, float | int]]] = {}
-    for name, path in datasets.items():
-        data = read_labelled(name, path)
-        seconds: dict[str, float] = {}
-        lists = []
+    lists = []
+    for dataset in datasets:
+        data = read_labelled(dataset.name, dataset.path)
+        timing[dataset.name] = {}
         for monitor in monitors:
             start = time.perf_counter()
             lists.append(score_texts(monitor, data))
-            seconds[monitor.name] = round(time.perf_counter() - start, 4)
-        write_scores(scores_path(name, METHOD), lists)
-        timing[name] = {monitor: {"seconds": taken, "records": len(data.records)} for monitor, taken in seconds.items()}
+            taken = {"seconds": round(time.perf_counter() - start, 4), "records": len(data.records)}
+            timing[dataset.name][monitor.name] = taken
+    write_scores(scores_path(METHOD), lists)
     write_json(timing_path(METHOD), timing)

@@ -1,14 +1,36 @@
-"""Stage `train`: fit one probe, from each of its seeds."""
+"""Fit one probe on the training prompts, from each of its seeds."""
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from models_under_pressure.activations.config import PipelineModel, ProbeParams
+from models_under_pressure.core.curves import curve
+from models_under_pressure.core.in_use import the_one
+from models_under_pressure.core.paths import probe_paths, store_path
+from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import load_settings
-from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.config import ProbeConfig, TrainConfig
+from models_under_pressure.probes.labelled import labelled_activations
 from models_under_pressure.probes.persistence import save_probe
 from models_under_pressure.probes.training import fit_probes
-from models_under_pressure.stages.curves import curve
-from models_under_pressure.stages.labelled import labelled_activations
-from models_under_pressure.stages.paths import probe_paths
+
+
+def command(probe: Annotated[str, typer.Argument(help="Name of the probe, as in params.yaml: train.probes.")]) -> None:
+    """Fit one probe on the training prompts.
+
+    Example: mup train attention
+    """
+    model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
+    train, validation = the_one("train"), the_one("validation")
+    run(
+        probe,
+        config=read("train", TrainConfig).probe(probe),
+        train=(store_path(model, train, layer), train.path),
+        validation=(store_path(model, validation, layer), validation.path),
+        seed=read("seed", int),
+    )
 
 
 def run(

@@ -1,4 +1,4 @@
-"""What the stages that ask a chat model have in common: their options, and the look before asking."""
+"""What commands that ask a chat model have in common: their options, and the look before asking."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -46,7 +46,7 @@ def dry_run(
     """Print what a stage would ask, round by round, and the cost; `folder` has the record file of what is no stage."""
     from contextlib import closing
 
-    from models_under_pressure.commands.recorded import REPLIES, open_store
+    from models_under_pressure.llm.recorded import REPLIES, open_store
     from models_under_pressure.llm.rehearsal import describe_cost, describe_round
 
     with closing(open_store(name, folder or REPLIES)) as store:
@@ -57,7 +57,7 @@ def dry_run(
 
 
 def recorded(name: str, llm: "LLMConfig") -> "AbstractContextManager[Asker]":
-    """The way to ask, whose replies are kept for the stage; see `commands.recorded`, which is loaded when needed."""
-    from models_under_pressure.commands.recorded import recorded as keep
+    """The way to ask, whose replies are kept for the stage; see `llm.recorded`, which is loaded when needed."""
+    from models_under_pressure.llm.recorded import recorded as keep
 
     return keep(name, llm)

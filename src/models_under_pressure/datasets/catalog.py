@@ -1,4 +1,4 @@
-"""`published/catalog.yaml` and `published/params.yaml`: the paper's published files."""
+"""`published/catalog.yaml` and `published/params.yaml`: the published files of the paper, and those chosen."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,4 +1,4 @@
-"""How a stage puts questions to the chat model, and where it keeps the replies."""
+"""How a command puts questions to the chat model, and where it keeps the replies."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

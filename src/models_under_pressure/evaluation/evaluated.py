@@ -1,19 +1,22 @@
-"""What the stage `evaluate` wrote, probes first."""
+"""What a stage that evaluates wrote: probes first, then other methods by name."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.files import read_json
-from models_under_pressure.stages.paths import evaluated_path
+
+METHODS = ("probes", "text_baseline")
+"""Score files of the pipeline; language-model baselines are measured in experiments/."""
 
 
-def read_evaluated(dataset: str, probes: Sequence[str]) -> dict[str, Any]:
+def read_evaluated(path: Path, probes: Sequence[str]) -> dict[str, Any]:
     """`metrics` and `groups` of a dataset: the probes in the order given, then the baselines by name.
 
     Raises:
         UserError: the file is missing.
     """
-    found = read_json(evaluated_path(dataset))
+    found = read_json(path)
     return {what: _ordered(found[what], probes) for what in ("metrics", "groups")}
 
 

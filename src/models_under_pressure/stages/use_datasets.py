@@ -1,0 +1,57 @@
+"""Put the datasets in use, which have passed the overlap check, into data/datasets: all that later stages read."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import file_hash, read_json, write_json
+from models_under_pressure.core.in_use import IN_USE, ORIGINS
+from models_under_pressure.core.paths import OVERLAPS
+from models_under_pressure.datasets.lineage import InUse, load_lineage
+
+
+def command() -> None:
+    """Put the datasets in use, which have passed the overlap check, into one folder.
+
+    Example: mup use_datasets
+    """
+    run(load_lineage().in_use, passed=read_json(OVERLAPS)["files"])
+
+
+def run(in_use: Sequence[InUse], *, passed: Mapping[str, str]) -> None:
+    """Write data/datasets/<purpose>/<name>.jsonl, and nothing else is left there.
+
+    Args:
+        in_use: the datasets.
+        passed: name -> hash of the file that `check_overlap` read.
+
+    Raises:
+        UserError: a file is missing, or is not the one that was checked.
+    """
+    for one in in_use:
+        if not one.path.is_file() or passed.get(one.name) != file_hash(one.path):
+            raise UserError(
+                f"{one.path} is not the file that was checked for overlap.",
+                where=f"data/versions.yaml: datasets.{one.purpose}.{one.name}",
+                remedy="run `dvc repro use_datasets`, which checks it first.",
+            )
+    IN_USE.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=IN_USE.parent, prefix=".") as folder:
+        new = Path(folder) / IN_USE.name
+        for one in in_use:
+            (new / one.purpose).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(one.path, new / one.purpose / f"{one.name}.jsonl")
+        write_json(new / ORIGINS.name, {one.name: _origin(one, passed[one.name]) for one in in_use})
+        shutil.rmtree(IN_USE, ignore_errors=True)
+        new.rename(IN_USE)
+
+
+def _origin(one: InUse, content: str) -> dict[str, str | None]:
+    return {
+        "version": one.version,
+        "file": one.path.as_posix(),
+        "raw": one.raw.as_posix() if one.raw else None,
+        "sha256": content,
+    }
