@@ -1,15 +1,35 @@
-"""Stage `finetune_baseline`: train a language model further on the training prompts, from each of its seeds."""
+"""Train a language model further on the training prompts, from each of its seeds."""
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.checkpoint import checkpoint_root
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.baselines.finetuned.run import finetune
+from models_under_pressure.core.curves import curve
 from models_under_pressure.core.files import write_json
+from models_under_pressure.core.in_use import the_one
+from models_under_pressure.core.paths import finetuned_paths, timing_path
 from models_under_pressure.core.settings import load_settings
-from models_under_pressure.stages.curves import curve
-from models_under_pressure.stages.paths import finetuned_paths, timing_path
+from models_under_pressure.experiments.shared.finetuned import finetuned
+from models_under_pressure.experiments.shared.params import seed
+
+
+def command(
+    name: Annotated[
+        str, typer.Argument(help="Name of the model, as in experiments/params.yaml: finetune_baseline.models.")
+    ],
+) -> None:
+    """Train a language model further on the training prompts; a killed run goes on where it was.
+
+    Example: mup finetune_baseline smollm2
+    """
+    train, validation = the_one("train").path, the_one("validation").path
+    run(name, config=finetuned(name), train=train, validation=validation, seed=seed())
 
 
 def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, seed: int) -> None:
@@ -22,8 +42,6 @@ def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, see
         validation: the same, to choose the epoch.
         seed: the first seed; others follow it.
     """
-    from models_under_pressure.baselines.finetuned.run import finetune
-
     settings = load_settings()
     data, held_out = read_labelled("train", train), read_labelled("validation", validation)
     costs = {}

@@ -1,4 +1,4 @@
-"""How well probabilities agree with labels and with the 1-10 scale, before and after recalibration.
+"""Compare probabilities with labels and with the 1-10 scale, before and after recalibration.
 
 McKenzie et al. 2025, figures 15 to 17. A map is fitted on the logits of one split and judged on others only: one fitted
 on the records that judge it would look calibrated whatever it is worth.
@@ -10,18 +10,26 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import Field
 
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.in_use import datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENTS
+from models_under_pressure.core.records import read_records
+from models_under_pressure.core.section import Section, read
 from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, reliability
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.intervals import clopper_pearson, percentile_interval, pivotal_interval
 from models_under_pressure.evaluation.metrics import squared_errors
 from models_under_pressure.evaluation.resampling import plan, replicate
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
-from models_under_pressure.experiments.monitors import Scores, find_monitor
+from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
+from models_under_pressure.experiments.shared.params import own, seed
+from models_under_pressure.experiments.shared.rows import Row, told
 from models_under_pressure.probes.calibration import Calibration, fit_calibration
 
-Row = dict[str, Any]
-Recalibration = Literal["platt", "isotonic", "temperature"]
 Scales = Mapping[str, Mapping[str, int]]
 """Dataset -> record id -> stakes on the 1-10 scale, where the labeller gave them."""
 
@@ -29,6 +37,17 @@ POOLED = "pooled"
 """Stands for a dataset in rows over all records of a purpose."""
 UNCHANGED = "none"
 """Stands for a recalibration in rows of the probabilities as they are."""
+
+
+class MeasureCalibration(Section):
+    """Whose probabilities are judged, and how they are recalibrated first."""
+
+    monitors: tuple[str, ...] = Field(min_length=1)
+    """Names in score files; the first seed of each."""
+    fit_on: Literal["validation", "dev"]
+    """Purpose of the datasets that maps are fitted on; these are not judged."""
+    recalibrations: tuple[Literal["platt", "isotonic", "temperature"], ...]
+    """Kinds of map from logit to probability; the probabilities as they are come first in any case."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +60,28 @@ class Judging:
     seed: int
 
 
-def measure_calibration(
-    scores: Scores,
-    purposes: Mapping[str, str],
-    scales: Scales,
-    *,
-    monitors: Sequence[str],
-    fit_on: str,
-    recalibrations: Sequence[Recalibration],
-    judging: Judging,
+def command() -> None:
+    """Compare probabilities with labels and with the 1-10 scale, before and after recalibration.
+
+    Example: mup measure_calibration
+    """
+    config, measured = own("measure_calibration", MeasureCalibration), read("evaluate", EvaluateConfig)
+    datasets = {one.name: one for one in datasets_in_use(config.fit_on, "dev", "test")}
+    found = run(
+        config,
+        read_monitors(list(datasets)),
+        {name: one.purpose for name, one in datasets.items()},
+        {
+            name: {row.id: row.scale_label for row in read_records(one.path) if row.scale_label is not None}
+            for name, one in datasets.items()
+        },
+        judging=Judging(measured.bins, measured.resamples, measured.confidence, seed()),
+    )
+    write_json(EXPERIMENTS / "measure_calibration.json", found)
+
+
+def run(
+    config: MeasureCalibration, scores: Scores, purposes: Mapping[str, str], scales: Scales, *, judging: Judging
 ) -> dict[str, Any]:
     """Judge every monitor on every dataset whose purpose is dev or test and is not the one that maps are fitted on.
 
@@ -62,14 +94,14 @@ def measure_calibration(
     Raises:
         UserError: a monitor has no scores of a dataset that it is judged on.
     """
-    judged = [name for name, purpose in purposes.items() if purpose in ("dev", "test") and purpose != fit_on]
+    judged = [name for name, purpose in purposes.items() if purpose in ("dev", "test") and purpose != config.fit_on]
     found: dict[str, Any] = {"monitors": {}, "errors": [], "bins": [], "scale": []}
-    for monitor in monitors:
-        fitted = [scores[name] for name, purpose in purposes.items() if purpose == fit_on and name in scores]
-        maps, found["monitors"][monitor] = _fitted(monitor, fitted, fit_on, recalibrations)
-        own = [find_monitor(scores[name], monitor, name, named_in="measure_calibration.monitors") for name in judged]
+    for monitor in config.monitors:
+        fitted = [scores[name] for name, purpose in purposes.items() if purpose == config.fit_on and name in scores]
+        maps, found["monitors"][monitor] = _fitted(monitor, fitted, config)
+        scored = [find_monitor(scores[name], monitor, name, named_in="measure_calibration.monitors") for name in judged]
         for recalibration, mapped in maps.items():
-            lists = [replace(one, probabilities=mapped(one)) for one in own]
+            lists = [replace(one, probabilities=mapped(one)) for one in scored]
             rows = _rows(lists, purposes, scales, judging)
             for kind, part in rows.items():
                 origin = {"monitor": monitor, "recalibration": recalibration}
@@ -78,22 +110,22 @@ def measure_calibration(
 
 
 def _fitted(
-    monitor: str, fitted: Sequence[Mapping[str, ScoreList]], fit_on: str, recalibrations: Sequence[Recalibration]
+    monitor: str, fitted: Sequence[Mapping[str, ScoreList]], config: MeasureCalibration
 ) -> tuple[dict[str, Callable[[ScoreList], np.ndarray]], Row]:
     """The maps to judge, the identity first, and what they were fitted on."""
     maps: dict[str, Callable[[ScoreList], np.ndarray]] = {UNCHANGED: lambda one: one.probabilities}
-    own = [found[monitor] for found in fitted if monitor in found]
-    if not own or len(own) < len(fitted):
-        return maps, {"reason": f"not every {fit_on} set has scores of it, so that no map can be fitted"}
-    logits = np.concatenate([one.logits for one in own])
-    labels = np.concatenate([one.labels for one in own])
+    lists = [found[monitor] for found in fitted if monitor in found]
+    if not lists or len(lists) < len(fitted):
+        return maps, {"reason": f"not every {config.fit_on} set has scores of it, so that no map can be fitted"}
+    logits = np.concatenate([one.logits for one in lists])
+    labels = np.concatenate([one.labels for one in lists])
     if labels.all() or not labels.any():
-        return maps, {"reason": f"the {fit_on} sets hold one class only"}
-    for method in recalibrations:
+        return maps, {"reason": f"the {config.fit_on} sets hold one class only"}
+    for method in config.recalibrations:
         fit = fit_calibration(method, logits, labels)
         assert fit is not None  # only for the method `none`
         maps[method] = _apply(fit)
-    return maps, {"fitted_on": [one.dataset for one in own], "n": len(labels), "positives": int(labels.sum())}
+    return maps, {"fitted_on": [one.dataset for one in lists], "n": len(labels), "positives": int(labels.sum())}
 
 
 def _apply(fit: Calibration) -> Callable[[ScoreList], np.ndarray]:
@@ -136,9 +168,8 @@ def _errors(one: ScoreList, judging: Judging) -> Row:
     row: Row = {"n": len(one.ids), "positives": int(one.labels.sum())}
     for name, value in statistic(np.ones((1, len(one.ids)))).items():
         interval = percentile_interval if name == "brier" else pivotal_interval
-        estimate = interval(float(value[0]), replicates[name], drawn.groups, judging.confidence)
-        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return {name: round(value, 4) for name, value in row.items()}
+        row |= told(name, interval(float(value[0]), replicates[name], drawn.groups, judging.confidence))
+    return row
 
 
 def _bins(lists: Sequence[ScoreList], judging: Judging) -> list[Row]:
@@ -201,5 +232,4 @@ def _rank_correlation(one: ScoreList, stakes: Int[np.ndarray, "records"], judgin
     value = float(found.statistic)
     reach = -ndtri((1.0 - judging.confidence) / 2.0) * np.sqrt((1.0 + value**2 / 2.0) / (count - 3))
     centre = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9))
-    ends = {"": value, "_low": float(np.tanh(centre - reach)), "_high": float(np.tanh(centre + reach))}
-    return {f"stakes_correlation{end}": round(number, 4) for end, number in ends.items()}
+    return told("stakes_correlation", Estimate(value, float(np.tanh(centre - reach)), float(np.tanh(centre + reach))))

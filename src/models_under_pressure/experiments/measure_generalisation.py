@@ -1,29 +1,49 @@
-"""Does a probe trained on prompts of one kind find the stakes in prompts of another (McKenzie et al. 2025, fig. 11)?"""
+"""Train on one kind of prompt and test on every kind (McKenzie et al. 2025, figure 11)."""
 
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
+from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.paths import EXPERIMENTS
+from models_under_pressure.core.section import Section
 from models_under_pressure.evaluation.metrics import accuracy
-from models_under_pressure.experiments.labelled_set import LabelledSet, check_unseen, take
-from models_under_pressure.experiments.scoring import Row, auroc_row, logits_of
+from models_under_pressure.experiments.shared.params import confidence, own, seed
+from models_under_pressure.experiments.shared.rows import Row, auroc_row
+from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of, read_sets, take
+from models_under_pressure.experiments.shared.unseen import check_unseen
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.training import fit_probes
 
 
-def measure_generalisation(
-    probe: ProbeConfig,
-    train: LabelledSet,
-    tested: LabelledSet,
-    *,
-    attributes: Sequence[str],
-    least: int,
-    seed: int,
-    confidence: float = 0.95,
+class MeasureGeneralisation(Section):
+    """Between which kinds of prompts generalisation is measured."""
+
+    attributes: tuple[str, ...] = Field(min_length=1)
+    """Columns of the training prompts."""
+    least: int = Field(ge=1)
+    """Records of each class that a value needs, to train on or to be tested on."""
+    probe: ProbeConfig
+
+
+def command() -> None:
+    """Train on one kind of prompt, test on every kind.
+
+    Example: mup measure_generalisation
+    """
+    train, validation = read_sets("train", "validation")
+    config = own("measure_generalisation", MeasureGeneralisation)
+    rows = run(config, train, validation, seed=seed(), confidence=confidence())
+    write_jsonl(EXPERIMENTS / "measure_generalisation.jsonl", rows)
+
+
+def run(
+    config: MeasureGeneralisation, train: LabelledSet, tested: LabelledSet, *, seed: int, confidence: float = 0.95
 ) -> list[Row]:
     """For every attribute: train on the prompts of one value, test on those of every value.
 
@@ -38,17 +58,17 @@ def measure_generalisation(
     """
     check_unseen([train], tested)
     rows: list[Row] = []
-    for attribute in attributes:
+    for attribute in config.attributes:
         trained, parts = _by_value(train, attribute), _by_value(tested, attribute)
         for value, part in trained.items():
-            shortage = _shortage(part, least)
-            fitted = [] if shortage else fit_probes({"": probe}, part.data, None, seed=seed)[""]
+            shortage = _shortage(part, config.least)
+            fitted = [] if shortage else fit_probes({"": config.probe}, part.data, None, seed=seed)[""]
             for other in dict.fromkeys([*trained, *parts]):
                 cell = {"attribute": attribute, "trained_on": value, "tested_on": other, "n_train": len(part.records)}
                 if shortage:
                     rows.append(cell | {"n": len(parts[other].records) if other in parts else 0, "left_out": shortage})
                 else:
-                    rows.append(cell | _cell(fitted, parts.get(other), least, confidence))
+                    rows.append(cell | _cell(fitted, parts.get(other), config.least, confidence))
     return rows
 
 

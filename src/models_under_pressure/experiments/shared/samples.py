@@ -8,6 +8,9 @@ from jaxtyping import Bool, Int64
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 
+BY_SIZE = ("method", "kind", "size", "repeats")
+"""Columns of rows by sample size whose mean over datasets is taken."""
+
 
 def nested_samples(
     labels: Bool[np.ndarray, "records"], sizes: Sequence[int], generator: np.random.Generator
