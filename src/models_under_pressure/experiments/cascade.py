@@ -147,9 +147,7 @@ def _alone(config: Cascade, found: Mapping[str, ScoreList], dataset: str, confid
     return rows
 
 
-def _cascades(
-    config: Cascade, found: Mapping[str, ScoreList], dataset: str, seed: int, confidence: float
-) -> list[Row]:
+def _cascades(config: Cascade, found: Mapping[str, ScoreList], dataset: str, seed: int, confidence: float) -> list[Row]:
     rows = []
     for pair in config.pairs.values():
         one, two = _pair(found, pair, dataset)
@@ -283,7 +281,8 @@ def _pair(found: Mapping[str, ScoreList], pair: Pair, dataset: str) -> tuple[Sco
     one, two = (find_monitor(found, name, dataset, named_in=_NAMED) for name in (pair.first, pair.second))
     if one.ids != two.ids:
         raise UserError(
-            f"{pair.first} and {pair.second} have scores of different records of {dataset}.", remedy="run `dvc repro` again."
+            f"{pair.first} and {pair.second} have scores of different records of {dataset}.",
+            remedy="run `dvc repro` again.",
         )
     return one, two
 

@@ -30,9 +30,7 @@ def command() -> None:
     Example: mup compare_probes
     """
     train, validation, *tested = read_sets("train", "validation", "dev", "test")
-    rows = run(
-        own("compare_probes", CompareProbes), train, validation, tested, seed=seed(), confidence=confidence()
-    )
+    rows = run(own("compare_probes", CompareProbes), train, validation, tested, seed=seed(), confidence=confidence())
     write_jsonl(EXPERIMENTS / "compare_probes.jsonl", rows)
 
 

@@ -47,10 +47,7 @@ def run(dev: Sequence[LabelledRecords], *, models: Mapping[str, Sequence[str]], 
         UserError: a model has no rows of a wording, or rows of other records.
     """
     asked = {
-        name: {
-            template: {one.name: _logits(name, template, one) for one in dev}
-            for template in templates
-        }
+        name: {template: {one.name: _logits(name, template, one) for one in dev} for template in templates}
         for name, templates in models.items()
     }
     chosen = {name: read_json(EXPERIMENTS / "prompted" / name / "choice.json")["chosen"] for name in models}

@@ -70,15 +70,11 @@ def command() -> None:
     by_name = {one.name: one for one in others}
     sources = [name.removesuffix("_dev") for name in by_name if name.endswith("_dev")]
     pairs = [(by_name[f"{name}_dev"], by_name[f"{name}_test"]) for name in sources if f"{name}_test" in by_name]
-    rows = run(
-        own("train_on_dev", TrainOnDev), (train, validation), pairs, seed=seed(), confidence=confidence()
-    )
+    rows = run(own("train_on_dev", TrainOnDev), (train, validation), pairs, seed=seed(), confidence=confidence())
     write_jsonl(EXPERIMENTS / "train_on_dev.jsonl", rows)
 
 
-def run(
-    config: TrainOnDev, prompts: Sets, pairs: Sequence[Sets], *, seed: int, confidence: float = 0.95
-) -> list[Row]:
+def run(config: TrainOnDev, prompts: Sets, pairs: Sequence[Sets], *, seed: int, confidence: float = 0.95) -> list[Row]:
     """Train with samples of each dev set, and test on the test set that belongs to it.
 
     Args:

@@ -12,7 +12,7 @@ from models_under_pressure.figures.theme import themed
 def chart(rows: Sequence[Row]) -> alt.VConcatChart:
     """The mean over datasets in a large panel, each dataset in a small one.
 
-    `rows` are those of `experiments.data_efficiency` and `experiments.finetuning`.
+    `rows` are those of `experiments.measure_data_efficiency` and `experiments.measure_finetuning`.
     """
     scales = {
         name: auroc_scale([row for row in rows if (row["dataset"] == "mean") == (name == "mean")])

@@ -17,7 +17,7 @@ _DARK = 0.78
 def chart(rows: Sequence[Row]) -> alt.ConcatChart:
     """A map per attribute; a cell holds AUROC, its interval and the number of tested records.
 
-    `rows` are those of `experiments.generalisation`.
+    `rows` are those of `experiments.measure_generalisation`.
     """
     maps = [_map(attribute, part) for (attribute,), part in split(rows, "attribute").items()]
     return themed(
