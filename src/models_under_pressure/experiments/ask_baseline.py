@@ -10,10 +10,11 @@ from models_under_pressure.baselines.asked_config import AskBaselineConfig
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.in_use import Dataset, datasets_in_use
-from models_under_pressure.core.paths import EXPERIMENTS, scores_path
-from models_under_pressure.core.section import read
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import scores_path
+from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.experiments.shared.params import entry, own, seed
+from models_under_pressure.experiments.shared.params import entry
 from models_under_pressure.llm import options
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
@@ -33,7 +34,7 @@ def command(
 
     Example: mup ask_baseline gpt4o --dry-run
     """
-    config = entry(own("ask_baseline", AskBaselineConfig).models, name, "ask_baseline.models")
+    config = entry(read("ask_baseline", AskBaselineConfig, EXPERIMENTS).models, name, "ask_baseline.models")
     llm = read("llm", LLMConfig).model_copy(update={"model": config.name})
     llm = options.with_options(llm, allow_missing=allow_missing, refresh=refresh)
     datasets, stage = datasets_in_use("dev", "test"), f"ask_baseline_{name}"
@@ -41,7 +42,7 @@ def command(
         options.dry_run(stage, llm, lambda store: preview(datasets, llm=llm, store=store))
         return
     with options.recorded(stage, llm) as ask:
-        run(name, datasets=datasets, ask=ask, seed=seed())
+        run(name, datasets=datasets, ask=ask, seed=read("seed", int))
 
 
 def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> None:
@@ -53,13 +54,13 @@ def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> Non
         ask: how questions are put.
         seed: seed that the scores are filed under; nothing is drawn.
     """
-    folder, method = EXPERIMENTS / "asked" / name, f"asked_{name}"
+    folder, method = RESULTS / "asked" / name, f"asked_{name}"
     unanswered, lists = {}, []
     for asked in ask_stakes(_read(datasets), ask):
         write_asked(folder / f"{asked.data.name}.jsonl", asked)
         lists.append(to_list(asked, method, seed=seed))
         unanswered[asked.data.name] = asked.unanswered
-    write_scores(scores_path(method, EXPERIMENTS), lists)
+    write_scores(scores_path(method, RESULTS), lists)
     write_json(folder / "unanswered.json", unanswered)
 
 

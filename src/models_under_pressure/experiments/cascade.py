@@ -14,8 +14,8 @@ from pydantic import Field
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.in_use import datasets_in_use
-from models_under_pressure.core.paths import EXPERIMENTS
-from models_under_pressure.core.section import Section
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.cascade import (
     Band,
     Merge,
@@ -27,11 +27,11 @@ from models_under_pressure.evaluation.cascade import (
     pareto,
     select,
 )
+from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.delong import delong
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
-from models_under_pressure.experiments.shared.params import confidence, own, seed
 from models_under_pressure.experiments.shared.rows import Row, told
 
 _NAMED = "cascade.pairs"
@@ -96,8 +96,14 @@ def command(context: typer.Context) -> None:
         return
     purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
     scores = read_monitors(list(purposes))
-    rows = run(own("cascade", Cascade), scores, purposes, seed=seed(), confidence=confidence())
-    write_jsonl(EXPERIMENTS / "cascade.jsonl", rows)
+    rows = run(
+        read("cascade", Cascade, EXPERIMENTS),
+        scores,
+        purposes,
+        seed=read("seed", int),
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
+    write_jsonl(RESULTS / "cascade.jsonl", rows)
 
 
 @app.command("plan")
@@ -110,7 +116,13 @@ def plan_command(
     """
     purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
     scores = read_monitors(list(purposes))
-    made = plan(own("cascade", Cascade), scores, purposes, budget=budget, confidence=confidence())
+    made = plan(
+        read("cascade", Cascade, EXPERIMENTS),
+        scores,
+        purposes,
+        budget=budget,
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
     print(to_text(made, budget), end="")
 
 

@@ -11,14 +11,15 @@ from models_under_pressure.activations.config import PipelineModel
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.in_use import the_one
-from models_under_pressure.core.paths import EXPERIMENTS, layer_store_path
-from models_under_pressure.core.section import read
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import layer_store_path
+from models_under_pressure.core.section import EXPERIMENTS, read
+from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.delong import delong
 from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.evaluation.summary import mean_estimate
 from models_under_pressure.experiments.shared.layers import Layers
-from models_under_pressure.experiments.shared.params import confidence, own, seed
 from models_under_pressure.experiments.shared.rows import Row, told
 from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
 from models_under_pressure.probes.config import ProbeConfig
@@ -55,11 +56,21 @@ def command() -> None:
 
     Example: mup choose_layer
     """
-    config, model, train = own("choose_layer", ChooseLayer), read("model", PipelineModel).name, the_one("train")
+    config, model, train = (
+        read("choose_layer", ChooseLayer, EXPERIMENTS),
+        read("model", PipelineModel).name,
+        the_one("train"),
+    )
     sets = {layer: read_set(train, layer_store_path(model, layer)) for layer in config.layers}
-    rows = run(sets, config.probe, folds=config.folds, seed=seed(), confidence=confidence())
+    rows = run(
+        sets,
+        config.probe,
+        folds=config.folds,
+        seed=read("seed", int),
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
     found = {"layer": pick(rows, config.rule), "rule": config.rule, "probe": config.probe.family, "layers": rows}
-    write_json(EXPERIMENTS / "choose_layer.json", found)
+    write_json(RESULTS / "choose_layer.json", found)
 
 
 def run(

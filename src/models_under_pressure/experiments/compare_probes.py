@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS
-from models_under_pressure.core.section import Section
-from models_under_pressure.experiments.shared.params import confidence, own, seed
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.experiments.shared.at_layer import read_sets
 from models_under_pressure.experiments.shared.rows import Row, auroc_row, means
-from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of, read_sets
+from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of
 from models_under_pressure.experiments.shared.unseen import check_unseen
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.training import fit_probes
@@ -30,8 +31,15 @@ def command() -> None:
     Example: mup compare_probes
     """
     train, validation, *tested = read_sets("train", "validation", "dev", "test")
-    rows = run(own("compare_probes", CompareProbes), train, validation, tested, seed=seed(), confidence=confidence())
-    write_jsonl(EXPERIMENTS / "compare_probes.jsonl", rows)
+    rows = run(
+        read("compare_probes", CompareProbes, EXPERIMENTS),
+        train,
+        validation,
+        tested,
+        seed=read("seed", int),
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
+    write_jsonl(RESULTS / "compare_probes.jsonl", rows)
 
 
 def run(

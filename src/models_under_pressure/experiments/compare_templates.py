@@ -9,9 +9,10 @@ from models_under_pressure.baselines.prompted_config import PromptBaselineConfig
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json, read_jsonl, write_jsonl
 from models_under_pressure.core.in_use import datasets_in_use
-from models_under_pressure.core.paths import EXPERIMENTS
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, read
+from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.delong import delong
-from models_under_pressure.experiments.shared.params import confidence, own
 from models_under_pressure.experiments.shared.rows import Row, means, told
 
 Logits = Mapping[str, float]
@@ -23,13 +24,13 @@ def command() -> None:
 
     Example: mup compare_templates
     """
-    models = own("prompt_baseline", PromptBaselineConfig).models
+    models = read("prompt_baseline", PromptBaselineConfig, EXPERIMENTS).models
     rows = run(
         [read_labelled(one.name, one.path) for one in datasets_in_use("dev")],
         models={name: config.templates for name, config in models.items()},
-        confidence=confidence(),
+        confidence=read("evaluate", EvaluateConfig).confidence,
     )
-    write_jsonl(EXPERIMENTS / "compare_templates.jsonl", rows)
+    write_jsonl(RESULTS / "compare_templates.jsonl", rows)
 
 
 def run(dev: Sequence[LabelledRecords], *, models: Mapping[str, Sequence[str]], confidence: float = 0.95) -> list[Row]:
@@ -50,7 +51,7 @@ def run(dev: Sequence[LabelledRecords], *, models: Mapping[str, Sequence[str]], 
         name: {template: {one.name: _logits(name, template, one) for one in dev} for template in templates}
         for name, templates in models.items()
     }
-    chosen = {name: read_json(EXPERIMENTS / "prompted" / name / "choice.json")["chosen"] for name in models}
+    chosen = {name: read_json(RESULTS / "prompted" / name / "choice.json")["chosen"] for name in models}
     return compare(asked, chosen, dev, confidence=confidence)
 
 
@@ -92,7 +93,7 @@ def _logits(model: str, template: str, data: LabelledRecords) -> Logits:
     """Empty for a set of one class, of which nothing is asked."""
     if data.labels.all() or not data.labels.any():
         return {}
-    path = EXPERIMENTS / "prompted" / model / data.name / f"{template}.jsonl"
+    path = RESULTS / "prompted" / model / data.name / f"{template}.jsonl"
     logits = {row["id"]: row["logit"] for _, row in read_jsonl(path)}
     if set(logits) != {record.id for record in data.records}:
         raise UserError(

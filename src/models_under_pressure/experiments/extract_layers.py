@@ -7,10 +7,9 @@ from models_under_pressure.activations.config import ExtractConfig, ModelConfig,
 from models_under_pressure.core.in_use import the_one
 from models_under_pressure.core.paths import layer_store_path
 from models_under_pressure.core.records import read_records
-from models_under_pressure.core.section import read
+from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.experiments.shared.layers import Layers
-from models_under_pressure.experiments.shared.params import own
 
 
 def command() -> None:
@@ -18,7 +17,7 @@ def command() -> None:
 
     Example: mup extract_layers
     """
-    model, compared = read("model", PipelineModel), own("choose_layer", Layers)
+    model, compared = read("model", PipelineModel), read("choose_layer", Layers, EXPERIMENTS)
     run(
         the_one("train").path,
         alias=model.name,

@@ -14,9 +14,9 @@ from models_under_pressure.core.curves import curve
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.in_use import the_one
 from models_under_pressure.core.paths import finetuned_paths, timing_path
+from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.experiments.shared.finetuned import finetuned
-from models_under_pressure.experiments.shared.params import seed
 
 
 def command(
@@ -29,7 +29,7 @@ def command(
     Example: mup finetune_baseline smollm2
     """
     train, validation = the_one("train").path, the_one("validation").path
-    run(name, config=finetuned(name), train=train, validation=validation, seed=seed())
+    run(name, config=finetuned(name), train=train, validation=validation, seed=read("seed", int))
 
 
 def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, seed: int) -> None:

@@ -14,9 +14,9 @@ from pydantic import Field
 
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.in_use import datasets_in_use
-from models_under_pressure.core.paths import EXPERIMENTS
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.records import read_records
-from models_under_pressure.core.section import Section, read
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, reliability
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.estimate import Estimate
@@ -26,7 +26,6 @@ from models_under_pressure.evaluation.resampling import plan, replicate
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
-from models_under_pressure.experiments.shared.params import own, seed
 from models_under_pressure.experiments.shared.rows import Row, told
 from models_under_pressure.probes.calibration import Calibration, fit_calibration
 
@@ -65,7 +64,7 @@ def command() -> None:
 
     Example: mup measure_calibration
     """
-    config, measured = own("measure_calibration", MeasureCalibration), read("evaluate", EvaluateConfig)
+    config, measured = read("measure_calibration", MeasureCalibration, EXPERIMENTS), read("evaluate", EvaluateConfig)
     datasets = {one.name: one for one in datasets_in_use(config.fit_on, "dev", "test")}
     found = run(
         config,
@@ -75,9 +74,9 @@ def command() -> None:
             name: {row.id: row.scale_label for row in read_records(one.path) if row.scale_label is not None}
             for name, one in datasets.items()
         },
-        judging=Judging(measured.bins, measured.resamples, measured.confidence, seed()),
+        judging=Judging(measured.bins, measured.resamples, measured.confidence, read("seed", int)),
     )
-    write_json(EXPERIMENTS / "measure_calibration.json", found)
+    write_json(RESULTS / "measure_calibration.json", found)
 
 
 def run(

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS
-from models_under_pressure.core.section import Section
-from models_under_pressure.experiments.shared.params import confidence, own, seed
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.experiments.shared.at_layer import read_sets
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
 from models_under_pressure.experiments.shared.samples import BY_SIZE, generator_of, largest_sample, nested_samples
-from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of, read_sets, take
+from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of, take
 from models_under_pressure.experiments.shared.unseen import check_unseen
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.training import fit_probes
@@ -33,9 +34,16 @@ def command() -> None:
     Example: mup measure_data_efficiency
     """
     train, validation, *tested = read_sets("train", "validation", "dev")
-    config = own("measure_data_efficiency", MeasureDataEfficiency)
-    rows = run(config, train, validation, tested, seed=seed(), confidence=confidence())
-    write_jsonl(EXPERIMENTS / "data_efficiency" / "probes.jsonl", rows)
+    config = read("measure_data_efficiency", MeasureDataEfficiency, EXPERIMENTS)
+    rows = run(
+        config,
+        train,
+        validation,
+        tested,
+        seed=read("seed", int),
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
+    write_jsonl(RESULTS / "data_efficiency" / "probes.jsonl", rows)
 
 
 def run(

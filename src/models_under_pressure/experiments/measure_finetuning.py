@@ -16,11 +16,12 @@ from models_under_pressure.baselines.finetuned.reading import freeze_states, sco
 from models_under_pressure.baselines.finetuned.training import train as train_classifier
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.in_use import datasets_in_use
-from models_under_pressure.core.paths import EXPERIMENTS, finetuned_method
-from models_under_pressure.core.section import Section
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import finetuned_method
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.core.settings import load_settings
+from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.experiments.shared.finetuned import finetuned
-from models_under_pressure.experiments.shared.params import confidence, own, seed
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
 from models_under_pressure.experiments.shared.samples import BY_SIZE, generator_of, largest_sample, nested_samples
 from models_under_pressure.experiments.shared.unseen import check_unseen
@@ -42,7 +43,7 @@ def command() -> None:
 
     Example: mup measure_finetuning
     """
-    config, token = own("measure_finetuning", MeasureFinetuning), load_settings().hf_token
+    config, token = read("measure_finetuning", MeasureFinetuning, EXPERIMENTS), load_settings().hf_token
     models = {name: finetuned(name) for name in config.models}
     sets = [read_labelled(one.name, one.path) for one in datasets_in_use("train", "validation", "dev")]
     rows = [
@@ -54,12 +55,12 @@ def command() -> None:
             sets,
             sizes=config.sizes,
             repeats=config.repeats,
-            seed=seed(),
-            confidence=confidence(),
+            seed=read("seed", int),
+            confidence=read("evaluate", EvaluateConfig).confidence,
             token=token.get_secret_value() if token else None,
         )
     ]
-    write_jsonl(EXPERIMENTS / "data_efficiency" / "finetuned.jsonl", rows)
+    write_jsonl(RESULTS / "data_efficiency" / "finetuned.jsonl", rows)
 
 
 def run(

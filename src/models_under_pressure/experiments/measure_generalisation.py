@@ -9,12 +9,13 @@ from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS
-from models_under_pressure.core.section import Section
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.metrics import accuracy
-from models_under_pressure.experiments.shared.params import confidence, own, seed
+from models_under_pressure.experiments.shared.at_layer import read_sets
 from models_under_pressure.experiments.shared.rows import Row, auroc_row
-from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of, read_sets, take
+from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of, take
 from models_under_pressure.experiments.shared.unseen import check_unseen
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.probe import Probe
@@ -37,9 +38,11 @@ def command() -> None:
     Example: mup measure_generalisation
     """
     train, validation = read_sets("train", "validation")
-    config = own("measure_generalisation", MeasureGeneralisation)
-    rows = run(config, train, validation, seed=seed(), confidence=confidence())
-    write_jsonl(EXPERIMENTS / "measure_generalisation.jsonl", rows)
+    config = read("measure_generalisation", MeasureGeneralisation, EXPERIMENTS)
+    rows = run(
+        config, train, validation, seed=read("seed", int), confidence=read("evaluate", EvaluateConfig).confidence
+    )
+    write_jsonl(RESULTS / "measure_generalisation.jsonl", rows)
 
 
 def run(

@@ -6,12 +6,13 @@ from typing import Any
 
 from models_under_pressure.core.files import read_json, read_jsonl, write_json
 from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
-from models_under_pressure.core.paths import EXPERIMENTS, FIGURES, METRICS, evaluated_path
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import FIGURES, METRICS, evaluated_path
 from models_under_pressure.evaluation.summary import headline, known_intervals, means_by_purpose
 from models_under_pressure.figures.experiments import EXPERIMENTS as DRAWN
 from models_under_pressure.figures.render import spec, write_chart, write_png, write_svg
 
-PICTURES = EXPERIMENTS / "figures"
+PICTURES = RESULTS / "figures"
 """Figures as PNG and SVG, for papers and slides."""
 INTERVALS = METRICS / "experiments_intervals.json"
 """What `mup review` reads of a commit whose scores are out of reach; no metric of DVC."""
@@ -34,10 +35,10 @@ def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
         contents: dataset -> hash of its file.
     """
     purposes = {one.name: one.purpose for one in datasets}
-    evaluated = {name: read_json(evaluated_path(name, EXPERIMENTS))["metrics"] for name in purposes}
+    evaluated = {name: read_json(evaluated_path(name, RESULTS))["metrics"] for name in purposes}
     metrics = {"baselines": _headlines(evaluated, purposes)}
     for name, experiment in DRAWN.items():
-        found = _read(EXPERIMENTS / experiment.results)
+        found = _read(RESULTS / experiment.results)
         if experiment.summary:
             metrics[name] = experiment.summary(found)
         chart, finding = experiment.chart(found), experiment.finding(found)

@@ -11,11 +11,12 @@ from models_under_pressure.baselines.prompted_config import PromptBaselineConfig
 from models_under_pressure.baselines.prompted_scores import to_list
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.in_use import Dataset, datasets_in_use
-from models_under_pressure.core.paths import EXPERIMENTS, scores_path, timing_path
-from models_under_pressure.core.section import read
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import scores_path, timing_path
+from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.experiments.shared.params import entry, own, seed
+from models_under_pressure.experiments.shared.params import entry
 
 
 def command(
@@ -27,9 +28,9 @@ def command(
 
     Example: mup prompt_baseline smollm2
     """
-    config = entry(own("prompt_baseline", PromptBaselineConfig).models, name, "prompt_baseline.models")
+    config = entry(read("prompt_baseline", PromptBaselineConfig, EXPERIMENTS).models, name, "prompt_baseline.models")
     model = read("models", dict[str, str]).get(config.name, config.name)
-    run(name, model=model, config=config, datasets=datasets_in_use("dev", "test"), seed=seed())
+    run(name, model=model, config=config, datasets=datasets_in_use("dev", "test"), seed=read("seed", int))
 
 
 def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Dataset], seed: int) -> None:
@@ -43,7 +44,7 @@ def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Datas
         seed: seed that the scores are filed under; nothing is drawn.
     """
     token = load_settings().hf_token
-    folder = EXPERIMENTS / "prompted" / name
+    folder = RESULTS / "prompted" / name
     monitor = PromptedMonitor(config, folder, model=model, token=token.get_secret_value() if token else None)
     method = f"prompted_{name}"
     dev = [read_labelled(one.name, one.path) for one in datasets if one.purpose == "dev"]
@@ -56,5 +57,5 @@ def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Datas
         lists.append(to_list(data, scores, method, seed=seed))
         if scores.seconds is not None:
             timing[one.name] = {method: {"seconds": scores.seconds, "records": len(data.records)}}
-    write_scores(scores_path(method, EXPERIMENTS), lists)
+    write_scores(scores_path(method, RESULTS), lists)
     write_json(timing_path(method), timing)

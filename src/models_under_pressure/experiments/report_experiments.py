@@ -6,14 +6,13 @@ from typing import Any
 
 from models_under_pressure.core.files import read_json, write_text
 from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
-from models_under_pressure.core.paths import EXPERIMENTS, evaluated_path, probe_paths
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import evaluated_path, probe_paths
 from models_under_pressure.core.records import read_records
-from models_under_pressure.core.section import EXPERIMENTS as PARAMS
-from models_under_pressure.core.section import Section, read
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.core.yaml import dotted, load_plain
 from models_under_pressure.evaluation.summary import means_by_purpose
 from models_under_pressure.experiments.shared.monitors import language_models
-from models_under_pressure.experiments.shared.params import own, seed
 from models_under_pressure.report.commit import INPUTS, commit_of
 from models_under_pressure.report.content import Report
 from models_under_pressure.report.figures import find_figure
@@ -38,11 +37,11 @@ def command() -> None:
     probes = list(read("train", dict[str, Any])["probes"])
     run(
         datasets_in_use(),
-        figures=own("report_experiments", ReportExperiments).figures,
+        figures=read("report_experiments", ReportExperiments, EXPERIMENTS).figures,
         models={method: str(entry.get("model") or entry["name"]) for method, entry in language_models().items()},
-        origin=read_json(probe_paths(probes[0], seed(), 1)[0] / "probe.json")["provenance"],
-        params=dotted(load_plain(PARAMS)),
-        seed=seed(),
+        origin=read_json(probe_paths(probes[0], read("seed", int), 1)[0] / "probe.json")["provenance"],
+        params=dotted(load_plain(EXPERIMENTS)),
+        seed=read("seed", int),
     )
 
 
@@ -70,7 +69,7 @@ def run(
     """
     records = {one.name: read_records(one.path) for one in datasets}
     purposes = {one.name: one.purpose for one in datasets if one.purpose in ("dev", "test")}
-    evaluated = {name: read_json(evaluated_path(name, EXPERIMENTS)) for name in purposes}
+    evaluated = {name: read_json(evaluated_path(name, RESULTS)) for name in purposes}
     metrics = {name: found["metrics"] for name, found in evaluated.items() if found["metrics"]}
     origins = read_json(ORIGINS)
     commit = commit_of((*INPUTS, "experiments"))

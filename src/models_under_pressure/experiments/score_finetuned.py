@@ -10,11 +10,12 @@ from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.scoring import Monitor
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.in_use import Dataset, datasets_in_use
-from models_under_pressure.core.paths import EXPERIMENTS, finetuned_method, finetuned_paths, scores_path, timing_path
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import finetuned_method, finetuned_paths, scores_path, timing_path
+from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.experiments.shared.finetuned import finetuned
-from models_under_pressure.experiments.shared.params import seed
 
 
 def command(
@@ -26,7 +27,7 @@ def command(
 
     Example: mup score_finetuned smollm2
     """
-    run(name, datasets=datasets_in_use("dev", "test"), seeds=finetuned(name).seeds, seed=seed())
+    run(name, datasets=datasets_in_use("dev", "test"), seeds=finetuned(name).seeds, seed=read("seed", int))
 
 
 def run(name: str, *, datasets: Sequence[Dataset], seeds: int, seed: int) -> None:
@@ -49,7 +50,7 @@ def run(name: str, *, datasets: Sequence[Dataset], seeds: int, seed: int) -> Non
             start = time.perf_counter()
             found[data.name].append(monitor.score(data, method))
             seconds[data.name] += time.perf_counter() - start
-    write_scores(scores_path(method, EXPERIMENTS), [scores for lists in found.values() for scores in lists])
+    write_scores(scores_path(method, RESULTS), [scores for lists in found.values() for scores in lists])
     timing = {
         dataset: {method: {"seconds": round(seconds[dataset] / seeds, 4), "records": len(lists[0].ids)}}
         for dataset, lists in found.items()

@@ -11,12 +11,13 @@ from typing import Literal
 from pydantic import Field
 
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS
-from models_under_pressure.core.section import Section
-from models_under_pressure.experiments.shared.params import confidence, own, seed
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.experiments.shared.at_layer import read_sets
 from models_under_pressure.experiments.shared.rows import Row, auroc_row, means
 from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
-from models_under_pressure.experiments.shared.sets import LabelledSet, join, read_sets, take
+from models_under_pressure.experiments.shared.sets import LabelledSet, join, take
 from models_under_pressure.experiments.shared.unseen import check_unseen
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.descent import DescentConfig
@@ -70,8 +71,14 @@ def command() -> None:
     by_name = {one.name: one for one in others}
     sources = [name.removesuffix("_dev") for name in by_name if name.endswith("_dev")]
     pairs = [(by_name[f"{name}_dev"], by_name[f"{name}_test"]) for name in sources if f"{name}_test" in by_name]
-    rows = run(own("train_on_dev", TrainOnDev), (train, validation), pairs, seed=seed(), confidence=confidence())
-    write_jsonl(EXPERIMENTS / "train_on_dev.jsonl", rows)
+    rows = run(
+        read("train_on_dev", TrainOnDev, EXPERIMENTS),
+        (train, validation),
+        pairs,
+        seed=read("seed", int),
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
+    write_jsonl(RESULTS / "train_on_dev.jsonl", rows)
 
 
 def run(config: TrainOnDev, prompts: Sets, pairs: Sequence[Sets], *, seed: int, confidence: float = 0.95) -> list[Row]:

@@ -1,8 +1,8 @@
 """The finetuned models, by their names in experiments/params.yaml."""
 
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
-from models_under_pressure.core.section import Section, read
-from models_under_pressure.experiments.shared.params import entry, own
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.experiments.shared.params import entry
 
 
 class FinetuneBaseline(Section):
@@ -18,5 +18,5 @@ def finetuned(name: str) -> FinetuneConfig:
     Raises:
         UserError: there is no model of that name.
     """
-    config = entry(own("finetune_baseline", FinetuneBaseline).models, name, "finetune_baseline.models")
+    config = entry(read("finetune_baseline", FinetuneBaseline, EXPERIMENTS).models, name, "finetune_baseline.models")
     return config.model_copy(update={"model": read("models", dict[str, str]).get(config.model, config.model)})

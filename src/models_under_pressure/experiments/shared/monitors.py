@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.paths import EXPERIMENTS, scores_path
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import scores_path
+from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.evaluated import METHODS
 from models_under_pressure.evaluation.scores import ScoreList, by_id, read_scores
-from models_under_pressure.experiments.shared.params import own
-
-LANGUAGE_MODELS = {"prompt_baseline": "prompted", "finetune_baseline": "finetuned", "ask_baseline": "asked"}
-"""Section of experiments/params.yaml -> beginning of its methods' names."""
 
 Scores = Mapping[str, Mapping[str, ScoreList]]
 """Dataset -> monitor -> its scores, the first seed."""
@@ -19,16 +17,17 @@ Scores = Mapping[str, Mapping[str, ScoreList]]
 
 def language_models() -> dict[str, dict[str, Any]]:
     """Method -> its entry in experiments/params.yaml, of every language model there."""
-    return {
-        f"{beginning}_{name}": entry
-        for section, beginning in LANGUAGE_MODELS.items()
-        for name, entry in own(section, dict[str, Any])["models"].items()
+    sections = {
+        "prompted": read("prompt_baseline", dict[str, Any], EXPERIMENTS),
+        "finetuned": read("finetune_baseline", dict[str, Any], EXPERIMENTS),
+        "asked": read("ask_baseline", dict[str, Any], EXPERIMENTS),
     }
+    return {f"{kind}_{name}": entry for kind, section in sections.items() for name, entry in section["models"].items()}
 
 
 def language_model_files() -> list[Path]:
     """Score files of the language models."""
-    return [scores_path(method, EXPERIMENTS) for method in language_models()]
+    return [scores_path(method, RESULTS) for method in language_models()]
 
 
 def read_monitors(datasets: Sequence[str]) -> Scores:

@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from models_under_pressure.activations.config import PipelineModel, ProbeParams
-from models_under_pressure.core.in_use import Dataset, Purpose, datasets_in_use
-from models_under_pressure.core.paths import store_path
+from models_under_pressure.core.in_use import Dataset
 from models_under_pressure.core.records import Record
-from models_under_pressure.core.section import read
 from models_under_pressure.experiments.shared.rows import Logits
 from models_under_pressure.experiments.shared.view import View, in_memory
 from models_under_pressure.probes.data import TrainingData
@@ -34,16 +31,6 @@ class LabelledSet:
     data: TrainingData
     records: Sequence[Record]
     """The records, in the order of the activations."""
-
-
-def read_sets(*purposes: Purpose) -> list[LabelledSet]:
-    """Open the datasets in use of some purposes at `probe.layer`, in the order train, validation, dev, test.
-
-    Raises:
-        UserError: a purpose has no dataset; or see `labelled_activations`.
-    """
-    model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
-    return [read_set(one, store_path(model, one, layer)) for one in datasets_in_use(*purposes)]
 
 
 def read_set(dataset: Dataset, store: Path) -> LabelledSet:
