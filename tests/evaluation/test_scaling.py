@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.scaling import Run, scaling_rows, to_table
+from models_under_pressure.evaluation.scaling import Run, means_of, scaling_rows, to_table
 from models_under_pressure.figures import scaling as figure
 from models_under_pressure.figures.render import spec
 
@@ -46,6 +46,23 @@ def test_a_probe_has_the_size_of_the_model_it_reads_and_a_baseline_its_own(rows)
     ]
 
 
+def test_means_join_the_intervals_of_both_pipelines_dataset_by_dataset():
+    row = {"n": 10, "positives": 5, "auroc_low": 0.6, "auroc_high": 0.9}
+    purposes = {"a_dev": "dev", "b_dev": "dev", "a_test": "test"}
+
+    def file(method, *aurocs):
+        methods = ({method: row | {"auroc": value}} for value in aurocs)
+        return {
+            name: {"purpose": purpose, "content": "", "methods": found}
+            for (name, purpose), found in zip(purposes.items(), methods, strict=True)
+        }
+
+    means = means_of([file("attention", 0.8, 0.6, 0.7), file("prompted_llm", 0.7, 0.9, 0.8)])
+    assert means["dev"]["attention"]["auroc"] == pytest.approx(0.7)
+    assert means["dev"]["prompted_llm"]["auroc"] == pytest.approx(0.8)
+    assert (means["dev"]["prompted_llm"]["datasets"], means["test"]["attention"]["n"]) == (2, 10)
+
+
 def test_the_figure_can_be_drawn_and_told(rows):
     import vl_convert
 
@@ -67,7 +84,7 @@ def repository(tmp_path, monkeypatch):
 
 
 def commit(auroc):
-    Path("metrics/summary.json").write_text(json.dumps(run("", "", auroc).summary))
+    Path("metrics/summary.json").write_text(json.dumps(run("", "", auroc).means))
     subprocess.run(["git", "add", "-A"], check=True)
     subprocess.run(["git", "commit", "-qm", "x"], check=True)
 

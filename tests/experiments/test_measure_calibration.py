@@ -9,8 +9,9 @@ from sklearn.metrics import brier_score_loss
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.experiments.calibration import Judging, measure_calibration
-from models_under_pressure.experiments.monitors import first_seeds
+from models_under_pressure.experiments.measure_calibration import Judging, MeasureCalibration
+from models_under_pressure.experiments.measure_calibration import run as measure_calibration
+from models_under_pressure.experiments.shared.monitors import first_seeds
 
 JUDGING = Judging(bins=10, resamples=200, confidence=0.95, seed=0)
 PURPOSES = {"validation": "validation", "a_dev": "dev", "a_test": "test", "b_test": "test"}
@@ -36,9 +37,8 @@ def stakes_of(scores):
 
 def measure(lists, *, purposes=PURPOSES, monitors=("probe",), fit_on="validation", maps=MAPS):
     scales = {one.dataset: stakes_of(one) for one in lists}
-    return measure_calibration(
-        first_seeds(lists), purposes, scales, monitors=monitors, fit_on=fit_on, recalibrations=maps, judging=JUDGING
-    )
+    config = MeasureCalibration(monitors=monitors, fit_on=fit_on, recalibrations=maps)
+    return measure_calibration(config, first_seeds(lists), purposes, scales, judging=JUDGING)
 
 
 def error(found, dataset, recalibration, name="ece", monitor="probe"):
@@ -128,9 +128,8 @@ def test_the_scale_holds_mean_probabilities_and_their_rank_correlation():
 
 def test_datasets_without_the_scale_have_no_rows_of_it():
     lists = first_seeds([make(name) for name in PURPOSES])
-    found = measure_calibration(
-        lists, PURPOSES, {}, monitors=["probe"], fit_on="validation", recalibrations=[], judging=JUDGING
-    )
+    config = MeasureCalibration(monitors=["probe"], fit_on="validation", recalibrations=[])
+    found = measure_calibration(config, lists, PURPOSES, {}, judging=JUDGING)
     assert found["scale"] == []
     assert all("stakes_correlation" not in row for row in found["errors"])
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from models_under_pressure.baselines.data import LabelledRecords
+from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import read_jsonl, write_json, write_jsonl
+from models_under_pressure.core.files import write_json, write_jsonl
+from models_under_pressure.core.paths import EXPERIMENTS
 from models_under_pressure.core.records import Label, Record, write_records
-from models_under_pressure.experiments.templates import compare_templates
-from models_under_pressure.stages import compare_templates as stage
-from models_under_pressure.stages.paths import RESULTS
+from models_under_pressure.experiments import compare_templates as stage
+from models_under_pressure.experiments.compare_templates import compare as compare_templates
 
 TEMPLATES = ("default", "single_word")
 
@@ -57,7 +57,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = records("a")
     write_records(Path("a.jsonl"), rows)
-    folder = RESULTS / "prompted" / "llm"
+    folder = EXPERIMENTS / "prompted" / "llm"
     write_json(folder / "choice.json", {"chosen": "default", "auroc": {}})
     for template in TEMPLATES:
         write_jsonl(
@@ -68,8 +68,7 @@ def project(tmp_path, monkeypatch):
 
 
 def run():
-    stage.run(dev={"a_dev": Path("a.jsonl")}, models={"llm": TEMPLATES}, confidence=0.95)
-    return [row for _, row in read_jsonl(RESULTS / "compare_templates.jsonl")]
+    return stage.run([read_labelled("a_dev", Path("a.jsonl"))], models={"llm": TEMPLATES})
 
 
 def test_the_stage_reads_the_rows_of_the_prompted_model(project):

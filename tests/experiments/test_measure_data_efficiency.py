@@ -5,13 +5,18 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.data_efficiency import measure_data_efficiency
-from models_under_pressure.experiments.labelled_set import take
-from models_under_pressure.experiments.samples import generator_of, nested_samples
+from models_under_pressure.experiments.measure_data_efficiency import MeasureDataEfficiency
+from models_under_pressure.experiments.measure_data_efficiency import run as measure_data_efficiency
+from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
+from models_under_pressure.experiments.shared.sets import take
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import fit_probe
 
 PROBES = {"mean_logistic": FAMILIES["mean_logistic"].config(), "softmax": FAMILIES["softmax"].config(epochs=3)}
+
+
+def config(repeats):
+    return MeasureDataEfficiency(sizes=(4, 16), repeats=repeats, probes=PROBES)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,7 @@ def sets(make_set):
 
 
 def test_every_method_and_size_has_a_row_per_dataset_and_the_whole_set_comes_on_top(sets):
-    rows = measure_data_efficiency(PROBES, *sets, sizes=[4, 16], repeats=2, seed=0)
+    rows = measure_data_efficiency(config(repeats=2), *sets, seed=0)
     assert {(row["dataset"], row["method"], row["size"]) for row in rows} == {
         (dataset, method, size) for dataset in ("a_dev", "b_dev", "mean") for method in PROBES for size in (4, 16, 80)
     }
@@ -34,7 +39,7 @@ def test_every_method_and_size_has_a_row_per_dataset_and_the_whole_set_comes_on_
 
 def test_repeats_are_independent_of_each_other_and_of_the_other_sizes(sets):
     train, validation, tested = sets
-    rows = measure_data_efficiency(PROBES, *sets, sizes=[4, 16], repeats=3, seed=7)
+    rows = measure_data_efficiency(config(repeats=3), *sets, seed=7)
     row = next(row for row in rows if (row["dataset"], row["method"], row["size"]) == ("a_dev", "softmax", 16))
     alone = []
     for repeat in range(3):
@@ -48,4 +53,4 @@ def test_repeats_are_independent_of_each_other_and_of_the_other_sizes(sets):
 def test_no_tested_row_may_be_trained_on(sets, make_set):
     train, validation, _ = sets
     with pytest.raises(UserError, match="which is tested on"):
-        measure_data_efficiency(PROBES, train, validation, [make_set(records=80)], sizes=[4], repeats=1, seed=0)
+        measure_data_efficiency(config(repeats=1), train, validation, [make_set(records=80)], seed=0)
