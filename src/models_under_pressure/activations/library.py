@@ -1,4 +1,7 @@
-"""The stores below one folder: `<model>/<dataset>/layer_<L>.zarr`."""
+"""The stores below one folder: `<model>/<dataset>/layer_<L>.zarr`, and those of the pipeline.
+
+These are `<model>/layer_<L>/<purpose>/<dataset>.zarr`: one folder per layer, which a stage makes whole.
+"""
 
 import glob
 import shutil
@@ -47,19 +50,35 @@ def entries(
     root: Path, *, model: str | None = None, datasets: Sequence[str] = (), layers: Sequence[int] = ()
 ) -> Iterator[Entry]:
     """Yield the stores below `root`, those that match every filter given, in the order of their paths."""
-    found = {path.with_name(path.name.removesuffix(".partial")) for path in root.glob("**/layer_*.zarr*")}
+    found = {path.with_name(path.name.removesuffix(".partial")) for path in root.glob("**/*.zarr*")}
     for path in sorted(found):
-        number = path.stem.removeprefix("layer_")
-        if path.suffix != ".zarr" or not number.isdigit():
+        entry = _entry(root, path)
+        if entry is None:
             continue
-        name = str(path.parent.parent.relative_to(root))
-        entry = Entry(path, name, path.parent.name, int(number), (path / MANIFEST).exists())
         if (
             (model is None or entry.model in (model, Path(model).name))
             and (not datasets or entry.dataset in datasets)
             and (not layers or entry.layer in layers)
         ):
             yield entry
+
+
+def _entry(root: Path, path: Path) -> Entry | None:
+    """What a path says of a store; None for another file or folder."""
+    if path.suffix != ".zarr":
+        return None
+    finished = (path / MANIFEST).exists()
+    if (number := _layer(path.stem)) is not None:
+        return Entry(path, str(path.parent.parent.relative_to(root)), path.parent.name, number, finished)
+    folder = path.parent.parent
+    if folder.is_relative_to(root) and (number := _layer(folder.name)) is not None:
+        return Entry(path, str(folder.parent.relative_to(root)), path.stem, number, finished)
+    return None
+
+
+def _layer(name: str) -> int | None:
+    number = name.removeprefix("layer_")
+    return int(number) if name != number and number.isdigit() else None
 
 
 def remove(entry: Entry) -> None:

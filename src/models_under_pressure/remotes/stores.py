@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
@@ -42,7 +43,9 @@ def pull_stores(
     for path in _known(root):
         if (root / path).absolute().is_relative_to(below):
             relative = (root / path).absolute().relative_to(below)
-            wanted += [path / part for part in _matching(relative, model, datasets, layers)]
+            wanted += [
+                path / part for part in _matching(relative, model, datasets, layers, partial(_stores, path, root))
+            ]
     if wanted:
         _dvc("pull", wanted, root=root)
     return wanted
@@ -58,14 +61,32 @@ def _output_of(store: Path, known: Sequence[Path], root: Path) -> Path | None:
     return next((absolute[place] for place in (store.absolute(), *store.absolute().parents) if place in absolute), None)
 
 
-def _matching(path: Path, model: str | None, datasets: Sequence[str], layers: Sequence[int]) -> list[str]:
-    """Which parts of an output are wanted: all of it ("."), nothing, or stores inside a folder of several layers.
+def _matching(
+    path: Path,
+    model: str | None,
+    datasets: Sequence[str],
+    layers: Sequence[int],
+    stores: Callable[[], Sequence[str]],
+) -> list[str]:
+    """Parts of an output that are wanted: all of it ("."), nothing, or some of the stores inside.
 
-    Such a folder (`<model>/layers`) is one dataset's; a choice of its layers has to name it as the dataset.
+    An output is one store (`<model>/<dataset>/layer_<L>.zarr`), a stage's folder of one layer (`<model>/layer_<L>`,
+    with `<purpose>/<dataset>.zarr` inside), or the layers of one dataset (`<model>/layers`), which has to be named.
+
+    Args:
+        path: the output, below the folder of activations.
+        model: name of the model; None: any.
+        datasets: names; empty: all.
+        layers: numbers; empty: all.
+        stores: lists the stores inside the output.
     """
     home = path.parent if path.suffix == ".zarr" else path
     if model is not None and str(home.parent) not in (model, Path(model).name):
         return []
+    if path.name.startswith("layer_") and home == path:
+        if layers and path.name not in {f"layer_{layer}" for layer in layers}:
+            return []
+        return [store for store in stores() if Path(store).stem in datasets] if datasets else ["."]
     if datasets and home.name not in datasets:
         return []
     if not layers:
@@ -74,6 +95,14 @@ def _matching(path: Path, model: str | None, datasets: Sequence[str], layers: Se
     if home == path:
         return names if datasets else []
     return ["."] if path.name in names else []
+
+
+def _stores(path: Path, root: Path) -> list[str]:
+    """The stores in a stage's folder, as its listing in the cache or on the remote names them."""
+    from dvc.api import DVCFileSystem
+
+    found = DVCFileSystem(str(root)).glob(f"{path.as_posix()}/*/*.zarr")
+    return sorted(Path(store).relative_to(path).as_posix() for store in found)
 
 
 def _dvc(action: str, paths: Sequence[Path], *, root: Path) -> None:
