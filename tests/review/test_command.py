@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from models_under_pressure.commands.review import GATE_STATUS, review
+from models_under_pressure.tools.review import GATE_STATUS, command as review
 from models_under_pressure.core.errors import UserError
 
 STAGE = """

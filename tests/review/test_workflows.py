@@ -58,7 +58,7 @@ def test_the_review_is_gated_and_posted_only_where_a_token_may_comment():
 def test_the_review_command_takes_the_options_that_the_workflow_gives():
     import inspect
 
-    from models_under_pressure.commands.review import review
+    from models_under_pressure.tools.review import command as review
 
     text = (ROOT / ".github/workflows/review.yml").read_text()
     used = set(re.findall(r"mup review .*", text)[0].split()) | set(re.findall(r"mup review .*", text)[1].split())

@@ -1,4 +1,7 @@
-"""The stores below one folder: `<model>/<dataset>/layer_<L>.zarr`."""
+"""The stores below one folder: `<model>/<dataset>/layer_<L>.zarr` of `mup acts store`, and the pipeline's.
+
+The pipeline's are `<model>/layer_<L>/<purpose>/<dataset>.zarr`: all of one layer are one output of DVC.
+"""
 
 import glob
 import shutil
@@ -47,19 +50,33 @@ def entries(
     root: Path, *, model: str | None = None, datasets: Sequence[str] = (), layers: Sequence[int] = ()
 ) -> Iterator[Entry]:
     """Yield the stores below `root`, those that match every filter given, in the order of their paths."""
-    found = {path.with_name(path.name.removesuffix(".partial")) for path in root.glob("**/layer_*.zarr*")}
+    found = {path.with_name(path.name.removesuffix(".partial")) for path in root.glob("**/*.zarr*")}
     for path in sorted(found):
-        number = path.stem.removeprefix("layer_")
-        if path.suffix != ".zarr" or not number.isdigit():
+        named = None if path.suffix != ".zarr" else _named(path.relative_to(root))
+        if named is None:
             continue
-        name = str(path.parent.parent.relative_to(root))
-        entry = Entry(path, name, path.parent.name, int(number), (path / MANIFEST).exists())
+        entry = Entry(path, *named, (path / MANIFEST).exists())
         if (
             (model is None or entry.model in (model, Path(model).name))
             and (not datasets or entry.dataset in datasets)
             and (not layers or entry.layer in layers)
         ):
             yield entry
+
+
+def _named(path: Path) -> tuple[str, str, int] | None:
+    """Model, dataset and layer that a store's path names, or None."""
+    if (layer := layer_number(path.stem)) is not None:
+        return str(path.parent.parent), path.parent.name, layer
+    if len(path.parts) > 3 and (layer := layer_number(path.parts[-3])) is not None:
+        return str(Path(*path.parts[:-3])), path.stem, layer
+    return None
+
+
+def layer_number(name: str) -> int | None:
+    """The number in `layer_<L>`."""
+    number = name.removeprefix("layer_")
+    return int(number) if number != name and number.isdigit() else None
 
 
 def remove(entry: Entry) -> None:

@@ -14,7 +14,7 @@ from models_under_pressure.core.yaml import load_yaml
 from models_under_pressure.datasets.deployment import CONTEXTS
 from models_under_pressure.datasets.files import split_path, splits_of
 from models_under_pressure.datasets.origins import OriginFile
-from models_under_pressure.datasets.recipe import Recipe, Version
+from models_under_pressure.datasets.recipe import Version
 
 LINEAGE_PATH = Path("data/versions.yaml")
 SOURCE_VERSION = "source"

@@ -84,7 +84,7 @@ def overlap(
 
     Ids and pair ids are compared between files of one dataset, by what their names begin with.
 
-    Example: mup datasets overlap data/evals/mt_apr_30/mt_raw_apr_30.jsonl data/published/evals/test/mt_test_raw_apr_30.jsonl
+    Example: mup datasets overlap data/evals/mt_apr_30/mt_raw_apr_30.jsonl data/evals/mt_apr_30/mt_test_raw_apr_30.jsonl
     """
     from dataclasses import asdict
 
@@ -165,7 +165,9 @@ def _read_then(dataset: str, version: str, revision: str, splits: "Sequence[str]
             path = split_path(dataset, version, split, kind=kind)
             found = then.file(path.as_posix()) or then.file((EVALS / split / path.name).as_posix())
             if found is None:
-                raise UserError(f"{then.missing[-2]}.", remedy="run `dvc fetch --all-commits`, or name another commit.")
+                raise UserError(
+                    f"{then.missing[-2].reason}.", remedy="run `dvc fetch --all-commits`, or name another commit."
+                )
             read[split] = read_records(found)
     return Splits(dev=read.get("dev", ()), test=read.get("test", ()))
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from models_under_pressure.core.records import Record
+    from models_under_pressure.datasets.catalog import Catalog
     from models_under_pressure.datasets.describe_record import Place
 
 _REPORTS = Path("data/published/reports")

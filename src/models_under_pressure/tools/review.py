@@ -30,8 +30,8 @@ def command(
 
     from models_under_pressure.core.files import write_text
     from models_under_pressure.review.compare import review
+    from models_under_pressure.review.reading import two_snapshots
     from models_under_pressure.review.render import to_json, to_markdown
-    from models_under_pressure.review.revisions import two_snapshots
 
     with two_snapshots(revision, to) as (before, after):
         found = review(before, after, alpha=alpha)

@@ -26,7 +26,7 @@ def command(
     import json
 
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.experiments.scaling import Run, scaling_rows, to_table
+    from models_under_pressure.evaluation.scaling import Run, scaling_rows, to_table
     from models_under_pressure.figures import scaling as figure
     from models_under_pressure.figures.render import write_chart
     from models_under_pressure.review.revisions import WORKSPACE, Revision
