@@ -27,12 +27,7 @@ from models_under_pressure.review.changes import (
 )
 from models_under_pressure.review.snapshot import Cost, Snapshot, Unread
 
-_CONSEQUENCES: dict[Unread, str] = {
-    "scores": "intervals are unpaired",
-    "dataset files": "their rows are not counted",
-    "replies": "their cost is left out",
-}
-"""Kind of file that is out of reach -> what the review lacks."""
+_JUDGED = (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +94,7 @@ def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
         overlap=overlap_changes(before.overlap, after.overlap),
         costs=new_costs(before, after),
         alpha=alpha,
-        warnings=[*before.missing, *after.missing, *_unread(before, after), *_computed(before, after)],
+        warnings=[*before.missing, *after.missing, *_unread(before, after, rows), *_computed(before, after)],
     )
 
 
@@ -188,10 +183,16 @@ def _unpaired(sides: Sequence[tuple[Estimate, float] | None], confidence: float)
     return unpaired_difference(first[0], second[0], confidence, of_interval=first[1])
 
 
-def _unread(before: Snapshot, after: Snapshot) -> list[str]:
+def _unread(before: Snapshot, after: Snapshot, rows: Sequence[Comparison]) -> list[str]:
     """One line for each kind of file that is out of reach: where, how many, and what follows."""
+    is_unpaired = any(row.difference is not None and not row.paired for row in rows if row.verdict in _JUDGED)
+    consequences: dict[Unread, str] = {
+        "scores": "intervals are unpaired" if is_unpaired else "the metrics in git stand in for them",
+        "dataset files": "their rows are not counted",
+        "replies": "their cost is left out",
+    }
     found = []
-    for kind, consequence in _CONSEQUENCES.items():
+    for kind, consequence in consequences.items():
         parts = [
             f"of {side.name} are {'not in the workspace' if side.commit is None else 'in no cache and on no remote'} "
             f"({side.unread[kind]} file{'s' if side.unread[kind] > 1 else ''})"

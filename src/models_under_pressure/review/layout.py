@@ -34,7 +34,8 @@ def datasets_in_use(lineage: Mapping[str, Any]) -> dict[str, Used]:
     section: Mapping[str, Any] = lineage.get("datasets") or {}
     if all(isinstance(entry, dict) and entry.keys() == {"path", "purpose"} for entry in section.values()):
         return {name: Used(today(entry["path"]), entry["purpose"]) for name, entry in section.items()}
-    sources = sorted(lineage.get("sources") or {}, key=len, reverse=True)
+    names: Mapping[str, Any] = lineage.get("sources") or {}
+    sources = sorted(names, key=len, reverse=True)
     return {
         name: Used(_file(value, purpose, sources), purpose)
         for purpose in PURPOSES

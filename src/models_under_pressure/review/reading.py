@@ -165,7 +165,9 @@ def _costs(revision: Revision, paths: Sequence[str], params: Mapping[str, Any]) 
 
 def _unread(missing: Sequence[Missing]) -> dict[Unread, int]:
     kinds: Mapping[Unread, tuple[str, ...]] = {"scores": SCORES, "dataset files": DATASETS, "replies": (REPLIES,)}
-    counts = Counter(kind for one in missing for kind, places in kinds.items() if one.path.startswith(places))
+    counts: Counter[Unread] = Counter()
+    for one in missing:
+        counts.update(kind for kind, places in kinds.items() if one.path.startswith(places))
     return dict(counts)
 
 
