@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models_under_pressure.params.evaluate import EvaluateParams
-from models_under_pressure.stages.paths import CONFOUNDERS, OVERLAPS, evaluated_path, scores_path
+from models_under_pressure.core.paths import CONFOUNDERS, OVERLAPS, evaluated_path, scores_path
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
