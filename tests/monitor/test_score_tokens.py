@@ -16,7 +16,7 @@ from models_under_pressure.monitor.decoder import load_decoder
 from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.probes.persistence import save_probe
 from models_under_pressure.stages import score_tokens
-from models_under_pressure.stages.paths import TOKEN_SCORES, probe_paths, scores_path
+from models_under_pressure.core.paths import TOKEN_SCORES, probe_paths, scores_path
 
 IDS = ("a", "b", "c", "d", "e")
 PROBABILITIES = np.array([0.9, 0.2, 0.55, 0.2, 0.7])

@@ -1,6 +1,6 @@
-"""The stores below one folder: `<model>/<dataset>/layer_<L>.zarr`, and those of the pipeline.
+"""The stores below one folder: `<model>/<dataset>/layer_<L>.zarr` of `mup acts store`, and the pipeline's.
 
-These are `<model>/layer_<L>/<purpose>/<dataset>.zarr`: one folder per layer, which a stage makes whole.
+The pipeline's are `<model>/layer_<L>/<purpose>/<dataset>.zarr`: all of one layer are one output of DVC.
 """
 
 import glob
@@ -52,9 +52,10 @@ def entries(
     """Yield the stores below `root`, those that match every filter given, in the order of their paths."""
     found = {path.with_name(path.name.removesuffix(".partial")) for path in root.glob("**/*.zarr*")}
     for path in sorted(found):
-        entry = _entry(root, path)
-        if entry is None:
+        named = None if path.suffix != ".zarr" else _named(path.relative_to(root))
+        if named is None:
             continue
+        entry = Entry(path, *named, (path / MANIFEST).exists())
         if (
             (model is None or entry.model in (model, Path(model).name))
             and (not datasets or entry.dataset in datasets)
@@ -63,22 +64,19 @@ def entries(
             yield entry
 
 
-def _entry(root: Path, path: Path) -> Entry | None:
-    """What a path says of a store; None for another file or folder."""
-    if path.suffix != ".zarr":
-        return None
-    finished = (path / MANIFEST).exists()
-    if (number := _layer(path.stem)) is not None:
-        return Entry(path, str(path.parent.parent.relative_to(root)), path.parent.name, number, finished)
-    folder = path.parent.parent
-    if folder.is_relative_to(root) and (number := _layer(folder.name)) is not None:
-        return Entry(path, str(folder.parent.relative_to(root)), path.stem, number, finished)
+def _named(path: Path) -> tuple[str, str, int] | None:
+    """Model, dataset and layer that a store's path names, or None."""
+    if (layer := layer_number(path.stem)) is not None:
+        return str(path.parent.parent), path.parent.name, layer
+    if len(path.parts) > 3 and (layer := layer_number(path.parts[-3])) is not None:
+        return str(Path(*path.parts[:-3])), path.stem, layer
     return None
 
 
-def _layer(name: str) -> int | None:
+def layer_number(name: str) -> int | None:
+    """The number in `layer_<L>`."""
     number = name.removeprefix("layer_")
-    return int(number) if name != number and number.isdigit() else None
+    return int(number) if number != name and number.isdigit() else None
 
 
 def remove(entry: Entry) -> None:

@@ -1,13 +1,13 @@
 """Pushing and pulling activation stores, those of the pipeline and those that `mup acts store` made."""
 
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.remotes.contents import tracked_outputs
+from models_under_pressure.remotes.contents import listed, tracked_outputs
 
 REMOTE = "activations"
 
@@ -39,13 +39,16 @@ def pull_stores(
     Raises:
         UserError: DVC fails; its own message comes before.
     """
-    below, wanted = (root / folder).absolute(), []
+    below = (root / folder).absolute()
+    wanted: list[Path] = []
     for path in _known(root):
         if (root / path).absolute().is_relative_to(below):
             relative = (root / path).absolute().relative_to(below)
-            wanted += [
-                path / part for part in _matching(relative, model, datasets, layers, partial(_stores, path, root))
-            ]
+            if _is_layer(relative):
+                parts = _inside_layer(root, path, relative, model, datasets, layers)
+            else:
+                parts = _matching(relative, model, datasets, layers)
+            wanted += [path / part for part in parts]
     if wanted:
         _dvc("pull", wanted, root=root)
     return wanted
@@ -61,32 +64,14 @@ def _output_of(store: Path, known: Sequence[Path], root: Path) -> Path | None:
     return next((absolute[place] for place in (store.absolute(), *store.absolute().parents) if place in absolute), None)
 
 
-def _matching(
-    path: Path,
-    model: str | None,
-    datasets: Sequence[str],
-    layers: Sequence[int],
-    stores: Callable[[], Sequence[str]],
-) -> list[str]:
-    """Parts of an output that are wanted: all of it ("."), nothing, or some of the stores inside.
+def _matching(path: Path, model: str | None, datasets: Sequence[str], layers: Sequence[int]) -> list[str]:
+    """Which parts of an output are wanted: all of it ("."), nothing, or stores inside a folder of several layers.
 
-    An output is one store (`<model>/<dataset>/layer_<L>.zarr`), a stage's folder of one layer (`<model>/layer_<L>`,
-    with `<purpose>/<dataset>.zarr` inside), or the layers of one dataset (`<model>/layers`), which has to be named.
-
-    Args:
-        path: the output, below the folder of activations.
-        model: name of the model; None: any.
-        datasets: names; empty: all.
-        layers: numbers; empty: all.
-        stores: lists the stores inside the output.
+    Such a folder (`<model>/layers`) is one dataset's; a choice of its layers has to name it as the dataset.
     """
     home = path.parent if path.suffix == ".zarr" else path
     if model is not None and str(home.parent) not in (model, Path(model).name):
         return []
-    if path.name.startswith("layer_") and home == path:
-        if layers and path.name not in {f"layer_{layer}" for layer in layers}:
-            return []
-        return [store for store in stores() if Path(store).stem in datasets] if datasets else ["."]
     if datasets and home.name not in datasets:
         return []
     if not layers:
@@ -97,12 +82,23 @@ def _matching(
     return ["."] if path.name in names else []
 
 
-def _stores(path: Path, root: Path) -> list[str]:
-    """The stores in a stage's folder, as its listing in the cache or on the remote names them."""
-    from dvc.api import DVCFileSystem
+def _is_layer(path: Path) -> bool:
+    """Whether an output is the pipeline's: all stores of one layer, in a folder per purpose."""
+    return re.fullmatch(r"layer_\d+", path.name) is not None
 
-    found = DVCFileSystem(str(root)).glob(f"{path.as_posix()}/*/*.zarr")
-    return sorted(Path(store).relative_to(path).as_posix() for store in found)
+
+def _inside_layer(
+    root: Path, output: Path, path: Path, model: str | None, datasets: Sequence[str], layers: Sequence[int]
+) -> list[str]:
+    """Which parts of the pipeline's folder of one layer are wanted."""
+    if model is not None and str(path.parent) not in (model, Path(model).name):
+        return []
+    if layers and int(path.name.removeprefix("layer_")) not in layers:
+        return []
+    if not datasets:
+        return ["."]
+    stores = {Path(*Path(name).parts[:2]) for name in listed(output.as_posix(), root=root)}
+    return sorted(store.as_posix() for store in stores if store.stem in datasets)
 
 
 def _dvc(action: str, paths: Sequence[Path], *, root: Path) -> None:

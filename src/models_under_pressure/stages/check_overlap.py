@@ -14,16 +14,9 @@ from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.files import made_versions
 from models_under_pressure.datasets.lineage import InUse, load_lineage
-from models_under_pressure.datasets.overlap import IN_USE, Overlap, OverlapConfig, Part, overlaps_between
+from models_under_pressure.datasets.overlap import IN_USE, CheckOverlap, Overlap, OverlapConfig, Part, overlaps_between
 
 REFUSED = OVERLAPS.with_name("overlap_refused.json")
-
-
-class CheckOverlap(OverlapConfig):
-    """What counts as overlap, and what of it is accepted."""
-
-    allowed: dict[str, int]
-    """Version, or `in_use` -> pairs of overlapping rows that are known and accepted."""
 
 
 def command(

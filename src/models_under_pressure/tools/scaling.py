@@ -1,4 +1,4 @@
-"""`mup scaling`: AUROC against model size, over runs with different models."""
+"""Show AUROC against the size of the model that probes, prompted and finetuned monitors read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 
-def scaling(
+def command(
     revisions: Annotated[
         list[str] | None, typer.Argument(metavar="REV...", help="Commits or experiments; by default the workspace.")
     ] = None,
@@ -25,11 +25,11 @@ def scaling(
     """
     import json
 
-    from models_under_pressure.commands.revisions import WORKSPACE, Revision
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.experiments.scaling import Run, scaling_rows, to_table
+    from models_under_pressure.evaluation.scaling import Run, scaling_rows, to_table
     from models_under_pressure.figures import scaling as figure
     from models_under_pressure.figures.render import write_chart
+    from models_under_pressure.review.revisions import WORKSPACE, Revision
 
     runs = []
     for name in revisions or [WORKSPACE]:
