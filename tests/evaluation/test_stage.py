@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models_under_pressure.params.evaluate import EvaluateParams
-from models_under_pressure.core.paths import CONFOUNDERS, OVERLAPS, evaluated_path, scores_path
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
+from models_under_pressure.core.paths import CONFOUNDERS, OVERLAPS, evaluated_path, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.attributes import attributes_of
 from models_under_pressure.evaluation.config import EvaluateConfig
