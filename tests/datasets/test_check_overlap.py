@@ -9,11 +9,14 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import file_hash, read_json, write_json
+from models_under_pressure.core.in_use import ORIGINS, datasets_in_use
+from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.records import Label, Record, read_records, write_records
-from models_under_pressure.datasets.files import split_path
-from models_under_pressure.params.dataset_files import dataset_files
-from models_under_pressure.params.lineage import load_lineage
-from models_under_pressure.params.schema import load_params
+from models_under_pressure.core.section import read
+from models_under_pressure.datasets.files import manifest_path, split_path
+from models_under_pressure.datasets.lineage import load_lineage
+from models_under_pressure.datasets.overlap import CheckOverlap
 
 ROOT = Path(__file__).parents[2]
 TWICE = "may I take both pills before the operation tomorrow morning or not"
@@ -35,9 +38,16 @@ def project(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    for key, parts in dataset_files(load_lineage()).items():
-        for part, path in parts.items():
-            write_records(path, rows(f"{key.split('_')[0]} {part.split('_')[0]}"))
+    lineage = load_lineage()
+    for version in lineage.versions.values():
+        manifest = {"dataset": version.dataset, "version": version.version, "parent": version.parent}
+        write_json(manifest_path(version.dataset, version.version), manifest)
+        for split in lineage.splits_of(version):
+            for kind in ("raw", "balanced"):
+                path = split_path(version.dataset, version.version, split, kind=kind)
+                write_records(path, rows(f"{version.dataset.split('_')[0]} {split}"))
+    for split in ("train", "test"):
+        write_records(TRAINING / f"{split}.jsonl", rows(f"training {split}"))
     return tmp_path
 
 
@@ -59,7 +69,9 @@ def leak(version="apr_30", kinds=("raw", "balanced")):
 
 def test_sets_that_share_nothing_pass_and_the_report_counts_the_rows(project):
     mup("check_overlap")
-    report = json.loads(Path("data/results/overlap.json").read_text())
+    found = json.loads(Path("data/results/overlap.json").read_text())
+    report = found["compared"]
+    assert found["files"] == {one.name: file_hash(one.path) for one in load_lineage().in_use}
     assert report["mt_apr_30"] == {"rows": {"dev": 4, "test": 4}, "pairs": []}
     assert report["in_use"]["rows"]["mt_dev"] == 4
 
@@ -100,9 +112,10 @@ def test_cleaning_declares_a_version_changes_no_file_and_then_the_gate_passes(pr
     lineage = load_lineage()
     added = lineage.versions["mt_apr_30_clean"]
     assert (added.parent, [step.op for step in added.steps]) == ("apr_30", ["drop_overlaps"])
-    assert lineage.datasets["mt_test"].path == "data/evals/test/mt_test_balanced_apr_30_clean.jsonl"
-    assert lineage.datasets["mts_test"].path == "data/evals/test/mts_test_balanced_apr_22.jsonl"
-    assert load_params().check_overlap.allowed == {"mt_apr_30": 1}
+    paths = {one.name: one.path.as_posix() for one in lineage.in_use}
+    assert paths["mt_test"] == "data/evals/mt_apr_30_clean/mt_test_balanced_apr_30_clean.jsonl"
+    assert paths["mts_test"] == "data/evals/mts_apr_22/mts_test_balanced_apr_22.jsonl"
+    assert read("check_overlap", CheckOverlap).allowed == {"mt_apr_30": 1}
     assert files == {path: path.read_bytes() for path in Path("data/evals").rglob("*.jsonl")}
     mup("relabel", "mt_apr_30_clean")
     assert "t" not in {record.id for record in read_records(split_path("mt", "apr_30_clean", "test"))}
@@ -115,7 +128,7 @@ def test_a_row_that_another_dataset_has_is_dropped_by_name_from_the_test_set(pro
     for kind in ("raw", "balanced"):
         add(split_path("aya", "apr_22", "test", kind=kind), "7", f"Please: {TWICE}")
     mup("check_overlap", "--clean")
-    (step,) = load_lineage().test_versions["aya_apr_22_clean"].steps
+    (step,) = load_lineage().versions["aya_apr_22_clean"].steps
     assert (step.op, step.ids, step.reason) == ("drop_rows", ("7",), "overlaps (contains) with train p1")
     mup("relabel", "aya_apr_22_clean")
     mup("check_overlap")
@@ -144,3 +157,38 @@ def allow(**names):
 
     with modify_yaml("params.yaml") as content:
         content["check_overlap"]["allowed"] = names
+
+
+def test_what_passed_and_only_that_is_put_in_use(project):
+    with pytest.raises(UserError, match="is missing|file not found|No such file"):
+        mup("use_datasets")
+    mup("check_overlap")
+    mup("use_datasets")
+    in_use = load_lineage().in_use
+    assert {one.name: one.path.read_bytes() for one in datasets_in_use()} == {
+        one.name: one.path.read_bytes() for one in in_use
+    }
+    origins = read_json(ORIGINS)
+    assert origins["mt_dev"]["version"] == "mt_apr_30"
+    assert origins["mt_dev"]["raw"] == "data/evals/mt_apr_30/mt_raw_apr_30.jsonl"
+    assert (origins["train"]["version"], origins["train"]["raw"]) == (None, None)
+    leak()
+    with pytest.raises(UserError, match="is not the file that was checked for overlap"):
+        mup("use_datasets")
+    assert len(datasets_in_use()) == len(in_use), "what was there stays"
+
+
+def test_a_dataset_that_is_no_longer_in_use_leaves_the_folder(project):
+    from dvc.utils.serialize import modify_yaml
+
+    mup("check_overlap")
+    mup("use_datasets")
+    with modify_yaml("data/versions.yaml") as content:
+        del content["datasets"]["dev"]["mt_dev"]
+        content["datasets"]["dev"]["mine"] = "data/own/mine.jsonl"
+    write_records(Path("data/own/mine.jsonl"), rows("mine"))
+    mup("check_overlap")
+    mup("use_datasets")
+    names = {one.name for one in datasets_in_use("dev")}
+    assert "mine" in names
+    assert "mt_dev" not in names

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from models_under_pressure.commands.datasets import app
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.datasets.files import split_path
-from models_under_pressure.params.lineage import load_lineage
+from models_under_pressure.datasets.lineage import load_lineage
+from models_under_pressure.tools.datasets import app
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def mup(*arguments):
 
 def test_list_names_every_version_with_its_steps(project):
     lines = mup("list").splitlines()
-    assert len(lines) == len(load_lineage().versions | load_lineage().test_versions)
+    assert len(lines) == len(load_lineage().versions)
     assert any(line.startswith("mt_apr_30") and line.endswith("move_last") for line in lines)
 
 
@@ -74,6 +74,29 @@ def test_diff_between_git_revisions_reads_what_dvc_tracked_then(project, monkeyp
     assert "flips 0" in mup("diff", "mt", "mar_20", "apr_16")
     with pytest.raises(UserError, match="nowhere"):
         mup("diff", "mt", "mar_20@nowhere", "mar_20")
+
+
+def test_diff_reads_a_commit_from_before_a_version_was_one_folder(project, monkeypatch):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(project / "site"))
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "t")
+    from dvc.repo import Repo
+
+    subprocess.run(["git", "init", "-q", "-b", "main"], check=True)
+    repo = Repo.init()
+    for split in ("dev", "test"):
+        now = split_path("mt", "mar_20", split)
+        then = Path("data/evals") / split / now.name
+        then.parent.mkdir(exist_ok=True)
+        shutil.copy(now, then)
+        repo.add([str(then)])
+    subprocess.run(["git", "add", "-A"], check=True)
+    subprocess.run(["git", "commit", "-qm", "old"], check=True)
+    write_records(split_path("mt", "mar_20", "dev"), LATER)
+    shutil.rmtree("data/evals/dev")
+    assert "flips 1" in mup("diff", "mt", "mar_20@HEAD", "mar_20")
+    with pytest.raises(UserError, match=r"data/evals/mt_apr_15/mt_raw_apr_15.jsonl of HEAD: neither"):
+        mup("diff", "mt", "apr_15@HEAD", "mar_20")
 
 
 def test_a_version_that_was_not_made_is_one_clear_error(project):
@@ -128,15 +151,18 @@ def test_use_points_the_datasets_at_published_files_and_back(project):
     from dvc.utils.serialize import modify_yaml
 
     original = load_lineage().datasets
+    text = Path("data/versions.yaml").read_text()
     file = {"url": "http://x/a.jsonl", "to": "evals/dev/mt_balanced_apr_30.jsonl"}
     with modify_yaml("published/params.yaml") as content:
         content.update(selected={"mt_dev_balanced": file})
-    mup("use", "published")
+    said = mup("use", "published")
     changed = load_lineage().datasets
-    assert changed["mt_dev"].path == "data/published/evals/dev/mt_balanced_apr_30.jsonl"
-    assert {name for name in changed if changed[name] != original[name]} == {"mt_dev"}
+    path = "data/published/evals/dev/mt_balanced_apr_30.jsonl"
+    assert changed == original | {"dev": original["dev"] | {"mt_dev": path}}
+    assert f"mt_dev               {path}\n" in said
     mup("use", "versions")
     assert load_lineage().datasets == original
+    assert Path("data/versions.yaml").read_text() == text, "comments and layout stay"
 
 
 def test_a_conversation_is_shown_turn_by_turn(project):

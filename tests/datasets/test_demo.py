@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.files import read_json, read_jsonl
+from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.sources.registry import PARSERS
 from models_under_pressure.datasets.sources.tables import read_csv
 from models_under_pressure.datasets.steps.clinical import speaker_turns
-from models_under_pressure.params.lineage import load_lineage
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "data/demo"
@@ -80,9 +80,9 @@ def make_everything(folder, monkeypatch):
         shutil.copy(ROOT / name, folder / name)
     monkeypatch.chdir(folder)
     lineage = load_lineage()
-    sources = [*lineage.sources, *lineage.test_sources]
+    sources = list(lineage.sources)
     commands = [("fetch", name) for name in (*sources, "deployment")] + [("parse", name) for name in sources]
-    commands += [("relabel", key) for key in lineage.versions | lineage.test_versions]
+    commands += [("relabel", key) for key in lineage.versions]
     commands += [("label_deployment",)]
     for command in commands:
         result = CliRunner().invoke(app, list(command), catch_exceptions=False)

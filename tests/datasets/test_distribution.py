@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from models_under_pressure.core.files import write_json
+from models_under_pressure.core.paths import CONFOUNDERS
 from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, to_markdown, to_table
-from models_under_pressure.params.dataset_files import dataset_files, raw_file_of
-from models_under_pressure.params.lineage import load_lineage
+from models_under_pressure.datasets.files import manifest_path, split_path
+from models_under_pressure.datasets.made import dataset_files
 from models_under_pressure.stages import describe
-from models_under_pressure.stages.paths import CONFOUNDERS, FIGURES
 
 ROOT = Path(__file__).parents[2]
 ROWS = [
@@ -31,10 +31,17 @@ def test_an_empty_dataset_is_refused():
         distribution([])
 
 
-def test_every_version_is_described_on_dev_and_test_raw_and_balanced():
-    files = dataset_files(load_lineage(ROOT / "data/versions.yaml"))
+def test_every_version_is_described_on_dev_and_test_raw_and_balanced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for dataset, version, splits in (("mt", "apr_30", ("dev", "test")), ("aya", "apr_22", ("test",))):
+        write_json(manifest_path(dataset, version), {"dataset": dataset, "version": version, "parent": "apr_16"})
+        for split in splits:
+            write_records(split_path(dataset, version, split), [])
+    write_json(manifest_path("mt", "source"), {"dataset": "mt", "version": "source"})
+    files = dataset_files()
+    assert set(files) == {"mt_apr_30", "aya_apr_22", "training", "deployment"}
     assert list(files["mt_apr_30"]) == ["dev_raw", "dev_balanced", "test_raw", "test_balanced"]
-    assert files["mt_apr_30"]["test_balanced"].as_posix() == "data/evals/test/mt_test_balanced_apr_30.jsonl"
+    assert files["mt_apr_30"]["test_balanced"].as_posix() == "data/evals/mt_apr_30/mt_test_balanced_apr_30.jsonl"
     assert list(files["aya_apr_22"]) == ["test_raw", "test_balanced"]
     assert list(files["training"]) == ["train", "test"]
     assert set(files["deployment"]) == {"medical", "software", "chatbot"}
@@ -55,22 +62,27 @@ def test_the_stage_writes_metrics_and_a_figure_of_all_files(tmp_path, monkeypatc
 
     def run():
         files = {"mt_apr_30": {"dev_raw": path, "dev_balanced": path}}
-        describe.run(files, in_use={"train": (path, None), "mt_dev": (path, path)}, train="train")
+        describe.run(files, in_use={"train": (ROWS, []), "mt_dev": (ROWS, ROWS)}, train="train")
 
     run()
+    counts = json.loads((tmp_path / "data/results/distribution.json").read_text())
+    assert counts["mt_apr_30"]["dev_raw"] == distribution(ROWS)
     metrics = json.loads((tmp_path / "metrics/distribution.json").read_text())
-    assert metrics["mt_apr_30"]["dev_raw"] == distribution(ROWS)
+    assert metrics["mt_dev"] == {"high-stakes": 1, "low-stakes": 2, "characters_mean": 7.0}
+    assert json.loads((tmp_path / "metrics/confounders.json").read_text()) == {"pairs": 1, "text_length": 0.6}
     figure = (tmp_path / "plots/label_counts.json").read_text()
-    first = figure, (tmp_path / "metrics/distribution.json").read_bytes()
+
+    def written():
+        files = ("plots/label_counts.json", "metrics/distribution.json", "data/results/distribution.json")
+        return [(tmp_path / name).read_bytes() for name in files]
+
+    first = written()
     run()
-    assert first == (
-        (tmp_path / "plots/label_counts.json").read_text(),
-        (tmp_path / "metrics/distribution.json").read_bytes(),
-    )
+    assert first == written()
     assert '"dev_balanced"' in figure
     assert "https://vega.github.io" in figure
     for name in ("label_distribution", "telling_words", "confounders"):
-        assert json.loads((FIGURES / f"{name}.json").read_text())["description"]
+        assert json.loads((describe.DRAWN / f"{name}.json").read_text())["description"]
 
 
 def test_stakes_tell_what_is_in_use_and_why_the_rest_is_not():
@@ -93,10 +105,10 @@ def test_stakes_tell_what_is_in_use_and_why_the_rest_is_not():
 
 
 def test_the_raw_file_of_a_balanced_one_is_found_and_of_others_there_is_none():
-    lineage = load_lineage(ROOT / "data/versions.yaml")
-    raw = raw_file_of(lineage, "data/evals/test/mt_test_balanced_apr_30.jsonl")
-    assert raw == Path("data/evals/test/mt_test_raw_apr_30.jsonl")
-    assert raw_file_of(lineage, "data/training/prompts_4x/train.jsonl") is None
+    raw = {one.path.as_posix(): one.raw for one in load_lineage(ROOT / "data/versions.yaml").in_use}
+    balanced = "data/evals/mt_apr_30/mt_test_balanced_apr_30.jsonl"
+    assert raw[balanced] == Path("data/evals/mt_apr_30/mt_test_raw_apr_30.jsonl")
+    assert raw["data/training/prompts_4x/train.jsonl"] is None
 
 
 def test_tables_have_a_line_per_file_and_rows_for_the_figure_one_per_label():

@@ -7,12 +7,13 @@ from asking import Asker
 
 from models_under_pressure.core.files import canonical_json
 from models_under_pressure.core.records import Message, content_hash, to_row
+from models_under_pressure.core.yaml import load_plain
 from models_under_pressure.datasets.labelling import LabelConfig
+from models_under_pressure.datasets.lineage import LINEAGE_PATH, Lineage, latest_versions, load_lineage
 from models_under_pressure.datasets.recipe import run_recipe
 from models_under_pressure.datasets.sources.registry import PARSERS
 from models_under_pressure.datasets.splits import divide
 from models_under_pressure.datasets.steps.base import Tools
-from models_under_pressure.params.lineage import Lineage, latest_paths, load_lineage
 
 ROOT = Path(__file__).parents[2]
 SEED = 42
@@ -40,6 +41,11 @@ TABLE = {
 """Version -> its parent and its steps, as the paper's data were made."""
 
 
+def plain():
+    """data/versions.yaml as plain values, to be changed."""
+    return load_plain(ROOT / LINEAGE_PATH)
+
+
 class Walk:
     """Every version, made from the demo corpus by an asker in this process."""
 
@@ -47,12 +53,12 @@ class Walk:
         self.lineage = lineage or load_lineage(ROOT / "data/versions.yaml")
         self.tools = Tools(Asker(), LabelConfig())
         self.splits, self.results = {}, {}
-        for name, source in (self.lineage.sources | self.lineage.test_sources).items():
+        for name, source in (self.lineage.sources).items():
             records = PARSERS[name](ROOT / "data/demo" / name).records
             self.splits[f"{name}_source"] = divide(
                 records, test_fraction=source.test_fraction, limit=source.limit, seed=SEED
             )
-        for key, version in (self.lineage.versions | self.lineage.test_versions).items():
+        for key, version in (self.lineage.versions).items():
             parent = self.splits[f"{version.dataset}_{version.parent}"]
             self.results[key] = run_recipe(version, parent, tools=self.tools, seed=SEED)
             self.splits[key] = self.results[key].raw
@@ -71,7 +77,7 @@ def roles(record):
 
 
 def test_the_lineage_is_the_table(walk):
-    versions = walk.lineage.versions | walk.lineage.test_versions
+    versions = walk.lineage.versions
     found = {key: (version.parent, [step.op for step in version.steps]) for key, version in versions.items()}
     assert found == TABLE
 
@@ -79,7 +85,7 @@ def test_the_lineage_is_the_table(walk):
 def test_every_version_makes_raw_and_balanced_files_of_every_split(walk):
     for key, result in walk.results.items():
         for (name, raw), (_, balanced) in zip(result.raw.items(), result.balanced.items(), strict=True):
-            assert bool(raw) == bool(balanced) == (name == "test" or key in walk.lineage.versions)
+            assert bool(raw) == bool(balanced) == (name in walk.lineage.splits_of(walk.lineage.versions[key]))
             labels = [record.label for record in balanced]
             assert all(2 * labels.count(label) == len(labels) for label in set(labels))
             assert {record.id for record in balanced} <= {record.id for record in raw}
@@ -87,7 +93,7 @@ def test_every_version_makes_raw_and_balanced_files_of_every_split(walk):
 
 
 def test_every_split_of_the_demo_holds_at_least_60_raw_rows(walk):
-    for name in walk.lineage.sources | walk.lineage.test_sources:
+    for name in walk.lineage.sources:
         for _, records in walk.splits[f"{name}_source"].items():
             assert not records or len(records) >= 60
     assert all(len(records) >= 60 for _, records in walk.splits["mt_apr_30"].items())
@@ -111,7 +117,7 @@ def test_a_replay_gives_the_same_bytes(walk):
 
 
 def test_a_manifest_names_the_content_of_its_parent(walk):
-    for key, version in (walk.lineage.versions | walk.lineage.test_versions).items():
+    for key, version in (walk.lineage.versions).items():
         parent = walk.splits[f"{version.dataset}_{version.parent}"]
         expected = {name: content_hash(records) for name, records in parent.items()}
         assert walk.results[key].manifest["parent_content"] == expected
@@ -224,22 +230,58 @@ def test_the_test_only_sets_become_a_system_and_a_user_turn(walk, name):
 
 
 def test_a_cycle_of_parents_and_an_unknown_source_are_refused(walk):
-    content = walk.lineage.model_dump(mode="json")
-    content["versions"]["mt_apr_16"]["parent"] = "apr_30"
+    content = plain()
+    content["versions"]["mt_apr_16"]["parent"] = "mt_apr_30"
     with pytest.raises(ValueError, match="its parents form a cycle"):
         Lineage.model_validate(content)
-    content["versions"]["mt_apr_16"]["parent"] = "mar_20"
-    content["versions"]["mt_mar_20"]["dataset"] = "mts2"
-    with pytest.raises(ValueError, match="no source 'mts2'"):
+    content["versions"]["mt_apr_16"]["parent"] = "mt_mar_20"
+    content["versions"]["mts2_mar_20"] = content["versions"].pop("mts_mar_20")
+    with pytest.raises(ValueError, match="mts2_mar_20: its name must begin with a source and _"):
         Lineage.model_validate(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda content: content["versions"]["mt_apr_30"].update(parent="mt_may_1"),
+            "its parent mt_may_1 does not exist",
+        ),
+        (lambda content: content["versions"]["mt_apr_30"].update(parent="aya_mar_25"), "must be a version of mt"),
+        (lambda content: content["versions"].update({"mt-2": {}}), "'mt-2' is no word"),
+        (lambda content: content["datasets"]["dev"].update(a="mt_may_1"), "dev.a: there is no version 'mt_may_1'"),
+        (lambda content: content["datasets"]["dev"].update(a="aya_apr_22"), "aya_apr_22 has no dev split, but test"),
+        (lambda content: content["datasets"]["dev"].update(a="/tmp/a.jsonl"), "the graph does not watch /tmp/a.jsonl"),
+        (lambda content: content["datasets"]["dev"].update(a="data/own/../a.jsonl"), "the graph does not watch"),
+        (lambda content: content["datasets"]["dev"].update({"a b": "mt_apr_30"}), "'a b' is no word"),
+        (lambda content: content["datasets"]["dev"].update(a="mt_apr_30"), "'mt_dev' and 'a' are one file"),
+        (lambda content: content["datasets"]["dev"].update(mt_test="mt_apr_16"), "is a dev and a test dataset"),
+        (lambda content: content["datasets"]["train"].update(b="data/own/b.jsonl"), "exactly one dataset is needed"),
+        (lambda content: content["datasets"].update(tests={}), "tests"),
+    ],
+)
+def test_an_entry_that_cannot_be_used_is_refused_by_name(change, problem):
+    content = plain()
+    change(content)
+    with pytest.raises(ValueError, match=problem):
+        Lineage.model_validate(content)
+
+
+def test_the_longest_source_that_a_name_begins_with_is_meant():
+    content = plain()
+    content["sources"]["mt_more"] = {"test_fraction": 0.5}
+    content["versions"]["mt_more_apr_1"] = {"parent": "mt_more_source", "steps": []}
+    version = Lineage.model_validate(content).version("mt_more_apr_1")
+    assert (version.dataset, version.version, version.parent) == ("mt_more", "apr_1", "source")
 
 
 def test_the_datasets_in_use_are_the_last_version_of_each_set(walk):
-    assert {name: dataset.path for name, dataset in walk.lineage.datasets.items()} == latest_paths(walk.lineage)
+    found = {name: value for entries in walk.lineage.datasets.values() for name, value in entries.items()}
+    assert found == latest_versions(walk.lineage)
 
 
 def test_editing_a_recipe_changes_its_descendants_only(walk):
-    content = walk.lineage.model_dump(mode="json")
+    content = plain()
     content["versions"]["anthropic_apr_16"]["steps"][0]["text"] = "Another prompt."
     edited = Walk(Lineage.model_validate(content))
     changed = {key for key in walk.results if walk.results[key].raw != edited.results[key].raw}
@@ -247,12 +289,10 @@ def test_editing_a_recipe_changes_its_descendants_only(walk):
 
 
 def test_a_version_is_added_by_an_entry_and_balances_three_classes_when_asked(walk):
-    content = walk.lineage.model_dump(mode="json")
+    content = plain()
     classes = ["high-stakes", "low-stakes", "ambiguous"]
     content["versions"]["anthropic_may_7"] = {
-        "dataset": "anthropic",
-        "version": "may_7",
-        "parent": "apr_23",
+        "parent": "anthropic_apr_23",
         "steps": [],
         "balance": {"classes": classes, "per_class": 2},
     }

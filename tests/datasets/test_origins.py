@@ -12,9 +12,9 @@ import pytest
 from server import serving
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.origins import OriginFile
 from models_under_pressure.datasets.sources.registry import PARSERS
-from models_under_pressure.params.lineage import load_lineage
 from models_under_pressure.stages import fetch
 
 ROOT = Path(__file__).parents[2]
@@ -119,7 +119,7 @@ def test_every_address_names_a_fixed_revision_or_a_hash_but_that_of_mt():
     lineage = load_lineage(ROOT / "data/versions.yaml")
     loose = {
         name
-        for name, source in (lineage.sources | lineage.test_sources).items()
+        for name, source in lineage.sources.items()
         for file in source.files
         if not (file.sha256 or re.search(r"/[0-9a-f]{40}/", file.url))
     }

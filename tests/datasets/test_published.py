@@ -9,9 +9,9 @@ from server import serving
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Message, Record, read_records
+from models_under_pressure.datasets.catalog import load_catalog, load_selected
 from models_under_pressure.datasets.consistency import inconsistencies
 from models_under_pressure.datasets.published import PublishedFile, convert, report
-from models_under_pressure.params.published import load_catalog, load_selected
 from models_under_pressure.stages import download
 
 ROOT = Path(__file__).parents[2]
@@ -46,10 +46,10 @@ def test_the_catalog_names_every_published_file_once_and_the_selection_starts_em
 
 
 def test_every_dataset_in_use_has_a_published_file():
-    from models_under_pressure.params.lineage import load_lineage
+    from models_under_pressure.datasets.lineage import load_lineage
 
     used_as = [file.used_as for file in load_catalog(ROOT / "published/catalog.yaml").files.values() if file.used_as]
-    assert sorted(used_as) == sorted(load_lineage(ROOT / "data/versions.yaml").datasets)
+    assert sorted(used_as) == sorted(one.name for one in load_lineage(ROOT / "data/versions.yaml").in_use)
 
 
 def test_double_encoded_conversations_become_messages_and_scores_stay(tmp_path):

@@ -11,6 +11,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record, read_records, write_records
 from models_under_pressure.datasets.files import manifest_path, split_path
 from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
+from models_under_pressure.datasets.lineage import Source
 from models_under_pressure.datasets.recipe import Version
 from models_under_pressure.llm.ask import Answer
 from models_under_pressure.stages import label_deployment, parse, relabel
@@ -33,7 +34,7 @@ def labelled(id_, number):
 
 def run(steps, ask=None):
     version = Version(dataset="mt", version="apr_30", parent="apr_16", steps=steps)
-    relabel.run(version, test_only=False, label=LabelConfig(), ask=ask or Asker(), seed=1)
+    relabel.run(version, splits=("dev", "test"), label=LabelConfig(), ask=ask or Asker(), seed=1)
 
 
 def files():
@@ -89,12 +90,12 @@ def test_a_manifest_holds_the_wording_that_made_the_version():
 
 def test_a_source_with_other_columns_leaves_the_parsed_one():
     shutil.copytree(ROOT / "data/demo/mt", "data/raw/mt")
-    parse.run("mt", test_fraction=0.5, limit=None, seed=1)
+    parse.run("mt", config=Source(test_fraction=0.5), seed=1)
     before = files()
     table = Path("data/raw/mt/mtsamples.csv")
     table.write_text(table.read_text().replace("transcription", "text", 1))
     with pytest.raises(UserError, match=r"columns \['transcription'\] are missing"):
-        parse.run("mt", test_fraction=0.5, limit=None, seed=1)
+        parse.run("mt", config=Source(test_fraction=0.5), seed=1)
     assert {path: body for path, body in files().items() if path != table} == {
         path: body for path, body in before.items() if path != table
     }
@@ -106,7 +107,7 @@ def test_merge_markers_in_a_table_are_an_error_and_no_rows():
     head, rest = table.read_text().split("\n", 1)
     table.write_text(f"{head}\n<<<<<<< HEAD\n{rest}")
     with pytest.raises(UserError, match="row 1 .*wrong number of fields"):
-        parse.run("mt", test_fraction=0.5, limit=None, seed=1)
+        parse.run("mt", config=Source(test_fraction=0.5), seed=1)
 
 
 def test_deployment_pairs_of_three_contexts_have_ids_of_their_own_in_combined():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from models_under_pressure.evaluation import curves
 from models_under_pressure.evaluation.comparison import Verdict, compare, compare_means
-from models_under_pressure.evaluation.differences import holm, mean_difference, paired_bootstrap
-from models_under_pressure.evaluation.estimate import Difference
+from models_under_pressure.evaluation.differences import holm, mean_difference, paired_bootstrap, unpaired_difference
+from models_under_pressure.evaluation.estimate import Difference, Estimate
 from models_under_pressure.evaluation.scores import ScoreList
 
 
@@ -178,3 +178,30 @@ def test_the_paired_bootstrap_takes_any_ranking_metric():
         resamples=500,
     )
     assert found.low > 0
+
+
+def test_an_unpaired_difference_is_that_of_zou_and_donner():
+    """Their example: proportions 56/70 and 48/80, Wilson limits; Newcombe (1998), table II, method 10."""
+    found = unpaired_difference(Estimate(48 / 80, 0.4904, 0.7004), Estimate(56 / 70, 0.6918, 0.8770))
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=2e-4)
+    assert found.p_value < 0.05
+
+
+def test_an_unpaired_interval_holds_no_change_exactly_when_its_p_value_says_so():
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        first, second = (
+            Estimate(value, value - down * value, value + up * (1 - value))
+            for value, down, up in generator.uniform(0.05, 0.95, size=(2, 3))
+        )
+        for confidence in (0.9, 0.95, 0.99):
+            found = unpaired_difference(first, second, confidence)
+            holds = found.low <= 0 <= found.high
+            assert holds == (found.p_value >= 1 - confidence), (first, second, found)
+
+
+def test_an_unpaired_interval_of_one_side_known_exactly_is_that_of_the_other():
+    found = unpaired_difference(Estimate(0.5, 0.5, 0.5), Estimate(0.9, 0.7, 0.95))
+    assert (found.low, found.high) == pytest.approx((0.2, 0.45))
+    same = unpaired_difference(Estimate(0.9, 0.7, 0.95), Estimate(0.9, 0.7, 0.95))
+    assert (same.value, same.p_value) == (0.0, 1.0)

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models_under_pressure.params.evaluate import EvaluateParams
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
+from models_under_pressure.core.paths import CONFOUNDERS, OVERLAPS, evaluated_path, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.attributes import attributes_of
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.report import evaluate_scores
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.evaluation.summary import compact
-from models_under_pressure.params.evaluate import EvaluateParams
 from models_under_pressure.stages import evaluate, summarise
-from models_under_pressure.stages.paths import CONFOUNDERS, OVERLAPS, evaluated_path, scores_path
 
 CONFIG = EvaluateConfig(resamples=100, groups={"language": ("language", "lang")}, least_group=5)
 RECORDS = Path("records.jsonl")

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.choose_layer import ChooseLayer, pick
+from models_under_pressure.experiments.choose_layer import pick
 from models_under_pressure.experiments.choose_layer import run as score_layers
 from models_under_pressure.experiments.shared.sets import take
 from models_under_pressure.probes.cross_validation import grouped_folds

@@ -210,6 +210,6 @@ def test_a_rejected_question_is_asked_again_by_the_next_run(question, config, st
 
 
 def test_a_stage_that_asks_nothing_imports_neither_openai_nor_instructor():
-    code = "import sys, models_under_pressure.stages.relabel, models_under_pressure.commands.recorded\n"
+    code = "import sys, models_under_pressure.stages.relabel, models_under_pressure.llm.recorded\n"
     code += "sys.exit(str({'openai', 'instructor', 'httpx2'} & set(sys.modules)).replace('set()', ''))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == "\n"

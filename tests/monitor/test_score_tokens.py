@@ -9,6 +9,7 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
+from models_under_pressure.core.paths import TOKEN_SCORES, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.monitor.choosing import choose_records
@@ -16,7 +17,6 @@ from models_under_pressure.monitor.decoder import load_decoder
 from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.probes.persistence import save_probe
 from models_under_pressure.stages import score_tokens
-from models_under_pressure.stages.paths import TOKEN_SCORES, probe_paths, scores_path
 
 IDS = ("a", "b", "c", "d", "e")
 PROBABILITIES = np.array([0.9, 0.2, 0.55, 0.2, 0.7])

@@ -67,8 +67,9 @@ def test_the_defaults_are_the_papers_but_for_the_descent_of_attention_and_softma
 
 
 def test_params_yaml_spells_out_what_the_families_have_as_defaults():
-    from models_under_pressure.params.schema import load_params
+    from models_under_pressure.core.section import read
+    from models_under_pressure.probes.config import TrainConfig
 
-    probes = load_params(Path(__file__).parents[2] / "params.yaml").train.probes
+    probes = read("train", TrainConfig, Path(__file__).parents[2] / "params.yaml").probes
     for name, family in (("mean", "mean_logistic"), ("attention", "attention")):
         assert probes[name] == FAMILIES[family].config()

@@ -10,9 +10,9 @@ import pytest
 from remote_projects import Project, clone
 from test_faults import assert_whole, cached
 
-from models_under_pressure.commands import planned
-from models_under_pressure.commands.findings import or_failure
 from models_under_pressure.core.errors import disk_error
+from models_under_pressure.tools import _planned_run
+from models_under_pressure.tools._findings import or_failure
 
 
 @pytest.fixture
@@ -142,9 +142,9 @@ def test_errors_of_other_kinds_stay_what_they_are():
 
 def test_a_shelf_on_another_disk_costs_one_more_copy(small_disk, tmp_path, monkeypatch):
     monkeypatch.setenv("MUP_STORES", str(tmp_path / "stores"))
-    assert "may be deleted" in planned._shelf(tmp_path).detail
+    assert "may be deleted" in _planned_run._shelf(tmp_path).detail
     monkeypatch.setenv("MUP_STORES", str(small_disk.path / "stores"))
-    found = planned._shelf(tmp_path)
+    found = _planned_run._shelf(tmp_path)
     assert found.state == "note"
     assert "one more copy" in found.detail
     assert "MUP_STORES" in found.remedy

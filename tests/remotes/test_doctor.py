@@ -10,10 +10,9 @@ from remote_projects import ROOT
 from remote_servers import KEY_ID, SECRET
 
 from models_under_pressure.activations.config import ModelConfig
-from models_under_pressure.commands import environment
-from models_under_pressure.commands.model_access import model_access
-from models_under_pressure.commands.planned import estimate_stores, planned_run
 from models_under_pressure.remotes.settings import BucketSettings
+from models_under_pressure.tools import doctor
+from models_under_pressure.tools._planned_run import estimate_stores, model_access, planned_run
 
 SECRETS = [name for name, field in BucketSettings.model_fields.items() if "SecretStr" in str(field.annotation)]
 
@@ -28,7 +27,7 @@ def _bare_environment(monkeypatch, tmp_path):
 def test_keys_are_named_and_never_shown(monkeypatch, tmp_path):
     for name in SECRETS:
         monkeypatch.setenv(name.upper(), f"canary-{name}")
-    found = {finding.topic: finding.detail for finding in environment.keys(root=tmp_path)}
+    found = {finding.topic: finding.detail for finding in doctor.keys(root=tmp_path)}
     assert set(found["set"].split(", ")) >= {name.upper() for name in SECRETS}
     assert "R2_DATASETS_BUCKET" in found["not set"]
     assert not any("canary" in detail for detail in found.values())
@@ -37,11 +36,11 @@ def test_keys_are_named_and_never_shown(monkeypatch, tmp_path):
 def test_an_env_file_that_others_can_read_or_git_tracks_is_told(project):
     (project.path / ".env").write_text("HF_TOKEN=x\n")
     (project.path / ".env").chmod(0o644)
-    notes = [finding for finding in environment.keys(root=project.path) if finding.topic == "private"]
+    notes = [finding for finding in doctor.keys(root=project.path) if finding.topic == "private"]
     assert ["chmod 600 .env" in finding.remedy for finding in notes] == [True]
     project.git("add", "-f", ".env")
     (project.path / ".env").chmod(0o600)
-    (tracked,) = [finding for finding in environment.keys(root=project.path) if finding.topic == "private"]
+    (tracked,) = [finding for finding in doctor.keys(root=project.path) if finding.topic == "private"]
     assert (tracked.state, tracked.detail) == ("failure", "git tracks .env")
 
 
@@ -145,7 +144,7 @@ def test_a_params_file_with_a_mistake_is_told_in_one_line(project):
 def test_remotes_without_a_default_for_the_run_cache_are_noted(project):
     project.git("config", "user.name", "t")
     (project.path / ".dvc/config.local").write_text("[core]\n    remote = datasets\n")
-    found = {finding.topic: finding for finding in environment.remotes(root=project.path, offline=True)}
+    found = {finding.topic: finding for finding in doctor.remotes(root=project.path, offline=True)}
     assert "the run cache is restored from the default only" in found["default"].detail
 
 

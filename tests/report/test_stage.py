@@ -9,12 +9,12 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json, write_jsonl
+from models_under_pressure.core.paths import OVERLAPS, TOKEN_SCORES, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
+from models_under_pressure.report.commit import commit_of
 from models_under_pressure.stages import evaluate, plot, report
-from models_under_pressure.stages.commit import commit_of
-from models_under_pressure.stages.paths import OVERLAPS, TOKEN_SCORES, probe_paths, scores_path
 
 DATASETS = {"train": "train", "mt_dev": "dev", "mt_test": "test"}
 SETTINGS = {"figures": ["auroc", "roc"], "errors": 1, "errors_of": ["mean"], "probes": ["mean"], "seed": 42}

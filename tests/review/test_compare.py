@@ -12,7 +12,7 @@ from models_under_pressure.evaluation.comparison import Verdict
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.review.compare import review
 from models_under_pressure.review.markdown import code, table, text
-from models_under_pressure.review.render import MARKER, to_json, to_markdown
+from models_under_pressure.review.render import LIMIT, MARKER, to_json, to_markdown
 from models_under_pressure.review.snapshot import Cost, Row, Snapshot, rows_of
 
 
@@ -191,8 +191,8 @@ def test_the_comment_can_be_found_again_and_fits(base):
     many = {f"p.{number}": number for number in range(5000)}
     drawn = to_markdown(review(base, replace(base, params=many)))
     assert drawn.startswith(MARKER + "\n")
-    assert len(drawn) < 65_536
-    assert "… and 4,942 more rows: see the JSON." in drawn
+    assert len(drawn) < LIMIT
+    assert re.search(r"… and 4,\d{3} more rows: `mup review --format json` has them\.", drawn)
 
 
 def test_hostile_names_and_values_stay_text(base):
@@ -222,3 +222,128 @@ def test_rows_of_records_see_texts_and_labels_but_not_other_columns():
     assert rows_of([record]) == rows_of([same])
     assert rows_of([record]) != rows_of([replace(record, label=Label.LOW)])
     assert rows_of([record]) != rows_of([replace(record, input="hi")])
+
+
+def known(auroc, half=0.03, **others):
+    return {"auroc": auroc, "auroc_low": auroc - half, "auroc_high": auroc + half, "n": 200, "positives": 100, **others}
+
+
+@pytest.fixture
+def silent(base):
+    """A commit whose scores are out of reach, with its intervals."""
+    return replace(base, scores=[], contents={"mt_dev": "c1"}, metrics={"mt_dev": {"mean": known(0.8)}})
+
+
+@pytest.mark.parametrize(
+    ("auroc", "verdict"),
+    [(0.9, Verdict.BETTER), (0.7, Verdict.WORSE), (0.82, Verdict.NOISE), (0.8, Verdict.UNCHANGED)],
+)
+def test_intervals_in_git_give_an_unpaired_verdict(silent, auroc, verdict):
+    after = replace(silent, metrics={"mt_dev": {"mean": known(auroc)}})
+    found = review(silent, after)
+    (row,) = found.rows
+    assert (row.verdict, row.paired) == (verdict, False)
+    assert found.worse is (verdict is Verdict.WORSE)
+    assert row.difference.high - row.difference.low == pytest.approx(2 * 0.03 * 2**0.5)
+
+
+def test_equal_intervals_of_other_contents_are_not_unchanged(silent):
+    (row,) = review(silent, replace(silent, contents={"mt_dev": "c2"})).rows
+    assert (row.verdict, row.reason) == (Verdict.NOT_COMPARABLE, "its file changed and is out of reach")
+
+
+def test_intervals_of_other_numbers_of_records_are_not_comparable(silent):
+    after = replace(silent, contents={}, files={}, metrics={"mt_dev": {"mean": known(0.9) | {"n": 220}}})
+    (row,) = review(silent, after).rows
+    assert (row.verdict, row.reason) == (Verdict.NOT_COMPARABLE, "of 200 and 220 records")
+
+
+def test_a_dataset_of_one_class_has_nothing_to_compare(silent):
+    one_class = {"mt_dev": {"mean": {"n": 200, "positives": 0, "accuracy": 0.9}}}
+    after = {"mt_dev": {"mean": {"n": 200, "positives": 0, "accuracy": 0.8}}}
+    (row,) = review(replace(silent, metrics=one_class), replace(silent, metrics=after)).rows
+    assert (row.verdict, row.reason) == (Verdict.NOT_COMPARABLE, "one class only")
+
+
+def test_holm_counts_paired_and_unpaired_rows_of_a_probe_together(silent):
+    names = ["mt_dev", *(f"d{number}" for number in range(9))]
+    before = {name: {"mean": known(0.8)} for name in names}
+    after = {name: {"mean": known(0.86 if name == "mt_dev" else 0.8)} for name in names}
+    one = dict([*after.items()][:1])
+    alone = review(replace(silent, metrics={"mt_dev": before["mt_dev"]}), replace(silent, metrics=one))
+    together = review(replace(silent, metrics=before), replace(silent, metrics=after))
+    assert [row.verdict for row in alone.rows] == [Verdict.BETTER]
+    (row,) = [row for row in together.rows if row.dataset == "mt_dev"]
+    assert row.verdict is Verdict.NOISE
+    assert row.adjusted_p == pytest.approx(min(1.0, 10 * alone.rows[0].adjusted_p))
+
+
+def test_the_mean_of_unpaired_changes_is_marked(silent):
+    purposes = {"mt_dev": "dev", "mts_dev": "dev"}
+    before = replace(silent, purposes=purposes, metrics={name: {"mean": known(0.8)} for name in purposes})
+    after = replace(before, metrics={name: {"mean": known(0.7)} for name in purposes})
+    (mean,) = review(before, after).means
+    assert (mean.mean.verdict, mean.mean.paired) == (Verdict.WORSE, False)
+    assert to_markdown(review(before, after)).count("worse (unpaired)") == 3
+
+
+def test_what_is_out_of_reach_is_one_line_a_kind(silent):
+    after = replace(silent, name="main", commit="b" * 40, unread={"scores": 3, "replies": 1})
+    before = replace(silent, name="workspace", commit=None, unread={"scores": 1})
+    changed = replace(after, metrics={"mt_dev": {"mean": known(0.82)}})
+    assert review(before, changed).warnings == [
+        "scores of workspace are not in the workspace (1 file), of main are in no cache and on no remote (3 files): "
+        "intervals are unpaired; `dvc pull` or `dvc fetch --all-commits` brings them",
+        "replies of main are in no cache and on no remote (1 file): their cost is left out; `dvc pull` or "
+        "`dvc fetch --all-commits` brings them",
+    ]
+
+
+def test_a_closed_folder_hides_the_files_of_the_other_side(base):
+    before = replace(
+        base, files={"data/evals/mt/a.jsonl": "h1", "data/evals/mt/b.jsonl": "h2", "data/evals/x": "1.dir"}
+    )
+    after = replace(base, files={"data/evals/mt": "h.dir", "data/evals/y": "2.dir"})
+    changes = review(before, after).datasets
+    assert [(change.path, change.status) for change in changes] == [
+        ("data/evals/mt", "changed"),
+        ("data/evals/x", "removed"),
+        ("data/evals/y", "new"),
+    ]
+
+
+def test_the_comment_stays_short_whatever_changed(base):
+    """Every table full, with names as long and as hostile as they come."""
+    long = "_very_long_name_of_something|`&<@*" * 8
+    names = [f"{number}{long}" for number in range(300)]
+    side = replace(
+        base,
+        name=long,
+        params={f"p.{name}": long for name in names},
+        files={f"data/evals/{name}.jsonl": "h" for name in names},
+        datasets={},
+        purposes={name: f"purpose {number % 40} {long}" for number, name in enumerate(names)},
+        scores=[],
+        metrics={name: {method: known(0.8) for method in (long, "b", "c")} for name in names},
+        overlap=dict.fromkeys(names, 1),
+        missing=[f"{name} is missing" for name in names],
+        unread={"scores": 10**9, "dataset files": 10**9, "replies": 10**9},
+    )
+    other = replace(
+        side,
+        params={f"p.{name}": f"new {long}" for name in names},
+        files={f"data/evals/{name}.jsonl": "other" for name in names},
+        metrics={name: {method: known(0.6) for method in (long, "b", "c")} for name in names},
+        overlap=dict.fromkeys(names, 2),
+        costs={name: {"k": Cost(1, 10**12, 10**12, 1e9)} for name in names},
+    )
+    found = review(side, other)
+    drawn = to_markdown(found)
+    assert len(drawn) < LIMIT
+    assert drawn.count("`mup review --format json` has them") == 6, "every table says what it leaves out"
+    assert len(to_json(found)["results"]) == 900, "and nothing is left out there"
+    short = replace(side, params={f"p{number}": number for number in range(900)}, name="main", missing=[], unread={})
+    moved = replace(short, params={f"p{number}": number + 1 for number in range(900)}, metrics=other.metrics)
+    drawn = to_markdown(review(short, moved))
+    assert len(drawn) < LIMIT
+    assert drawn.count("<details>") == drawn.count("</details>") >= 1

@@ -41,7 +41,7 @@ class PipelineModel(ModelConfig):
 
     def resolved(self, aliases: Mapping[str, str]) -> ModelConfig:
         """The model, with a short name replaced by the Hugging Face id or path."""
-        return ModelConfig(**self.model_dump() | {"name": aliases.get(self.name, self.name)})
+        return ModelConfig.model_validate(self.model_dump() | {"name": aliases.get(self.name, self.name)})
 
 
 class ProbeParams(BaseModel):

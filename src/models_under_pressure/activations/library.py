@@ -1,6 +1,10 @@
-"""The stores below one folder: `<model>/<dataset>/layer_<L>.zarr`."""
+"""The stores below one folder: `<model>/<dataset>/layer_<L>.zarr` of `mup acts store`, and the pipeline's.
+
+The pipeline's are `<model>/layer_<L>/<purpose>/<dataset>.zarr`: all of one layer are one output of DVC.
+"""
 
 import glob
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,13 +51,12 @@ def entries(
     root: Path, *, model: str | None = None, datasets: Sequence[str] = (), layers: Sequence[int] = ()
 ) -> Iterator[Entry]:
     """Yield the stores below `root`, those that match every filter given, in the order of their paths."""
-    found = {path.with_name(path.name.removesuffix(".partial")) for path in root.glob("**/layer_*.zarr*")}
+    found = {path.with_name(path.name.removesuffix(".partial")) for path in root.glob("**/*.zarr*")}
     for path in sorted(found):
-        number = path.stem.removeprefix("layer_")
-        if path.suffix != ".zarr" or not number.isdigit():
+        named = None if path.suffix != ".zarr" else _named(path.relative_to(root))
+        if named is None:
             continue
-        name = str(path.parent.parent.relative_to(root))
-        entry = Entry(path, name, path.parent.name, int(number), (path / MANIFEST).exists())
+        entry = Entry(path, *named, (path / MANIFEST).exists())
         if (
             (model is None or entry.model in (model, Path(model).name))
             and (not datasets or entry.dataset in datasets)
@@ -62,12 +65,34 @@ def entries(
             yield entry
 
 
+def _named(path: Path) -> tuple[str, str, int] | None:
+    """Model, dataset and layer that a store's path names, or None."""
+    if (layer := layer_number(path.stem)) is not None:
+        return str(path.parent.parent), path.parent.name, layer
+    if len(path.parts) > 3 and (layer := layer_number(path.parts[-3])) is not None:
+        return str(Path(*path.parts[:-3])), path.stem, layer
+    return None
+
+
+def layer_number(name: str) -> int | None:
+    """The number in `layer_<L>`."""
+    number = name.removeprefix("layer_")
+    return int(number) if number != name and number.isdigit() else None
+
+
 def remove(entry: Entry) -> None:
     """Delete a store, what is left of an unfinished one, and the file by which DVC knows it."""
     for path in (entry.path, partial_path(entry.path)):
         if path.exists():
             shutil.rmtree(path)
     entry.path.with_name(f"{entry.path.name}.dvc").unlink(missing_ok=True)
+
+
+def shelf_path() -> Path:
+    """Where stores are made: MUP_STORES, or the user's cache folder; it may be deleted at any time."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("MUP_STORES") or user_cache_path("models-under-pressure") / "stores")
 
 
 def discard_stale(path: Path) -> None:

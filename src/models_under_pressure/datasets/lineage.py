@@ -9,9 +9,7 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.in_use import PURPOSES, Purpose
-from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.yaml import load_yaml
-from models_under_pressure.datasets.deployment import CONTEXTS
 from models_under_pressure.datasets.files import split_path
 from models_under_pressure.datasets.origins import LINEAGE_PATH, Source
 from models_under_pressure.datasets.recipe import Version
@@ -173,18 +171,3 @@ def _with_names(key: str, entry: Any, sources: dict[str, Source]) -> Any:
         raise ValueError(f"{key}: its parent must be a version of {dataset}, or {dataset}_{SOURCE_VERSION}")
     named = {"dataset": dataset, "version": str(key).removeprefix(f"{dataset}_")}
     return {**entry, **named, "parent": str(parent).removeprefix(f"{dataset}_")} if parent else {**entry, **named}
-
-
-def dataset_files(lineage: Lineage) -> dict[str, dict[str, Path]]:
-    """Version, `training` or `deployment` -> part, such as `dev_raw` -> file: all that the pipeline makes."""
-    files: dict[str, dict[str, Path]] = {
-        key: {
-            f"{split}_{kind}": split_path(version.dataset, version.version, split, kind=kind)
-            for split in lineage.splits_of(version)
-            for kind in ("raw", "balanced")
-        }
-        for key, version in lineage.versions.items()
-    }
-    files["training"] = {split: TRAINING / f"{split}.jsonl" for split in ("train", "test")}
-    files["deployment"] = {context: Path(f"data/deployment/{context}.jsonl") for context in CONTEXTS}
-    return files

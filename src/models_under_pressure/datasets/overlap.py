@@ -32,6 +32,13 @@ class OverlapConfig(BaseModel):
     """Least words of a text that is looked for inside others; shorter ones occur anywhere."""
 
 
+class CheckOverlap(OverlapConfig):
+    """What counts as overlap, and what of it is accepted: section `check_overlap` of params.yaml."""
+
+    allowed: dict[str, int]
+    """Version, or `in_use` -> pairs of overlapping rows that are known and accepted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Records that are held against those of other sides."""

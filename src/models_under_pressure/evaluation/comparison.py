@@ -36,6 +36,8 @@ class Comparison:
     after: float | None = None
     difference: Difference | None = None
     """On the same records; None when they are not the same."""
+    paired: bool = True
+    """Whether the difference holds record against record; else it comes from the two intervals."""
     adjusted_p: float | None = None
     """p-value after Holm's correction over the datasets of the probe."""
     n: int = 0
@@ -55,6 +57,8 @@ class MeanComparison:
     before: float
     after: float
     difference: Difference
+    paired: bool = True
+    """Whether all of its differences hold record against record."""
 
 
 def compare(
@@ -75,14 +79,20 @@ def compare(
     sides = [_by_key(before), _by_key(after)]
     keys = list(dict.fromkeys([*sides[1], *sides[0]]))
     rows = [_compare(key, sides[0].get(key, []), sides[1].get(key, []), changed or {}, 1.0 - alpha) for key in keys]
+    return judged(rows, alpha=alpha, least=least)
+
+
+def judged(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.0005) -> list[Comparison]:
+    """The rows with their verdicts after Holm's correction over the datasets of each probe."""
+    found = list(rows)
     families: dict[str, dict[int, float]] = {}
-    for number, row in enumerate(rows):
+    for number, row in enumerate(found):
         if row.difference is not None:
             families.setdefault(row.probe, {})[number] = row.difference.p_value
     for tests in families.values():
         for number, adjusted in zip(tests, holm(list(tests.values())), strict=True):
-            rows[number] = _judged(rows[number], adjusted, alpha, least)
-    return rows
+            found[number] = _judged(found[number], adjusted, alpha, least)
+    return found
 
 
 def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.0005) -> list[MeanComparison]:
@@ -99,7 +109,8 @@ def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05, least: flo
         )
         unchanged = all(row.verdict is Verdict.UNCHANGED for row in comparable)
         verdict = Verdict.UNCHANGED if unchanged else _verdict(change.value, change.p_value, alpha, least)
-        found.append(MeanComparison(probe, len(comparable), verdict, before, after, change))
+        paired = all(row.paired for row in comparable)
+        found.append(MeanComparison(probe, len(comparable), verdict, before, after, change, paired))
     return found
 
 

@@ -1,14 +1,15 @@
 """Differences of a metric between two score lists of the same records, and the correction for testing several."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 from models_under_pressure.evaluation import curves
-from models_under_pressure.evaluation.estimate import Difference
+from models_under_pressure.evaluation.estimate import Difference, Estimate
 from models_under_pressure.evaluation.inputs import checked_labels, checked_scores, two_classes
 from models_under_pressure.evaluation.intervals import evidence
 from models_under_pressure.evaluation.resampling import plan, replicate
@@ -75,3 +76,28 @@ def mean_difference(parts: Sequence[Difference], confidence: float = 0.95) -> Di
     """Mean of independent differences (datasets that share no records)."""
     value = float(np.mean([part.value for part in parts]))
     return difference(value, float(np.linalg.norm([part.error for part in parts])) / len(parts), confidence)
+
+
+def unpaired_difference(
+    before: Estimate, after: Estimate, confidence: float = 0.95, *, of_interval: float = 0.95
+) -> Difference:
+    """Difference of two estimates of which only the intervals are known, as if they were independent.
+
+    Each end lies as far from the difference as the root of the summed squares of the distances that it takes from both
+    intervals (Zou and Donner 2008, "MOVER"; Newcombe 1998, method 10): the variances are recovered from the ends, near
+    the limits that matter, and the asymmetry of intervals near 1 is kept. The error, and with it the p-value, is that
+    of the end on the side of no change. Estimates of the same records rise and fall together, so that the interval is
+    wider than a paired one.
+
+    Args:
+        before: the earlier estimate.
+        after: the later one.
+        confidence: coverage of the interval of the difference.
+        of_interval: coverage of the intervals given.
+    """
+    value = after.value - before.value
+    quantile, wanted = (-float(ndtri((1.0 - level) / 2.0)) for level in (of_interval, confidence))
+    down = float(np.hypot(after.value - after.low, before.high - before.value)) / quantile
+    up = float(np.hypot(after.high - after.value, before.value - before.low)) / quantile
+    found = difference(value, down if value > 0 else up, confidence)
+    return replace(found, low=max(-1.0, value - wanted * down), high=min(1.0, value + wanted * up))

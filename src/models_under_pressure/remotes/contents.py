@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
+    from dvc_data.hashfile.tree import Tree
 
 Stored = Literal["whole", "damaged", "part", "absent"]
 
@@ -68,6 +69,38 @@ def contents(*, root: Path, all_tags: bool = False) -> list[OutputStatus]:
             with explained(remote, action="list", root=root):
                 statuses += _statuses(mine, repo.cache.local, remote_store(repo, remote))
         return sorted(statuses, key=lambda status: status.output.path)
+
+
+def listed(path: str, *, root: Path) -> list[str]:
+    """Names of the files in an output that is a folder; none when neither the cache nor the remote has its listing.
+
+    Raises:
+        UserError: the remote cannot be read.
+    """
+    with open_repo(root) as repo:
+        output = next(one for one in _tracked(repo, all_tags=False) if one.path == path)
+        with explained(output.remote, action="list", root=root):
+            tree = _tree(output.hash, repo.cache.local, remote_store(repo, output.remote))
+            return ["/".join(key) for key, _, _ in tree or ()]
+
+
+def folder_listings(hashes: Iterable[str], *, root: Path) -> dict[str, dict[str, str]]:
+    """Hash of each folder whose listing the cache or any remote has -> name of each of its files -> hash."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from dvc.exceptions import DvcException
+
+    found: dict[str, dict[str, str]] = {}
+    with open_repo(root) as repo:
+        for name in (None, *repo.config["remote"]):
+            for hash_ in sorted(set(hashes) - found.keys()):
+                try:
+                    place = repo.cache.local if name is None else remote_store(repo, name)
+                    tree = _tree(hash_, place)
+                except (BotoCoreError, ClientError, DvcException, OSError):
+                    break  # a remote that does not answer holds up nobody
+                if tree is not None:
+                    found[hash_] = {"/".join(key): str(info.value) for key, _, info in tree if info}
+    return found
 
 
 @contextmanager
@@ -186,19 +219,22 @@ def _total(hashes: list[str], sizes: dict[str, int]) -> int:
 
 def _objects(hash_: str, cache: "HashFileDB", odb: "HashFileDB") -> list[str]:
     """Hashes of the files of an output, with repetitions; of a folder whose listing is nowhere, its own only."""
+    tree = _tree(hash_, cache, odb) if hash_.endswith(".dir") else None
+    return [hash_, *(str(info.value) for _, _, info in tree or () if info)]
+
+
+def _tree(hash_: str, *places: "HashFileDB") -> "Tree | None":
+    """The listing of a folder; None when it is nowhere."""
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
     from dvc_objects.errors import ObjectFormatError
 
-    if not hash_.endswith(".dir"):
-        return [hash_]
-    for place in (cache, odb):
+    for place in places:
         try:
-            tree = Tree.load(place, HashInfo("md5", hash_))
+            return Tree.load(place, HashInfo("md5", hash_))
         except (FileNotFoundError, ObjectFormatError):
             continue
-        return [hash_, *(str(info.value) for _, _, info in tree if info)]
-    return [hash_]
+    return None
 
 
 def _sizes(odb: "HashFileDB", hashes: set[str]) -> dict[str, int]:

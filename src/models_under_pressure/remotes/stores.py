@@ -1,12 +1,13 @@
 """Pushing and pulling activation stores, those of the pipeline and those that `mup acts store` made."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.remotes.contents import tracked_outputs
+from models_under_pressure.remotes.contents import listed, tracked_outputs
 
 REMOTE = "activations"
 
@@ -38,11 +39,16 @@ def pull_stores(
     Raises:
         UserError: DVC fails; its own message comes before.
     """
-    below, wanted = (root / folder).absolute(), []
+    below = (root / folder).absolute()
+    wanted: list[Path] = []
     for path in _known(root):
         if (root / path).absolute().is_relative_to(below):
             relative = (root / path).absolute().relative_to(below)
-            wanted += [path / part for part in _matching(relative, model, datasets, layers)]
+            if _is_layer(relative):
+                parts = _inside_layer(root, path, relative, model, datasets, layers)
+            else:
+                parts = _matching(relative, model, datasets, layers)
+            wanted += [path / part for part in parts]
     if wanted:
         _dvc("pull", wanted, root=root)
     return wanted
@@ -74,6 +80,25 @@ def _matching(path: Path, model: str | None, datasets: Sequence[str], layers: Se
     if home == path:
         return names if datasets else []
     return ["."] if path.name in names else []
+
+
+def _is_layer(path: Path) -> bool:
+    """Whether an output is the pipeline's: all stores of one layer, in a folder per purpose."""
+    return re.fullmatch(r"layer_\d+", path.name) is not None
+
+
+def _inside_layer(
+    root: Path, output: Path, path: Path, model: str | None, datasets: Sequence[str], layers: Sequence[int]
+) -> list[str]:
+    """Which parts of the pipeline's folder of one layer are wanted."""
+    if model is not None and str(path.parent) not in (model, Path(model).name):
+        return []
+    if layers and int(path.name.removeprefix("layer_")) not in layers:
+        return []
+    if not datasets:
+        return ["."]
+    stores = {Path(*Path(name).parts[:2]) for name in listed(output.as_posix(), root=root)}
+    return sorted(store.as_posix() for store in stores if store.stem in datasets)
 
 
 def _dvc(action: str, paths: Sequence[Path], *, root: Path) -> None:

@@ -10,41 +10,24 @@ from models_under_pressure.evaluation.comparison import (
     Verdict,
     compare,
     compare_means,
+    judged,
 )
-from models_under_pressure.review.snapshot import Cost, Row, Snapshot, label_counts
+from models_under_pressure.evaluation.differences import unpaired_difference
+from models_under_pressure.evaluation.estimate import Difference, Estimate
+from models_under_pressure.review.changes import (
+    DatasetChange,
+    OverlapChange,
+    ParamChange,
+    change_of,
+    dataset_changes,
+    is_same_file,
+    new_costs,
+    overlap_changes,
+    param_changes,
+)
+from models_under_pressure.review.snapshot import Cost, Snapshot, Unread
 
-
-@dataclass(frozen=True, slots=True)
-class ParamChange:
-    """A parameter that differs; None on the side that lacks it."""
-
-    key: str
-    before: Any
-    after: Any
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetChange:
-    """A dataset file that differs; counts are None when a side could not be read."""
-
-    path: str
-    before: Mapping[str, int] | None
-    """Label -> rows."""
-    after: Mapping[str, int] | None
-    added: int | None = None
-    removed: int | None = None
-    edited: int | None = None
-    """Rows of one id whose conversation differs."""
-    relabelled: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OverlapChange:
-    """Pairs of rows shared between splits of a version; None on the side that lacks it."""
-
-    version: str
-    before: int | None
-    after: int | None
+_JUDGED = (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +70,13 @@ class Review:
 def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
     """Compare two snapshots.
 
-    A dataset whose conversations were edited under the same ids is not comparable either: its scores are of other
-    texts. Results that only metrics/evaluate.json knows (scores out of reach) are listed as not comparable, with their
-    values. Training records have no place in a verdict: a looser fit is better on them and nowhere else.
+    A dataset whose conversations were edited under the same ids is not comparable: its scores are of other texts.
+    Where scores are out of reach, the difference comes from the two intervals that git keeps, unpaired. Training
+    records have no place in a verdict: a looser fit is better on them and nowhere else.
     """
     before, after = _without_training(before), _without_training(after)
-    rows = compare(before.scores, after.scores, changed=_edited(before, after), alpha=alpha)
-    rows = _completed(rows, before, after)
+    rows = compare(before.scores, after.scores, changed=_changed(before, after), alpha=alpha)
+    rows = judged(_completed(rows, before, after, 1.0 - alpha), alpha=alpha)
     purposes = {**before.purposes, **after.purposes}
     means = [
         MeanRow(purpose, mean)
@@ -104,14 +87,14 @@ def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
     return Review(
         before=before,
         after=after,
-        params=_params(before.params, after.params),
-        datasets=_datasets(before, after),
+        params=param_changes(before.params, after.params),
+        datasets=dataset_changes(before, after),
         rows=rows,
         means=means,
-        overlap=_overlap(before.overlap, after.overlap),
-        costs=_new_costs(before, after),
+        overlap=overlap_changes(before.overlap, after.overlap),
+        costs=new_costs(before, after),
         alpha=alpha,
-        warnings=[*before.missing, *after.missing],
+        warnings=[*before.missing, *after.missing, *_unread(before, after, rows), *_computed(before, after)],
     )
 
 
@@ -124,34 +107,31 @@ def _without_training(side: Snapshot) -> Snapshot:
     )
 
 
-def _edited(before: Snapshot, after: Snapshot) -> dict[str, str]:
-    """Evaluated datasets whose conversations differ under the same ids, or cannot be told to be the same."""
-    found = {}
-    for dataset in before.datasets.keys() & after.datasets.keys():
-        paths = before.datasets[dataset], after.datasets[dataset]
-        hashes = before.files.get(paths[0]), after.files.get(paths[1])
-        if hashes[0] == hashes[1]:
-            continue
-        sides = before.rows.get(paths[0]), after.rows.get(paths[1])
-        if sides[0] is None or sides[1] is None:
-            found[dataset] = "its file changed and is out of reach"
-        elif edited := _count(sides[0], sides[1], "content"):
-            found[dataset] = f"{edited} texts edited"
-    return found
+def _changed(before: Snapshot, after: Snapshot) -> dict[str, str]:
+    """Evaluated datasets whose conversations are known to differ, or changed and cannot be read -> what became of them.
+
+    A file of which only other columns changed is the same.
+    """
+    names = before.datasets.keys() & after.datasets.keys()
+    return {name: reason for name in sorted(names) if (reason := change_of(name, before, after))}
 
 
-def _completed(rows: Sequence[Comparison], before: Snapshot, after: Snapshot) -> list[Comparison]:
-    """Rows with what metrics/evaluate.json knows where scores are out of reach."""
+def _completed(rows: Sequence[Comparison], before: Snapshot, after: Snapshot, confidence: float) -> list[Comparison]:
+    """Rows with what the metrics in git know where scores are out of reach."""
     known = {(row.dataset, row.probe): row for row in rows if row.reason not in ("new", "removed")}
     partial = {(row.dataset, row.probe): row for row in rows if row.reason in ("new", "removed")}
     keys = [*known, *partial]
     keys += [
         (dataset, probe) for side in (after, before) for dataset, probes in side.metrics.items() for probe in probes
     ]
-    return [known.get(key) or _from_metrics(key, partial.get(key), before, after) for key in dict.fromkeys(keys)]
+    return [
+        known.get(key) or _from_metrics(key, partial.get(key), before, after, confidence) for key in dict.fromkeys(keys)
+    ]
 
 
-def _from_metrics(key: tuple[str, str], partial: Comparison | None, before: Snapshot, after: Snapshot) -> Comparison:
+def _from_metrics(
+    key: tuple[str, str], partial: Comparison | None, before: Snapshot, after: Snapshot, confidence: float
+) -> Comparison:
     first, second = (side.metrics.get(key[0], {}).get(key[1]) for side in (before, after))
     if partial is not None and (first is None or second is None):
         return partial
@@ -161,81 +141,73 @@ def _from_metrics(key: tuple[str, str], partial: Comparison | None, before: Snap
         before=(first or {}).get("auroc"),
         after=(second or {}).get("auroc"),
         n=(second or first or {}).get("n", 0),
+        paired=False,
     )
     if first is None or second is None:
         return replace(row, reason="new" if second else "removed")
-    if first == second and _same_file(key[0], before, after):
-        return replace(row, verdict=Verdict.UNCHANGED)
-    return replace(row, reason="scores per record are out of reach")
+    equal = all(first[name] == second[name] for name in first.keys() & second.keys())
+    if reason := change_of(key[0], before, after) or _other_counts(first, second):
+        return replace(row, reason=reason)
+    if row.before is None or row.after is None:
+        return replace(row, reason="one class only")
+    sides = [_interval(side.params, found) for side, found in ((before, first), (after, second))]
+    change = _unpaired(sides, confidence)
+    if equal and is_same_file(key[0], before, after):
+        return replace(row, difference=change, verdict=Verdict.UNCHANGED)
+    if change is None:
+        return replace(row, reason="scores per record are out of reach")
+    return replace(row, difference=change, verdict=Verdict.NOISE)
 
 
-def _same_file(dataset: str, before: Snapshot, after: Snapshot) -> bool:
-    hashes = [side.files.get(side.datasets.get(dataset, "")) for side in (before, after)]
-    return hashes[0] is not None and hashes[0] == hashes[1]
+def _other_counts(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Whether two estimates are of other numbers of records or positives, in words."""
+    for name, what in (("n", "records"), ("positives", "positives")):
+        if name in first and name in second and first[name] != second[name]:
+            return f"of {first[name]:,} and {second[name]:,} {what}"
+    return ""
 
 
-def _params(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ParamChange]:
-    return [
-        ParamChange(key, before.get(key), after.get(key))
-        for key in sorted({**before, **after})
-        if before.get(key) != after.get(key) or (key in before) != (key in after)
-    ]
+def _interval(params: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[Estimate, float] | None:
+    """AUROC with its interval, and the coverage of that; None when git keeps none."""
+    if not {"auroc", "auroc_low", "auroc_high"} <= found.keys():
+        return None
+    estimate = Estimate(found["auroc"], found["auroc_low"], found["auroc_high"])
+    return estimate, params.get("evaluate.confidence", 0.95)
 
 
-def _datasets(before: Snapshot, after: Snapshot) -> list[DatasetChange]:
-    return [
-        _dataset(path, path in before.files, path in after.files, before.rows.get(path), after.rows.get(path))
-        for path in sorted({**before.files, **after.files})
-        if before.files.get(path) != after.files.get(path)
-    ]
+def _unpaired(sides: Sequence[tuple[Estimate, float] | None], confidence: float) -> Difference | None:
+    """The difference by both intervals; None when one is missing, or they cover at different levels."""
+    first, second = sides
+    if first is None or second is None or first[1] != second[1]:
+        return None
+    return unpaired_difference(first[0], second[0], confidence, of_interval=first[1])
 
 
-def _dataset(
-    path: str, was: bool, is_: bool, before: Mapping[str, Row] | None, after: Mapping[str, Row] | None
-) -> DatasetChange:
-    first = {} if not was else before
-    second = {} if not is_ else after
-    change = DatasetChange(
-        path,
-        None if first is None else label_counts(first),
-        None if second is None else label_counts(second),
-    )
-    if first is None or second is None:
-        return change
-    return replace(
-        change,
-        added=len(second.keys() - first.keys()),
-        removed=len(first.keys() - second.keys()),
-        edited=_count(first, second, "content"),
-        relabelled=_count(first, second, "label"),
-    )
-
-
-def _count(before: Mapping[str, Row], after: Mapping[str, Row], what: str) -> int:
-    """Rows on both sides that differ in an attribute."""
-    return sum(getattr(before[id_], what) != getattr(after[id_], what) for id_ in before.keys() & after.keys())
-
-
-def _overlap(before: Mapping[str, int], after: Mapping[str, int]) -> list[OverlapChange]:
-    return [
-        OverlapChange(version, before.get(version), after.get(version))
-        for version in sorted({**before, **after})
-        if before.get(version) != after.get(version)
-    ]
-
-
-def _new_costs(before: Snapshot, after: Snapshot) -> dict[str, Cost]:
-    """Replies that only the later revision uses, added up by stage."""
-    found = {}
-    for stage, replies in sorted(after.costs.items()):
-        known = before.costs.get(stage, {})
-        new = [cost for key, cost in replies.items() if key not in known]
-        if new:
-            prices = [cost.usd for cost in new]
-            found[stage] = Cost(
-                replies=sum(cost.replies for cost in new),
-                input_tokens=sum(cost.input_tokens for cost in new),
-                output_tokens=sum(cost.output_tokens for cost in new),
-                usd=None if None in prices else sum(price for price in prices if price is not None),
-            )
+def _unread(before: Snapshot, after: Snapshot, rows: Sequence[Comparison]) -> list[str]:
+    """One line for each kind of file that is out of reach: where, how many, and what follows."""
+    is_unpaired = any(row.difference is not None and not row.paired for row in rows if row.verdict in _JUDGED)
+    consequences: dict[Unread, str] = {
+        "scores": "intervals are unpaired" if is_unpaired else "the metrics in git stand in for them",
+        "dataset files": "their rows are not counted",
+        "replies": "their cost is left out",
+    }
+    found = []
+    for kind, consequence in consequences.items():
+        parts = [
+            f"of {side.name} are {'not in the workspace' if side.commit is None else 'in no cache and on no remote'} "
+            f"({side.unread[kind]} file{'s' if side.unread[kind] > 1 else ''})"
+            for side in (before, after)
+            if side.unread.get(kind)
+        ]
+        if parts:
+            remedy = "`dvc pull` or `dvc fetch --all-commits` brings them"
+            found.append(f"{kind} {', '.join(parts)}: {consequence}; {remedy}")
     return found
+
+
+def _computed(before: Snapshot, after: Snapshot) -> list[str]:
+    """A line when probes say that their activations were computed in another way."""
+    names = sorted(before.computed.keys() & after.computed.keys())
+    changed = [name for name in names if before.computed[name] != after.computed[name]]
+    told = ", ".join(f"{name} {before.computed[name]} and then {after.computed[name]}" for name in changed)
+    return [f"activations were computed differently ({told}): part of a change may come from that"] if told else []

@@ -2,18 +2,25 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from models_under_pressure.evaluation.comparison import Comparison, MeanComparison, Verdict
 from models_under_pressure.evaluation.estimate import Difference
+from models_under_pressure.review.changes import DatasetChange
 from models_under_pressure.review.compare import Review
-from models_under_pressure.review.markdown import MOST, code, table, text
+from models_under_pressure.review.markdown import code, table, text
 from models_under_pressure.review.snapshot import Snapshot
 
 MARKER = "<!-- mup-review -->"
 """First line of the Markdown, by which a later run finds the comment it replaces."""
+
+LIMIT = 20_000
+"""Characters of the Markdown, whatever changed: a comment that one reads, and GitHub holds 65,536."""
+
+_MEANS, _RESULTS, _PARAMS, _DATASETS, _OTHERS, _WARNINGS = 2_400, 5_500, 2_800, 2_800, 1_200, 1_500
+"""Characters of each section's table; their sum leaves room for headings and notes below the limit."""
 
 _SIGNS = {
     Verdict.WORSE: "🔻 worse",
@@ -86,10 +93,11 @@ def _results(review: Review) -> Iterable[str]:
                     *_before_after(row.mean),
                     _change(row.mean.difference),
                     _p(row.mean.difference.p_value),
-                    _SIGNS[row.mean.verdict],
+                    _verdict(row.mean),
                 ]
                 for row in means
             ],
+            most=_MEANS,
         )
     shown = [row for row in _ordered(review.rows) if row.verdict is not Verdict.UNCHANGED]
     if shown:
@@ -103,21 +111,36 @@ def _results(review: Review) -> Iterable[str]:
                     *_before_after(row),
                     _change(row.difference) if row.difference else "",
                     _p(row.adjusted_p) if row.adjusted_p is not None else "",
-                    _SIGNS[row.verdict] + (f": {text(row.reason)}" if row.reason else ""),
+                    _verdict(row) + (f": {text(row.reason)}" if row.reason else ""),
                 ]
                 for row in shown
             ],
+            most=_RESULTS,
         )
+        yield from _notes(shown, review.alpha)
+
+
+def _notes(rows: Sequence[Comparison], alpha: float) -> Iterable[str]:
+    """How the differences were made, once below the table."""
+    judged = [row for row in rows if row.difference is not None]
+    if any(row.paired for row in judged):
+        yield "Change on the same records, with DeLong's interval."
+    if any(not row.paired for row in judged):
         yield (
-            f"Change on the same records, with DeLong's interval; *better* and *worse* hold at level {review.alpha:g} "
-            "after Holm's correction over the datasets of a probe." + _one_seed(shown)
+            "*Unpaired*: scores per record are out of reach, so that the change and its interval come from the two "
+            "intervals in git, as if independent (Zou and Donner 2008). Such an interval is wider than the paired "
+            "one, because the same records are not held against each other."
         )
+    if judged:
+        told = f"*better* and *worse* hold at level {alpha:g} after Holm's correction over the datasets of a probe."
+        one_seed = any(row.seeds == 1 for row in judged)
+        about = " A verdict is about these trained probes, not about their recipe." if one_seed else ""
+        yield told + about
 
 
-def _one_seed(rows: Sequence[Comparison]) -> str:
-    if any(row.difference is not None and row.seeds == 1 for row in rows):
-        return " Probes of one seed: a verdict is about these trained probes, not about their recipe."
-    return ""
+def _verdict(row: Comparison | MeanComparison) -> str:
+    is_estimated = row.difference is not None and not row.paired
+    return _SIGNS[row.verdict] + (" (unpaired)" if is_estimated else "")
 
 
 def _params(review: Review) -> Iterable[str]:
@@ -126,7 +149,7 @@ def _params(review: Review) -> Iterable[str]:
             [code(change.key), *(code(_value(value)) for value in (change.before, change.after))]
             for change in review.params
         ]
-        yield "### Parameters\n\n" + table(["parameter", "before", "after"], rows)
+        yield "### Parameters\n\n" + table(["parameter", "before", "after"], rows, most=_PARAMS)
 
 
 def _datasets(review: Review) -> Iterable[str]:
@@ -136,15 +159,23 @@ def _datasets(review: Review) -> Iterable[str]:
             [
                 [
                     code(change.path),
-                    *(_labels(side) for side in (change.before, change.after)),
+                    *_sides(change),
                     *(_number(getattr(change, name)) for name in ("added", "removed", "edited", "relabelled")),
                 ]
                 for change in review.datasets
             ],
+            most=_DATASETS,
         )
 
 
-def _labels(counts: Any) -> str:
+def _sides(change: DatasetChange) -> list[str]:
+    """Rows before and after; of a folder that could not be opened, that it changed."""
+    if not change.path.endswith(".jsonl"):
+        return [change.status, ""]
+    return [_labels(side) for side in (change.before, change.after)]
+
+
+def _labels(counts: Mapping[str, int] | None) -> str:
     if counts is None:
         return "not read"
     parts = ", ".join(f"{count:,} {text(label)}" for label, count in counts.items())
@@ -159,7 +190,7 @@ def _overlap(review: Review) -> str:
     if not review.overlap:
         return f"**Overlap between splits**: {pairs} pairs in {versions} dataset versions, as before."
     rows = [[code(change.version), _number(change.before), _number(change.after)] for change in review.overlap]
-    return f"### Overlap between splits: {pairs} pairs\n\n" + table(["version", "before", "after"], rows)
+    return f"### Overlap between splits: {pairs} pairs\n\n" + table(["version", "before", "after"], rows, most=_OTHERS)
 
 
 def _costs(review: Review) -> Iterable[str]:
@@ -175,7 +206,8 @@ def _costs(review: Review) -> Iterable[str]:
         ]
         for stage, cost in review.costs.items()
     ]
-    yield "### Replies that the change added\n\n" + table(["stage", "replies", "tokens in", "tokens out", "cost"], rows)
+    heads = ["stage", "replies", "tokens in", "tokens out", "cost"]
+    yield "### Replies that the change added\n\n" + table(heads, rows, most=_OTHERS)
 
 
 def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
@@ -205,7 +237,13 @@ def _value(value: Any) -> str:
 
 
 def _list(title: str, items: Sequence[str]) -> str:
-    return f"### {title}\n\n" + "\n".join(f"- {text(item)}" for item in items[:MOST])
+    lines: list[str] = []
+    for line in (f"- {text(item, longest=250)}" for item in items):
+        if lines and sum(map(len, lines)) + len(line) > _WARNINGS:
+            break
+        lines.append(line)
+    rest = [f"- … and {len(items) - len(lines):,} more"] if len(items) > len(lines) else []
+    return f"### {title}\n\n" + "\n".join([*lines, *rest])
 
 
 def _plain(value: Any) -> Any:

@@ -1,13 +1,17 @@
-"""What a review needs to know of one revision; reading it from git and DVC is the caller's part."""
+"""What a review needs to know of one revision; reading it from git and DVC is the part of `reading`."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Record, to_row
 from models_under_pressure.evaluation.scores import ScoreList
+
+Unread = Literal["scores", "dataset files", "replies"]
+"""Kinds of files that may be out of reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +45,35 @@ class Snapshot:
     params: Mapping[str, Any] = field(default_factory=dict)
     """Dotted key -> value."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Path of every dataset file -> content hash, from dvc.lock."""
+    """Path of every dataset file, or of a folder of them that was not opened -> content hash, from dvc.lock."""
     rows: Mapping[str, Mapping[str, Row]] = field(default_factory=dict)
     """Path of a changed dataset file -> record id -> row."""
     datasets: Mapping[str, str] = field(default_factory=dict)
     """Evaluated dataset -> path of its file."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Evaluated dataset -> hash of its file, from metrics/intervals.json."""
     purposes: Mapping[str, str] = field(default_factory=dict)
     """Evaluated dataset -> what it is for, such as `dev`."""
     scores: Sequence[ScoreList] = ()
     metrics: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    """Dataset -> probe -> metric: metrics/evaluate.json."""
+    """Dataset -> probe -> metric: AUROC, and from metrics/intervals.json its interval and counts."""
     overlap: Mapping[str, int] = field(default_factory=dict)
     """Dataset version -> pairs of rows that two splits share."""
     costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
     """Stage -> key of each reply that it used -> its cost, for stages whose replies changed."""
+    computed: Mapping[str, Any] = field(default_factory=dict)
+    """Precision and quantisation of the forward pass, as a probe recorded them; empty when none is at hand."""
+    unread: Mapping[Unread, int] = field(default_factory=dict)
+    """Kind -> files that are in no cache and on no remote."""
     missing: Sequence[str] = ()
-    """What could not be read, in words."""
+    """What else could not be read, in words."""
+
+    def hash_of(self, path: str) -> tuple[str, str] | None:
+        """The file or unopened folder that holds a dataset file, and its hash; None when neither is known."""
+        for place in (path, *map(str, PurePosixPath(path).parents)):
+            if place in self.files:
+                return place, self.files[place]
+        return None
 
 
 def rows_of(records: Iterable[Record]) -> dict[str, Row]:

@@ -1,4 +1,4 @@
-"""`mup acts`: activations outside the pipeline, of any model on any file of conversations."""
+"""Extract, list, verify, share and delete activations, of any model on any file of conversations."""
 
 import re
 from pathlib import Path
@@ -180,6 +180,6 @@ def _token() -> str | None:
 
 def _aliases() -> dict[str, str]:
     """Short names of models, if the command runs inside the project."""
-    from models_under_pressure.params.schema import PARAMS_PATH, load_params
+    from models_under_pressure.core.section import PARAMS, read
 
-    return load_params().models if PARAMS_PATH.exists() else {}
+    return read("models", dict[str, str]) if PARAMS.exists() else {}

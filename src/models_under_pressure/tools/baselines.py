@@ -1,14 +1,18 @@
-"""`mup baselines`: what one would run instead of a probe, on any model and data, outside the pipeline."""
+"""Run baselines outside the pipeline, on any model and data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from models_under_pressure.commands import asking
+from models_under_pressure.llm import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from models_under_pressure.baselines.data import LabelledRecords
+    from models_under_pressure.llm.rehearsal import Round
+    from models_under_pressure.llm.store import ReplyStore
 
 app = typer.Typer(help="Run baselines outside the pipeline.", no_args_is_help=True)
 
@@ -45,8 +49,8 @@ def prompted(
         bool, typer.Option("--api", help="The model is behind an API; the options below are for it.")
     ] = False,
     record: Annotated[bool, typer.Option("--record", help="Ask, and pay, for replies that are not recorded.")] = False,
-    dry_run: asking.DryRun = False,
-    allow_missing: asking.AllowUndecided = None,
+    dry_run: options.DryRun = False,
+    allow_missing: options.AllowUndecided = None,
 ) -> None:
     """Ask a model for the stakes with every wording: AUROC of each, and rows as JSON Lines.
 
@@ -55,9 +59,7 @@ def prompted(
     Example: mup baselines prompted --model llama-1b
     """
     if api:
-        from models_under_pressure.commands.asked import ask_model
-
-        ask_model(
+        _ask_model(
             model,
             _datasets(dataset or []),
             out / model.replace("/", "--"),
@@ -68,16 +70,16 @@ def prompted(
         return
     from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
     from models_under_pressure.baselines.prompted_config import PromptConfig
+    from models_under_pressure.core.section import PARAMS, read
     from models_under_pressure.core.settings import load_settings
-    from models_under_pressure.params.schema import PARAMS_PATH, load_params
 
-    options = {"templates": tuple(template)} if template else {}
+    templates = {"templates": tuple(template)} if template else {}
     config = PromptConfig.model_validate(
         {"name": model, "dtype": dtype, "quantization": quantization, "max_tokens": max_tokens}
         | {"batch_tokens": batch or "auto"}
-        | options
+        | templates
     )
-    aliases = load_params().models if PARAMS_PATH.exists() else {}
+    aliases = read("models", dict[str, str]) if PARAMS.exists() else {}
     token = load_settings().hf_token
     monitor = PromptedMonitor(
         config,
@@ -94,12 +96,65 @@ def prompted(
     print(f"best wording: {best}; rows: {out / model.replace('/', '--')}")
 
 
+def _ask_model(
+    model: str,
+    datasets: "Sequence[LabelledRecords]",
+    folder: Path,
+    *,
+    record: bool,
+    dry_run: bool,
+    allow_missing: int | None,
+) -> None:
+    """Ask about every record, print AUROC of each dataset, and keep rows and replies.
+
+    Args:
+        model: name, as the endpoint spells it.
+        datasets: what is asked about.
+        folder: of the rows, and of the record file of replies.
+        record: whether replies that are not recorded are asked for.
+        dry_run: print the questions and their cost only.
+        allow_missing: records that may stay without an answer; None leaves it to params.yaml.
+
+    Raises:
+        UserError: replies are missing and not to be asked for, or see `recorded`.
+    """
+    from models_under_pressure.baselines.asked import ask_stakes, write_asked
+    from models_under_pressure.core.section import PARAMS, read
+    from models_under_pressure.evaluation.metrics import auroc
+    from models_under_pressure.llm.config import LLMConfig
+    from models_under_pressure.llm.recorded import recorded
+    from models_under_pressure.llm.rehearsal import Rehearsal
+
+    llm = read("llm", LLMConfig) if PARAMS.exists() else LLMConfig(model=model)
+    llm = options.with_options(llm.model_copy(update={"model": model}), allow_missing=allow_missing, refresh=None)
+    if record:
+        llm = llm.model_copy(update={"mode": "record"})
+
+    def rounds(store: "ReplyStore") -> "Sequence[Round]":
+        rehearsal = Rehearsal(llm, store)
+        ask_stakes(datasets, rehearsal)
+        return rehearsal.rounds
+
+    if dry_run:
+        options.dry_run("replies", llm, rounds, folder=folder)
+        return
+    with recorded("replies", llm, folder) as ask:
+        found = ask_stakes(datasets, ask)
+    print(f"{'dataset':24}{'AUROC':>8}{'records':>9}{'unanswered':>12}")
+    for asked in found:
+        write_asked(folder / f"{asked.data.name}.jsonl", asked)
+        labels = asked.data.labels
+        value = f"{auroc(asked.probabilities, labels):.3f}" if labels.any() and not labels.all() else "-"
+        print(f"{asked.data.name:24}{value:>8}{len(labels):9}{len(asked.unanswered):12}")
+    print(f"rows and replies: {folder}")
+
+
 def _datasets(names: list[str]) -> "list[LabelledRecords]":
     from models_under_pressure.baselines.data import read_labelled
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.params.lineage import LINEAGE_PATH, load_lineage
+    from models_under_pressure.datasets.lineage import LINEAGE_PATH, load_lineage
 
-    known = load_lineage().datasets if LINEAGE_PATH.exists() else {}
+    known = {one.name: one for one in load_lineage().in_use} if LINEAGE_PATH.exists() else {}
     chosen = names or [name for name, one in known.items() if one.purpose == "dev"]
     if not chosen:
         raise UserError("no dataset is named.", remedy="give --dataset FILE, or run from the project's folder.")
@@ -109,6 +164,6 @@ def _datasets(names: list[str]) -> "list[LabelledRecords]":
             f"no dataset or file {unknown[0]!r}.", remedy=f"use a labelled file, or one of {', '.join(known)}."
         )
     return [
-        read_labelled(name, Path(known[name].path)) if name in known else read_labelled(Path(name).stem, Path(name))
+        read_labelled(name, known[name].path) if name in known else read_labelled(Path(name).stem, Path(name))
         for name in chosen
     ]

@@ -1,25 +1,92 @@
-"""`mup datasets`: look at dataset versions and compare them."""
+"""Look at dataset versions, compare them, and use the published files."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from models_under_pressure.commands import compare, published
+from models_under_pressure.tools import _compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from models_under_pressure.core.records import Record
+    from models_under_pressure.datasets.catalog import Catalog
     from models_under_pressure.datasets.describe_record import Place
+
+_REPORTS = Path("data/published/reports")
+_COLUMNS = (("high-stakes", 7), ("low-stakes", 7), ("ambiguous", 11))
+"""Labels -> widths of their columns."""
 
 app = typer.Typer(help="Look at dataset versions and compare them.", no_args_is_help=True)
 
-app.command()(published.download)
-app.command()(published.use)
-app.command()(compare.diff)
-app.command()(compare.agreement)
-app.command()(compare.overlap)
+app.command()(_compare.diff)
+app.command()(_compare.agreement)
+app.command()(_compare.overlap)
+
+
+@app.command()
+def download(
+    files: Annotated[list[str] | None, typer.Argument(help="Files of published/catalog.yaml; all if none.")] = None,
+    origin: Annotated[Literal["r2", "hub"], typer.Option("--from", help="Cloudflare R2 or Hugging Face.")] = "r2",
+    pin: Annotated[bool, typer.Option(help="Write the hashes of what came into published/catalog.yaml.")] = False,
+) -> None:
+    """Fetch the paper's final files as stages of published/dvc.yaml: verified, converted, repairs reported.
+
+    Example: mup datasets download --from hub
+    """
+    from models_under_pressure.core.errors import UserError
+    from models_under_pressure.datasets.catalog import SELECTED_PATH, load_catalog
+
+    catalog = load_catalog()
+    keys = files or list(catalog.files)
+    selected = {key: catalog.select(key, origin).model_dump(mode="json") for key in keys}
+    _edit(SELECTED_PATH, lambda content: content.update(selected={**content["selected"], **selected}))
+    command = [sys.executable, "-m", "dvc", "repro", "published/dvc.yaml"]
+    if subprocess.run(command).returncode:
+        raise UserError(
+            "not every file could be fetched.",
+            where="published/dvc.yaml",
+            remedy="see the messages above; run the command again, and what is there already is not fetched again.",
+        )
+    reports = {key: _report(key) for key in keys}
+    if pin:
+        _edit(Path("published/catalog.yaml"), lambda content: _pin(content, reports, origin))
+    print(_table(catalog, reports), end="")
+
+
+@app.command()
+def use(
+    which: Annotated[
+        Literal["published", "versions"], typer.Argument(help="The paper's files, or those that the recipes make.")
+    ],
+) -> None:
+    """Point the datasets in use (data/versions.yaml) at the paper's files, or back at the latest versions.
+
+    Example: mup datasets use published
+    """
+    from models_under_pressure.datasets.catalog import load_catalog, load_selected
+    from models_under_pressure.datasets.lineage import LINEAGE_PATH, latest_versions, load_lineage
+
+    lineage = load_lineage()
+    if which == "published":
+        selected = load_selected()
+        values = {
+            file.used_as: f"data/published/{file.to}"
+            for key, file in load_catalog().files.items()
+            if file.used_as and key in selected
+        }
+    else:
+        values = latest_versions(lineage)
+    datasets = {
+        purpose: {name: values.get(name, value) for name, value in entries.items()}
+        for purpose, entries in lineage.datasets.items()
+    }
+    _edit(LINEAGE_PATH, lambda content: [content["datasets"][key].update(entries) for key, entries in datasets.items()])
+    for name, value in (entry for entries in datasets.values() for entry in entries.items()):
+        print(f"{name:20} {value}")
 
 
 @app.command("list")
@@ -28,10 +95,10 @@ def list_versions() -> None:
 
     Example: mup datasets list
     """
-    from models_under_pressure.params.lineage import load_lineage
+    from models_under_pressure.datasets.lineage import load_lineage
 
     lineage = load_lineage()
-    for key, version in (lineage.versions | lineage.test_versions).items():
+    for key, version in lineage.versions.items():
         print(f"{key:24} from {version.parent:10} {', '.join(step.op for step in version.steps)}")
 
 
@@ -128,14 +195,13 @@ def _made() -> "dict[Place, Path]":
     """The dataset files of the pipeline that exist."""
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.datasets.describe_record import Place
-    from models_under_pressure.params.dataset_files import dataset_files
-    from models_under_pressure.params.lineage import load_lineage
+    from models_under_pressure.datasets.lineage import load_lineage
+    from models_under_pressure.datasets.made import dataset_files
 
-    lineage = load_lineage()
-    versions = lineage.versions | lineage.test_versions
+    versions, files = load_lineage().versions, dataset_files()
     found = {
         Place(versions[key].dataset if key in versions else key, f"{key} {part}"): path
-        for key, parts in dataset_files(lineage).items()
+        for key, parts in sorted(files.items(), key=lambda item: [*versions, *files].index(item[0]))
         for part, path in parts.items()
         if path.is_file()
     }
@@ -152,3 +218,40 @@ def _key(columns: "Sequence[str] | None") -> "Callable[[Record], str]":
 
 def _situation(records: "Sequence[Record]") -> list[str] | None:
     return ["situation_id"] if all("situation_id" in record.fields for record in records) else None
+
+
+def _edit(path: Path, change: Any) -> None:
+    """Change a YAML file as DVC does, with its comments."""
+    from dvc.utils.serialize import modify_yaml
+
+    with modify_yaml(path) as content:
+        change(content)
+
+
+def _pin(content: Any, reports: dict[str, dict[str, Any]], origin: str) -> None:
+    for key, report in reports.items():
+        content["files"][key][origin]["sha256"] = report["sha256"]
+
+
+def _report(key: str) -> dict[str, Any]:
+    from models_under_pressure.core.files import read_json
+
+    return read_json(_REPORTS / f"{key}.json")
+
+
+def _table(catalog: "Catalog", reports: dict[str, dict[str, Any]]) -> str:
+    from models_under_pressure.core.records import read_records
+    from models_under_pressure.datasets.consistency import inconsistencies
+
+    lines = [f"{'file':28}{'rows':>7}{'high':>7}{'low':>7}{'ambiguous':>11}  repaired"]
+    for key, report in reports.items():
+        labels = report["labels"]
+        counts = "".join(f"{labels[name]:>{width}}" for name, width in _COLUMNS)
+        repaired = ", ".join(f"{name} {count}" for name, count in report["repaired"].items()) or "nothing"
+        lines.append(f"{key:28}{report['rows']:>7}{counts}  {repaired}")
+    for key in reports:
+        raw = key.replace("_balanced", "_raw")
+        if raw != key and raw in reports:
+            paths = [Path("data/published") / catalog.files[name].to for name in (raw, key)]
+            lines += [f"{key}: {problem}" for problem in inconsistencies(*map(read_records, paths))]
+    return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""`mup remote`: where datasets and activations are kept for others."""
+"""Say where datasets and activations are kept for others: R2, S3 or a folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -141,9 +141,9 @@ def _point(targets: "Sequence[Target]", *, offline: bool) -> None:
 
 def _try(targets: "Sequence[Target]") -> bool:
     """Whether all targets work."""
-    from models_under_pressure.commands.findings import print_findings
     from models_under_pressure.remotes.checks import check_remote
     from models_under_pressure.remotes.finding import failed
+    from models_under_pressure.tools._findings import print_findings
 
     everything = []
     for target in targets:

@@ -1,4 +1,4 @@
-"""`mup replies`: looking after the recorded replies of the chat model."""
+"""Look after the recorded replies of the chat model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,8 +97,8 @@ def export(
 
 def _record_files(where: list[Path] | None) -> list[Path]:
     """The files named, and those in the folders named; by default those of this project."""
-    from models_under_pressure.commands.recorded import REPLIES, SHIPPED
     from models_under_pressure.core.errors import UserError
+    from models_under_pressure.llm.recorded import REPLIES, SHIPPED
 
     files: list[Path] = []
     for path in where or [REPLIES, SHIPPED]:
@@ -110,8 +110,7 @@ def _record_files(where: list[Path] | None) -> list[Path]:
 
 def _prices() -> "dict[str, Price]":
     """The price table of params.yaml; empty outside a project."""
-    if not Path("params.yaml").exists():
-        return {}
-    from models_under_pressure.params.schema import load_params
+    from models_under_pressure.core.section import PARAMS, read
+    from models_under_pressure.llm.config import LLMConfig
 
-    return load_params().llm.prices
+    return read("llm", LLMConfig).prices if PARAMS.exists() else {}

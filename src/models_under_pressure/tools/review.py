@@ -1,4 +1,4 @@
-"""`mup review`: what changed since another revision, and whether it is noise."""
+"""Show what changed since another revision, and whether it is noise."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ GATE_STATUS = 3
 """Exit status when `--fail-if` finds what it looks for; 1 is an error, 2 a wrong option."""
 
 
-def review(
+def command(
     revision: Annotated[str, typer.Argument(metavar="REV", help="Revision to compare with.")] = "HEAD",
     to: Annotated[str, typer.Option(help="Revision to look at.")] = "workspace",
     form: Annotated[Literal["markdown", "json"], typer.Option("--format", help="How to print it.")] = "markdown",
@@ -28,13 +28,13 @@ def review(
     """
     import json
 
-    from models_under_pressure.commands.revisions import two_snapshots
     from models_under_pressure.core.files import write_text
-    from models_under_pressure.review.compare import review as compare
+    from models_under_pressure.review.compare import review
+    from models_under_pressure.review.reading import two_snapshots
     from models_under_pressure.review.render import to_json, to_markdown
 
     with two_snapshots(revision, to) as (before, after):
-        found = compare(before, after, alpha=alpha)
+        found = review(before, after, alpha=alpha)
     if form == "json":
         drawn = json.dumps(to_json(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     else:

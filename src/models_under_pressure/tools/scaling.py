@@ -30,7 +30,7 @@ def command(
     from models_under_pressure.evaluation.scaling import scaling_rows, to_table
     from models_under_pressure.figures import scaling as figure
     from models_under_pressure.figures.render import write_chart
-    from models_under_pressure.tools.revisions import WORKSPACE
+    from models_under_pressure.review.revisions import WORKSPACE
 
     runs = [_read_run(name) for name in revisions or [WORKSPACE]]
     short = {alias: model for run in runs for alias, model in run.params.get("models", {}).items()}
@@ -51,7 +51,7 @@ def _read_run(name: str) -> "Run":
 
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.evaluation.scaling import Run, means_of
-    from models_under_pressure.tools.revisions import Revision
+    from models_under_pressure.review.revisions import Revision
 
     revision = Revision(name, Path())
     params = revision.yaml("params.yaml") | revision.yaml("experiments/params.yaml")

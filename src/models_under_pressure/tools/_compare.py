@@ -1,4 +1,4 @@
-"""`mup datasets diff|agreement|overlap`: two versions, two labellings, any files held against each other."""
+"""Two versions, two labellings, or any files held against each other: `mup datasets diff|agreement|overlap`."""
 
 import re
 import tempfile
@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models_under_pressure.core.records import Record
     from models_under_pressure.datasets.overlap import Overlap, Part
     from models_under_pressure.datasets.splits import Splits
 
@@ -81,14 +84,14 @@ def overlap(
 
     Ids and pair ids are compared between files of one dataset, by what their names begin with.
 
-    Example: mup datasets overlap data/evals/dev/mt_raw_apr_30.jsonl data/published/evals/test/mt_test_raw_apr_30.jsonl
+    Example: mup datasets overlap data/evals/mt_apr_30/mt_raw_apr_30.jsonl data/evals/mt_apr_30/mt_test_raw_apr_30.jsonl
     """
     from dataclasses import asdict
 
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.datasets.overlap import Part, overlaps_between
+    from models_under_pressure.core.section import read
+    from models_under_pressure.datasets.overlap import CheckOverlap, Part, overlaps_between
     from models_under_pressure.datasets.published import convert
-    from models_under_pressure.params.schema import load_params
 
     if len(files) < 2:
         raise UserError("there is nothing to compare one file with.", remedy="name two files or more.")
@@ -97,7 +100,7 @@ def overlap(
         Part(name, name, convert(path).records, dataset=_dataset_of(path))
         for name, path in zip(names, files, strict=True)
     ]
-    pairs = overlaps_between(parts, load_params().check_overlap)
+    pairs = overlaps_between(parts, read("check_overlap", CheckOverlap))
     if form == "json":
         _print_json({"rows": {part.name: len(part.records) for part in parts}, "pairs": [asdict(one) for one in pairs]})
     else:
@@ -135,31 +138,38 @@ def _dataset_of(path: Path) -> str:
 
 def _read(dataset: str, version: str, kind: str) -> "Splits":
     """Both splits of `VERSION`, or of `VERSION@REV` as that commit had them."""
+    from models_under_pressure.datasets.files import read_splits
+    from models_under_pressure.datasets.origins import load_source
+
+    splits = load_source(dataset).splits
+    name, _, revision = version.partition("@")
+    return (
+        _read_then(dataset, name, revision, splits, kind)
+        if revision
+        else read_splits(dataset, name, splits=splits, kind=kind)
+    )
+
+
+def _read_then(dataset: str, version: str, revision: str, splits: "Sequence[str]", kind: str) -> "Splits":
+    """Splits as a commit had them: in the folder of the version, or, before there was one, in that of the split."""
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.core.records import read_records
-    from models_under_pressure.datasets.files import read_splits, split_path, splits_of
+    from models_under_pressure.datasets.files import EVALS, split_path
     from models_under_pressure.datasets.splits import Splits
-    from models_under_pressure.params.lineage import load_lineage
+    from models_under_pressure.review.revisions import Revision
 
-    lineage = load_lineage()
-    known = lineage.sources | lineage.test_sources
-    if dataset not in known:
-        raise UserError(f"no dataset {dataset!r}.", remedy=f"use one of {', '.join(known)}.")
-    splits = splits_of(test_only=dataset in lineage.test_sources)
-    name, _, revision = version.partition("@")
-    if not revision:
-        return read_splits(dataset, name, splits=splits, kind=kind)
-    from models_under_pressure.commands.revisions import Revision
-
+    read: dict[str, list[Record]] = {}
     with tempfile.TemporaryDirectory() as folder:
         then = Revision(revision, Path(folder))
-        read = {}
         for split in splits:
-            path = then.file(split_path(dataset, name, split, kind=kind).as_posix())
-            if path is None:
-                raise UserError(f"{then.missing[-1]}.", remedy="run `dvc fetch --all-commits`, or name another commit.")
-            read[split] = read_records(path)
-    return Splits(**read)
+            path = split_path(dataset, version, split, kind=kind)
+            found = then.file(path.as_posix()) or then.file((EVALS / split / path.name).as_posix())
+            if found is None:
+                raise UserError(
+                    f"{then.missing[-2].reason}.", remedy="run `dvc fetch --all-commits`, or name another commit."
+                )
+            read[split] = read_records(found)
+    return Splits(dev=read.get("dev", ()), test=read.get("test", ()))
 
 
 def _print_json(value: object) -> None:

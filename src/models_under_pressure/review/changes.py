@@ -1,0 +1,140 @@
+"""What changed beside results: parameters, datasets, overlap and replies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from models_under_pressure.review.snapshot import Cost, Row, Snapshot, label_counts
+
+
+@dataclass(frozen=True, slots=True)
+class ParamChange:
+    """A parameter that differs; None on the side that lacks it."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetChange:
+    """A dataset file that differs, or a folder of them that could not be opened; None where nothing was counted."""
+
+    path: str
+    status: Literal["new", "removed", "changed"]
+    before: Mapping[str, int] | None
+    """Label -> rows."""
+    after: Mapping[str, int] | None
+    added: int | None = None
+    removed: int | None = None
+    edited: int | None = None
+    """Rows of one id whose conversation differs."""
+    relabelled: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapChange:
+    """Pairs of rows shared between splits of a version; None on the side that lacks it."""
+
+    version: str
+    before: int | None
+    after: int | None
+
+
+def param_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ParamChange]:
+    """Parameters that differ, by key."""
+    return [
+        ParamChange(key, before.get(key), after.get(key))
+        for key in sorted({**before, **after})
+        if before.get(key) != after.get(key) or (key in before) != (key in after)
+    ]
+
+
+def dataset_changes(before: Snapshot, after: Snapshot) -> list[DatasetChange]:
+    """Dataset files that differ; of a folder that could not be opened on a side, the folder."""
+    paths = sorted({**before.files, **after.files})
+    closed = tuple(f"{path}/" for path in paths if not path.endswith(".jsonl"))
+    return [
+        _dataset(path, before, after)
+        for path in paths
+        if before.files.get(path) != after.files.get(path) and not (closed and path.startswith(closed))
+    ]
+
+
+def _dataset(path: str, before: Snapshot, after: Snapshot) -> DatasetChange:
+    known = [any(file == path or file.startswith(f"{path}/") for file in side.files) for side in (before, after)]
+    status = "changed" if all(known) else "new" if known[1] else "removed"
+    if not path.endswith(".jsonl"):
+        return DatasetChange(path, status, None, None)
+    first, second = (side.rows.get(path) if known_ else {} for side, known_ in zip((before, after), known, strict=True))
+    change = DatasetChange(
+        path,
+        status,
+        None if first is None else label_counts(first),
+        None if second is None else label_counts(second),
+    )
+    if first is None or second is None:
+        return change
+    return replace(
+        change,
+        added=len(second.keys() - first.keys()),
+        removed=len(first.keys() - second.keys()),
+        edited=_count(first, second, "content"),
+        relabelled=_count(first, second, "label"),
+    )
+
+
+def _count(before: Mapping[str, Row], after: Mapping[str, Row], what: str) -> int:
+    """Rows on both sides that differ in an attribute."""
+    return sum(getattr(before[id_], what) != getattr(after[id_], what) for id_ in before.keys() & after.keys())
+
+
+def overlap_changes(before: Mapping[str, int], after: Mapping[str, int]) -> list[OverlapChange]:
+    """Versions whose number of overlapping pairs differs."""
+    return [
+        OverlapChange(version, before.get(version), after.get(version))
+        for version in sorted({**before, **after})
+        if before.get(version) != after.get(version)
+    ]
+
+
+def new_costs(before: Snapshot, after: Snapshot) -> dict[str, Cost]:
+    """Replies that only the later revision uses, added up by stage."""
+    found = {}
+    for stage, replies in sorted(after.costs.items()):
+        known = before.costs.get(stage, {})
+        new = [cost for key, cost in replies.items() if key not in known]
+        if new:
+            prices = [cost.usd for cost in new]
+            found[stage] = Cost(
+                replies=sum(cost.replies for cost in new),
+                input_tokens=sum(cost.input_tokens for cost in new),
+                output_tokens=sum(cost.output_tokens for cost in new),
+                usd=None if None in prices else sum(price for price in prices if price is not None),
+            )
+    return found
+
+
+def change_of(dataset: str, before: Snapshot, after: Snapshot) -> str:
+    """What became of a dataset's conversations, in words; empty when they are the same, or not known to differ."""
+    if is_same_file(dataset, before, after) is not False:
+        return ""
+    first, second = (side.rows.get(side.datasets.get(dataset, "")) for side in (before, after))
+    if first is None or second is None:
+        return "its file changed and is out of reach"
+    edited = _count(first, second, "content")
+    return f"{edited} texts edited" if edited else ""
+
+
+def is_same_file(dataset: str, before: Snapshot, after: Snapshot) -> bool | None:
+    """Whether both sides have the same file of a dataset; None when that is not known."""
+    contents = before.contents.get(dataset), after.contents.get(dataset)
+    if None not in contents:
+        return contents[0] == contents[1]
+    first, second = (side.hash_of(side.datasets.get(dataset, "")) for side in (before, after))
+    if first is None or second is None:
+        return None
+    if first[1] == second[1]:
+        return True
+    # a changed folder may hold the same file
+    return False if first[0].endswith(".jsonl") and second[0].endswith(".jsonl") else None
