@@ -9,6 +9,10 @@ EMBEDDED_MODEL = "smollm2-135m"
 
 HookPoint = Literal["residual", "post_norm"]
 Keep = Literal["tokens", "mean", "last"]
+Dtype = Literal["auto", "fast", "float32", "bfloat16"]
+"""auto: bfloat16 on a GPU that multiplies it natively, float32 elsewhere, so that figures are the same on every CPU;
+fast: bfloat16 on every device that multiplies it natively, CPUs too, whose figures then differ from one kind to another.
+"""
 
 
 class ModelConfig(BaseModel):
@@ -20,8 +24,8 @@ class ModelConfig(BaseModel):
     """Hugging Face id, local path, or the embedded `smollm2-135m`."""
     revision: str | None = None
     """Commit, tag or branch of the Hugging Face repository; None is its main branch. The commit is recorded."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the forward pass; auto is bfloat16 where the hardware has instructions for it."""
+    dtype: Dtype = "auto"
+    """Precision of the forward pass."""
     quantization: Literal["none", "8bit", "4bit"] = "none"
     """Width of the weights (bitsandbytes)."""
     device: str = "auto"

@@ -44,9 +44,8 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 def code_fingerprint() -> str:
     """Short hash of the code that turns records into activations."""
     package = Path(__file__).parent
-    return stable_hash(
-        [path.read_text("utf-8") for path in [*sorted(package.glob("*.py")), package.parent / "records.py"]]
-    )[:16]
+    sources = [*sorted(package.glob("*.py")), package.parent / "core" / "records.py"]
+    return stable_hash([path.read_text("utf-8") for path in sources])[:16]
 
 
 def library_versions() -> dict[str, str]:
