@@ -41,6 +41,9 @@ class ExtractConfig(BaseModel):
     """residual: what enters the decoder block; post_norm: the output of the block's input norm."""
     keep: Keep = "tokens"
     """tokens: every token; mean or last: one vector per record."""
+    stored: Literal["bfloat16", "float32"] = "bfloat16"
+    """What tokens are rounded to; pooled vectors are float32 always. The last bits of a float32 forward pass differ from
+    CPU to CPU: bfloat16 turns them into steps of 0.4 % of some values, float32 twice the disk keeps them as they are."""
     max_tokens: int = Field(default=8192, ge=2)
     """Longest record, in tokens; longer ones are cut and reported."""
     truncation_side: Literal["left", "right"] = "right"
