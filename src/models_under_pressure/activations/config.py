@@ -11,8 +11,7 @@ HookPoint = Literal["residual", "post_norm"]
 Keep = Literal["tokens", "mean", "last"]
 Dtype = Literal["auto", "fast", "float32", "bfloat16"]
 """auto: bfloat16 on a GPU that multiplies it natively, float32 elsewhere, so that figures are the same on every CPU;
-fast: bfloat16 on every device that multiplies it natively, CPUs too, whose figures then differ from one kind to another.
-"""
+fast: bfloat16 on every device that multiplies it natively, CPUs too, whose figures then differ from kind to kind."""
 
 
 class ModelConfig(BaseModel):
@@ -42,8 +41,9 @@ class ExtractConfig(BaseModel):
     keep: Keep = "tokens"
     """tokens: every token; mean or last: one vector per record."""
     stored: Literal["bfloat16", "float32"] = "bfloat16"
-    """What tokens are rounded to; pooled vectors are float32 always. The last bits of a float32 forward pass differ from
-    CPU to CPU: bfloat16 turns them into steps of 0.4 % of some values, float32 twice the disk keeps them as they are."""
+    """What tokens are rounded to; pooled vectors are float32 always. The last bits of a float32 forward pass differ
+    from CPU to CPU: bfloat16 turns them into steps of 0.4 % in some values, float32 keeps them small on twice the disk.
+    """
     max_tokens: int = Field(default=8192, ge=2)
     """Longest record, in tokens; longer ones are cut and reported."""
     truncation_side: Literal["left", "right"] = "right"

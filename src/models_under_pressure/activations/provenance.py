@@ -96,4 +96,5 @@ def holds(path: Path, layout: Layout) -> bool:
         return False
     store = open_store(path)
     found = store.attributes
-    return store.dtype == layout.dtype and all(found.get(name) == value for name, value in layout.attributes.items() if name not in CIRCUMSTANCES)
+    wanted = {name: value for name, value in layout.attributes.items() if name not in CIRCUMSTANCES}
+    return store.dtype == layout.dtype and all(found.get(name) == value for name, value in wanted.items())
