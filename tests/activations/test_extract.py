@@ -102,6 +102,22 @@ def test_pooled_stores_equal_pooled_tokens(keep, tiny, chats, tmp_path):
     assert set(pooled.roles) == {3}
 
 
+def test_a_store_may_keep_the_bits_of_float32(tiny, chats, tmp_path):
+    _, narrow = run(tiny, chats, tmp_path / "narrow.zarr")
+    _, wide = run(tiny, chats, tmp_path / "wide.zarr", stored="float32")
+    values, rounded = (store.read(0, len(store.roles)) for store in (wide, narrow))
+    assert (wide.dtype, narrow.dtype) == (np.float32, np.uint16)
+    assert not np.array_equal(values, rounded)
+    np.testing.assert_array_equal(torch.from_numpy(values).bfloat16().float().numpy(), rounded)
+    assert all(one.identical for one in recompute(wide, sample=3, seed=0))
+
+
+def test_a_store_of_the_other_width_is_replaced(tiny, chats, tmp_path):
+    run(tiny, chats, tmp_path / "a.zarr")
+    report, store = run(tiny, chats, tmp_path / "a.zarr", stored="float32")
+    assert (report.stores, store.dtype) == ({2: "written"}, np.float32)
+
+
 def test_a_store_with_the_same_content_is_left_alone(tiny, chats, tmp_path):
     run(tiny, chats, tmp_path / "a.zarr")
     before = (tmp_path / "a.zarr/manifest.json").stat().st_mtime_ns

@@ -9,6 +9,8 @@ from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.hardware import resolve_dtype
 from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.baselines.finetuned.classifier import resolve_precision
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 
 
 @pytest.mark.parametrize(
@@ -21,9 +23,28 @@ from models_under_pressure.activations.store import open_store
         ({}, torch.float32),
     ],
 )
-def test_auto_is_bfloat16_only_on_processors_that_multiply_it(capabilities, expected, monkeypatch):
+def test_fast_is_bfloat16_only_on_processors_that_multiply_it(capabilities, expected, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert resolve_dtype(ModelConfig(device="cpu")) == expected
+    assert resolve_dtype(ModelConfig(device="cpu", dtype="fast")) == expected
+
+
+def test_auto_is_float32_on_every_processor(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "amx_bf16": True, "bf16": True})
+    assert resolve_dtype(ModelConfig(device="cpu")) == torch.float32
+    assert resolve_precision(FinetuneConfig(device="cpu")) == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["auto", "fast"])
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_gpu_that_multiplies_bfloat16_uses_it(dtype, native, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert resolve_dtype(ModelConfig(device="cuda:1", dtype=dtype)) == expected
+    assert resolve_precision(FinetuneConfig(device="cuda")) == ("mixed" if native else "float32")
+
+
+def test_a_store_says_which_precision_was_used(model_directory, chats, tmp_path):
+    store = extracted(ModelConfig(name=str(model_directory("llama")), device="cpu"), chats, tmp_path / "store.zarr")
+    assert store.attributes["compute_dtype"] == "float32"
 
 
 def test_a_pinned_precision_is_kept(monkeypatch):

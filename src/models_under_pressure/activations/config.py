@@ -11,6 +11,9 @@ EMBEDDED_MODEL = "smollm2-135m"
 
 HookPoint = Literal["residual", "post_norm"]
 Keep = Literal["tokens", "mean", "last"]
+Dtype = Literal["auto", "fast", "float32", "bfloat16"]
+"""auto: bfloat16 on a GPU that multiplies it natively, float32 elsewhere, so that figures are the same on every CPU;
+fast: bfloat16 on every device that multiplies it natively, CPUs too, whose figures then differ from kind to kind."""
 
 
 class ModelConfig(BaseModel):
@@ -22,8 +25,8 @@ class ModelConfig(BaseModel):
     """Hugging Face id, local path, or the embedded `smollm2-135m`."""
     revision: str | None = None
     """Commit, tag or branch of the Hugging Face repository; None is its main branch. The commit is recorded."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the forward pass; auto is bfloat16 where the hardware has instructions for it."""
+    dtype: Dtype = "auto"
+    """Precision of the forward pass."""
     quantization: Literal["none", "8bit", "4bit"] = "none"
     """Width of the weights (bitsandbytes)."""
     device: str = "auto"
@@ -62,6 +65,10 @@ class ExtractConfig(BaseModel):
     """residual: what enters the decoder block; post_norm: the output of the block's input norm."""
     keep: Keep = "tokens"
     """tokens: every token; mean or last: one vector per record."""
+    stored: Literal["bfloat16", "float32"] = "bfloat16"
+    """What tokens are rounded to; pooled vectors are float32 always. The last bits of a float32 forward pass differ
+    from CPU to CPU: bfloat16 turns them into steps of 0.4 % in some values, float32 keeps them small on twice the disk.
+    """
     max_tokens: int = Field(default=8192, ge=2)
     """Longest record, in tokens; longer ones are cut and reported."""
     truncation_side: Literal["left", "right"] = "right"

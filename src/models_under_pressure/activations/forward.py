@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt16
 from models_under_pressure.activations.batches import plan_batches
 from models_under_pressure.activations.blocks import blocks_of
 from models_under_pressure.activations.compilation import compiled
-from models_under_pressure.activations.config import ExtractConfig, Keep
+from models_under_pressure.activations.config import ExtractConfig
 from models_under_pressure.activations.hardware import batch_budget, one_core_each
 from models_under_pressure.activations.hooks import Taps, tapped
 from models_under_pressure.activations.inputs import packed_inputs, padded_inputs
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 Kept = UInt16[np.ndarray, "rows hidden"] | Float32[np.ndarray, "rows hidden"]
-"""bfloat16 bits of tokens, or float32 of pooled vectors."""
+"""bfloat16 bits of tokens, or float32 of tokens or pooled vectors."""
 
 
 class Forward:
@@ -38,13 +38,13 @@ class Forward:
         packing: Packing | None,
         layers: Sequence[int],
         *,
-        keep: Keep,
+        config: ExtractConfig,
         budget: int,
         workers: int,
     ) -> None:
         self._model, self._taps, self._packing = model, taps, packing
         self._layers = tuple(layers)
-        self._keep: Keep = keep
+        self._config = config
         self._workers = workers
         self.budget = budget
 
@@ -82,7 +82,7 @@ class Forward:
         for layer in self._layers:
             values = _without_padding(states.pop(layer), lengths, packed=self.packs)
             _check(values, batch, layer)
-            for result, kept in zip(results, _kept(values, lengths, self._keep), strict=True):
+            for result, kept in zip(results, _kept(values, lengths, self._config), strict=True):
                 result[layer] = kept
         return results
 
@@ -132,7 +132,7 @@ def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -
             # a tap inside a block needs the block as it is
             untapped = max(layers) if config.hook_point == "residual" else min(layers)
             stack.enter_context(compiled(blocks_of(model.model)[:untapped]))
-        yield Forward(model, taps, packing, layers, keep=config.keep, budget=budget, workers=workers)
+        yield Forward(model, taps, packing, layers, config=config, budget=budget, workers=workers)
 
 
 def runs_side_by_side(model: LoadedModel) -> bool:
@@ -171,16 +171,18 @@ def _check(values: "torch.Tensor", batch: Sequence[TokenisedRecord], layer: int)
         )
 
 
-def _kept(values: "torch.Tensor", lengths: Sequence[int], keep: Keep) -> list[Kept]:
+def _kept(values: "torch.Tensor", lengths: Sequence[int], config: ExtractConfig) -> list[Kept]:
     """What is stored of each record.
 
-    Tokens are rounded to bfloat16, which keeps float32's range; a mean or last vector stays float32.
+    Tokens are rounded to bfloat16, which keeps float32's range, or stay float32, as a mean or last vector does.
     """
     import torch
 
-    if keep == "tokens":
+    if config.keep == "tokens":
+        if config.stored == "float32":
+            return np.split(values.float().cpu().numpy(), np.cumsum(lengths)[:-1])
         bits = values.to(torch.bfloat16).contiguous().view(torch.uint16).cpu().numpy()
         return np.split(bits, np.cumsum(lengths)[:-1])
     parts = values.split(list(lengths))
-    pooled = torch.stack([part[-1].float() if keep == "last" else part.float().mean(dim=0) for part in parts])
+    pooled = torch.stack([part[-1].float() if config.keep == "last" else part.float().mean(dim=0) for part in parts])
     return list(pooled.cpu().numpy()[:, None])

@@ -84,7 +84,7 @@ def plan_stores(
         if pooled
         else np.concatenate([record.roles for record in tokenised]),
         "hidden": model.hidden,
-        "dtype": np.dtype(np.float32 if pooled else np.uint16),
+        "dtype": np.dtype(np.float32 if pooled or config.stored == "float32" else np.uint16),
     }
     layouts = {layer: Layout(attributes=common | {"layer": layer}, **columns) for layer in layers}
     return Plan(tokenised, report, layouts)
@@ -94,5 +94,7 @@ def holds(path: Path, layout: Layout) -> bool:
     """Whether a finished store at `path` has this content: the same model, data and settings."""
     if not (path / MANIFEST).is_file():
         return False
-    found = open_store(path).attributes
-    return all(found.get(name) == value for name, value in layout.attributes.items() if name not in CIRCUMSTANCES)
+    store = open_store(path)
+    found = store.attributes
+    wanted = {name: value for name, value in layout.attributes.items() if name not in CIRCUMSTANCES}
+    return store.dtype == layout.dtype and all(found.get(name) == value for name, value in wanted.items())

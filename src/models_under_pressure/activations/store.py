@@ -56,6 +56,11 @@ class Store:
         return int(self._values.shape[1])
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """What the rows are on disk: uint16 for the bits of bfloat16, or float32."""
+        return np.dtype(self._values.dtype)
+
+    @property
     def shard_rows(self) -> int:
         """Rows of one file."""
         return int(self._values.shards[0])

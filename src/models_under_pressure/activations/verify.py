@@ -54,7 +54,10 @@ def recompute(store: Store, *, sample: int, seed: int, token: str | None = None)
         )
     chosen = np.sort(np.random.default_rng(seed).permutation(len(store.ids))[:sample]).tolist()
     records = {index: _record(store, index) for index in chosen}
-    with prepared(model, [layer], ExtractConfig(hook_point=attributes["hook_point"])) as forward:
+    config = ExtractConfig(
+        hook_point=attributes["hook_point"], stored="bfloat16" if store.dtype == np.uint16 else "float32"
+    )
+    with prepared(model, [layer], config) as forward:
         fresh = {index: values[layer] for index, values in forward.run(records)}
     results = [_compare(store, index, fresh[index]) for index in chosen]
     _judge(store, results)

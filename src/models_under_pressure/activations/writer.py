@@ -45,7 +45,9 @@ class Layout:
     @property
     def shard_rows(self) -> int:
         """Rows of one file: a power of two."""
-        return shard_rows(self.hidden, pooled=self.dtype == np.float32)
+        if self.attributes.get("keep", "tokens") != "tokens":
+            return _POOLED_SHARD_ROWS  # pooled stores are small, and their shards are the steps of a resumable run
+        return 1 << ((_SHARD_BYTES // (self.dtype.itemsize * self.hidden)).bit_length() - 1)
 
     @property
     def shards(self) -> int:
@@ -55,11 +57,6 @@ class Layout:
     def span(self, shard: int) -> tuple[int, int]:
         """First row of a shard, and the one after its last."""
         return shard * self.shard_rows, min(self.rows, (shard + 1) * self.shard_rows)
-
-
-def shard_rows(hidden: int, *, pooled: bool) -> int:
-    """Rows of one shard; pooled stores are small, and their shards are the steps of a resumable run."""
-    return _POOLED_SHARD_ROWS if pooled else 1 << ((_SHARD_BYTES // (2 * hidden)).bit_length() - 1)
 
 
 class StoreWriter:
@@ -132,8 +129,8 @@ class StoreWriter:
 
         if not any((self._partial / name).exists() for name in (_JOURNAL, MANIFEST)):
             return False
-        group = zarr.open_group(self._partial, mode="r", zarr_format=3)
-        if dict(group.attrs) != _attributes(self.layout):
+        group: Any = zarr.open_group(self._partial, mode="r", zarr_format=3)
+        if dict(group.attrs) != _attributes(self.layout) or group["activations"].dtype != self.layout.dtype:
             return False
         for shard, checksum in self._journalled():
             file = _shard_file(self._partial, shard)

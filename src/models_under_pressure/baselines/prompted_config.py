@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_under_pressure.activations.config import Dtype
+
 TemplateName = Literal["default", "single_letter", "prompt_at_end", "single_word"]
 """Files of that name in `baselines/templates`."""
 
@@ -15,7 +17,7 @@ class PromptConfig(BaseModel):
 
     name: str
     """A short name from `models`, a Hugging Face id, or a local path."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Dtype = "auto"
     """Precision of the forward pass; likelihoods are float32 always."""
     quantization: Literal["none", "8bit", "4bit"] = "none"
     """Width of the weights (bitsandbytes)."""

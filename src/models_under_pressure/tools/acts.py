@@ -39,8 +39,9 @@ def store(
         Literal["tokens", "mean", "last"], typer.Option(help="Every token, or one vector per conversation.")
     ] = "tokens",
     dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"], typer.Option(help="Precision; auto suits the device.")
-    ] = "auto",
+        Literal["auto", "fast", "float32", "bfloat16"],
+        typer.Option(help="Precision; fast suits the device, auto gives the same numbers on every CPU."),
+    ] = "fast",
     quantization: Annotated[Literal["none", "8bit", "4bit"], typer.Option(help="Width of the weights.")] = "none",
     max_tokens: Annotated[int, typer.Option(help="Longest conversation; longer ones are cut and named.")] = 8192,
     engine: Annotated[Literal["local", "ray"], typer.Option(help="This process, or a Ray cluster.")] = "local",

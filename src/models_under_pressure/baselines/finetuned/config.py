@@ -36,8 +36,8 @@ class FinetuneConfig(BaseModel):
     2022), which spares the epochs in which a new head finds its direction."""
     precision: Literal["auto", "float32", "mixed", "bfloat16"] = "auto"
     """float32: everything; mixed: trained weights in float32, arithmetic and frozen weights in bfloat16; bfloat16:
-    everything, which halves memory and rounds small steps away; auto: mixed where the hardware has instructions for
-    bfloat16, else float32."""
+    everything, which halves memory and rounds small steps away; auto: mixed on a GPU that multiplies bfloat16 natively,
+    float32 elsewhere, so that figures are the same on every CPU."""
     optimiser: Literal["adamw", "adamw8bit"] = "adamw"
     """adamw8bit keeps the moments in 8 bits (Dettmers et al. 2022): a quarter of their memory."""
     learning_rate: float = Field(default=2e-4, gt=0)

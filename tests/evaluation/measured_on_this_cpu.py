@@ -1,0 +1,83 @@
+"""Every step from conversations to metrics: model, precision, layer, folder, pairs of conversations, families.
+
+Prints JSON: the instruction set, metrics as they are written, and the logits.
+"""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.extract import extract
+from models_under_pressure.activations.model import LoadedModel, load_model
+from models_under_pressure.activations.store import open_store
+from models_under_pressure.baselines.data import LabelledRecords
+from models_under_pressure.baselines.text import fit_text_monitors, score_texts
+from models_under_pressure.baselines.text_config import TextBaselineConfig
+from models_under_pressure.core.records import Label, Record
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.report import evaluate_scores
+from models_under_pressure.probes.data import TrainingData, with_labels
+from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.training import fit_probes
+
+WORDS = {
+    Label.HIGH: "dose surgeon verdict chest evacuate mortgage insulin custody bleeding warrant",
+    Label.LOW: "poem garden recipe holiday melody sticker puzzle kitten scarf picnic",
+}
+COMMON = "please tell me what to do with the letter that came today about my old plan for next week or later"
+
+
+def conversations(name: str, pairs: int) -> list[Record]:
+    """Pairs of texts of which every third word tells the stakes, one time in three the wrong ones."""
+    rng = random.Random(name)
+    found = []
+    for number in range(2 * pairs):
+        label, other = (Label.HIGH, Label.LOW) if number % 2 else (Label.LOW, Label.HIGH)
+        words = []
+        for place in range(rng.randint(9, 30)):
+            telling = WORDS[label if rng.random() < 0.65 else other]
+            words.append(rng.choice((telling if place % 3 == 0 else COMMON).split()))
+        found.append(
+            Record(f"{name}{number:03}", " ".join(words), label=label, fields={"pair_id": f"{name}{number // 2}"})
+        )
+    return found
+
+
+def activations(model: LoadedModel, records: list[Record], layer: int, path: Path) -> TrainingData:
+    extract(records, model=model, layers=[layer], config=ExtractConfig(), paths={layer: path})
+    return with_labels(open_store(path), records)
+
+
+def main(name: str, dtype: str, layer: int, folder: Path, pairs: int, families: list[str]) -> None:
+    model = load_model(ModelConfig(name=name, dtype=dtype), layers=[layer])  # pyright: ignore[reportArgumentType]
+    splits = {split: conversations(split, pairs) for split in ("train", "validation", "dev")}
+    data = {split: activations(model, rows, layer, folder / f"{split}.zarr") for split, rows in splits.items()}
+    configs = {family: FAMILIES[family].config() for family in families}
+    logits = {}
+    for family, (probe,) in fit_probes(configs, data["train"], data["validation"], seed=42).items():
+        found = probe.decision_function(data["dev"].activations)
+        logits[family] = (found, probe.probabilities(found), data["dev"].labels, data["dev"].groups)
+    train, dev = (LabelledRecords(split, tuple(splits[split])) for split in ("train", "dev"))
+    for monitor in fit_text_monitors(train, TextBaselineConfig(control_seeds=1), seed=42):
+        scores = score_texts(monitor, dev)
+        logits[monitor.name] = (scores.logits, scores.probabilities, scores.labels, scores.groups)
+    config = EvaluateConfig(resamples=500)
+    metrics = {
+        monitor: evaluate_scores(found, labels, groups, probabilities=probabilities, config=config, seed=42)
+        for monitor, (found, probabilities, labels, groups) in logits.items()
+    }
+    found = {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "metrics": metrics,
+        "logits": {monitor: np.asarray(values[0]).tolist() for monitor, values in logits.items()},
+    }
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]), sys.argv[6:])

@@ -1,0 +1,94 @@
+"""Metrics, as they are written, are the same on CPUs of other instruction sets: one of fewer is played by this CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+CAPS = {
+    "AVX512": ("AVX2", "Haswell", "X86_V4 AVX512_ICL AVX512_SPR"),
+    "AVX2": ("DEFAULT", "Nehalem", "X86_V3"),
+}
+"""What this CPU has -> what torch is held to, the core that OpenBLAS takes it for, what NumPy leaves out."""
+CONTINUOUS = ("brier", "log_loss", "ece", "adaptive_ece")
+HERE = torch.backends.cpu.get_cpu_capability()
+
+
+def measured(model: Path | str, folder: Path, *, layer: int, pairs: int, families, cap: bool, dtype: str = "auto"):
+    """Metrics and logits of a process of its own, on all instructions or on fewer."""
+    settings = {}
+    if cap:
+        capability, core, without = CAPS[HERE]
+        oldest = capability == "DEFAULT"
+        settings = {
+            "ATEN_CPU_CAPABILITY": capability.lower(),
+            "ONEDNN_MAX_CPU_ISA": "SSE41" if oldest else "AVX2",
+            "MKL_ENABLE_INSTRUCTIONS": "SSE4_2" if oldest else "AVX2",
+            "OPENBLAS_CORETYPE": core,
+            "NPY_DISABLE_CPU_FEATURES": without,
+        }
+    script = Path(__file__).with_name("measured_on_this_cpu.py")
+    finished = subprocess.run(
+        [sys.executable, script, model, dtype, str(layer), folder, str(pairs), *families],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads(finished.stdout.splitlines()[-1])
+    assert found["instructions"] == (CAPS[HERE][0] if cap else HERE)
+    return found
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory) -> Path:
+    """A random Llama, 64 wide, with the embedded model's tokenizer."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaModel
+
+    from models_under_pressure.activations.embedded import embedded_model
+
+    directory = tmp_path_factory.mktemp("tiny")
+    tokenizer = AutoTokenizer.from_pretrained(embedded_model())
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.2,
+    )
+    LlamaModel(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def ranked(metrics):
+    """What hangs on the order of records, or the side of 1/2 on which they lie."""
+    return {name: value for name, value in metrics.items() if not name.startswith(CONTINUOUS)}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(HERE not in CAPS, reason="this CPU has no instruction set that it could do without")
+@pytest.mark.parametrize(
+    ("model", "layer", "pairs", "families"),
+    [("tiny", 3, 60, ["mean_logistic", "attention"]), ("smollm2-135m", 8, 16, ["mean_logistic"])],
+    ids=["random Llama", "embedded model"],
+)
+def test_metrics_as_written_are_the_same_with_fewer_instructions(model, layer, pairs, families, tiny_model, tmp_path):
+    task = {"layer": layer, "pairs": pairs, "families": families}
+    name = tiny_model if model == "tiny" else model
+    whole = measured(name, tmp_path / "whole", **task, cap=False)
+    fewer = measured(name, tmp_path / "fewer", **task, cap=True)
+    for monitor, metrics in whole["metrics"].items():
+        assert ranked(metrics) == ranked(fewer["metrics"][monitor]), monitor
+        assert metrics == pytest.approx(fewer["metrics"][monitor], abs=0.001), monitor
+    for family in families:
+        assert 0.5 < whole["metrics"][family]["auroc"] < 1.0  # something was there to differ
+        assert whole["logits"][family] != fewer["logits"][family]  # and numbers did
