@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from models_under_pressure.activations.library import dataset_files, entries, store_path
 from models_under_pressure.activations.store import open_store, partial_path
-from models_under_pressure.tools.acts import app
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import write_records
+from models_under_pressure.tools.acts import app
 
 
 @pytest.fixture

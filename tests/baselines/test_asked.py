@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models_under_pressure.stages.paths import scores_path
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -13,7 +14,6 @@ from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.scores import read_scores
-from models_under_pressure.stages.paths import scores_path
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "llm"))

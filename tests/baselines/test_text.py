@@ -106,10 +106,11 @@ def test_a_training_set_without_common_words_is_refused():
 
 
 def test_the_stage_writes_scores_and_times_of_every_dataset(tmp_path, monkeypatch):
+    from models_under_pressure.stages.paths import scores_path, timing_path
+
     from models_under_pressure.core.files import read_json
     from models_under_pressure.core.records import write_records
     from models_under_pressure.evaluation.scores import read_scores
-    from models_under_pressure.stages.paths import scores_path, timing_path
 
     monkeypatch.chdir(tmp_path)
     paths = {}

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from models_under_pressure.tools.datasets import app
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.datasets.files import split_path
 from models_under_pressure.datasets.lineage import load_lineage
+from models_under_pressure.tools.datasets import app
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.files import read_json, read_jsonl
+from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.sources.registry import PARSERS
 from models_under_pressure.datasets.sources.tables import read_csv
 from models_under_pressure.datasets.steps.clinical import speaker_turns
-from models_under_pressure.datasets.lineage import load_lineage
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "data/demo"

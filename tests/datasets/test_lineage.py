@@ -9,11 +9,11 @@ from models_under_pressure.core.files import canonical_json
 from models_under_pressure.core.records import Message, content_hash, to_row
 from models_under_pressure.core.yaml import load_plain
 from models_under_pressure.datasets.labelling import LabelConfig
+from models_under_pressure.datasets.lineage import LINEAGE_PATH, Lineage, latest_versions, load_lineage
 from models_under_pressure.datasets.recipe import run_recipe
 from models_under_pressure.datasets.sources.registry import PARSERS
 from models_under_pressure.datasets.splits import divide
 from models_under_pressure.datasets.steps.base import Tools
-from models_under_pressure.datasets.lineage import LINEAGE_PATH, Lineage, latest_versions, load_lineage
 
 ROOT = Path(__file__).parents[2]
 SEED = 42
@@ -243,7 +243,10 @@ def test_a_cycle_of_parents_and_an_unknown_source_are_refused(walk):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda content: content["versions"]["mt_apr_30"].update(parent="mt_may_1"), "its parent mt_may_1 does not exist"),
+        (
+            lambda content: content["versions"]["mt_apr_30"].update(parent="mt_may_1"),
+            "its parent mt_may_1 does not exist",
+        ),
         (lambda content: content["versions"]["mt_apr_30"].update(parent="aya_mar_25"), "must be a version of mt"),
         (lambda content: content["versions"].update({"mt-2": {}}), "'mt-2' is no word"),
         (lambda content: content["datasets"]["dev"].update(a="mt_may_1"), "dev.a: there is no version 'mt_may_1'"),

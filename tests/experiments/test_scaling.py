@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from models_under_pressure.experiments.scaling import Run, scaling_rows, to_table
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.scaling import Run, scaling_rows, to_table
 from models_under_pressure.figures import scaling as figure
 from models_under_pressure.figures.render import spec
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models_under_pressure.stages.paths import RESULTS
 from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.baselines.data import LabelledRecords
@@ -12,7 +13,6 @@ from models_under_pressure.core.files import read_jsonl, write_json, write_jsonl
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.experiments.templates import compare_templates
 from models_under_pressure.stages import compare_templates as stage
-from models_under_pressure.stages.paths import RESULTS
 
 TEMPLATES = ("default", "single_word")
 

@@ -10,9 +10,9 @@ from remote_projects import ROOT
 from remote_servers import KEY_ID, SECRET
 
 from models_under_pressure.activations.config import ModelConfig
+from models_under_pressure.remotes.settings import BucketSettings
 from models_under_pressure.tools import doctor
 from models_under_pressure.tools._planned_run import estimate_stores, model_access, planned_run
-from models_under_pressure.remotes.settings import BucketSettings
 
 SECRETS = [name for name, field in BucketSettings.model_fields.items() if "SecretStr" in str(field.annotation)]
 

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from models_under_pressure.llm.recorded import open_store, recorded
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.llm.config import LLMConfig, Price
+from models_under_pressure.llm.recorded import open_store, recorded
 from models_under_pressure.stages import synthesise
 from models_under_pressure.synthesis.preview import describe
 
@@ -93,7 +93,7 @@ def run(config, llm):
 
 def preview(config, llm):
     with closing(open_store("synthesise")) as store:
-        return synthesise.preview(config, label=LabelConfig(), llm=llm, store=store, seed=1)
+        return synthesise.rehearse(config, label=LabelConfig(), llm=llm, store=store, seed=1)
 
 
 def contents(folder):

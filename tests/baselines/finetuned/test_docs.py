@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from models_under_pressure.params.finetune_baseline import FinetuneBaselineParams
+from ruamel.yaml import YAML
 
 
 def test_the_papers_entries_can_be_copied_into_params():

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from models_under_pressure.stages.paths import finetuned_paths, scores_path, timing_path
 from safetensors import safe_open
 
 from models_under_pressure.baselines.data import read_labelled
@@ -14,7 +15,6 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.stages import finetune_baseline, score_finetuned
-from models_under_pressure.stages.paths import finetuned_paths, scores_path, timing_path
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from models_under_pressure.stages.paths import scores_path, timing_path
 from typer.testing import CliRunner
 
 from models_under_pressure.baselines import prompted
@@ -15,7 +16,6 @@ from models_under_pressure.baselines.prompted_scores import PromptedScores
 from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.stages import prompt_baseline
-from models_under_pressure.stages.paths import scores_path, timing_path
 
 TEMPLATES = ("single_word", "single_letter")
 
