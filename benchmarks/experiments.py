@@ -17,20 +17,22 @@ import numpy as np
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.files import stable_uniform, write_json
 from models_under_pressure.core.records import Label, Record, read_records
-from models_under_pressure.experiments.choose_layer import pick, score_layers, to_table
-from models_under_pressure.experiments.compare_probes import compare_probes
-from models_under_pressure.experiments.data_efficiency import measure_data_efficiency
-from models_under_pressure.experiments.generalisation import measure_generalisation
-from models_under_pressure.experiments.labelled_set import LabelledSet, held, take
-from models_under_pressure.experiments.train_on_dev import Recipe, train_on_dev
+from models_under_pressure.experiments import (
+    choose_layer,
+    compare_probes,
+    measure_data_efficiency,
+    measure_generalisation,
+    train_on_dev,
+)
+from models_under_pressure.experiments.layers import to_table
+from models_under_pressure.experiments.shared.sets import LabelledSet, held, take
 from models_under_pressure.figures.choose_layer import chart as layer_figure
 from models_under_pressure.figures.compare_probes import chart as compare_figure
-from models_under_pressure.figures.data_efficiency import chart as efficiency_figure
-from models_under_pressure.figures.generalisation import chart as generalisation_figure
+from models_under_pressure.figures.measure_data_efficiency import chart as efficiency_figure
+from models_under_pressure.figures.measure_generalisation import chart as generalisation_figure
 from models_under_pressure.figures.render import write_chart
 from models_under_pressure.figures.train_on_dev import chart as dev_figure
 from models_under_pressure.probes.data import TrainingData
-from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.families import FAMILIES
 
 TRAINING = "training/prompts_25_03_25_gpt-4o.jsonl"
@@ -145,9 +147,9 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
 
 def probes(options: argparse.Namespace) -> None:
     """Experiment 1."""
-    configs = {name: family.config(seeds=3) for name, family in FAMILIES.items()}
+    config = compare_probes.CompareProbes(seeds=3, probes={name: one.config() for name, one in FAMILIES.items()})
     tested = [load(options, name) for name in DEV]
-    rows = compare_probes(configs, load(options, "train"), load(options, "validation"), tested, seed=SEED)
+    rows = compare_probes.run(config, load(options, "train"), load(options, "validation"), tested, seed=SEED)
     _write(options, "compare_probes", rows, compare_figure(rows))
     means = sorted((row for row in rows if row["dataset"] == "mean"), key=lambda row: -row["auroc"])
     lines = []
@@ -160,26 +162,26 @@ def probes(options: argparse.Namespace) -> None:
 def layers(options: argparse.Namespace) -> None:
     """Experiment 2."""
     probe = FAMILIES["mean_logistic"].config()
-    rows = score_layers({layer: load(options, "train", layer) for layer in LAYERS}, probe, folds=5, seed=SEED)
-    found = {"layer": pick(rows, "best"), "rule": "best", "probe": probe.family, "layers": rows}
+    rows = choose_layer.run({layer: load(options, "train", layer) for layer in LAYERS}, probe, folds=5, seed=SEED)
+    found = {"layer": choose_layer.pick(rows, "best"), "rule": "best", "probe": probe.family, "layers": rows}
     _write(options, "choose_layer", found, layer_figure(found))
     print(to_table(rows, found["layer"]), end="")
-    print(f"one_standard_error would choose {pick(rows, 'one_standard_error')}")
+    print(f"one_standard_error would choose {choose_layer.pick(rows, 'one_standard_error')}")
 
 
 def dev_samples(options: argparse.Namespace) -> None:
     """Experiment 5."""
-    recipe = Recipe(ATTENTION, DescentConfig(family="attention", epochs=20, patience=20), copies=5)
-    rows = train_on_dev(
-        recipe,
-        load(options, "train"),
-        load(options, "validation"),
-        [halves(load(options, name)) for name in DEV],
-        modes=["only", "combine", "fine_tune"],
-        sizes=[2, 8, 32],
+    config = train_on_dev.TrainOnDev(
+        modes=("only", "combine", "fine_tune"),
+        sizes=(2, 8, 32),
         repeats=3,
-        seed=SEED,
+        copies=5,
+        epochs=20,
+        learning_rate=0.005,
+        probe=ATTENTION,
     )
+    prompts = load(options, "train"), load(options, "validation")
+    rows = train_on_dev.run(config, prompts, [halves(load(options, name)) for name in DEV], seed=SEED)
     _write(options, "train_on_dev", rows, dev_figure(rows))
     sizes = sorted({row["size"] for row in rows if row["size"]})
     names = list(dict.fromkeys(row["dataset"] for row in rows))
@@ -199,15 +201,9 @@ def efficiency(options: argparse.Namespace) -> None:
         "softmax": FAMILIES["softmax"].config(epochs=60),
         "mean_logistic": FAMILIES["mean_logistic"].config(),
     }
-    rows = measure_data_efficiency(
-        configs,
-        load(options, "train"),
-        load(options, "validation"),
-        [load(options, name) for name in DEV],
-        sizes=[4, 16, 64],
-        repeats=3,
-        seed=SEED,
-    )
+    config = measure_data_efficiency.MeasureDataEfficiency(sizes=(4, 16, 64), repeats=3, probes=configs)
+    tested = [load(options, name) for name in DEV]
+    rows = measure_data_efficiency.run(config, load(options, "train"), load(options, "validation"), tested, seed=SEED)
     _write(options, "data_efficiency", rows, efficiency_figure(rows))
     means = {(row["method"], row["size"]): row for row in rows if row["dataset"] == "mean"}
     sizes = sorted({size for _, size in means})
@@ -219,14 +215,12 @@ def efficiency(options: argparse.Namespace) -> None:
 
 def generalisation(options: argparse.Namespace) -> None:
     """Experiment 9."""
-    rows = measure_generalisation(
-        FAMILIES["attention"].config(epochs=10, seeds=2),
-        load(options, "train"),
-        load(options, "validation"),
-        attributes=["prompt_style", "tone", "language", "length"],
+    config = measure_generalisation.MeasureGeneralisation(
+        attributes=("prompt_style", "tone", "language", "length"),
         least=3,
-        seed=SEED,
+        probe=FAMILIES["attention"].config(epochs=10, seeds=2),
     )
+    rows = measure_generalisation.run(config, load(options, "train"), load(options, "validation"), seed=SEED)
     _write(options, "generalisation", rows, generalisation_figure(rows))
     for attribute in dict.fromkeys(row["attribute"] for row in rows):
         part = [row for row in rows if row["attribute"] == attribute]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from models_under_pressure.params.lineage import load_lineage
 
 from models_under_pressure.activations.ragged import ArrayActivations
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.records import Label, Record, read_records
-from models_under_pressure.params.lineage import load_lineage
 from models_under_pressure.probes.data import TrainingData, with_labels
 
 TRAINING = "training/prompts_25_03_25_gpt-4o.jsonl"

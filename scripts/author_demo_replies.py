@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.params.lineage import Lineage, load_lineage
+from models_under_pressure.params.schema import Params, load_params
+
 from models_under_pressure.datasets.labelling import StakesReply
 from models_under_pressure.datasets.steps.tools import FirstSentenceReply, SystemPromptReply
 from models_under_pressure.llm.ask import Answer, Ask, Asker
 from models_under_pressure.llm.authored import author_replies
-from models_under_pressure.params.lineage import Lineage, load_lineage
-from models_under_pressure.params.schema import Params, load_params
 from models_under_pressure.stages import fetch, label_deployment, parse, relabel, synthesise
 from models_under_pressure.synthesis.generate import pair_id
 from models_under_pressure.synthesis.questions import PromptPair, SituationPair

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models_under_pressure.stages.paths import scores_path
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.paths import EXPERIMENTS, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.scores import read_scores
 
@@ -22,6 +23,7 @@ from fault_server import REFUSAL, Act, FaultServer, completion  # noqa: E402
 DATASETS = {"mt_dev": "dev", "mt_test": "test"}
 ROWS = 4
 RECORD_FILE = Path("data/replies/ask_baseline_judge.jsonl")
+SCORES = scores_path("asked_judge", EXPERIMENTS)
 
 
 def said(row, attempt):
@@ -46,23 +48,19 @@ def _no_keys(monkeypatch, tmp_path):
 def project():
     """A project with a dev and a test set of four records, and one model behind the given server."""
     yaml = YAML()
-    lineage = yaml.load(ROOT / "data/versions.yaml")
-    kept = {name: entry for name, entry in lineage["datasets"].items() if name in (*DATASETS, "train", "validation")}
-    lineage["datasets"] = kept
-    Path("data").mkdir()
-    yaml.dump(lineage, Path("data/versions.yaml"))
-    for name in DATASETS:
+    for name, purpose in DATASETS.items():
         records = [
             Record(f"r{number}", f"row {name}-{level}-{number} says", Label.HIGH if level == "high" else Label.LOW)
             for number, level in enumerate(["high", "low"] * (ROWS // 2))
         ]
-        write_records(Path(kept[name]["path"]), records)
+        write_records(Dataset(name, purpose).path, records)
 
     def project(server, mode="record"):
         params = yaml.load(ROOT / "params.yaml")
         params["llm"].update({"endpoint": server.url, "mode": mode})
-        params["ask_baseline"]["models"] = {"judge": {"name": "gpt-4o"}}
         yaml.dump(params, Path("params.yaml"))
+        Path("experiments").mkdir(exist_ok=True)
+        yaml.dump({"ask_baseline": {"models": {"judge": {"name": "gpt-4o"}}}}, Path("experiments/params.yaml"))
 
     return project
 
@@ -76,7 +74,7 @@ def mup(*arguments):
 
 
 def rows(dataset):
-    lines = Path(f"data/results/asked/judge/{dataset}.jsonl").read_text().splitlines()
+    lines = Path(f"data/experiments/asked/judge/{dataset}.jsonl").read_text().splitlines()
     return {row["id"]: row for row in map(json.loads, lines)}
 
 
@@ -95,8 +93,8 @@ def test_scores_have_the_form_of_every_monitors_and_their_reasons_are_kept(proje
     with FaultServer(said) as server:
         project(server)
         mup("ask_baseline", "judge")
-    for name in DATASETS:
-        (scores,) = read_scores(scores_path(name, "asked_judge"))
+    for scores in read_scores(SCORES):
+        name = scores.dataset
         np.testing.assert_array_equal(scores.labels, [True, False] * (ROWS // 2))
         np.testing.assert_allclose(scores.probabilities, [1.0, 0.1] * (ROWS // 2))
         np.testing.assert_allclose(scores.logits, [np.log(0.995 / 0.005), np.log(0.1 / 0.9)] * (ROWS // 2))
@@ -112,7 +110,7 @@ def test_recorded_replies_give_the_same_bytes_without_a_network(project):
     with FaultServer(said) as server:
         project(server)
         mup("ask_baseline", "judge")
-        paths = [RECORD_FILE, *(scores_path(name, "asked_judge") for name in DATASETS)]
+        paths = [RECORD_FILE, SCORES]
         before = [path.read_bytes() for path in paths]
         asked = len(server.seen)
         project(server, mode="replay")
@@ -137,10 +135,10 @@ def test_a_refused_record_stops_the_stage_unless_allowed_and_then_counts_as_unde
         asked = len(server.seen)
         mup("ask_baseline", "judge", "--allow-missing", "1")
         assert len(server.seen) == asked
-    (scores,) = read_scores(scores_path("mt_dev", "asked_judge"))
+    scores = next(one for one in read_scores(SCORES) if one.dataset == "mt_dev")
     assert scores.probabilities.tolist() == [1.0, 0.5, 1.0, 0.1]
     assert scores.logits[1] == 0.0
-    unanswered = json.loads(Path("data/results/asked/judge/unanswered.json").read_text())
+    unanswered = json.loads(Path("data/experiments/asked/judge/unanswered.json").read_text())
     assert unanswered == {"mt_dev": {"r1": "refusal"}, "mt_test": {}}
     assert rows("mt_dev")["r1"] == {"id": "r1", "probability": 0.5, "unanswered": "refusal"}
 

@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import file_hash, read_json
+from models_under_pressure.core.files import file_hash, read_json, write_json
 from models_under_pressure.core.in_use import ORIGINS, datasets_in_use
+from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.records import Label, Record, read_records, write_records
 from models_under_pressure.core.section import read
-from models_under_pressure.datasets.files import split_path
-from models_under_pressure.datasets.lineage import dataset_files, load_lineage
+from models_under_pressure.datasets.files import manifest_path, split_path
+from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.overlap import CheckOverlap
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +38,16 @@ def project(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    for key, parts in dataset_files(load_lineage()).items():
-        for part, path in parts.items():
-            write_records(path, rows(f"{key.split('_')[0]} {part.split('_')[0]}"))
+    lineage = load_lineage()
+    for version in lineage.versions.values():
+        manifest = {"dataset": version.dataset, "version": version.version, "parent": version.parent}
+        write_json(manifest_path(version.dataset, version.version), manifest)
+        for split in lineage.splits_of(version):
+            for kind in ("raw", "balanced"):
+                path = split_path(version.dataset, version.version, split, kind=kind)
+                write_records(path, rows(f"{version.dataset.split('_')[0]} {split}"))
+    for split in ("train", "test"):
+        write_records(TRAINING / f"{split}.jsonl", rows(f"training {split}"))
     return tmp_path
 
 

@@ -7,7 +7,8 @@ from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import CONFOUNDERS
 from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, to_markdown, to_table
-from models_under_pressure.datasets.lineage import dataset_files, load_lineage
+from models_under_pressure.datasets.files import manifest_path, split_path
+from models_under_pressure.datasets.made import dataset_files
 from models_under_pressure.stages import describe
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +31,15 @@ def test_an_empty_dataset_is_refused():
         distribution([])
 
 
-def test_every_version_is_described_on_dev_and_test_raw_and_balanced():
-    files = dataset_files(load_lineage(ROOT / "data/versions.yaml"))
+def test_every_version_is_described_on_dev_and_test_raw_and_balanced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for dataset, version, splits in (("mt", "apr_30", ("dev", "test")), ("aya", "apr_22", ("test",))):
+        write_json(manifest_path(dataset, version), {"dataset": dataset, "version": version, "parent": "apr_16"})
+        for split in splits:
+            write_records(split_path(dataset, version, split), [])
+    write_json(manifest_path("mt", "source"), {"dataset": "mt", "version": "source"})
+    files = dataset_files()
+    assert set(files) == {"mt_apr_30", "aya_apr_22", "training", "deployment"}
     assert list(files["mt_apr_30"]) == ["dev_raw", "dev_balanced", "test_raw", "test_balanced"]
     assert files["mt_apr_30"]["test_balanced"].as_posix() == "data/evals/mt_apr_30/mt_test_balanced_apr_30.jsonl"
     assert list(files["aya_apr_22"]) == ["test_raw", "test_balanced"]

@@ -89,7 +89,7 @@ def test_a_piece_that_is_missing_keeps_the_others_for_the_next_run_and_writes_no
     with pytest.raises(UserError, match="404"):
         hub("anthropic", files, bodies)
     assert not (fetch.RAW / "anthropic").exists()
-    assert len(list(fetch.DOWNLOADS.iterdir())) == 1
+    assert len(list(download.DOWNLOADS.iterdir())) == 1
 
 
 def test_what_is_not_pinned_yet_is_told_with_its_hash(capsys):

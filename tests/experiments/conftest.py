@@ -5,7 +5,7 @@ import pytest
 
 from models_under_pressure.activations.ragged import USER, ArrayActivations
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.experiments.labelled_set import LabelledSet
+from models_under_pressure.experiments.shared.sets import LabelledSet
 from models_under_pressure.probes.data import TrainingData
 
 ORIGIN = {

@@ -8,10 +8,18 @@ from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.experiments.cascade import cascade, plan
-from models_under_pressure.experiments.monitors import first_seeds
+from models_under_pressure.experiments.cascade import Cascade, plan
+from models_under_pressure.experiments.cascade import run as cascade
+from models_under_pressure.experiments.shared.monitors import first_seeds
 
 PAIRS = [("probe", "llm")]
+
+
+def config(pairs=PAIRS, shares=(0.5,), selections=("mid",)):
+    named = {f"{first}_then_{second}": {"first": first, "second": second} for first, second in pairs}
+    return Cascade.model_validate({"pairs": named, "shares": shares, "selections": selections, "merge": "mean"})
+
+
 PURPOSES = {"a_dev": "dev", "a_test": "test", "b_test": "test"}
 SHARES = [0.0, 0.3, 1.0]
 SELECTIONS = ["mid", "top", "uncertain", "random"]
@@ -47,7 +55,7 @@ def lists():
 
 @pytest.fixture(scope="module")
 def rows(lists):
-    return cascade(first_seeds(lists), PURPOSES, PAIRS, shares=SHARES, selections=SELECTIONS, how="mean", seed=0)
+    return cascade(config(shares=SHARES, selections=SELECTIONS), first_seeds(lists), PURPOSES, seed=0)
 
 
 def find(rows, **wanted):
@@ -90,36 +98,36 @@ def test_the_order_of_the_records_in_a_file_does_not_matter(rows, lists):
         )
         for one in lists
     ]
-    again = cascade(first_seeds(shuffled), PURPOSES, PAIRS, shares=SHARES, selections=SELECTIONS, how="mean", seed=0)
+    again = cascade(config(shares=SHARES, selections=SELECTIONS), first_seeds(shuffled), PURPOSES, seed=0)
     assert again == rows
 
 
 def test_a_plan_keeps_its_budget_on_dev_and_does_not_look_at_the_test_sets(lists):
-    settings = {"shares": [0.1, 0.2, 0.5, 1.0], "selections": SELECTIONS, "how": "mean"}
-    made = plan(first_seeds(lists), PURPOSES, PAIRS, budget=400_000, **settings)
+    candidates = config(shares=[0.1, 0.2, 0.5, 1.0], selections=SELECTIONS)
+    made = plan(candidates, first_seeds(lists), PURPOSES, budget=400_000)
     assert made.dev["flops"] <= 400_000
     assert made.share in (0.1, 0.2)
     assert made.test["datasets"] == 2
     flipped = [replace(one, labels=~one.labels) if PURPOSES[one.dataset] == "test" else one for one in lists]
-    other = plan(first_seeds(flipped), PURPOSES, PAIRS, budget=400_000, **settings)
+    other = plan(candidates, first_seeds(flipped), PURPOSES, budget=400_000)
     assert (other.selection, other.share, other.band) == (made.selection, made.share, made.band)
     assert other.test["auroc"] != made.test["auroc"]
 
 
 def test_a_budget_for_the_first_monitor_only_plans_no_second_one(lists):
-    made = plan(first_seeds(lists), PURPOSES, PAIRS, budget=250, shares=[0.5], selections=["mid"], how="mean")
+    made = plan(config(), first_seeds(lists), PURPOSES, budget=250)
     assert made.band is None
     assert made.share == 0.0
 
 
 def test_a_budget_that_nothing_keeps_names_the_cheapest(lists):
     with pytest.raises(UserError, match=r"no cascade keeps 10 FLOPs a record; the cheapest needs 1\d\d"):
-        plan(first_seeds(lists), PURPOSES, PAIRS, budget=10, shares=[0.5], selections=["mid"], how="mean")
+        plan(config(), first_seeds(lists), PURPOSES, budget=10)
 
 
 def test_unknown_monitors_unknown_costs_and_other_records_are_refused(lists):
     def run(changed, pairs=PAIRS):
-        cascade(first_seeds(changed), PURPOSES, pairs, shares=[0.5], selections=["mid"], how="mean", seed=0)
+        cascade(config(pairs), first_seeds(changed), PURPOSES, seed=0)
 
     with pytest.raises(UserError, match=r"'gpt' has no scores of a_dev \(there are: llm, probe\)"):
         run(lists, [("probe", "gpt")])

@@ -5,14 +5,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.compare_probes import compare_probes
+from models_under_pressure.experiments.compare_probes import CompareProbes
+from models_under_pressure.experiments.compare_probes import run as compare_probes
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import fit_probe
 
 PROBES = {
-    "attention": FAMILIES["attention"].config(epochs=4, seeds=3),
-    "mean_logistic": FAMILIES["mean_logistic"].config(seeds=3),
+    "attention": FAMILIES["attention"].config(epochs=4),
+    "mean_logistic": FAMILIES["mean_logistic"].config(),
 }
+CONFIG = CompareProbes(seeds=3, probes=PROBES)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def sets(make_set):
 
 
 def test_every_probe_has_a_row_for_every_dataset_and_a_mean_for_every_purpose(sets):
-    rows = compare_probes(PROBES, *sets, seed=0)
+    rows = compare_probes(CONFIG, *sets, seed=0)
     assert [(row["dataset"], row["probe"]) for row in rows] == [
         *((name, probe) for name in ("a_dev", "a_test", "b_test") for probe in PROBES),
         *(("mean", probe) for _ in ("dev", "test") for probe in PROBES),
@@ -44,7 +46,7 @@ def test_every_probe_has_a_row_for_every_dataset_and_a_mean_for_every_purpose(se
 
 def test_a_row_averages_the_seeds_that_are_fitted_one_by_one(sets):
     train, validation, tested = sets
-    row = next(row for row in compare_probes(PROBES, *sets, seed=5) if row["probe"] == "attention")
+    row = next(row for row in compare_probes(CONFIG, *sets, seed=5) if row["probe"] == "attention")
     alone = []
     for seed in (5, 6, 7):
         probe = fit_probe(PROBES["attention"], train.data, validation.data, seed=seed)
@@ -57,4 +59,4 @@ def test_no_tested_row_may_be_trained_on(sets, make_set):
     train, validation, _ = sets
     leaked = make_set(purpose="test")
     with pytest.raises(UserError, match="which is tested on"):
-        compare_probes(PROBES, train, validation, [leaked], seed=0)
+        compare_probes(CONFIG, train, validation, [leaked], seed=0)

@@ -5,16 +5,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.labelled_set import join, take
-from models_under_pressure.experiments.samples import generator_of, nested_samples
-from models_under_pressure.experiments.train_on_dev import Recipe, train_on_dev
-from models_under_pressure.probes.descent import DescentConfig
+from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
+from models_under_pressure.experiments.shared.sets import join, take
+from models_under_pressure.experiments.train_on_dev import TrainOnDev
+from models_under_pressure.experiments.train_on_dev import run as train_on_dev
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import continue_probe, fit_probe
 
 PROBE = FAMILIES["attention"].config(epochs=3)
-RECIPE = Recipe(PROBE, DescentConfig(family="attention", epochs=4), copies=2)
 ALL = ("only", "combine", "fine_tune")
+CONFIG = TrainOnDev(modes=ALL, sizes=(4, 16), repeats=3, copies=2, epochs=4, learning_rate=0.005, probe=PROBE)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def of(rows, dataset, mode, size):
 
 @pytest.fixture(scope="module")
 def rows(train, validation, pairs):
-    return train_on_dev(RECIPE, train, validation, pairs, modes=ALL, sizes=[4, 16], repeats=3, seed=5)
+    return train_on_dev(CONFIG, (train, validation), pairs, seed=5)
 
 
 def test_every_mode_and_size_has_a_row_per_test_set_and_a_mean(rows):
@@ -68,18 +68,19 @@ def test_a_repeat_is_what_its_own_seed_and_samples_give_from_the_untouched_initi
         initial = fit_probe(PROBE, train.data, validation.data, seed=5 + repeat)
         samples = take(dev, nested_samples(dev.data.labels, [16], generator_of(5, repeat, dev.name))[16])
         if mode == "only":
-            alone = FAMILIES["attention"].config(**RECIPE.fine_tune.model_dump())
+            alone = FAMILIES["attention"].config(**CONFIG.on_samples.model_dump())
             probe = fit_probe(alone, samples.data, None, seed=5 + repeat)
         elif mode == "combine":
             probe = fit_probe(PROBE, join([train, samples, samples]).data, validation.data, seed=5 + repeat)
         else:
-            probe = continue_probe(initial, samples.data, None, settings=RECIPE.fine_tune)
+            probe = continue_probe(initial, samples.data, None, settings=CONFIG.on_samples)
         expected.append(roc_auc_score(test.data.labels, probe.decision_function(test.data.activations)))
     assert of(rows, "b_test", mode, 16)["auroc_of_each"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_no_size_mode_or_dataset_changes_what_another_gives(rows, train, validation, pairs):
-    alone = train_on_dev(RECIPE, train, validation, pairs[1:], modes=["fine_tune"], sizes=[16], repeats=3, seed=5)
+    less = CONFIG.model_copy(update={"modes": ("fine_tune",), "sizes": (16,)})
+    alone = train_on_dev(less, (train, validation), pairs[1:], seed=5)
     assert of(alone, "b_test", "fine_tune", 16) == of(rows, "b_test", "fine_tune", 16)
     assert of(alone, "b_test", "initial", 0) == of(rows, "b_test", "initial", 0)
 
@@ -92,4 +93,4 @@ def test_no_test_row_is_ever_in_training(train, validation, pairs, make_set):
     dev = pairs[0][0]
     for tested in (dev, train, validation):
         with pytest.raises(UserError, match="which is tested on"):
-            train_on_dev(RECIPE, train, validation, [(dev, tested)], modes=["only"], sizes=[4], repeats=1, seed=0)
+            train_on_dev(CONFIG, (train, validation), [(dev, tested)], seed=0)

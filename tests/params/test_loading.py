@@ -107,20 +107,20 @@ def test_a_section_that_is_missing_is_named(params):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("name", "old", "new", "message"),
     [
-        ("  name: smollm2-135m", "  nam: x", r":3: `model\.nam`: unknown key; allowed: device, dtype, name"),
-        ("  name: smollm2-135m", "  name: /models/mine", r":2: `model`: model\.name is part of output paths"),
-        ("  name: smollm2-135m", "  name: ../mine", r":2: `model`: model\.name is part of output paths"),
-        ("  name: smollm2-135m", "  dtype: float16", r":3: `model\.dtype`: .*'auto'"),
-        ("seed: 42", "seed: many", r":1: `seed`: .*integer.*not 'many'"),
+        ("model", "  name: smollm2-135m", "  nam: x", r":3: `model\.nam`: unknown key; allowed: device, dtype, name"),
+        ("model", "  name: smollm2-135m", "  name: /models/mine", r":2: `model`: model\.name is part of output paths"),
+        ("model", "  name: smollm2-135m", "  name: ../mine", r":2: `model`: model\.name is part of output paths"),
+        ("model", "  name: smollm2-135m", "  dtype: float16", r":3: `model\.dtype`: .*'auto'"),
+        ("seed", "seed: 42", "seed: many", r":1: `seed`: .*integer.*not 'many'"),
     ],
 )
-def test_a_wrong_value_of_the_section_is_named_with_its_line(params, old, new, message):
+def test_a_wrong_value_of_the_section_is_named_with_its_line(params, name, old, new, message):
     params.write_text(PARAMS.replace(old, new))
+    schema = PipelineModel if name == "model" else int
     with pytest.raises(UserError, match=message):
-        read("seed", int, params)
-        read("model", PipelineModel, params)
+        read(name, schema, params)
 
 
 def test_a_file_of_experiments_has_the_sections_of_experiments(tmp_path):

@@ -93,3 +93,23 @@ def test_a_sync_that_fails_says_where_to_look(shared, buckets):
     failed = shared.mup("acts", "sync", "--dataset", "mine", "--layer", "1", check=False)
     assert failed.returncode == 1
     assert "`dvc push` failed; its message is above. Remedy: `mup remote test`" in failed.output.replace("\n", " ")
+
+
+def test_one_dataset_of_a_stages_folder_of_one_layer_is_pulled_alone(project, rclone, buckets, tmp_path):
+    for bucket in buckets:
+        rclone.make_bucket(bucket)
+    project.use(rclone, buckets)
+    project.mup("remote", "r2", "--offline")
+    folder = project.path / "data/activations/toy/layer_9"
+    for name in ("dev/mt_dev", "test/mt_test"):
+        (folder / f"{name}.zarr").mkdir(parents=True)
+        (folder / f"{name}.zarr/c0").write_bytes(os.urandom(1000))
+        (folder / f"{name}.zarr/manifest.json").write_text("{}")
+    project.dvc("add", "-q", "data/activations/toy/layer_9")
+    project.git("add", "-f", "data/activations/toy/layer_9.dvc")
+    project.commit("a layer")
+    project.mup("acts", "sync", "--layer", "9")
+    b = clone(project, tmp_path / "b")
+    b.mup("remote", "r2", "--offline")
+    b.mup("acts", "sync", "--dataset", "mt_dev", "--layer", "9")
+    assert {name for name in stores(b) if "layer_9" in name} == {"activations/toy/layer_9/dev/mt_dev.zarr"}

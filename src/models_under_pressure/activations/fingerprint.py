@@ -43,9 +43,9 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 def code_fingerprint() -> str:
     """Short hash of the code that turns records into activations."""
-    package = Path(__file__).parent
+    room = Path(__file__).parent
     return stable_hash(
-        [path.read_text("utf-8") for path in [*sorted(package.glob("*.py")), package.parent / "records.py"]]
+        [path.read_text("utf-8") for path in [*sorted(room.rglob("*.py")), room.parent / "core/records.py"]]
     )[:16]
 
 

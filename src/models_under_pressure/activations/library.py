@@ -4,6 +4,7 @@ The pipeline's are `<model>/layer_<L>/<purpose>/<dataset>.zarr`: all of one laye
 """
 
 import glob
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,13 @@ def remove(entry: Entry) -> None:
         if path.exists():
             shutil.rmtree(path)
     entry.path.with_name(f"{entry.path.name}.dvc").unlink(missing_ok=True)
+
+
+def shelf_path() -> Path:
+    """Where stores are made: MUP_STORES, or the user's cache folder; it may be deleted at any time."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("MUP_STORES") or user_cache_path("models-under-pressure") / "stores")
 
 
 def discard_stale(path: Path) -> None:

@@ -55,6 +55,8 @@ def read(name: str, schema: type[T], file: Path = PARAMS) -> T:
 
 def section_names(file: Path) -> set[str]:
     """The sections that a params file may have: one per module of `stages` or `experiments`, and the shared ones."""
+    if file.name == "versions.yaml":
+        return {"sources", "versions", "datasets"}
     room = "experiments" if file.parent.name == "experiments" else "stages"
     names = {path.stem for path in (_PACKAGE / room).glob("*.py") if not path.stem.startswith("_")}
     return names if room == "experiments" else names | set(_SHARED)

@@ -11,6 +11,9 @@ from typing import IO
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, write_text
 
+DOWNLOADS = Path("data/downloads")
+"""Pieces of files that are still coming; kept by no stage, so that a stopped download can go on."""
+
 _TIMEOUT = 60.0
 """Seconds without a byte before a connection counts as dead."""
 _ATTEMPTS = 5

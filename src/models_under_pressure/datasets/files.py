@@ -1,8 +1,10 @@
 """Where the files of a dataset version lie."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_json
 from models_under_pressure.core.records import Record, read_records, write_records
 from models_under_pressure.datasets.splits import SPLITS, Splits
 
@@ -12,6 +14,38 @@ EVALS = Path("data/evals")
 def version_folder(dataset: str, version: str) -> Path:
     """Folder of a version: a raw and a balanced file per split, and a manifest."""
     return EVALS / f"{dataset}_{version}"
+
+
+@dataclass(frozen=True, slots=True)
+class MadeVersion:
+    """A dataset version that is on disk."""
+
+    dataset: str
+    """Name of the source."""
+    version: str
+    """Name of the version, as in file names."""
+    splits: tuple[str, ...]
+    """Names of its splits."""
+
+    @property
+    def key(self) -> str:
+        """Name of its folder and of its entry in data/versions.yaml."""
+        return f"{self.dataset}_{self.version}"
+
+    def path(self, split: str, *, kind: str = "raw") -> Path:
+        """File of one split; see `split_path`."""
+        return split_path(self.dataset, self.version, split, kind=kind)
+
+
+def made_versions() -> list[MadeVersion]:
+    """The versions in data/evals, by name; parsed sources, which have no labels, are not among them."""
+    found = []
+    for manifest in sorted(EVALS.glob("*/manifest.json")):
+        told = read_json(manifest)
+        if "parent" in told:
+            splits = tuple(split for split in SPLITS if split_path(told["dataset"], told["version"], split).is_file())
+            found.append(MadeVersion(told["dataset"], told["version"], splits))
+    return found
 
 
 def split_path(dataset: str, version: str, split: str, *, kind: str = "raw") -> Path:

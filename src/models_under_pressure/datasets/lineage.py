@@ -5,42 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.in_use import PURPOSES, Purpose
-from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.yaml import load_yaml
-from models_under_pressure.datasets.deployment import CONTEXTS
-from models_under_pressure.datasets.files import split_path, splits_of
-from models_under_pressure.datasets.origins import OriginFile
+from models_under_pressure.datasets.files import split_path
+from models_under_pressure.datasets.origins import LINEAGE_PATH, Source
 from models_under_pressure.datasets.recipe import Version
 
-LINEAGE_PATH = Path("data/versions.yaml")
 SOURCE_VERSION = "source"
 """Name of the version that the parsed source is."""
 FOLDERS = ("data/deployment", "data/evals", "data/own", "data/published", "data/training/prompts_4x")
 """Folders that `check_overlap` and `use_datasets` depend on: a file elsewhere could change unnoticed."""
 
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-
-
-class Source(BaseModel):
-    """Where a dataset is published, and how it is divided."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    test_fraction: float = Field(ge=0, le=1)
-    """Chance of a group to be in the test split; 1: there is no dev split."""
-    limit: int | None = Field(default=None, ge=1)
-    """Most rows drawn per split."""
-    files: tuple[OriginFile, ...] = ()
-    """Files that `fetch.source: hub` downloads."""
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of its splits."""
-        return splits_of(test_only=self.test_fraction == 1)
 
 
 class InUse(BaseModel):
@@ -111,17 +90,6 @@ class Lineage(BaseModel):
             remedy = f"use one of {', '.join(self.versions)}."
             raise UserError(f"no version {key!r}.", where=str(LINEAGE_PATH), remedy=remedy)
         return self.versions[key]
-
-    def source(self, name: str) -> Source:
-        """The source of that name.
-
-        Raises:
-            UserError: there is none.
-        """
-        if name not in self.sources:
-            remedy = f"use one of {', '.join(self.sources)}."
-            raise UserError(f"no source {name!r}.", where=str(LINEAGE_PATH), remedy=remedy)
-        return self.sources[name]
 
     def splits_of(self, version: Version) -> tuple[str, ...]:
         """Names of a version's splits."""
@@ -203,18 +171,3 @@ def _with_names(key: str, entry: Any, sources: dict[str, Source]) -> Any:
         raise ValueError(f"{key}: its parent must be a version of {dataset}, or {dataset}_{SOURCE_VERSION}")
     named = {"dataset": dataset, "version": str(key).removeprefix(f"{dataset}_")}
     return {**entry, **named, "parent": str(parent).removeprefix(f"{dataset}_")} if parent else {**entry, **named}
-
-
-def dataset_files(lineage: Lineage) -> dict[str, dict[str, Path]]:
-    """Version, `training` or `deployment` -> part, such as `dev_raw` -> file: all that the pipeline makes."""
-    files: dict[str, dict[str, Path]] = {
-        key: {
-            f"{split}_{kind}": split_path(version.dataset, version.version, split, kind=kind)
-            for split in lineage.splits_of(version)
-            for kind in ("raw", "balanced")
-        }
-        for key, version in lineage.versions.items()
-    }
-    files["training"] = {split: TRAINING / f"{split}.jsonl" for split in ("train", "test")}
-    files["deployment"] = {context: Path(f"data/deployment/{context}.jsonl") for context in CONTEXTS}
-    return files

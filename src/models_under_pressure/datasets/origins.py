@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import atomic_path, file_hash, json_line, read_jsonl, stable_hash
+from models_under_pressure.core.section import read
 from models_under_pressure.datasets.download import download, pinned
+
+LINEAGE_PATH = Path("data/versions.yaml")
+"""Sources, versions, and the datasets in use."""
 
 
 class OriginFile(BaseModel):
@@ -25,6 +29,36 @@ class OriginFile(BaseModel):
     """Content; null accepts what comes and prints its hash, to be pinned here."""
     to: str
     """File that it becomes; several with one name are joined in order, `.gz` unpacked, tables turned into CSV."""
+
+
+class Source(BaseModel):
+    """Where a dataset is published, and how it is divided."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    test_fraction: float = Field(ge=0, le=1)
+    """Chance of a group to be in the test split; 1: there is no dev split."""
+    limit: int | None = Field(default=None, ge=1)
+    """Most rows drawn per split."""
+    files: tuple[OriginFile, ...] = ()
+    """Files that `fetch.source: hub` downloads."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of its splits."""
+        return ("test",) if self.test_fraction == 1 else ("dev", "test")
+
+
+def load_source(name: str) -> Source:
+    """The source of that name, from data/versions.yaml; nothing else of the file is looked at.
+
+    Raises:
+        UserError: there is none, or a source is described wrongly.
+    """
+    sources = read("sources", dict[str, Source], LINEAGE_PATH)
+    if name not in sources:
+        raise UserError(f"no source {name!r}.", where=str(LINEAGE_PATH), remedy=f"use one of {', '.join(sources)}.")
+    return sources[name]
 
 
 def fetch_origin(files: tuple[OriginFile, ...], folder: Path, *, downloads: Path) -> list[str]:

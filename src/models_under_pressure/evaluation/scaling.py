@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models_under_pressure.evaluation.summary import means_by_purpose
+
 Row = dict[str, Any]
 
 _BASELINES = {"prompted_": ("prompt_baseline", "name"), "finetuned_": ("finetune_baseline", "model")}
-"""Beginning of a baseline's name -> its section of params.yaml, and the key of its model there."""
+"""Beginning of a baseline's name -> its section of experiments/params.yaml, and the key of its model there."""
 _METRICS = ("auroc", "auroc_low", "auroc_high", "n", "datasets")
 
 
@@ -16,11 +18,22 @@ class Run:
     """What git holds of one run."""
 
     name: str
-    """Of its commit or experiment."""
+    """Name of its commit or experiment."""
     params: Mapping[str, Any]
-    """params.yaml."""
-    summary: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    """metrics/summary.json: purpose -> monitor -> metric."""
+    """Sections of params.yaml and experiments/params.yaml."""
+    means: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """Purpose -> monitor -> mean of each metric over its datasets, with interval ends."""
+
+
+def means_of(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float | int]]]:
+    """The means of a run, from its metrics/intervals.json and metrics/experiments_intervals.json."""
+    methods: dict[str, dict[str, Any]] = {}
+    purposes: dict[str, str] = {}
+    for file in files:
+        for dataset, found in file.items():
+            purposes[dataset] = found["purpose"]
+            methods.setdefault(dataset, {}).update(found["methods"])
+    return means_by_purpose(methods, purposes)
 
 
 def scaling_rows(runs: Iterable[Run], parameters: Callable[[str], int]) -> list[Row]:
@@ -37,7 +50,7 @@ def scaling_rows(runs: Iterable[Run], parameters: Callable[[str], int]) -> list[
     found: dict[tuple[Any, ...], Row] = {}
     for run in runs:
         for purpose in ("dev", "test"):
-            for name, metrics in run.summary.get(purpose, {}).items():
+            for name, metrics in run.means.get(purpose, {}).items():
                 reads = _model_of(name, run.params)
                 if reads is None or "auroc" not in metrics:
                     continue

@@ -87,5 +87,21 @@ def intervals(row: Mapping[str, float | int]) -> dict[str, float | int]:
     return {name: value for name, value in row.items() if name in _COUNTS or name.startswith(("auroc", "tpr_at_"))}
 
 
+def known_intervals(
+    evaluated: Mapping[str, Mapping[str, Mapping[str, float | int]]],
+    purposes: Mapping[str, str],
+    contents: Mapping[str, str],
+) -> dict[str, dict[str, object]]:
+    """Dataset -> `purpose`, `content` (hash of its file) and `methods` with their `intervals`, as git keeps them."""
+    return {
+        name: {
+            "purpose": purposes[name],
+            "content": contents[name],
+            "methods": {method: intervals(row) for method, row in methods.items()},
+        }
+        for name, methods in evaluated.items()
+    }
+
+
 def _mean(values: Sequence[float | int]) -> float | int:
     return values[0] if len(set(values)) == 1 else round(fmean(values), 4)

@@ -1,12 +1,21 @@
-"""Monitoring cascades on the scores of any two monitors, and a plan that keeps a budget of FLOPs."""
+"""A cheap monitor first, an expensive one for the records that are hardest for it.
+
+Cascades are made of the scores of any two monitors; a plan keeps a budget of FLOPs.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
+from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.in_use import datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.cascade import (
     Band,
     Merge,
@@ -18,14 +27,44 @@ from models_under_pressure.evaluation.cascade import (
     pareto,
     select,
 )
+from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.delong import delong
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
-from models_under_pressure.experiments.monitors import Scores, find_monitor
+from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
+from models_under_pressure.experiments.shared.rows import Row, told
 
-Row = dict[str, Any]
 _NAMED = "cascade.pairs"
 _ORIGIN = ("kind", "first", "second", "selection", "merge", "share")
+
+app = typer.Typer(
+    help="A cheap monitor first, an expensive one for the records that are hardest for it.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Pair(Section):
+    """Two monitors, by the names in their score files."""
+
+    first: str
+    """Monitor that scores every record."""
+    second: str
+    """Monitor that scores the records sent on."""
+
+
+class Cascade(Section):
+    """Which monitors are put one behind the other, and for which records."""
+
+    pairs: dict[str, Pair] = Field(min_length=1)
+    """Label of the pair -> its monitors."""
+    shares: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(min_length=1)
+    """Shares of the records that the second monitor sees."""
+    selections: tuple[Selection, ...] = Field(min_length=1)
+    """Ways to select these records."""
+    merge: Merge
+    """How two probabilities become one."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +76,7 @@ class Plan:
     selection: Selection
     merge: Merge
     share: float
-    """Of the dev records, pooled."""
+    """Share of the dev records, pooled, that is sent on."""
     band: Band | None
     """Probabilities of the first monitor that send a record on."""
     dev: Row
@@ -47,16 +86,48 @@ class Plan:
     by_dataset: Sequence[Row]
 
 
-def cascade(
-    scores: Scores,
-    purposes: Mapping[str, str],
-    pairs: Sequence[tuple[str, str]],
-    *,
-    shares: Sequence[float],
-    selections: Sequence[Selection],
-    how: Merge,
-    seed: int,
-    confidence: float = 0.95,
+@app.callback(invoke_without_command=True)
+def command(context: typer.Context) -> None:
+    """A cheap monitor first, an expensive one for the records that are hardest for it.
+
+    Example: mup cascade
+    """
+    if context.invoked_subcommand:
+        return
+    purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
+    scores = read_monitors(list(purposes))
+    rows = run(
+        read("cascade", Cascade, EXPERIMENTS),
+        scores,
+        purposes,
+        seed=read("seed", int),
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
+    write_jsonl(RESULTS / "cascade.jsonl", rows)
+
+
+@app.command("plan")
+def plan_command(
+    budget: Annotated[float, typer.Option(min=0, help="FLOPs of a record, on average, beyond the monitored model's.")],
+) -> None:
+    """Choose selection, share and thresholds on the dev sets within a budget, and measure them on the test sets.
+
+    Example: mup cascade plan --budget 1e9
+    """
+    purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
+    scores = read_monitors(list(purposes))
+    made = plan(
+        read("cascade", Cascade, EXPERIMENTS),
+        scores,
+        purposes,
+        budget=budget,
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
+    print(to_text(made, budget), end="")
+
+
+def run(
+    config: Cascade, scores: Scores, purposes: Mapping[str, str], *, seed: int, confidence: float = 0.95
 ) -> list[Row]:
     """Every monitor alone, and every cascade of two.
 
@@ -73,63 +144,63 @@ def cascade(
     rows: list[Row] = []
     for dataset, found in scores.items():
         shown = {"dataset": dataset, "purpose": purposes[dataset]}
-        for name in dict.fromkeys(name for pair in pairs for name in pair):
-            one = find_monitor(found, name, dataset, named_in=_NAMED)
-            alone = {"kind": "alone", "first": name, "second": None, "selection": None, "merge": None, "share": None}
-            per_token = {"flops_per_token": _flops(one).sum() / one.tokens.sum()} if one.tokens is not None else {}
-            rows.append(shown | alone | _measured(one, one.probabilities, _flops(one), confidence) | per_token)
-        for first, second in pairs:
-            one, two = _pair(found, first, second, dataset)
-            for selection in selections:
-                for share in shares:
-                    chosen = select(one.probabilities, share, selection, seed=seed)
-                    origin = {"kind": "cascade", "first": first, "second": second, "selection": selection}
-                    measured = _measured(one, *_joined(one, two, chosen, how), confidence)
-                    rows.append(shown | origin | {"merge": how, "share": share} | measured)
+        rows += [shown | row for row in _alone(config, found, dataset, confidence)]
+        rows += [shown | row for row in _cascades(config, found, dataset, seed, confidence)]
     return [*rows, *_means(rows)]
 
 
+def _alone(config: Cascade, found: Mapping[str, ScoreList], dataset: str, confidence: float) -> list[Row]:
+    rows = []
+    for name in dict.fromkeys(name for pair in config.pairs.values() for name in (pair.first, pair.second)):
+        one = find_monitor(found, name, dataset, named_in=_NAMED)
+        origin = dict.fromkeys(_ORIGIN) | {"kind": "alone", "first": name}
+        per_token = {"flops_per_token": _flops(one).sum() / one.tokens.sum()} if one.tokens is not None else {}
+        rows.append(origin | _measured(one, one.probabilities, _flops(one), confidence) | per_token)
+    return rows
+
+
+def _cascades(config: Cascade, found: Mapping[str, ScoreList], dataset: str, seed: int, confidence: float) -> list[Row]:
+    rows = []
+    for pair in config.pairs.values():
+        one, two = _pair(found, pair, dataset)
+        for selection in config.selections:
+            for share in config.shares:
+                chosen = select(one.probabilities, share, selection, seed=seed)
+                measured = _measured(one, *_joined(one, two, chosen, config.merge), confidence)
+                origin = ("cascade", pair.first, pair.second, selection, config.merge, share)
+                rows.append(dict(zip(_ORIGIN, origin, strict=True)) | measured)
+    return rows
+
+
 def plan(
-    scores: Scores,
-    purposes: Mapping[str, str],
-    pairs: Sequence[tuple[str, str]],
-    *,
-    budget: float,
-    shares: Sequence[float],
-    selections: Sequence[Selection],
-    how: Merge,
-    confidence: float = 0.95,
+    config: Cascade, scores: Scores, purposes: Mapping[str, str], *, budget: float, confidence: float = 0.95
 ) -> Plan:
     """The cascade with the best mean AUROC on the dev sets among those that keep the budget there.
 
     Thresholds are those that send a share of the pooled dev records on; a share of 0 is the first monitor alone, and is
-    among the candidates. The test sets only see the thresholds.
+    among the candidates. Selection `random`, which has no thresholds, is left out. The test sets only see the
+    thresholds.
 
     Args:
-        scores: see `cascade`.
+        config: pairs, and candidates of selection and share.
+        scores: see `run`.
         purposes: dataset -> dev or test.
-        pairs: (first, second) monitors.
         budget: FLOPs of a record, on average, beyond what the monitored model computes anyway.
-        shares: candidates.
-        selections: candidates; `random`, which has no thresholds, is left out.
-        how: how two probabilities become one.
         confidence: coverage of the intervals.
 
     Raises:
-        UserError: nothing keeps the budget; or see `cascade`.
+        UserError: nothing keeps the budget; or see `run`.
     """
-    candidates: list[Plan] = []
-    cheapest = float("inf")
-    for first, second in pairs:
-        for selection in selections:
-            if selection == "random":
-                continue
-            for share in dict.fromkeys([0.0, *shares]):
-                made = _planned(scores, purposes, first, second, selection, share, how, confidence)
-                cheapest = min(cheapest, made.dev["flops"])
-                if made.dev["flops"] <= budget:
-                    candidates.append(made)
+    every = [
+        _planned(scores, purposes, pair, selection, share, config.merge, confidence)
+        for pair in config.pairs.values()
+        for selection in config.selections
+        if selection != "random"
+        for share in dict.fromkeys([0.0, *config.shares])
+    ]
+    candidates = [made for made in every if made.dev["flops"] <= budget]
     if not candidates:
+        cheapest = min((made.dev["flops"] for made in every), default=float("inf"))
         raise UserError(
             f"no cascade keeps {budget:.3g} FLOPs a record; the cheapest needs {cheapest:.3g}.",
             remedy="allow more, or name a cheaper first monitor in cascade.pairs.",
@@ -162,14 +233,13 @@ def to_text(made: Plan, budget: float) -> str:
 def _planned(
     scores: Scores,
     purposes: Mapping[str, str],
-    first: str,
-    second: str,
+    pair: Pair,
     selection: Selection,
     share: float,
     how: Merge,
     confidence: float,
 ) -> Plan:
-    pairs = {dataset: _pair(found, first, second, dataset) for dataset, found in scores.items()}
+    pairs = {dataset: _pair(found, pair, dataset) for dataset, found in scores.items()}
     pooled = np.concatenate([one.probabilities for dataset, (one, _) in pairs.items() if purposes[dataset] == "dev"])
     band = band_of(pooled, share, selection)
     rows = []
@@ -178,7 +248,7 @@ def _planned(
         row = _measured(one, *_joined(one, two, chosen, how), confidence)
         rows.append({"dataset": dataset, "purpose": purposes[dataset], "sent_on": float(chosen.mean())} | row)
     dev, test = (_mean([row for row in rows if row["purpose"] == purpose]) for purpose in ("dev", "test"))
-    return Plan(first, second, selection, how, share, band, dev, test, rows)
+    return Plan(pair.first, pair.second, selection, how, share, band, dev, test, rows)
 
 
 def _joined(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge) -> tuple[np.ndarray, np.ndarray]:
@@ -187,10 +257,7 @@ def _joined(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge) -> t
 
 def _measured(one: ScoreList, probabilities: np.ndarray, flops: np.ndarray, confidence: float) -> Row:
     estimate = delong(probabilities, one.labels, one.groups, confidence=confidence)
-    return {
-        "auroc": round(estimate.value, 4),
-        "auroc_low": round(estimate.low, 4),
-        "auroc_high": round(estimate.high, 4),
+    return told("auroc", estimate) | {
         "flops": float(np.mean(flops)),
         "n": len(one.ids),
         "positives": int(one.labels.sum()),
@@ -222,11 +289,12 @@ def _mean(part: Sequence[Row]) -> Row:
     return found
 
 
-def _pair(found: Mapping[str, ScoreList], first: str, second: str, dataset: str) -> tuple[ScoreList, ScoreList]:
-    one, two = (find_monitor(found, name, dataset, named_in=_NAMED) for name in (first, second))
+def _pair(found: Mapping[str, ScoreList], pair: Pair, dataset: str) -> tuple[ScoreList, ScoreList]:
+    one, two = (find_monitor(found, name, dataset, named_in=_NAMED) for name in (pair.first, pair.second))
     if one.ids != two.ids:
         raise UserError(
-            f"{first} and {second} have scores of different records of {dataset}.", remedy="run `dvc repro` again."
+            f"{pair.first} and {pair.second} have scores of different records of {dataset}.",
+            remedy="run `dvc repro` again.",
         )
     return one, two
 

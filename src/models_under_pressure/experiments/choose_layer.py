@@ -1,20 +1,30 @@
-"""Which layer a probe should read: grouped cross-validation on the training prompts (McKenzie et al. 2025, fig. 9)."""
+"""Cross-validate a probe on several layers (McKenzie et al. 2025, figure 9)."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field, model_validator
 
+from models_under_pressure.activations.config import PipelineModel
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.in_use import the_one
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import layer_store_path
+from models_under_pressure.core.section import EXPERIMENTS, read
+from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.delong import delong
 from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.evaluation.summary import mean_estimate
-from models_under_pressure.experiments.labelled_set import LabelledSet, take
-from models_under_pressure.experiments.scoring import Row
+from models_under_pressure.experiments.shared.layers import Layers
+from models_under_pressure.experiments.shared.rows import Row, told
+from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.cross_validation import grouped_folds
+from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import fit_probe
 
 Rule = Literal["best", "one_standard_error"]
@@ -22,7 +32,48 @@ Rule = Literal["best", "one_standard_error"]
 (over folds, of the best layer) below the best, since a lower layer is cheaper (Breiman et al. 1984)."""
 
 
-def score_layers(
+class ChooseLayer(Layers):
+    """Which layers are compared, and how one is chosen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folds: int = Field(ge=2)
+    """Parts of the training prompts; pairs stay together."""
+    rule: Rule
+    """How the layer is chosen."""
+    probe: ProbeConfig
+
+    @model_validator(mode="after")
+    def _the_probe_can_read_what_is_kept(self) -> "ChooseLayer":
+        reads = getattr(FAMILIES[self.probe.family].fitting, "reduction", "tokens")
+        if self.keep not in ("tokens", reads):
+            raise ValueError(f"a {self.probe.family} probe reads {reads}, and keep is {self.keep}: set keep to {reads}")
+        return self
+
+
+def command() -> None:
+    """Cross-validate a probe on several layers.
+
+    Example: mup choose_layer
+    """
+    config, model, train = (
+        read("choose_layer", ChooseLayer, EXPERIMENTS),
+        read("model", PipelineModel).name,
+        the_one("train"),
+    )
+    sets = {layer: read_set(train, layer_store_path(model, layer)) for layer in config.layers}
+    rows = run(
+        sets,
+        config.probe,
+        folds=config.folds,
+        seed=read("seed", int),
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
+    found = {"layer": pick(rows, config.rule), "rule": config.rule, "probe": config.probe.family, "layers": rows}
+    write_json(RESULTS / "choose_layer.json", found)
+
+
+def run(
     layers: Mapping[int, LabelledSet], probe: ProbeConfig, *, folds: int, seed: int, confidence: float = 0.95
 ) -> list[Row]:
     """Cross-validate a probe on the activations of each layer, over the same folds of whole groups.
@@ -42,13 +93,10 @@ def score_layers(
     rows = []
     for layer, one in sorted(layers.items()):
         found = [_fold(one, probe, *split, seed=seed, confidence=confidence) for split in splits]
-        estimate = mean_estimate([fold for fold, _ in found])
         rows.append(
-            {
-                "layer": layer,
-                "auroc": round(estimate.value, 4),
-                "auroc_low": round(estimate.low, 4),
-                "auroc_high": round(estimate.high, 4),
+            {"layer": layer}
+            | told("auroc", mean_estimate([fold for fold, _ in found]))
+            | {
                 "auroc_of_each": [round(fold.value, 4) for fold, _ in found],
                 "accuracy": round(fmean(share for _, share in found), 4),
                 "folds": folds,
@@ -67,16 +115,6 @@ def pick(rows: Sequence[Row], rule: Rule) -> int:
     folds = best["auroc_of_each"]
     least = best["auroc"] - stdev(folds) / len(folds) ** 0.5
     return min(row["layer"] for row in rows if row["auroc"] >= least)
-
-
-def to_table(rows: Sequence[Row], chosen: int) -> str:
-    """The layers as text, the chosen one marked."""
-    lines = ["layer  AUROC  [95 % interval]    accuracy"]
-    for row in rows:
-        interval = f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]"
-        mark = "  <- chosen" if row["layer"] == chosen else ""
-        lines.append(f"{row['layer']:>5}  {row['auroc']:.3f}  {interval:<17}  {row['accuracy']:.3f}{mark}")
-    return "\n".join(lines) + f"\nn = {rows[0]['n']:,}, {rows[0]['folds']} folds of whole groups\n"
 
 
 def _fold(

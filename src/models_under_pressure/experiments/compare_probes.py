@@ -1,15 +1,49 @@
-"""Every probe family against every other, over seeds and datasets (McKenzie et al. 2025, figure 2)."""
+"""Compare all probe families on the dev and test sets (McKenzie et al. 2025, figure 2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from models_under_pressure.experiments.labelled_set import LabelledSet, check_unseen
-from models_under_pressure.experiments.scoring import Row, auroc_row, logits_of, mean_row
+from pydantic import Field
+
+from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.experiments.shared.at_layer import read_sets
+from models_under_pressure.experiments.shared.rows import Row, auroc_row, means
+from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of
+from models_under_pressure.experiments.shared.unseen import check_unseen
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.training import fit_probes
 
 
-def compare_probes(
-    probes: Mapping[str, ProbeConfig],
+class CompareProbes(Section):
+    """Which probes to compare."""
+
+    seeds: int = Field(ge=1)
+    """Probes fitted of each, from consecutive seeds; this replaces the number that a probe gives."""
+    probes: dict[str, ProbeConfig] = Field(min_length=1)
+    """Name -> family and hyper-parameters."""
+
+
+def command() -> None:
+    """Compare all probe families on the dev and test sets.
+
+    Example: mup compare_probes
+    """
+    train, validation, *tested = read_sets("train", "validation", "dev", "test")
+    rows = run(
+        read("compare_probes", CompareProbes, EXPERIMENTS),
+        train,
+        validation,
+        tested,
+        seed=read("seed", int),
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
+    write_jsonl(RESULTS / "compare_probes.jsonl", rows)
+
+
+def run(
+    config: CompareProbes,
     train: LabelledSet,
     validation: LabelledSet,
     tested: Sequence[LabelledSet],
@@ -28,20 +62,11 @@ def compare_probes(
     """
     for one in tested:
         check_unseen([train, validation], one)
+    probes = {name: probe.model_copy(update={"seeds": config.seeds}) for name, probe in config.probes.items()}
     fitted = fit_probes(probes, train.data, validation.data, seed=seed)
     rows: list[Row] = []
     for one in tested:
         for name, logits in logits_of(fitted, one).items():
             origin = {"dataset": one.name, "purpose": one.purpose, "probe": name, "family": probes[name].family}
             rows.append(origin | {"seeds": len(logits)} | auroc_row(logits, one.data, confidence=confidence))
-    return [*rows, *_means(rows)]
-
-
-def _means(rows: Sequence[Row]) -> list[Row]:
-    means = []
-    for purpose in dict.fromkeys(row["purpose"] for row in rows):
-        for probe in dict.fromkeys(row["probe"] for row in rows):
-            parts = [row for row in rows if row["purpose"] == purpose and row["probe"] == probe]
-            origin = {key: parts[0][key] for key in ("purpose", "probe", "family", "seeds")}
-            means.append({"dataset": "mean"} | origin | mean_row(parts))
-    return means
+    return [*rows, *means(rows, by=("purpose", "probe", "family", "seeds"))]

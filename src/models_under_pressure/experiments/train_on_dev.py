@@ -1,17 +1,24 @@
-"""A few labelled samples of the deployment's own text (McKenzie et al. 2025, figure 5).
+"""Train with samples of the dev sets and test on the test sets (McKenzie et al. 2025, figure 5).
 
 Modes: `only` fits a fresh probe on the samples; `combine` fits a fresh one on the synthetic prompts and several copies
-of the samples; `fine_tune` continues the probe of the synthetic prompts on the samples. Each size's samples are part of
-the next one's; each repeat draws samples of its own, and continues a fresh copy of the initial probe of its seed.
+of the samples; `fine_tune` continues the probe of the synthetic prompts. A smaller sample is part of every larger one;
+each repeat draws samples of its own, and starts from the untouched initial probe of its own seed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
-from models_under_pressure.experiments.labelled_set import LabelledSet, check_unseen, join, take
-from models_under_pressure.experiments.samples import generator_of, nested_samples
-from models_under_pressure.experiments.scoring import Row, auroc_row, mean_row
+from pydantic import Field
+
+from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.experiments.shared.at_layer import read_sets
+from models_under_pressure.experiments.shared.rows import Row, auroc_row, means
+from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
+from models_under_pressure.experiments.shared.sets import LabelledSet, join, take
+from models_under_pressure.experiments.shared.unseen import check_unseen
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.family import FamilyConfig
@@ -22,43 +29,66 @@ _DESCENT = set(DescentConfig.model_fields) - set(FamilyConfig.model_fields)
 """Hyper-parameters that belong to the descent and not to the probe."""
 
 Mode = Literal["only", "combine", "fine_tune"]
+Sets = tuple[LabelledSet, LabelledSet]
+"""Training and validation prompts; or the dev and the test set of one source."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How probes are made from samples."""
+class TrainOnDev(Section):
+    """How probes are trained on samples of the dev sets."""
 
+    modes: tuple[Mode, ...] = Field(min_length=1)
+    """What is done with the samples."""
+    sizes: tuple[int, ...] = Field(min_length=1)
+    """Sample sizes, half of each high-stakes."""
+    repeats: int = Field(ge=1)
+    """Runs with other samples and another initial probe."""
+    copies: int = Field(ge=1)
+    """Copies of each sample in the training set, mode `combine` (paper: 5)."""
+    epochs: int = Field(ge=1)
+    """Passes over the samples, modes `only` and `fine_tune`."""
+    learning_rate: float = Field(gt=0)
+    """Learning rate of these passes; it falls to a tenth."""
     probe: ProbeConfig
-    """Of the initial probe, and of those fitted on samples and prompts together."""
-    fine_tune: DescentConfig
-    """Of the descent on the samples alone: modes `only` (where the family has one) and `fine_tune`."""
-    copies: int
-    """Of each sample among the synthetic prompts (paper: 5)."""
+
+    @property
+    def on_samples(self) -> DescentConfig:
+        """Gradient descent on the samples alone: `fine_tune`, and `only` where the family has a descent."""
+        return DescentConfig(
+            family=self.probe.family,
+            epochs=self.epochs,
+            patience=self.epochs,
+            learning_rate=self.learning_rate,
+            final_learning_rate=self.learning_rate / 10,
+        )
 
 
-def train_on_dev(
-    recipe: Recipe,
-    train: LabelledSet,
-    validation: LabelledSet,
-    pairs: Sequence[tuple[LabelledSet, LabelledSet]],
-    *,
-    modes: Sequence[Mode],
-    sizes: Sequence[int],
-    repeats: int,
-    seed: int,
-    confidence: float = 0.95,
-) -> list[Row]:
+def command() -> None:
+    """Train with a few samples of each dev set, and test on the test set of the same source.
+
+    Example: mup train_on_dev
+    """
+    train, validation, *others = read_sets("train", "validation", "dev", "test")
+    by_name = {one.name: one for one in others}
+    sources = [name.removesuffix("_dev") for name in by_name if name.endswith("_dev")]
+    pairs = [(by_name[f"{name}_dev"], by_name[f"{name}_test"]) for name in sources if f"{name}_test" in by_name]
+    rows = run(
+        read("train_on_dev", TrainOnDev, EXPERIMENTS),
+        (train, validation),
+        pairs,
+        seed=read("seed", int),
+        confidence=read("evaluate", EvaluateConfig).confidence,
+    )
+    write_jsonl(RESULTS / "train_on_dev.jsonl", rows)
+
+
+def run(config: TrainOnDev, prompts: Sets, pairs: Sequence[Sets], *, seed: int, confidence: float = 0.95) -> list[Row]:
     """Train with samples of each dev set, and test on the test set that belongs to it.
 
     Args:
-        recipe: how probes are made.
-        train: synthetic prompts.
-        validation: others, which choose the epoch of the initial and of the combined probes.
-        pairs: (dev set, test set) of the same source.
-        modes: what is done with the samples.
-        sizes: numbers of samples.
-        repeats: with other samples and another initial probe.
-        seed: of the first repeat's probe, and of all draws.
+        config: how probes are made.
+        prompts: synthetic prompts to train on, and others, which choose the epoch of initial and combined probes.
+        pairs: dev and test set of each source.
+        seed: the first repeat's probe has it, and all draws depend on it.
         confidence: coverage of the intervals.
 
     Returns:
@@ -68,57 +98,45 @@ def train_on_dev(
     Raises:
         UserError: a tested conversation is among the prompts or the samples; a dev set holds one class only.
     """
+    train, validation = prompts
     for dev, test in pairs:
         check_unseen([train, validation, dev], test)
-    initial = fit_probes(
-        {"initial": recipe.probe.model_copy(update={"seeds": repeats})}, train.data, validation.data, seed=seed
-    )["initial"]
+    seeded = config.probe.model_copy(update={"seeds": config.repeats})
+    initial = fit_probes({"initial": seeded}, train.data, validation.data, seed=seed)["initial"]
     rows: list[Row] = []
     for dev, test in pairs:
         logits = {("initial", 0): [probe.decision_function(test.data.activations) for probe in initial]}
         for repeat, start in enumerate(initial):
-            samples = nested_samples(dev.data.labels, sizes, generator_of(seed, repeat, dev.name))
-            for mode in modes:
+            samples = nested_samples(dev.data.labels, config.sizes, generator_of(seed, repeat, dev.name))
+            for mode in config.modes:
                 for size, chosen in samples.items():
-                    probe = _MODES[mode](recipe, start, train, validation, take(dev, chosen))
+                    probe = _MODES[mode](config, start, prompts, take(dev, chosen))
                     logits.setdefault((mode, size), []).append(probe.decision_function(test.data.activations))
         for (mode, size), scores in logits.items():
-            origin = {"dataset": test.name, "mode": mode, "size": size, "repeats": repeats}
+            origin = {"dataset": test.name, "mode": mode, "size": size, "repeats": config.repeats}
             rows.append(origin | auroc_row(scores, test.data, confidence=confidence))
-    return [*rows, *_means(rows, datasets=len(pairs))]
+    return [*rows, *means(rows, by=("mode", "size", "repeats"), datasets=len(pairs))]
 
 
-def _only(recipe: Recipe, start: Probe, train: LabelledSet, validation: LabelledSet, samples: LabelledSet) -> Probe:
-    config = recipe.probe
-    if isinstance(config, DescentConfig):
-        config = config.model_copy(update={name: getattr(recipe.fine_tune, name) for name in _DESCENT})
-    return fit_probe(config, samples.data, None, seed=start.seed)
+def _only(config: TrainOnDev, start: Probe, prompts: Sets, samples: LabelledSet) -> Probe:
+    probe = config.probe
+    if isinstance(probe, DescentConfig):
+        probe = probe.model_copy(update={name: getattr(config.on_samples, name) for name in _DESCENT})
+    return fit_probe(probe, samples.data, None, seed=start.seed)
 
 
-def _combine(recipe: Recipe, start: Probe, train: LabelledSet, validation: LabelledSet, samples: LabelledSet) -> Probe:
-    together = join([train, *[samples] * recipe.copies])
-    return fit_probe(recipe.probe, together.data, validation.data, seed=start.seed)
+def _combine(config: TrainOnDev, start: Probe, prompts: Sets, samples: LabelledSet) -> Probe:
+    train, validation = prompts
+    together = join([train, *[samples] * config.copies])
+    return fit_probe(config.probe, together.data, validation.data, seed=start.seed)
 
 
-def _fine_tune(
-    recipe: Recipe, start: Probe, train: LabelledSet, validation: LabelledSet, samples: LabelledSet
-) -> Probe:
-    return continue_probe(start, samples.data, None, settings=recipe.fine_tune)
+def _fine_tune(config: TrainOnDev, start: Probe, prompts: Sets, samples: LabelledSet) -> Probe:
+    return continue_probe(start, samples.data, None, settings=config.on_samples)
 
 
-_MODES: Mapping[Mode, Callable[[Recipe, Probe, LabelledSet, LabelledSet, LabelledSet], Probe]] = {
+_MODES: Mapping[Mode, Callable[[TrainOnDev, Probe, Sets, LabelledSet], Probe]] = {
     "only": _only,
     "combine": _combine,
     "fine_tune": _fine_tune,
 }
-
-
-def _means(rows: Sequence[Row], *, datasets: int) -> list[Row]:
-    means = []
-    for mode, size in dict.fromkeys((row["mode"], row["size"]) for row in rows):
-        parts = [row for row in rows if row["mode"] == mode and row["size"] == size]
-        if len(parts) == datasets:
-            means.append(
-                {"dataset": "mean", "mode": mode, "size": size, "repeats": parts[0]["repeats"]} | mean_row(parts)
-            )
-    return means

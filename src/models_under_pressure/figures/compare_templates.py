@@ -15,7 +15,7 @@ _CHOICES = {True: "used on the test sets", False: "tried"}
 def chart(rows: Sequence[Row]) -> alt.VConcatChart:
     """The mean over dev sets in a large panel, each dev set in a small one; a line per model and wording.
 
-    `rows` are those of `experiments.templates`.
+    `rows` are those of `experiments.compare_templates`.
     """
     scale = auroc_scale(rows)
     parts = {name: _panel(part, scale) for (name,), part in split(rows, "dataset").items()}

@@ -11,9 +11,9 @@ from models_under_pressure.figures import (
     compare_methods,
     compare_probes,
     compare_templates,
-    data_efficiency,
-    generalisation,
     measure_calibration,
+    measure_data_efficiency,
+    measure_generalisation,
     train_on_dev,
 )
 from models_under_pressure.figures.panels import Row
@@ -24,16 +24,12 @@ class Experiment:
     """How one experiment is shown."""
 
     results: str
-    """File below data/results, or folder of files."""
+    """File below data/experiments, or folder of files."""
     chart: Callable[[Any], Any]
     finding: Callable[[Any], str]
     """What the figure shows, for readers who cannot see it."""
-    summary: Callable[[Any], dict[str, Any]]
-    """Its part of metrics/experiments.json."""
-
-
-def _estimate(row: Row) -> dict[str, float | int]:
-    return {key: row[key] for key in ("auroc", "auroc_low", "auroc_high", "n")}
+    summary: Callable[[Any], dict[str, Any]] | None = None
+    """Its part of metrics/experiments.json: the few numbers that people compare, the same on every processor."""
 
 
 def _told(row: Row) -> str:
@@ -58,7 +54,7 @@ def _compared(rows: Sequence[Row]) -> str:
 def _compared_summary(rows: Sequence[Row]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for row in _means(rows):
-        found.setdefault(f"mean_{row['purpose']}", {})[row["probe"]] = _estimate(row)
+        found.setdefault(row["purpose"], {})[row["probe"]] = row["auroc"]
     return found
 
 
@@ -69,7 +65,7 @@ def _chosen(found: Mapping[str, Any]) -> str:
 
 
 def _chosen_summary(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {"chosen": found["layer"]} | {f"layer_{row['layer']}": _estimate(row) for row in found["layers"]}
+    return {"chosen": found["layer"]} | {f"layer_{row['layer']}": row["auroc"] for row in found["layers"]}
 
 
 def _with_samples(rows: Sequence[Row]) -> str:
@@ -91,17 +87,21 @@ def _with_prompts(rows: Sequence[Row]) -> str:
 
 
 def _by_size(series: str) -> Callable[[Sequence[Row]], dict[str, Any]]:
+    """AUROC with the smallest and the largest sample of each series."""
+
     def summary(rows: Sequence[Row]) -> dict[str, Any]:
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, dict[int, float]] = {}
         for row in _means(rows):
-            found.setdefault(row[series], {})[f"size_{row['size']}"] = _estimate(row)
-        return found
+            found.setdefault(row[series], {})[row["size"]] = row["auroc"]
+        return {
+            name: {f"size_{size}": sizes[size] for size in (min(sizes), max(sizes))} for name, sizes in found.items()
+        }
 
     return summary
 
 
-def _generalised_summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """Mean AUROC of the cells with the value that was trained on, and of the others."""
+def _by_attribute(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Attribute -> mean AUROC of the cells with the value that was trained on (`same`), and of the `other` ones."""
     found: dict[str, dict[str, float]] = {}
     for attribute in dict.fromkeys(row["attribute"] for row in rows):
         cells = [row for row in rows if row["attribute"] == attribute and "auroc" in row]
@@ -112,10 +112,17 @@ def _generalised_summary(rows: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
+def _generalised_summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Means over the attributes, each counting alike."""
+    by_attribute = _by_attribute(rows).values()
+    parts = {name: [found[name] for found in by_attribute if name in found] for name in ("same", "other")}
+    return {name: round(fmean(part), 4) for name, part in parts.items() if part}
+
+
 def _generalised(rows: Sequence[Row]) -> str:
     told = [
         f"{attribute.replace('_', ' ')} {means['same']:.2f} and {means['other']:.2f}"
-        for attribute, means in _generalised_summary(rows).items()
+        for attribute, means in _by_attribute(rows).items()
         if {"same", "other"} <= set(means)
     ]
     return f"Mean AUROC on the value trained on and on the others: {'; '.join(told)}."
@@ -132,7 +139,7 @@ def _worded(rows: Sequence[Row]) -> str:
 def _worded_summary(rows: Sequence[Row]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for row in _means(rows):
-        found.setdefault(row["model"], {})[row["template"]] = _estimate(row)
+        found.setdefault(row["model"], {})[row["template"]] = row["auroc"]
     return found
 
 
@@ -151,17 +158,13 @@ def _cascaded(rows: Sequence[Row]) -> str:
 
 
 def _cascaded_summary(rows: Sequence[Row]) -> dict[str, Any]:
-    found: dict[str, dict[str, Any]] = {}
+    """AUROC of the best selection and share of each pair of monitors."""
+    found: dict[str, float] = {}
     for row in _means(rows):
         if row["purpose"] == cascade.PURPOSE and row["kind"] == "cascade":
-            name = f"{row['first']}_then_{row['second']}_{row['selection']}"
-            # Without intervals, which are in the results: a comment on a pull request must hold the difference.
-            found.setdefault(name, {})[f"share_{100 * row['share']:.0f}pct"] = row["auroc"]
+            name = f"{row['first']}_then_{row['second']}"
+            found[name] = max(row["auroc"], found.get(name, 0.0))
     return found
-
-
-def _costed(row: Row) -> dict[str, float | int]:
-    return _estimate(row) | {"flops": float(f"{row['flops']:.4g}")}
 
 
 def _methods(rows: Sequence[Row]) -> str:
@@ -169,42 +172,37 @@ def _methods(rows: Sequence[Row]) -> str:
     return f"Mean AUROC and FLOPs a token: {'; '.join(told)}."
 
 
-def _methods_summary(rows: Sequence[Row]) -> dict[str, Any]:
-    return {row["first"]: _costed(row) for row in _alone(rows)}
+def _errors(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Expected calibration error, mean over the test sets: monitor -> recalibration -> error."""
+    errors: dict[str, dict[str, float]] = {}
+    for row in found["errors"]:
+        if row["dataset"] == "mean" and row["purpose"] == measure_calibration.PURPOSE:
+            errors.setdefault(row["monitor"], {})[row["recalibration"]] = row["ece"]
+    return errors
 
 
 def _calibrated_summary(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Brier score and calibration errors, mean over the test sets: monitor -> recalibration -> error."""
-    kept = ("brier", "ece", "adaptive_ece")
-    summary: dict[str, dict[str, Any]] = {}
-    for row in found["errors"]:
-        if row["dataset"] == "mean" and row["purpose"] == measure_calibration.PURPOSE:
-            summary.setdefault(row["monitor"], {})[row["recalibration"]] = {name: row[name] for name in kept}
-    return summary
+    """Error of the best map of each monitor, to the places that are the same on every processor."""
+    return {monitor: round(min(maps.values()), 2) for monitor, maps in _errors(found).items()}
 
 
 def _calibrated(found: Mapping[str, Any]) -> str:
     told = []
-    for monitor, maps in _calibrated_summary(found).items():
-        errors = [f"{name.replace('none', 'as scored')} {row['ece']:.2f}" for name, row in maps.items()]
+    for monitor, maps in _errors(found).items():
+        errors = [f"{name.replace('none', 'as scored')} {error:.2f}" for name, error in maps.items()]
         told.append(f"{monitor} {', '.join(errors)}")
     return f"Expected calibration error, mean over the test sets: {'; '.join(told)}."
 
 
-def _correlations(found: Mapping[str, Any]) -> dict[str, Any]:
-    name = "stakes_correlation"
-    return {
-        row["monitor"]: {key: row[key] for key in (name, f"{name}_low", f"{name}_high", "n")}
+def _by_stakes(found: Mapping[str, Any]) -> str:
+    told = [
+        f"{row['monitor']} {row['stakes_correlation']:.2f}"
         for row in found["errors"]
         if row["dataset"] == "mean"
         and row["purpose"] == measure_calibration.PURPOSE
         and row["recalibration"] == "none"
-        and name in row
-    }
-
-
-def _by_stakes(found: Mapping[str, Any]) -> str:
-    told = [f"{monitor} {row['stakes_correlation']:.2f}" for monitor, row in _correlations(found).items()]
+        and "stakes_correlation" in row
+    ]
     return f"Rank correlation of probability and stakes, mean over the test sets: {', '.join(told)}."
 
 
@@ -212,17 +210,18 @@ EXPERIMENTS: dict[str, Experiment] = {
     "compare_probes": Experiment("compare_probes.jsonl", compare_probes.chart, _compared, _compared_summary),
     "choose_layer": Experiment("choose_layer.json", choose_layer.chart, _chosen, _chosen_summary),
     "train_on_dev": Experiment("train_on_dev.jsonl", train_on_dev.chart, _with_samples, _by_size("mode")),
-    "measure_data_efficiency": Experiment("data_efficiency", data_efficiency.chart, _with_prompts, _by_size("method")),
-    "measure_generalisation": Experiment(
-        "measure_generalisation.jsonl", generalisation.chart, _generalised, _generalised_summary
+    "measure_data_efficiency": Experiment(
+        "data_efficiency", measure_data_efficiency.chart, _with_prompts, _by_size("method")
     ),
-    "compare_templates": Experiment("compare_templates.jsonl", compare_templates.chart, _worded, _worded_summary),
-    "cascade": Experiment("cascade.jsonl", cascade.chart, _cascaded, _cascaded_summary),
-    "compare_methods": Experiment("cascade.jsonl", compare_methods.chart, _methods, _methods_summary),
+    "measure_generalisation": Experiment(
+        "measure_generalisation.jsonl", measure_generalisation.chart, _generalised, _generalised_summary
+    ),
     "measure_calibration": Experiment(
         "measure_calibration.json", measure_calibration.chart, _calibrated, _calibrated_summary
     ),
-    "calibration_by_stakes": Experiment(
-        "measure_calibration.json", measure_calibration.by_stakes, _by_stakes, _correlations
-    ),
+    "calibration_by_stakes": Experiment("measure_calibration.json", measure_calibration.by_stakes, _by_stakes),
+    "compare_templates": Experiment("compare_templates.jsonl", compare_templates.chart, _worded, _worded_summary),
+    "cascade": Experiment("cascade.jsonl", cascade.chart, _cascaded, _cascaded_summary),
+    "compare_methods": Experiment("cascade.jsonl", compare_methods.chart, _methods),
 }
+"""Name of the figure and of its files, in the order of the page -> how it is made."""

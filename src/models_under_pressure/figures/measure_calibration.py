@@ -17,7 +17,7 @@ _COLUMNS = 3
 def chart(found: Mapping[str, Any]) -> alt.VConcatChart:
     """Brier score and calibration errors, means over the test sets; below, reliability over all test records.
 
-    `found` is the result of `experiments.calibration`.
+    `found` is the result of `experiments.measure_calibration`.
     """
     errors = [_told(row) for row in found["errors"] if row["purpose"] == PURPOSE and row["dataset"] == "mean"]
     bins = [_told(row) for row in found["bins"] if _is_pooled(row) and row["binning"] == "equal width"]

@@ -11,7 +11,7 @@ from models_under_pressure.figures.theme import colour_scale, shape_scale, theme
 
 
 def chart(rows: Sequence[Row]) -> alt.ConcatChart:
-    """A panel per purpose, a line per monitor. `rows` are those of `experiments.scaling`."""
+    """A panel per purpose, a line per monitor. `rows` are those of `evaluation.scaling`."""
     monitors = list(dict.fromkeys(row["monitor"] for row in rows))
     scale = auroc_scale(rows)
     drawn = [_panel(part, monitors, scale) for part in split(rows, "purpose").values()]

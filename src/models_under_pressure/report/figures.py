@@ -15,7 +15,7 @@ def find_figure(name: str) -> Figure:
     found = sorted(FIGURES.glob(f"*/{name}.json"))
     if not found:
         raise UserError(
-            f"no figure {name!r}.", where=str(FIGURES), remedy="run `dvc repro`, or correct report.figures."
+            f"no figure {name!r}.", where=str(FIGURES), remedy="run `dvc repro`, or correct the list of figures."
         )
     specification = read_json(found[0])
     title = specification.get("title")

@@ -220,7 +220,7 @@ def _definitions(facts: Mapping[str, str]) -> Markup:
 
 
 def _footer() -> Markup:
-    return element("p", "Made by the report stage. The file is complete: it needs no network.")
+    return element("p", "Made by a stage of the pipeline. The file is complete: it needs no network.")
 
 
 def _asset(name: str) -> str:

@@ -12,8 +12,8 @@ from models_under_pressure.core.files import file_hash, write_json
 from models_under_pressure.core.paths import OVERLAPS
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import read
-from models_under_pressure.datasets.files import split_path
-from models_under_pressure.datasets.lineage import InUse, Lineage, load_lineage
+from models_under_pressure.datasets.files import made_versions
+from models_under_pressure.datasets.lineage import InUse, load_lineage
 from models_under_pressure.datasets.overlap import IN_USE, CheckOverlap, Overlap, OverlapConfig, Part, overlaps_between
 
 REFUSED = OVERLAPS.with_name("overlap_refused.json")
@@ -32,11 +32,11 @@ def command(
     if clean:
         from models_under_pressure.datasets.cleaning import clean_overlaps
 
-        parts = read_parts(split_files(lineage), lineage.in_use)
+        parts = read_parts(split_files(), lineage.in_use)
         for line in clean_overlaps(parts, lineage, config, allowed=config.allowed):
             print(line)
     else:
-        run(split_files(lineage), lineage.in_use, config=config, allowed=config.allowed)
+        run(split_files(), lineage.in_use, config=config, allowed=config.allowed)
 
 
 def run(
@@ -76,12 +76,10 @@ def run(
     write_json(OVERLAPS, {"compared": report, "files": {one.name: file_hash(one.path) for one in in_use}})
 
 
-def split_files(lineage: Lineage) -> dict[str, dict[str, Path]]:
+def split_files() -> dict[str, dict[str, Path]]:
     """Version -> split -> raw file, of the versions that have two splits."""
     return {
-        key: {split: split_path(version.dataset, version.version, split) for split in lineage.splits_of(version)}
-        for key, version in lineage.versions.items()
-        if len(lineage.splits_of(version)) > 1
+        made.key: {split: made.path(split) for split in made.splits} for made in made_versions() if len(made.splits) > 1
     }
 
 

@@ -9,7 +9,7 @@ from models_under_pressure.core.in_use import ORIGINS, datasets_in_use, the_one
 from models_under_pressure.core.paths import CONFOUNDERS, FIGURES, METRICS, RESULTS
 from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows
-from models_under_pressure.datasets.lineage import dataset_files, load_lineage
+from models_under_pressure.datasets.made import dataset_files
 from models_under_pressure.datasets.word_statistics import telling_words
 from models_under_pressure.figures import confounders, label_counts, label_distribution
 from models_under_pressure.figures import telling_words as words_figure
@@ -32,7 +32,7 @@ def command() -> None:
         one.name: (read_records(one.path), read_records(Path(raw)) if (raw := origins[one.name]["raw"]) else [])
         for one in datasets_in_use()
     }
-    run(dataset_files(load_lineage()), in_use=in_use, train=the_one("train").name)
+    run(dataset_files(), in_use=in_use, train=the_one("train").name)
 
 
 def run(

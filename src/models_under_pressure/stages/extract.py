@@ -57,7 +57,7 @@ def run(
 
     from models_under_pressure.activations.extract import extract_files
     from models_under_pressure.activations.fingerprint import code_fingerprint, library_versions
-    from models_under_pressure.activations.library import discard_stale
+    from models_under_pressure.activations.library import discard_stale, shelf_path
 
     token = load_settings().hf_token
     secret = token.get_secret_value() if token else None
@@ -74,13 +74,6 @@ def run(
             target = store_path(alias, dataset, layer)
             _link_tree(store, target)
             yield target, outcome
-
-
-def shelf_path() -> Path:
-    """Where stores are made: MUP_STORES, or the user's cache folder; it may be deleted at any time."""
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("MUP_STORES") or user_cache_path("models-under-pressure") / "stores")
 
 
 def _link_tree(store: Path, target: Path) -> None:

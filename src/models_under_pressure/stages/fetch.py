@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +11,13 @@ import typer
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.section import Section, read
-from models_under_pressure.datasets.lineage import load_lineage
-from models_under_pressure.datasets.origins import OriginFile, fetch_origin
+from models_under_pressure.datasets.download import DOWNLOADS
+from models_under_pressure.datasets.origins import OriginFile, fetch_origin, load_source
 
 RAW = Path("data/raw")
 DEMO = Path("data/demo")
 OWN = Path("data/own")
 """Files of sources that cannot be downloaded (a login), one folder each."""
-DOWNLOADS = Path("data/downloads")
-"""Pieces of sources that are still coming; kept by no stage, so that a stopped download can go on."""
 DEPLOYMENT = "deployment"
 """The prompts of the deployment sets, which belong to no dataset version."""
 
@@ -35,7 +34,10 @@ def command(source: Annotated[str, typer.Argument(help="Name of the source, as i
 
     Example: mup fetch mt
     """
-    files = () if source == DEPLOYMENT else load_lineage().source(source).files
+    # The first stage looks at the whole of data/versions.yaml, so that a mistake is told before anything runs. By name:
+    # what is checked there shapes nothing that is fetched, so that its code is no dependency of this stage.
+    import_module("models_under_pressure.datasets.lineage").load_lineage()
+    files = () if source == DEPLOYMENT else load_source(source).files
     run(source, origin=read("fetch", Fetch).source, files=files)
 
 

@@ -10,11 +10,13 @@ from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import write_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.files import manifest_path, split_path
-from models_under_pressure.datasets.lineage import SOURCE_VERSION, Source, load_lineage
+from models_under_pressure.datasets.origins import Source, load_source
 from models_under_pressure.datasets.sources.registry import PARSERS
 from models_under_pressure.datasets.splits import divide
 
 RAW = Path("data/raw")
+SOURCE = "source"
+"""Name of the version that the parsed source is."""
 
 
 def command(source: Annotated[str, typer.Argument(help="Name of the source, as in data/versions.yaml.")]) -> None:
@@ -22,7 +24,7 @@ def command(source: Annotated[str, typer.Argument(help="Name of the source, as i
 
     Example: mup parse mt
     """
-    run(source, config=load_lineage().source(source), seed=read("seed", int))
+    run(source, config=load_source(source), seed=read("seed", int))
 
 
 def run(name: str, *, config: Source, seed: int) -> None:
@@ -31,12 +33,12 @@ def run(name: str, *, config: Source, seed: int) -> None:
     splits = divide(parsed.records, test_fraction=config.test_fraction, limit=config.limit, seed=seed)
     for split, records in splits.items():
         if split in config.splits:
-            write_records(split_path(name, SOURCE_VERSION, split), records)
+            write_records(split_path(name, SOURCE, split), records)
     write_json(
-        manifest_path(name, SOURCE_VERSION),
+        manifest_path(name, SOURCE),
         {
             "dataset": name,
-            "version": SOURCE_VERSION,
+            "version": SOURCE,
             "rows_parsed": len(parsed.records),
             "rows_drawn": {split: len(records) for split, records in splits.items()},
             "dropped": [asdict(row) for row in parsed.dropped],

@@ -1,7 +1,5 @@
 """Write one page that holds the results and where they come from."""
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,13 @@ from models_under_pressure.evaluation.evaluated import METHODS, read_evaluated
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.evaluation.summary import means_by_purpose
 from models_under_pressure.report.commit import commit_of
-from models_under_pressure.report.content import DatasetVersion, Report, TokenMap
+from models_under_pressure.report.content import Report, TokenMap
 from models_under_pressure.report.errors import worst_errors
 from models_under_pressure.report.figures import find_figure
 from models_under_pressure.report.page import render_page
+from models_under_pressure.report.provenance import dataset_version, model_facts, notice, provenance
 
 PAGE = Path("plots/report.html")
-DEMO = "demo-authors"
-"""Who labelled the demo corpus."""
 
 
 class ReportParams(Section):
@@ -87,18 +84,19 @@ def run(
         and (config.errors_of is None or scores.probe in config.errors_of)
     ]
     by_id = {name: {record.id: record for record in found} for name, found in records.items()}
+    commit = commit_of()
     report = Report(
         title="Models Under Pressure: high-stakes conversations",
         summary=_summary(origin, metrics, records),
-        facts=_facts(origin, seed),
+        facts=model_facts(origin, seed, commit),
         metrics=metrics,
         groups={name: found["groups"] for name, found in evaluated.items() if purposes[name] != "train"},
         means=means_by_purpose(metrics, purposes),
-        datasets=[_dataset(one, origins[one.name]["version"] or "-", records[one.name]) for one in datasets],
+        datasets=[dataset_version(one, origins[one.name]["version"] or "-", records[one.name]) for one in datasets],
         figures=[find_figure(name) for name in config.figures],
         errors=worst_errors(scored, by_id, most=config.errors),
         token_maps=[_token_map(row) for _, row in read_jsonl(TOKEN_SCORES)],
-        provenance=_provenance(origin),
+        provenance=provenance(origin, commit) | _overlaps(),
         params=params,
     )
     write_text(PAGE, render_page(report))
@@ -111,62 +109,16 @@ def _summary(
 ) -> str:
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
     rows = sum(len(found) for found in records.values())
-    told = (
+    return (
         f"Scores of {', '.join(names)} on {len(metrics)} datasets ({rows:,} records). Probes read layer "
         f"{origin['layer']} of {origin['model']} and were trained on {len(records.get('train', ())):,} records."
-    )
-    if any(record.scale_label_model == DEMO for found in records.values() for record in found):
-        told += (
-            " Texts or labels were written by the project's authors: these figures show that the pipeline works, they "
-            "are not results of the paper."
-        )
-    return told
+    ) + notice(record for found in records.values() for record in found)
 
 
-def _facts(origin: Mapping[str, Any], seed: int) -> dict[str, str]:
-    revision = origin.get("revision")
-    return {
-        "Model": str(origin["model"]) + (f" at {str(revision)[:12]}" if revision else ""),
-        "Layer": f"{origin['layer']} ({origin['hook_point']})",
-        "Seed": str(seed),
-        "Commit": commit_of(),
-    }
-
-
-def _provenance(origin: Mapping[str, Any]) -> dict[str, str]:
+def _overlaps() -> dict[str, str]:
     overlaps = read_json(OVERLAPS)["compared"]
     pairs = sum(len(found["pairs"]) for found in overlaps.values())
-    names = {
-        "model": "Model",
-        "revision": "Model revision",
-        "quantization": "Quantisation",
-        "compute_dtype": "Computed in",
-        "hook_point": "Hook point",
-        "max_tokens": "Tokens read of a record, at most",
-        "template_hash": "Chat template, hash",
-        "tokenizer": "Tokenizer, fingerprint",
-        "dataset": "Training data, hash of its content",
-    }
-    return {
-        "Last commit of code, graph and parameters": commit_of(),
-        **{told: str(origin[name]) for name, told in names.items() if origin.get(name) is not None},
-        "Overlap of splits": f"{pairs:,} pairs of records in {len(overlaps)} comparisons",
-    }
-
-
-def _dataset(one: Dataset, version: str, records: Sequence[Record]) -> DatasetVersion:
-    labels = Counter(record.label.value if record.label else "not labelled" for record in records)
-    labellers = Counter(record.scale_label_model or "not recorded" for record in records)
-    return DatasetVersion(
-        name=one.name,
-        purpose=one.purpose,
-        version=version,
-        path=one.path.as_posix(),
-        rows=len(records),
-        labels=dict(sorted(labels.items())),
-        labelled_by=", ".join(sorted(labellers)),
-        content_hash=hashlib.md5(one.path.read_bytes(), usedforsecurity=False).hexdigest(),
-    )
+    return {"Overlap of splits": f"{pairs:,} pairs of records in {len(overlaps)} comparisons"}
 
 
 def _token_map(row: Mapping[str, Any]) -> TokenMap:

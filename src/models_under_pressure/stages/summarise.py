@@ -6,7 +6,7 @@ from typing import Any
 from models_under_pressure.core.files import read_json, write_json
 from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
 from models_under_pressure.core.paths import METRICS, OVERLAPS, evaluated_path
-from models_under_pressure.evaluation.summary import headline, intervals, means_by_purpose
+from models_under_pressure.evaluation.summary import headline, known_intervals, means_by_purpose
 
 INTERVALS = METRICS / "intervals.json"
 """What `mup review` reads of a commit whose scores are out of reach; no metric of DVC."""
@@ -35,15 +35,7 @@ def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
     write_json(METRICS / "evaluate.json", {"auroc": _aurocs(evaluated)})
     overlaps: dict[str, dict[str, Any]] = read_json(OVERLAPS)["compared"]
     write_json(METRICS / "overlap.json", {name: len(found["pairs"]) for name, found in overlaps.items()})
-    known = {
-        one.name: {
-            "purpose": one.purpose,
-            "content": contents[one.name],
-            "methods": {method: intervals(row) for method, row in evaluated[one.name].items()},
-        }
-        for one in judged
-    }
-    write_json(INTERVALS, known)
+    write_json(INTERVALS, known_intervals(evaluated, {one.name: one.purpose for one in judged}, contents))
 
 
 def _aurocs(evaluated: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, float]]:

@@ -139,9 +139,9 @@ def _dataset_of(path: Path) -> str:
 def _read(dataset: str, version: str, kind: str) -> "Splits":
     """Both splits of `VERSION`, or of `VERSION@REV` as that commit had them."""
     from models_under_pressure.datasets.files import read_splits
-    from models_under_pressure.datasets.lineage import load_lineage
+    from models_under_pressure.datasets.origins import load_source
 
-    splits = load_lineage().source(dataset).splits
+    splits = load_source(dataset).splits
     name, _, revision = version.partition("@")
     return (
         _read_then(dataset, name, revision, splits, kind)

@@ -195,13 +195,13 @@ def _made() -> "dict[Place, Path]":
     """The dataset files of the pipeline that exist."""
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.datasets.describe_record import Place
-    from models_under_pressure.datasets.lineage import dataset_files, load_lineage
+    from models_under_pressure.datasets.lineage import load_lineage
+    from models_under_pressure.datasets.made import dataset_files
 
-    lineage = load_lineage()
-    versions = lineage.versions
+    versions, files = load_lineage().versions, dataset_files()
     found = {
         Place(versions[key].dataset if key in versions else key, f"{key} {part}"): path
-        for key, parts in dataset_files(lineage).items()
+        for key, parts in sorted(files.items(), key=lambda item: [*versions, *files].index(item[0]))
         for part, path in parts.items()
         if path.is_file()
     }

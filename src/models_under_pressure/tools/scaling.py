@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from models_under_pressure.evaluation.scaling import Run
 
 
 def command(
@@ -23,21 +26,13 @@ def command(
 
     Example: mup scaling workspace --parameters smollm2-135m=134.5e6
     """
-    import json
-
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.evaluation.scaling import Run, scaling_rows, to_table
+    from models_under_pressure.evaluation.scaling import scaling_rows, to_table
     from models_under_pressure.figures import scaling as figure
     from models_under_pressure.figures.render import write_chart
-    from models_under_pressure.review.revisions import WORKSPACE, Revision
+    from models_under_pressure.review.revisions import WORKSPACE
 
-    runs = []
-    for name in revisions or [WORKSPACE]:
-        revision = Revision(name, Path())
-        found = revision.text("metrics/summary.json")
-        if not found:
-            raise UserError("no metrics/summary.json.", where=name, remedy="run `dvc repro` there and commit.")
-        runs.append(Run(name, revision.yaml("params.yaml"), json.loads(found)))
+    runs = [_read_run(name) for name in revisions or [WORKSPACE]]
     short = {alias: model for run in runs for alias, model in run.params.get("models", {}).items()}
     rows = scaling_rows(runs, _sizes(parameters or [], short))
     if not rows:
@@ -48,6 +43,24 @@ def command(
         )
     print(to_table(rows), end="")
     write_chart(figure.chart(rows), output.with_suffix(".json"), finding=figure.finding(rows), png=True)
+
+
+def _read_run(name: str) -> "Run":
+    """What git holds of a run: its means with intervals, which commits before intervals.json keep in summary.json."""
+    import json
+
+    from models_under_pressure.core.errors import UserError
+    from models_under_pressure.evaluation.scaling import Run, means_of
+    from models_under_pressure.review.revisions import Revision
+
+    revision = Revision(name, Path())
+    params = revision.yaml("params.yaml") | revision.yaml("experiments/params.yaml")
+    intervals = [revision.text(f"metrics/{file}.json") for file in ("intervals", "experiments_intervals")]
+    if any(intervals):
+        return Run(name, params, means_of(json.loads(found) for found in intervals if found))
+    if not (summary := revision.text("metrics/summary.json")):
+        raise UserError("no metrics/intervals.json.", where=name, remedy="run `dvc repro` there and commit.")
+    return Run(name, params, json.loads(summary))
 
 
 def _sizes(given: list[str], short: dict[str, str]) -> Callable[[str], int]:

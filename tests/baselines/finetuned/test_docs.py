@@ -3,13 +3,14 @@
 import re
 from pathlib import Path
 
-from models_under_pressure.params.finetune_baseline import FinetuneBaselineParams
 from ruamel.yaml import YAML
+
+from models_under_pressure.experiments.shared.finetuned import FinetuneBaseline
 
 
 def test_the_papers_entries_can_be_copied_into_params():
     text = (Path(__file__).parents[3] / "docs/finetuned.md").read_text("utf-8")
     (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
-    models = FinetuneBaselineParams.model_validate({"models": YAML(typ="safe").load(block)}).models
+    models = FinetuneBaseline.model_validate({"models": YAML(typ="safe").load(block)}).models
     assert set(models) == {"llama1", "llama8", "gemma12"}
     assert models["llama8"].optimiser == "adamw8bit"

@@ -12,8 +12,8 @@ from models_under_pressure.baselines.finetuned.data import tokenised_split
 from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.baselines.finetuned.training import train as train_classifier
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.finetuning import measure_finetuning
-from models_under_pressure.experiments.samples import generator_of, nested_samples
+from models_under_pressure.experiments.measure_finetuning import run as measure_finetuning
+from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +21,14 @@ def sets(making):
     def named(name, count, start):
         return LabelledRecords(name, making.sentences(count, start=start).records)
 
-    return named("train", 24, 0), named("validation", 8, 100), [named("a_dev", 12, 200), named("b_dev", 12, 300)]
+    return [named("train", 24, 0), named("validation", 8, 100), named("a_dev", 12, 200), named("b_dev", 12, 300)]
 
 
 @pytest.mark.parametrize("keep_states", [False, True])
 def test_a_row_is_that_of_a_model_finetuned_on_the_sample_alone(sets, settings, keep_states):
     config = settings(epochs=2, keep_states=keep_states, trained_blocks=1)
-    train, validation, tested = sets
-    rows = measure_finetuning("tiny", config, *sets, sizes=[4, 8], repeats=2, seed=3)
+    train, validation, *tested = sets
+    rows = measure_finetuning("tiny", config, sets, sizes=[4, 8], repeats=2, seed=3)
     assert {(row["dataset"], row["size"]) for row in rows} == {
         (dataset, size) for dataset in ("a_dev", "b_dev", "mean") for size in (4, 8, 24)
     }
@@ -47,8 +47,8 @@ def test_a_row_is_that_of_a_model_finetuned_on_the_sample_alone(sets, settings, 
 
 
 def test_no_tested_conversation_may_be_trained_on(sets, settings):
-    train, validation, _ = sets
+    train, validation, *_ = sets
     with pytest.raises(UserError, match="which is tested on"):
         measure_finetuning(
-            "tiny", settings(), train, validation, [replace(train, name="dev")], sizes=[4], repeats=1, seed=0
+            "tiny", settings(), [train, validation, replace(train, name="dev")], sizes=[4], repeats=1, seed=0
         )

@@ -5,16 +5,21 @@ import shutil
 
 import numpy as np
 import pytest
-from models_under_pressure.stages.paths import finetuned_paths, scores_path, timing_path
 from safetensors import safe_open
 
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.persistence import load_finetuned
 from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.paths import EXPERIMENTS, finetuned_paths, scores_path, timing_path
 from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
-from models_under_pressure.stages import finetune_baseline, score_finetuned
+from models_under_pressure.experiments import finetune_baseline, score_finetuned
+
+TOY = Dataset("toy_dev", "dev")
+PATHS = {"train": "train.jsonl", "validation": "validation.jsonl", "toy_dev": TOY.path}
+SCORES = scores_path("finetuned_toy", EXPERIMENTS)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,7 @@ def project(tmp_path_factory, making, settings):
     """A folder in which both stages have run, with two seeds."""
     folder = tmp_path_factory.mktemp("project")
     for name, (count, start) in {"train": (32, 0), "validation": (16, 500), "toy_dev": (20, 900)}.items():
-        write_records(folder / f"{name}.jsonl", making.sentences(count, start=start).records)
+        write_records(folder / PATHS[name], making.sentences(count, start=start).records)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MUP_CHECKPOINTS", str(folder / "checkpoints"))
@@ -32,14 +37,14 @@ def project(tmp_path_factory, making, settings):
 
 def run_stages(folder, config):
     finetune_baseline.run(
-        "toy", config=config, train=folder / "train.jsonl", validation=folder / "validation.jsonl", seed=5
+        "toy", config=config, train=folder / PATHS["train"], validation=folder / PATHS["validation"], seed=5
     )
-    score_finetuned.run("toy", datasets={"toy_dev": folder / "toy_dev.jsonl"}, seeds=2, seed=5)
+    score_finetuned.run("toy", datasets=[TOY], seeds=2, seed=5)
 
 
 def test_scores_have_the_form_of_a_probes(project):
-    lists = read_scores(project / scores_path("toy_dev", "finetuned_toy"))
-    data = read_labelled("toy_dev", project / "toy_dev.jsonl")
+    lists = read_scores(project / SCORES)
+    data = read_labelled("toy_dev", project / TOY.path)
     assert [(one.probe, one.seed) for one in lists] == [("finetuned_toy", 5), ("finetuned_toy", 6)]
     for one in lists:
         assert one.ids == tuple(record.id for record in data.records)
@@ -59,10 +64,10 @@ def test_times_and_costs_stand_in_files_of_their_own(project):
 
 
 def test_a_loaded_model_gives_the_scores_of_the_saved_one(project):
-    lists = read_scores(project / scores_path("toy_dev", "finetuned_toy"))
+    lists = read_scores(project / SCORES)
     classifier, description = load_finetuned(project / finetuned_paths("toy", 5, 1)[0])
     assert description.training["records"] == {"train": 24, "validation": 16}
-    data = read_labelled("toy_dev", project / "toy_dev.jsonl")
+    data = read_labelled("toy_dev", project / TOY.path)
     from models_under_pressure.baselines.finetuned.data import tokenised_split
 
     split = tokenised_split(data, classifier.loaded, description.config)
@@ -79,8 +84,9 @@ def test_only_what_was_trained_is_saved(project):
 def test_the_same_run_gives_the_same_bytes(project, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUP_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    shutil.copytree(project / TOY.path.parent, TOY.path.parent)
     run_stages(project, settings(epochs=2, seeds=2, train_rows=24))
-    for path in (*finetuned_paths("toy", 5, 2), scores_path("toy_dev", "finetuned_toy")):
+    for path in (*finetuned_paths("toy", 5, 2), SCORES):
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             assert file.read_bytes() == (project / file).read_bytes(), file
 

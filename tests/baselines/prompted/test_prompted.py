@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from models_under_pressure.stages.paths import scores_path, timing_path
 from typer.testing import CliRunner
 
 from models_under_pressure.baselines import prompted
@@ -13,9 +12,11 @@ from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
 from models_under_pressure.baselines.prompted_config import PromptConfig
 from models_under_pressure.baselines.prompted_scores import PromptedScores
+from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.paths import EXPERIMENTS, scores_path, timing_path
 from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
-from models_under_pressure.stages import prompt_baseline
+from models_under_pressure.experiments import prompt_baseline
 
 TEMPLATES = ("single_word", "single_letter")
 
@@ -100,17 +101,16 @@ def test_the_stage_tries_wordings_on_dev_and_scores_test_with_the_best(
     config, model, conversations, tmp_path, monkeypatch, computed
 ):
     monkeypatch.chdir(tmp_path)
-    paths = {}
-    for name in ("mt_dev", "mt_test"):
-        paths[name] = tmp_path / f"{name}.jsonl"
-        write_records(paths[name], conversations.records)
-    dev, test = {"mt_dev": paths["mt_dev"]}, {"mt_test": paths["mt_test"]}
-    prompt_baseline.run("tiny", model=model, config=config, dev=dev, test=test, seed=3)
-    choice = json.loads((tmp_path / "data/results/prompted/tiny/choice.json").read_text())
+    datasets = [Dataset("mt_dev", "dev"), Dataset("mt_test", "test")]
+    for dataset in datasets:
+        write_records(dataset.path, conversations.records)
+    prompt_baseline.run("tiny", model=model, config=config, datasets=datasets, seed=3)
+    choice = json.loads((EXPERIMENTS / "prompted/tiny/choice.json").read_text())
     assert set(choice["auroc"]) == set(TEMPLATES)
     assert computed == [*(("mt_dev", name) for name in TEMPLATES), ("mt_test", choice["chosen"])]
-    for name in ("mt_dev", "mt_test"):
-        (scores,) = read_scores(scores_path(name, "prompted_tiny"))
+    lists = read_scores(scores_path("prompted_tiny", EXPERIMENTS))
+    assert [scores.dataset for scores in lists] == ["mt_dev", "mt_test"]
+    for scores in lists:
         assert (scores.probe, scores.seed, len(scores.ids)) == ("prompted_tiny", 3, len(conversations.records))
         assert (scores.flops > 0).all()
         assert (scores.tokens > 50).all()

@@ -1,0 +1,75 @@
+"""Ask a model behind an API for the stakes, with reasons; replies are recorded."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from models_under_pressure.baselines.asked import ask_stakes, to_list, write_asked
+from models_under_pressure.baselines.asked_config import AskBaselineConfig
+from models_under_pressure.baselines.data import LabelledRecords, read_labelled
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.in_use import Dataset, datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import scores_path
+from models_under_pressure.core.section import EXPERIMENTS, read
+from models_under_pressure.evaluation.scores import write_scores
+from models_under_pressure.experiments.shared.params import entry
+from models_under_pressure.llm import options
+from models_under_pressure.llm.ask import Asker
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.rehearsal import Rehearsal, Round
+from models_under_pressure.llm.store import ReplyStore
+
+
+def command(
+    name: Annotated[
+        str, typer.Argument(help="Name of the monitor, as in experiments/params.yaml: ask_baseline.models.")
+    ],
+    dry_run: options.DryRun = False,
+    allow_missing: options.AllowUndecided = None,
+    refresh: options.Refresh = None,
+) -> None:
+    """Ask one model behind an API for the stakes of every conversation.
+
+    Example: mup ask_baseline gpt4o --dry-run
+    """
+    config = entry(read("ask_baseline", AskBaselineConfig, EXPERIMENTS).models, name, "ask_baseline.models")
+    llm = read("llm", LLMConfig).model_copy(update={"model": config.name})
+    llm = options.with_options(llm, allow_missing=allow_missing, refresh=refresh)
+    datasets, stage = datasets_in_use("dev", "test"), f"ask_baseline_{name}"
+    if dry_run:
+        options.dry_run(stage, llm, lambda store: preview(datasets, llm=llm, store=store))
+        return
+    with options.recorded(stage, llm) as ask:
+        run(name, datasets=datasets, ask=ask, seed=read("seed", int))
+
+
+def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> None:
+    """Write what the model says of each record, and the scores.
+
+    Args:
+        name: name of the monitor, `asked_<name>` in results.
+        datasets: labelled records.
+        ask: how questions are put.
+        seed: seed that the scores are filed under; nothing is drawn.
+    """
+    folder, method = RESULTS / "asked" / name, f"asked_{name}"
+    unanswered, lists = {}, []
+    for asked in ask_stakes(_read(datasets), ask):
+        write_asked(folder / f"{asked.data.name}.jsonl", asked)
+        lists.append(to_list(asked, method, seed=seed))
+        unanswered[asked.data.name] = asked.unanswered
+    write_scores(scores_path(method, RESULTS), lists)
+    write_json(folder / "unanswered.json", unanswered)
+
+
+def preview(datasets: Sequence[Dataset], *, llm: LLMConfig, store: ReplyStore) -> Sequence[Round]:
+    """What a run would ask; nothing is asked or written."""
+    rehearsal = Rehearsal(llm, store)
+    ask_stakes(_read(datasets), rehearsal)
+    return rehearsal.rounds
+
+
+def _read(datasets: Sequence[Dataset]) -> list[LabelledRecords]:
+    return [read_labelled(one.name, one.path) for one in datasets]

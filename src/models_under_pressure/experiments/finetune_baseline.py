@@ -1,0 +1,61 @@
+"""Train a language model further on the training prompts, from each of its seeds."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models_under_pressure.baselines.data import read_labelled
+from models_under_pressure.baselines.finetuned.checkpoint import checkpoint_root
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.baselines.finetuned.run import finetune
+from models_under_pressure.core.curves import curve
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.in_use import the_one
+from models_under_pressure.core.paths import finetuned_paths, timing_path
+from models_under_pressure.core.section import read
+from models_under_pressure.core.settings import load_settings
+from models_under_pressure.experiments.shared.finetuned import finetuned
+
+
+def command(
+    name: Annotated[
+        str, typer.Argument(help="Name of the model, as in experiments/params.yaml: finetune_baseline.models.")
+    ],
+) -> None:
+    """Train a language model further on the training prompts; a killed run goes on where it was.
+
+    Example: mup finetune_baseline smollm2
+    """
+    train, validation = the_one("train").path, the_one("validation").path
+    run(name, config=finetuned(name), train=train, validation=validation, seed=read("seed", int))
+
+
+def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, seed: int) -> None:
+    """Finetune, save each seed's model, and write what the training took.
+
+    Args:
+        name: name of the finetuned model.
+        config: the model and the hyper-parameters.
+        train: labelled records to fit on.
+        validation: the same, to choose the epoch.
+        seed: the first seed; others follow it.
+    """
+    settings = load_settings()
+    data, held_out = read_labelled("train", train), read_labelled("validation", validation)
+    costs = {}
+    for number, path in enumerate(finetuned_paths(name, seed, config.seeds), start=seed):
+        with curve("finetune_baseline", name, number, config.model_dump(mode="json"), settings) as watch:
+            cost = finetune(
+                path,
+                data,
+                held_out,
+                config=config,
+                seed=number,
+                checkpoints=checkpoint_root(),
+                token=settings.hf_token.get_secret_value() if settings.hf_token else None,
+                watch=watch,
+            )
+        costs[path.name] = asdict(cost) | {"seconds": round(cost.seconds, 2)}
+    write_json(timing_path(f"finetune_baseline_{name}"), costs)

@@ -1,0 +1,234 @@
+"""Compare probabilities with labels and with the 1-10 scale, before and after recalibration.
+
+McKenzie et al. 2025, figures 15 to 17. A map is fitted on the logits of one split and judged on others only: one fitted
+on the records that judge it would look calibrated whatever it is worth.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field
+
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.in_use import datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.records import read_records
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, reliability
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.estimate import Estimate
+from models_under_pressure.evaluation.intervals import clopper_pearson, percentile_interval, pivotal_interval
+from models_under_pressure.evaluation.metrics import squared_errors
+from models_under_pressure.evaluation.resampling import plan, replicate
+from models_under_pressure.evaluation.scores import ScoreList
+from models_under_pressure.evaluation.summary import mean_over_datasets
+from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
+from models_under_pressure.experiments.shared.rows import Row, told
+from models_under_pressure.probes.calibration import Calibration, fit_calibration
+
+Scales = Mapping[str, Mapping[str, int]]
+"""Dataset -> record id -> stakes on the 1-10 scale, where the labeller gave them."""
+
+POOLED = "pooled"
+"""Stands for a dataset in rows over all records of a purpose."""
+UNCHANGED = "none"
+"""Stands for a recalibration in rows of the probabilities as they are."""
+
+
+class MeasureCalibration(Section):
+    """Whose probabilities are judged, and how they are recalibrated first."""
+
+    monitors: tuple[str, ...] = Field(min_length=1)
+    """Names in score files; the first seed of each."""
+    fit_on: Literal["validation", "dev"]
+    """Purpose of the datasets that maps are fitted on; these are not judged."""
+    recalibrations: tuple[Literal["platt", "isotonic", "temperature"], ...]
+    """Kinds of map from logit to probability; the probabilities as they are come first in any case."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How calibration is judged."""
+
+    bins: int
+    resamples: int
+    confidence: float
+    seed: int
+
+
+def command() -> None:
+    """Compare probabilities with labels and with the 1-10 scale, before and after recalibration.
+
+    Example: mup measure_calibration
+    """
+    config, measured = read("measure_calibration", MeasureCalibration, EXPERIMENTS), read("evaluate", EvaluateConfig)
+    datasets = {one.name: one for one in datasets_in_use(config.fit_on, "dev", "test")}
+    found = run(
+        config,
+        read_monitors(list(datasets)),
+        {name: one.purpose for name, one in datasets.items()},
+        {
+            name: {row.id: row.scale_label for row in read_records(one.path) if row.scale_label is not None}
+            for name, one in datasets.items()
+        },
+        judging=Judging(measured.bins, measured.resamples, measured.confidence, read("seed", int)),
+    )
+    write_json(RESULTS / "measure_calibration.json", found)
+
+
+def run(
+    config: MeasureCalibration, scores: Scores, purposes: Mapping[str, str], scales: Scales, *, judging: Judging
+) -> dict[str, Any]:
+    """Judge every monitor on every dataset whose purpose is dev or test and is not the one that maps are fitted on.
+
+    Returns:
+        `monitors`: name -> `fitted_on` (datasets) and `n`, or the `reason` why it has no map; `errors`: rows of Brier
+        score and calibration errors by dataset, then means over the datasets of a purpose (`dataset` is `mean`);
+        `bins`: points of reliability diagrams; `scale`: mean probability at each value of the 1-10 scale. The last two
+        also over all records of a purpose (`dataset` is `pooled`).
+
+    Raises:
+        UserError: a monitor has no scores of a dataset that it is judged on.
+    """
+    judged = [name for name, purpose in purposes.items() if purpose in ("dev", "test") and purpose != config.fit_on]
+    found: dict[str, Any] = {"monitors": {}, "errors": [], "bins": [], "scale": []}
+    for monitor in config.monitors:
+        fitted = [scores[name] for name, purpose in purposes.items() if purpose == config.fit_on and name in scores]
+        maps, found["monitors"][monitor] = _fitted(monitor, fitted, config)
+        scored = [find_monitor(scores[name], monitor, name, named_in="measure_calibration.monitors") for name in judged]
+        for recalibration, mapped in maps.items():
+            lists = [replace(one, probabilities=mapped(one)) for one in scored]
+            rows = _rows(lists, purposes, scales, judging)
+            for kind, part in rows.items():
+                origin = {"monitor": monitor, "recalibration": recalibration}
+                found[kind] += [{"dataset": row["dataset"]} | origin | row for row in part]
+    return found
+
+
+def _fitted(
+    monitor: str, fitted: Sequence[Mapping[str, ScoreList]], config: MeasureCalibration
+) -> tuple[dict[str, Callable[[ScoreList], np.ndarray]], Row]:
+    """The maps to judge, the identity first, and what they were fitted on."""
+    maps: dict[str, Callable[[ScoreList], np.ndarray]] = {UNCHANGED: lambda one: one.probabilities}
+    lists = [found[monitor] for found in fitted if monitor in found]
+    if not lists or len(lists) < len(fitted):
+        return maps, {"reason": f"not every {config.fit_on} set has scores of it, so that no map can be fitted"}
+    logits = np.concatenate([one.logits for one in lists])
+    labels = np.concatenate([one.labels for one in lists])
+    if labels.all() or not labels.any():
+        return maps, {"reason": f"the {config.fit_on} sets hold one class only"}
+    for method in config.recalibrations:
+        fit = fit_calibration(method, logits, labels)
+        assert fit is not None  # only for the method `none`
+        maps[method] = _apply(fit)
+    return maps, {"fitted_on": [one.dataset for one in lists], "n": len(labels), "positives": int(labels.sum())}
+
+
+def _apply(fit: Calibration) -> Callable[[ScoreList], np.ndarray]:
+    return lambda one: fit.probabilities(one.logits)
+
+
+def _rows(
+    lists: Sequence[ScoreList], purposes: Mapping[str, str], scales: Scales, judging: Judging
+) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {"errors": [], "bins": [], "scale": []}
+    for purpose in dict.fromkeys(purposes[one.dataset] for one in lists):
+        part = [one for one in lists if purposes[one.dataset] == purpose]
+        errors = [_errors(one, judging) | _rank_correlation(one, _scale(one, scales), judging) for one in part]
+        means = {"dataset": "mean", **mean_over_datasets(errors)}
+        named = [{"dataset": one.dataset} | row for one, row in zip(part, errors, strict=True)]
+        found["errors"] += [{"purpose": purpose} | row for row in [*named, means]]
+        for name, group in [(one.dataset, [one]) for one in part] + [(POOLED, part)]:
+            origin = {"dataset": name, "purpose": purpose}
+            found["bins"] += [origin | row for row in _bins(group, judging)]
+            found["scale"] += [origin | row for row in _by_stakes(group, scales, judging)]
+    return found
+
+
+def _errors(one: ScoreList, judging: Judging) -> Row:
+    """Brier score and expected calibration errors (bins of equal width, of equal mass), grouped bootstrap."""
+    losses = squared_errors(one.probabilities, one.labels)
+    gaps = {
+        "ece": bin_gaps(one.probabilities, one.labels, judging.bins, EQUAL_WIDTH),
+        "adaptive_ece": bin_gaps(one.probabilities, one.labels, judging.bins, EQUAL_MASS),
+    }
+
+    def statistic(weights: Float[np.ndarray, "resamples records"]) -> dict[str, Float[np.ndarray, "resamples"]]:
+        real = weights.astype(np.float64)
+        total = real.sum(axis=1)
+        found = {name: np.abs(real @ gap).sum(axis=1) / total for name, gap in gaps.items()}
+        return {"brier": real @ losses / total} | found
+
+    drawn = plan(one.labels, one.groups)
+    replicates = replicate(statistic, drawn, judging.resamples, np.random.default_rng(judging.seed))
+    row: Row = {"n": len(one.ids), "positives": int(one.labels.sum())}
+    for name, value in statistic(np.ones((1, len(one.ids)))).items():
+        interval = percentile_interval if name == "brier" else pivotal_interval
+        row |= told(name, interval(float(value[0]), replicates[name], drawn.groups, judging.confidence))
+    return row
+
+
+def _bins(lists: Sequence[ScoreList], judging: Judging) -> list[Row]:
+    """Reliability with exact intervals, records taken as independent."""
+    probabilities = np.concatenate([one.probabilities for one in lists])
+    labels = np.concatenate([one.labels for one in lists])
+    rows = []
+    for binning in (EQUAL_WIDTH, EQUAL_MASS):
+        for part in reliability(probabilities, labels, judging.bins, binning):
+            interval = clopper_pearson(part.positives, part.n, judging.confidence)
+            row = {"forecast": part.forecast, "observed": part.observed, "low": interval.low, "high": interval.high}
+            counts = {"n": part.n, "positives": part.positives, "records": len(labels)}
+            rows.append({"binning": binning} | {key: round(value, 4) for key, value in row.items()} | counts)
+    return rows
+
+
+def _scale(one: ScoreList, scales: Scales) -> Int[np.ndarray, "records"]:
+    """Stakes of each record, 0 where they are not known."""
+    known = scales.get(one.dataset, {})
+    return np.array([known.get(id_, 0) for id_ in one.ids], dtype=np.int64)
+
+
+def _by_stakes(lists: Sequence[ScoreList], scales: Scales, judging: Judging) -> list[Row]:
+    """Mean probability at each value of the scale, with Student's interval; without one where a value has one record.
+
+    On a calibrated 1-10 scale, stakes s would get the probability (s - 1) / 9, the paper's line.
+    """
+    from scipy.special import stdtrit
+
+    stakes = np.concatenate([_scale(one, scales) for one in lists])
+    probabilities = np.concatenate([one.probabilities for one in lists])
+    rows: list[Row] = []
+    for value in np.unique(stakes[stakes > 0]).tolist():
+        own = probabilities[stakes == value]
+        row: Row = {"stakes": value, "n": len(own), "mean": round(float(own.mean()), 4)}
+        if len(own) > 1:
+            quantile = -stdtrit(len(own) - 1, (1.0 - judging.confidence) / 2.0)
+            reach = float(quantile * own.std(ddof=1) / np.sqrt(len(own)))
+            row |= {
+                "low": round(max(0.0, float(own.mean()) - reach), 4),
+                "high": round(min(1.0, float(own.mean()) + reach), 4),
+            }
+        rows.append(row)
+    return rows
+
+
+def _rank_correlation(one: ScoreList, stakes: Int[np.ndarray, "records"], judging: Judging) -> Row:
+    """Spearman's correlation of probability and stakes, interval by Fisher's z (Bonett and Wright 2000, equation 3).
+
+    Empty where fewer than 4 records have stakes, or either is constant.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import spearmanr
+
+    known = stakes > 0
+    count = int(known.sum())
+    if count < 4 or len(np.unique(stakes[known])) < 2 or len(np.unique(one.probabilities[known])) < 2:
+        return {}
+    found: Any = spearmanr(one.probabilities[known], stakes[known])
+    value = float(found.statistic)
+    reach = -ndtri((1.0 - judging.confidence) / 2.0) * np.sqrt((1.0 + value**2 / 2.0) / (count - 3))
+    centre = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9))
+    return told("stakes_correlation", Estimate(value, float(np.tanh(centre - reach)), float(np.tanh(centre + reach))))

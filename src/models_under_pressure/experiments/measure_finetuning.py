@@ -1,0 +1,134 @@
+"""Finetune models on more and more training prompts (McKenzie et al. 2025, figure 4b)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Int64
+from pydantic import Field
+
+from models_under_pressure.baselines.data import LabelledRecords, read_labelled
+from models_under_pressure.baselines.finetuned.classifier import make_classifier
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.baselines.finetuned.data import tokenised_split
+from models_under_pressure.baselines.finetuned.frozen_states import FrozenStates
+from models_under_pressure.baselines.finetuned.reading import freeze_states, score
+from models_under_pressure.baselines.finetuned.training import train as train_classifier
+from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.in_use import datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import finetuned_method
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.core.settings import load_settings
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.experiments.shared.finetuned import finetuned
+from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
+from models_under_pressure.experiments.shared.samples import BY_SIZE, generator_of, largest_sample, nested_samples
+from models_under_pressure.experiments.shared.unseen import check_unseen
+
+
+class MeasureFinetuning(Section):
+    """How many training prompts finetuned models get."""
+
+    models: tuple[str, ...]
+    """Names of `finetune_baseline.models`; none leaves finetuned models out."""
+    sizes: tuple[int, ...] = Field(min_length=1)
+    """Sample sizes, as those of `measure_data_efficiency`."""
+    repeats: int = Field(ge=1)
+    """Runs with other prompts and another seed."""
+
+
+def command() -> None:
+    """Finetune models on more and more training prompts, and test on the dev sets.
+
+    Example: mup measure_finetuning
+    """
+    config, token = read("measure_finetuning", MeasureFinetuning, EXPERIMENTS), load_settings().hf_token
+    models = {name: finetuned(name) for name in config.models}
+    sets = [read_labelled(one.name, one.path) for one in datasets_in_use("train", "validation", "dev")]
+    rows = [
+        row
+        for name, model in models.items()
+        for row in run(
+            finetuned_method(name),
+            model,
+            sets,
+            sizes=config.sizes,
+            repeats=config.repeats,
+            seed=read("seed", int),
+            confidence=read("evaluate", EvaluateConfig).confidence,
+            token=token.get_secret_value() if token else None,
+        )
+    ]
+    write_jsonl(RESULTS / "data_efficiency" / "finetuned.jsonl", rows)
+
+
+def run(
+    name: str,
+    config: FinetuneConfig,
+    sets: Sequence[LabelledRecords],
+    *,
+    sizes: Sequence[int],
+    repeats: int,
+    seed: int,
+    confidence: float = 0.95,
+    token: str | None = None,
+) -> list[Row]:
+    """Finetune a model on the samples of training prompts that `measure_data_efficiency` gives to probes.
+
+    Args:
+        name: the method in the rows.
+        config: model and hyper-parameters, without `train_rows` and `validation_rows`: the sample is all that is
+            trained on, and the validation set is whole.
+        sets: train, validation, and the datasets to test on.
+        sizes: sample sizes; the largest possible one comes on top.
+        repeats: runs with other prompts and another seed.
+        seed: the first seed.
+        confidence: coverage of the intervals.
+        token: Hugging Face token.
+
+    Returns:
+        Rows as those of `measure_data_efficiency`, of the kind `finetuned`.
+
+    Raises:
+        UserError: a tested conversation is among the training records; or see `make_classifier` and `train`.
+    """
+    train, validation, *tested = sets
+    for one in tested:
+        check_unseen([train, validation], one)
+    trained = _Trained(config, sets, token)
+    found: dict[tuple[str, int], Logits] = {}
+    for repeat in range(repeats):
+        every = [*sizes, largest_sample(train.labels)]
+        for size, rows in nested_samples(train.labels, every, generator_of(seed, repeat, train.name)).items():
+            for one, logits in zip(tested, trained.scores(rows, seed=seed + repeat), strict=True):
+                found[one.name, size] = [*found.get((one.name, size), ()), logits]
+    by_name = {one.name: one for one in tested}
+    measured = [
+        {"dataset": dataset, "method": name, "kind": "finetuned", "size": size, "repeats": repeats}
+        | auroc_row(logits, by_name[dataset], confidence=confidence)
+        for (dataset, size), logits in found.items()
+    ]
+    return [*measured, *means(measured, by=BY_SIZE)]
+
+
+class _Trained:
+    """Models finetuned on samples; what the blocks that no run changes make of a record is computed once."""
+
+    def __init__(self, config: FinetuneConfig, sets: Sequence[LabelledRecords], token: str | None) -> None:
+        self._config, self._sets, self._token = config, sets, token
+        self._frozen: FrozenStates | None = None
+
+    def scores(self, rows: Int64[np.ndarray, "rows"], *, seed: int) -> Iterator[Float[np.ndarray, "records"]]:
+        """Logits of each tested set by a model finetuned on these training records."""
+        config = self._config
+        classifier = make_classifier(config, seed=seed, token=self._token)
+        splits = [tokenised_split(one, classifier.loaded, config) for one in self._sets]
+        if config.keep_states and self._frozen is None:
+            records = [record for split in splits for record in split.records]
+            self._frozen = freeze_states(classifier, records, batch_tokens=config.batch_tokens)
+        whole, held_out, *tested = splits
+        sample = replace(whole, records=tuple(whole.records[row] for row in rows), labels=whole.labels[rows])
+        train_classifier(classifier, sample, held_out, config=config, seed=seed, frozen=self._frozen)
+        for split in tested:
+            yield score(classifier, split.records, batch_tokens=config.batch_tokens, frozen=self._frozen)

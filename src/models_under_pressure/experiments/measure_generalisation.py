@@ -1,0 +1,105 @@
+"""Train on one kind of prompt and test on every kind (McKenzie et al. 2025, figure 11)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+from pydantic import Field
+
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.metrics import accuracy
+from models_under_pressure.experiments.shared.at_layer import read_sets
+from models_under_pressure.experiments.shared.rows import Row, auroc_row
+from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of, take
+from models_under_pressure.experiments.shared.unseen import check_unseen
+from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.probe import Probe
+from models_under_pressure.probes.training import fit_probes
+
+
+class MeasureGeneralisation(Section):
+    """Between which kinds of prompts generalisation is measured."""
+
+    attributes: tuple[str, ...] = Field(min_length=1)
+    """Columns of the training prompts."""
+    least: int = Field(ge=1)
+    """Records of each class that a value needs, to train on or to be tested on."""
+    probe: ProbeConfig
+
+
+def command() -> None:
+    """Train on one kind of prompt, test on every kind.
+
+    Example: mup measure_generalisation
+    """
+    train, validation = read_sets("train", "validation")
+    config = read("measure_generalisation", MeasureGeneralisation, EXPERIMENTS)
+    rows = run(
+        config, train, validation, seed=read("seed", int), confidence=read("evaluate", EvaluateConfig).confidence
+    )
+    write_jsonl(RESULTS / "measure_generalisation.jsonl", rows)
+
+
+def run(
+    config: MeasureGeneralisation, train: LabelledSet, tested: LabelledSet, *, seed: int, confidence: float = 0.95
+) -> list[Row]:
+    """For every attribute: train on the prompts of one value, test on those of every value.
+
+    There is no validation split, as in the paper: the last epoch is taken.
+
+    Returns:
+        A row per attribute, training value and tested value, with `n_train` and `n`. Where a value has fewer than
+        `least` records of either class the row has no `auroc`, but says why in `left_out`.
+
+    Raises:
+        UserError: the records lack the attribute; or a tested conversation is among the training records.
+    """
+    check_unseen([train], tested)
+    rows: list[Row] = []
+    for attribute in config.attributes:
+        trained, parts = _by_value(train, attribute), _by_value(tested, attribute)
+        for value, part in trained.items():
+            shortage = _shortage(part, config.least)
+            fitted = [] if shortage else fit_probes({"": config.probe}, part.data, None, seed=seed)[""]
+            for other in dict.fromkeys([*trained, *parts]):
+                cell = {"attribute": attribute, "trained_on": value, "tested_on": other, "n_train": len(part.records)}
+                if shortage:
+                    rows.append(cell | {"n": len(parts[other].records) if other in parts else 0, "left_out": shortage})
+                else:
+                    rows.append(cell | _cell(fitted, parts.get(other), config.least, confidence))
+    return rows
+
+
+def _cell(fitted: Sequence[Probe], tested: LabelledSet | None, least: int, confidence: float) -> Row:
+    shortage = "no records to test on" if tested is None else _shortage(tested, least)
+    if tested is None or shortage:
+        return {"n": len(tested.records) if tested else 0, "left_out": shortage}
+    logits = logits_of({"": fitted}, tested)[""]
+    shares = [
+        accuracy(probe.probabilities(scores), tested.data.labels) for probe, scores in zip(fitted, logits, strict=True)
+    ]
+    return auroc_row(logits, tested.data, confidence=confidence) | {"accuracy": round(fmean(shares), 4)}
+
+
+def _by_value(labelled: LabelledSet, attribute: str) -> dict[str, LabelledSet]:
+    """The records of each value, the commonest value first."""
+    values = [record.fields.get(attribute) for record in labelled.records]
+    if None in values:
+        raise UserError(
+            f"{values.count(None)} of {len(values)} records of {labelled.name} have no {attribute!r}.",
+            remedy="name a column that every record has.",
+        )
+    names = np.array([str(value) for value in values])
+    counted = sorted(Counter(names.tolist()).items(), key=lambda item: (-item[1], item[0]))
+    return {value: take(labelled, np.flatnonzero(names == value)) for value, _ in counted}
+
+
+def _shortage(part: LabelledSet, least: int) -> str:
+    high = int(part.data.labels.sum())
+    low = len(part.records) - high
+    return f"only {high} high-stakes and {low} low-stakes records" if min(high, low) < least else ""

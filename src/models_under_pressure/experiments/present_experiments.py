@@ -1,0 +1,66 @@
+"""Draw the figures of the experiments and gather what git tracks of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.core.files import read_json, read_jsonl, write_json
+from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import FIGURES, METRICS, evaluated_path
+from models_under_pressure.evaluation.summary import headline, known_intervals, means_by_purpose
+from models_under_pressure.figures.experiments import EXPERIMENTS as DRAWN
+from models_under_pressure.figures.render import spec, write_chart, write_png, write_svg
+
+PICTURES = RESULTS / "figures"
+"""Figures as PNG and SVG, for papers and slides."""
+INTERVALS = METRICS / "experiments_intervals.json"
+"""What `mup review` reads of a commit whose scores are out of reach; no metric of DVC."""
+
+
+def command() -> None:
+    """Draw the figures of the experiments, and gather their metrics.
+
+    Example: mup present_experiments
+    """
+    contents = {name: origin["sha256"] for name, origin in read_json(ORIGINS).items()}
+    run(datasets_in_use("dev", "test"), contents=contents)
+
+
+def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
+    """Draw every figure as Vega-Lite, PNG and SVG, and write the metrics and intervals that git tracks.
+
+    Args:
+        datasets: the dev and test sets.
+        contents: dataset -> hash of its file.
+    """
+    purposes = {one.name: one.purpose for one in datasets}
+    evaluated = {name: read_json(evaluated_path(name, RESULTS))["metrics"] for name in purposes}
+    metrics = {"baselines": _headlines(evaluated, purposes)}
+    for name, experiment in DRAWN.items():
+        found = _read(RESULTS / experiment.results)
+        if experiment.summary:
+            metrics[name] = experiment.summary(found)
+        chart, finding = experiment.chart(found), experiment.finding(found)
+        write_chart(chart, FIGURES / "experiments" / f"{name}.json", finding=finding)
+        specification = spec(chart, finding)
+        write_png(specification, PICTURES / f"{name}.png")
+        write_svg(specification, PICTURES / f"{name}.svg")
+    write_json(METRICS / "experiments.json", metrics)
+    write_json(INTERVALS, known_intervals(evaluated, purposes, contents))
+
+
+def _headlines(evaluated: Mapping[str, Mapping[str, Any]], purposes: Mapping[str, str]) -> dict[str, Any]:
+    """Language model -> purpose -> what a reviewer compares of the mean over its datasets."""
+    found: dict[str, dict[str, Any]] = {}
+    for purpose, methods in means_by_purpose(evaluated, purposes).items():
+        for method, row in methods.items():
+            found.setdefault(method, {})[purpose] = headline(row)
+    return found
+
+
+def _read(path: Path) -> Any:
+    """The rows of a JSON Lines file or of a folder of them, or the value of a JSON file."""
+    if path.is_dir():
+        return [row for file in sorted(path.glob("*.jsonl")) for row in _read(file)]
+    return [row for _, row in read_jsonl(path)] if path.suffix == ".jsonl" else read_json(path)

@@ -1,0 +1,61 @@
+"""Ask a model for the stakes, by the likelihood of two replies; the wording is chosen on dev."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from models_under_pressure.baselines.data import read_labelled
+from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
+from models_under_pressure.baselines.prompted_config import PromptBaselineConfig, PromptConfig
+from models_under_pressure.baselines.prompted_scores import to_list
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.in_use import Dataset, datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import scores_path, timing_path
+from models_under_pressure.core.section import EXPERIMENTS, read
+from models_under_pressure.core.settings import load_settings
+from models_under_pressure.evaluation.scores import write_scores
+from models_under_pressure.experiments.shared.params import entry
+
+
+def command(
+    name: Annotated[
+        str, typer.Argument(help="Name of the monitor, as in experiments/params.yaml: prompt_baseline.models.")
+    ],
+) -> None:
+    """Ask one model for the stakes of every conversation.
+
+    Example: mup prompt_baseline smollm2
+    """
+    config = entry(read("prompt_baseline", PromptBaselineConfig, EXPERIMENTS).models, name, "prompt_baseline.models")
+    model = read("models", dict[str, str]).get(config.name, config.name)
+    run(name, model=model, config=config, datasets=datasets_in_use("dev", "test"), seed=read("seed", int))
+
+
+def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Dataset], seed: int) -> None:
+    """Try every wording on the dev sets, and write the scores of all sets with the best one.
+
+    Args:
+        name: name of the monitor, `prompted_<name>` in results.
+        model: Hugging Face id or path of the model.
+        config: how it is asked.
+        datasets: labelled records; the wording is chosen on those with the purpose `dev`.
+        seed: seed that the scores are filed under; nothing is drawn.
+    """
+    token = load_settings().hf_token
+    folder = RESULTS / "prompted" / name
+    monitor = PromptedMonitor(config, folder, model=model, token=token.get_secret_value() if token else None)
+    method = f"prompted_{name}"
+    dev = [read_labelled(one.name, one.path) for one in datasets if one.purpose == "dev"]
+    chosen, aurocs = choose_template(monitor.score, dev, config.templates)
+    write_json(folder / "choice.json", {"chosen": chosen, "auroc": aurocs})
+    timing, lists = {}, []
+    for one in datasets:
+        data = read_labelled(one.name, one.path)
+        scores = monitor.score(data, chosen)
+        lists.append(to_list(data, scores, method, seed=seed))
+        if scores.seconds is not None:
+            timing[one.name] = {method: {"seconds": scores.seconds, "records": len(data.records)}}
+    write_scores(scores_path(method, RESULTS), lists)
+    write_json(timing_path(method), timing)

@@ -1,0 +1,90 @@
+"""Write one page that holds the experiments and where they come from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models_under_pressure.core.files import read_json, write_text
+from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import evaluated_path, probe_paths
+from models_under_pressure.core.records import read_records
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.core.yaml import dotted, load_plain
+from models_under_pressure.evaluation.summary import means_by_purpose
+from models_under_pressure.experiments.shared.monitors import language_models
+from models_under_pressure.report.commit import INPUTS, commit_of
+from models_under_pressure.report.content import Report
+from models_under_pressure.report.figures import find_figure
+from models_under_pressure.report.page import render_page
+from models_under_pressure.report.provenance import dataset_version, model_facts, notice, provenance
+
+PAGE = Path("plots/experiments.html")
+
+
+class ReportExperiments(Section):
+    """What the page of the experiments shows."""
+
+    figures: tuple[str, ...]
+    """Names of figures, in order."""
+
+
+def command() -> None:
+    """Write plots/experiments.html, a page with the experiments that needs no network.
+
+    Example: mup report_experiments
+    """
+    probes = list(read("train", dict[str, Any])["probes"])
+    run(
+        datasets_in_use(),
+        figures=read("report_experiments", ReportExperiments, EXPERIMENTS).figures,
+        models={method: str(entry.get("model") or entry["name"]) for method, entry in language_models().items()},
+        origin=read_json(probe_paths(probes[0], read("seed", int), 1)[0] / "probe.json")["provenance"],
+        params=dotted(load_plain(EXPERIMENTS)),
+        seed=read("seed", int),
+    )
+
+
+def run(
+    datasets: Sequence[Dataset],
+    *,
+    figures: Sequence[str],
+    models: Mapping[str, str],
+    origin: Mapping[str, Any],
+    params: Mapping[str, Any],
+    seed: int,
+) -> None:
+    """Write plots/experiments.html.
+
+    Args:
+        datasets: the datasets in use.
+        figures: names of the figures to show.
+        models: language model that is a baseline -> its name at a hub or an endpoint.
+        origin: provenance of a probe, which says where activations come from.
+        params: dotted key -> value, of experiments/params.yaml.
+        seed: the first seed.
+
+    Raises:
+        UserError: a figure or a result is missing.
+    """
+    records = {one.name: read_records(one.path) for one in datasets}
+    purposes = {one.name: one.purpose for one in datasets if one.purpose in ("dev", "test")}
+    evaluated = {name: read_json(evaluated_path(name, RESULTS)) for name in purposes}
+    metrics = {name: found["metrics"] for name, found in evaluated.items() if found["metrics"]}
+    origins = read_json(ORIGINS)
+    commit = commit_of((*INPUTS, "experiments"))
+    report = Report(
+        title="Models Under Pressure: experiments",
+        summary=f"Language models as monitors ({', '.join(models) or 'none'}) and the experiments of the paper. Probes "
+        f"read layer {origin['layer']} of {origin['model']}."
+        + notice(record for found in records.values() for record in found),
+        facts=model_facts(origin, seed, commit) | {f"Model of {name}": model for name, model in models.items()},
+        metrics=metrics,
+        means=means_by_purpose(metrics, purposes) if metrics else {},
+        groups={name: evaluated[name]["groups"] for name in metrics},
+        datasets=[dataset_version(one, origins[one.name]["version"] or "-", records[one.name]) for one in datasets],
+        figures=[find_figure(name) for name in figures],
+        provenance=provenance(origin, commit),
+        params=params,
+    )
+    write_text(PAGE, render_page(report))

@@ -1,0 +1,78 @@
+"""Datasets as experiments on probes use them: activations, labels, and the records themselves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.records import Record
+from models_under_pressure.experiments.shared.rows import Logits
+from models_under_pressure.experiments.shared.view import View, in_memory
+from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.labelled import labelled_activations
+from models_under_pressure.probes.origin import check_same_origin
+from models_under_pressure.probes.probe import Probe, score_together
+
+MEMORY_GIB = 2.0
+"""Activations of one dataset that are held in memory; larger ones are read from their store again and again."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSet:
+    """One dataset."""
+
+    name: str
+    purpose: str
+    """train, validation, dev or test."""
+    data: TrainingData
+    records: Sequence[Record]
+    """The records, in the order of the activations."""
+
+
+def read_set(dataset: Dataset, store: Path) -> LabelledSet:
+    """Open one dataset; its activations are held in memory, where they fit.
+
+    Raises:
+        UserError: see `labelled_activations`.
+    """
+    data, records = labelled_activations(store, dataset.path)
+    return held(LabelledSet(dataset.name, dataset.purpose, data, records))
+
+
+def held(labelled: LabelledSet, most_gib: float = MEMORY_GIB) -> LabelledSet:
+    """The dataset with its activations in memory, where they fit."""
+    activations = in_memory(labelled.data.activations, most_gib)
+    return replace(labelled, data=replace(labelled.data, activations=activations))
+
+
+def take(labelled: LabelledSet, rows: Int[np.ndarray, "rows"]) -> LabelledSet:
+    """Some of the records, in the order of `rows`."""
+    data = labelled.data
+    chosen = TrainingData(View([(data.activations, rows)]), data.labels[rows], [data.groups[row] for row in rows])
+    return replace(labelled, data=chosen, records=[labelled.records[row] for row in rows])
+
+
+def join(parts: Sequence[LabelledSet]) -> LabelledSet:
+    """All records of several datasets, one after the other, under the first one's name.
+
+    Raises:
+        UserError: the activations come from different models, layers or hook points.
+    """
+    first = parts[0].data.activations
+    for part in parts[1:]:
+        check_same_origin(first.attributes, part.data.activations.attributes, what=f"the activations of {part.name}")
+    view = View([(part.data.activations, np.arange(len(part.records))) for part in parts])
+    labels = np.concatenate([part.data.labels for part in parts])
+    data = TrainingData(view, labels, [group for part in parts for group in part.data.groups])
+    return replace(parts[0], data=data, records=[record for part in parts for record in part.records])
+
+
+def logits_of(probes: Mapping[Any, Sequence[Probe]], tested: LabelledSet) -> dict[Any, Logits]:
+    """Logits of every probe, reading the activations once."""
+    every = [probe for group in probes.values() for probe in group]
+    scores = iter(score_together(every, tested.data.activations))
+    return {key: [next(scores) for _ in group] for key, group in probes.items()}

@@ -1,0 +1,68 @@
+"""Where what a page shows comes from."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.records import Record
+from models_under_pressure.report.content import DatasetVersion
+
+DEMO = "demo-authors"
+"""Labeller of the demo corpus."""
+
+_NAMES = {
+    "model": "Model",
+    "revision": "Model revision",
+    "quantization": "Quantisation",
+    "compute_dtype": "Computed in",
+    "hook_point": "Hook point",
+    "max_tokens": "Tokens read of a record, at most",
+    "template_hash": "Chat template, hash",
+    "tokenizer": "Tokenizer, fingerprint",
+    "dataset": "Training data, hash of its content",
+}
+
+
+def notice(records: Iterable[Record]) -> str:
+    """What a page must say of texts and labels by the project's authors; empty without any."""
+    if all(record.scale_label_model != DEMO for record in records):
+        return ""
+    return (
+        " Texts or labels were written by the project's authors: these figures show that the pipeline works, they "
+        "are not results of the paper."
+    )
+
+
+def model_facts(origin: Mapping[str, Any], seed: int, commit: str) -> dict[str, str]:
+    """The few settings that define a run, from the provenance of a probe."""
+    revision = origin.get("revision")
+    return {
+        "Model": str(origin["model"]) + (f" at {str(revision)[:12]}" if revision else ""),
+        "Layer": f"{origin['layer']} ({origin['hook_point']})",
+        "Seed": str(seed),
+        "Commit": commit,
+    }
+
+
+def provenance(origin: Mapping[str, Any], commit: str) -> dict[str, str]:
+    """Hashes and revisions behind activations, from the provenance of a probe."""
+    known = {told: str(origin[name]) for name, told in _NAMES.items() if origin.get(name) is not None}
+    return {"Last commit of code, graph and parameters": commit} | known
+
+
+def dataset_version(one: Dataset, version: str, records: Sequence[Record]) -> DatasetVersion:
+    """A dataset in use: its version, labels, labellers, and the hash of its file."""
+    labels = Counter(record.label.value if record.label else "not labelled" for record in records)
+    labellers = Counter(record.scale_label_model or "not recorded" for record in records)
+    return DatasetVersion(
+        name=one.name,
+        purpose=one.purpose,
+        version=version,
+        path=one.path.as_posix(),
+        rows=len(records),
+        labels=dict(sorted(labels.items())),
+        labelled_by=", ".join(sorted(labellers)),
+        content_hash=hashlib.md5(one.path.read_bytes(), usedforsecurity=False).hexdigest(),
+    )
