@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from models_under_pressure.params.lineage import load_lineage
 
 from models_under_pressure.activations.ragged import ArrayActivations
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.core.in_use import datasets_in_use
 from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.probes.data import TrainingData, with_labels
 
@@ -57,17 +57,14 @@ def prepare(files: Path, stores: Path, *, dev_rows: int | None, max_tokens: int,
 
 
 def store_path(stores: Path, name: str) -> Path:
-    """Where the activations of a set are."""
-    return stores / name / f"layer_{LAYER}.zarr"
+    """Where the activations of a set are: in the pipeline's folder of the layer, or in one of their own."""
+    made = sorted(stores.glob(f"layer_{LAYER}/*/{name}.zarr"))
+    return made[0] if made else stores / name / f"layer_{LAYER}.zarr"
 
 
 def pipeline_datasets() -> dict[str, list[Record]]:
     """The training, validation and dev sets of this project's own pipeline."""
-    return {
-        name: read_records(Path(dataset.path))
-        for name, dataset in load_lineage().datasets.items()
-        if dataset.purpose in ("train", "validation", "dev")
-    }
+    return {one.name: read_records(one.path) for one in datasets_in_use("train", "validation", "dev")}
 
 
 def load(files: Path | None, stores: Path, *, cut: int | None = None) -> dict[str, TrainingData]:

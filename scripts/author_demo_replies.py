@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.params.lineage import Lineage, load_lineage
-from models_under_pressure.params.schema import Params, load_params
-
-from models_under_pressure.datasets.labelling import StakesReply
+from models_under_pressure.core.section import read
+from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
+from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.steps.tools import FirstSentenceReply, SystemPromptReply
 from models_under_pressure.llm.ask import Answer, Ask, Asker
 from models_under_pressure.llm.authored import author_replies
+from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.stages import fetch, label_deployment, parse, relabel, synthesise
+from models_under_pressure.synthesis.config import SynthesisConfig
 from models_under_pressure.synthesis.generate import pair_id
 from models_under_pressure.synthesis.questions import PromptPair, SituationPair
 
@@ -30,15 +31,15 @@ MODEL = "demo-authors"
 
 def main() -> None:
     """Write data/demo/replies/*.jsonl anew."""
-    params, lineage = load_params(), load_lineage()
+    seed, label = read("seed", int), read("relabel", LabelConfig)
     for path in REPLIES.glob("*.jsonl"):
         path.unlink()
-    _author_training_prompts(params)
-    _author_labels(params, lineage)
-    _author_deployment(params)
+    _author_training_prompts(label, seed)
+    _author_labels(label, seed)
+    _author_deployment(label)
 
 
-def _author_training_prompts(params: Params) -> None:
+def _author_training_prompts(label: LabelConfig, seed: int) -> None:
     rows = [row for path in sorted(ANSWERS.glob("synthesise_*.jsonl")) for row in _rows(path)]
     situations = {row["situation_id"]: row for row in rows}
     labels: dict[str, dict[str, Any]] = {}
@@ -47,8 +48,8 @@ def _author_training_prompts(params: Params) -> None:
         for pair in row["pairs"]:
             id_ = pair_id(row["situation_id"], pair["index"])
             pairs[id_] = pair
-            for prompt, label in zip((pair["prompt_1"], pair["prompt_2"]), pair["labels"], strict=False):
-                labels[prompt.strip()] = label
+            for prompt, told in zip((pair["prompt_1"], pair["prompt_2"]), pair["labels"], strict=False):
+                labels[prompt.strip()] = told
 
     def answer(ask: Ask[Any]) -> Any:
         if ask.reply is SituationPair:
@@ -59,37 +60,29 @@ def _author_training_prompts(params: Params) -> None:
             return PromptPair(prompt_1=pair["prompt_1"], prompt_2=pair["prompt_2"])
         return StakesReply.model_validate(labels[ask.messages[-1].content])
 
-    asker = _author(answer, REPLIES / "synthesise.jsonl", params)
-    synthesise.run(params.synthesise, label=params.relabel, ask=asker, seed=params.seed)
+    asker = _author(answer, REPLIES / "synthesise.jsonl")
+    synthesise.run(read("synthesise", SynthesisConfig), label=label, ask=asker, seed=seed)
 
 
-def _author_labels(params: Params, lineage: Lineage) -> None:
-    sources = lineage.sources | lineage.test_sources
-    for source, config in sources.items():
+def _author_labels(label: LabelConfig, seed: int) -> None:
+    lineage = load_lineage()
+    for source, config in lineage.sources.items():
         fetch.run(source, origin="demo", files=())
-        parse.run(source, test_fraction=config.test_fraction, limit=config.limit, seed=params.seed)
-    versions = lineage.versions | lineage.test_versions
-    last = {version.dataset: key for key, version in versions.items() if _relabels(version)}
-    for key, version in versions.items():
-        answers = {row["id"]: row for row in _rows(ANSWERS / f"labels_{version.dataset}.jsonl")}
-        relabel.run(
-            version,
-            test_only=key in lineage.test_versions,
-            label=params.relabel,
-            ask=_author(
-                _eval_answer(version.dataset, answers, earlier=key != last[version.dataset]),
-                REPLIES / f"relabel_{version.dataset}.jsonl",
-                params,
-            ),
-            seed=params.seed,
-        )
+        parse.run(source, config=config, seed=seed)
+    last = {version.dataset: key for key, version in lineage.versions.items() if _relabels(version)}
+    for key, version in lineage.versions.items():
+        dataset = version.dataset
+        answers = {row["id"]: row for row in _rows(ANSWERS / f"labels_{dataset}.jsonl")}
+        answer = _eval_answer(dataset, answers, earlier=key != last[dataset])
+        asker = _author(answer, REPLIES / f"relabel_{dataset}.jsonl")
+        relabel.run(version, splits=lineage.splits_of(version), label=label, ask=asker, seed=seed)
 
 
-def _author_deployment(params: Params) -> None:
+def _author_deployment(label: LabelConfig) -> None:
     fetch.run("deployment", origin="demo", files=())
     answers = {row["id"]: row for row in _rows(ANSWERS / "labels_deployment.jsonl")}
-    asker = _author(_label_answer(answers, earlier=False), REPLIES / "label_deployment.jsonl", params)
-    label_deployment.run(label=params.relabel, ask=asker)
+    asker = _author(_label_answer(answers, earlier=False), REPLIES / "label_deployment.jsonl")
+    label_deployment.run(label=label, ask=asker)
 
 
 def _eval_answer(dataset: str, answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Callable[[Ask[Any]], Any]:
@@ -126,13 +119,14 @@ def _label_answer(answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Ca
     return answer
 
 
-def _author(answer: Callable[[Ask[Any]], Any], path: Path, params: Params) -> Asker:
+def _author(answer: Callable[[Ask[Any]], Any], path: Path) -> Asker:
+    config = read("llm", LLMConfig)
     given: dict[tuple[Any, ...], Any] = {}
 
     def ask(asks: Sequence[Ask[Any]], /) -> list[Answer[Any]]:
         # rows with the same text are one question, whose first answer counts; `sample` tells repetitions apart
         answers = [given.setdefault((one.messages, one.reply, one.sample), answer(one)) for one in asks]
-        author_replies(asks, answers, config=params.llm, path=path, model=MODEL)
+        author_replies(asks, answers, config=config, path=path, model=MODEL)
         return [Answer(value, MODEL) for value in answers]
 
     return ask

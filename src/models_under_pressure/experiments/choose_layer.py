@@ -1,4 +1,7 @@
-"""Cross-validate a probe on several layers (McKenzie et al. 2025, figure 9)."""
+"""Cross-validate a probe on several layers.
+
+McKenzie et al. 2025, figure 9.
+"""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev

@@ -1,4 +1,7 @@
-"""Compare all probe families on the dev and test sets (McKenzie et al. 2025, figure 2)."""
+"""Compare all probe families on the dev and test sets.
+
+McKenzie et al. 2025, figure 2.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Compare the wordings that prompted models were asked with, on the dev sets (McKenzie et al. 2025, figure 10)."""
+"""Compare the wordings that prompted models were asked with, on the dev sets.
+
+McKenzie et al. 2025, figure 10.
+"""
 
 from collections.abc import Mapping, Sequence
 

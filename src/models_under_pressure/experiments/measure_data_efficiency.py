@@ -1,4 +1,7 @@
-"""Fit probes on more and more training prompts (McKenzie et al. 2025, figure 4b)."""
+"""Fit probes on more and more training prompts.
+
+McKenzie et al. 2025, figure 4b.
+"""
 
 from collections.abc import Sequence
 

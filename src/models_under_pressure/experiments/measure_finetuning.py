@@ -1,4 +1,7 @@
-"""Finetune models on more and more training prompts (McKenzie et al. 2025, figure 4b)."""
+"""Finetune models on more and more training prompts.
+
+McKenzie et al. 2025, figure 4b.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Train on one kind of prompt and test on every kind (McKenzie et al. 2025, figure 11)."""
+"""Train on one kind of prompt and test on every kind.
+
+McKenzie et al. 2025, figure 11.
+"""
 
 from collections import Counter
 from collections.abc import Sequence

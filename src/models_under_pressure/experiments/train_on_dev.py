@@ -1,4 +1,6 @@
-"""Train with samples of the dev sets and test on the test sets (McKenzie et al. 2025, figure 5).
+"""Train with samples of the dev sets and test on the test sets.
+
+McKenzie et al. 2025, figure 5.
 
 Modes: `only` fits a fresh probe on the samples; `combine` fits a fresh one on the synthetic prompts and several copies
 of the samples; `fine_tune` continues the probe of the synthetic prompts. A smaller sample is part of every larger one;
