@@ -8,21 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models_under_pressure.params.evaluate import EvaluateParams
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import write_json
-from models_under_pressure.core.paths import CONFOUNDERS, OVERLAPS, evaluated_path, scores_path
+from models_under_pressure.core.files import file_hash, read_json, write_json
+from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.paths import OVERLAPS, RESULTS, evaluated_path, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
+from models_under_pressure.core.yaml import dotted
 from models_under_pressure.evaluation.attributes import attributes_of
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.report import evaluate_scores
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.evaluation.summary import compact
+from models_under_pressure.evaluation.summary import headline, means_by_purpose
 from models_under_pressure.stages import evaluate, summarise
 
 CONFIG = EvaluateConfig(resamples=100, groups={"language": ("language", "lang")}, least_group=5)
-RECORDS = Path("records.jsonl")
+MT_DEV = Dataset("mt_dev", "dev")
+RECORDS = MT_DEV.path
 
 
 def records(size=60):
@@ -51,14 +53,14 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(methods=("probes",)):
-    evaluate.run("mt_dev", methods=methods, records=RECORDS, config=CONFIG, seed=0)
+    evaluate.run([MT_DEV], files=[scores_path(one) for one in methods], root=RESULTS, config=CONFIG, seed=0)
     return json.loads(evaluated_path("mt_dev").read_text())
 
 
 def test_a_baseline_is_measured_like_a_probe():
     rows = records()
-    write_scores(scores_path("mt_dev", "probes"), [scores_of(rows)])
-    write_scores(scores_path("mt_dev", "text_baseline"), [scores_of(rows, probe="tfidf")])
+    write_scores(scores_path("probes"), [scores_of(rows)])
+    write_scores(scores_path("text_baseline"), [scores_of(rows, probe="tfidf")])
     found = run(["probes", "text_baseline"])["metrics"]
     assert list(found) == ["mean", "tfidf"]
     assert found["mean"] == found["tfidf"]
@@ -68,14 +70,14 @@ def test_a_baseline_is_measured_like_a_probe():
 def test_what_a_record_costs_stands_beside_what_it_brings():
     rows = records()
     known = replace(scores_of(rows), tokens=np.arange(60), flops=np.arange(60) * 10)
-    write_scores(scores_path("mt_dev", "probes"), [known, scores_of(rows, probe="api")])
+    write_scores(scores_path("probes"), [known, scores_of(rows, probe="api")])
     found = run()["metrics"]
     assert (found["mean"]["tokens"], found["mean"]["flops"]) == (29.5, 295.0)
     assert "flops" not in found["api"]
 
 
 def test_metrics_are_broken_down_by_language_and_length():
-    write_scores(scores_path("mt_dev", "probes"), [scores_of(records())])
+    write_scores(scores_path("probes"), [scores_of(records())])
     groups = run()["groups"]["mean"]
     assert {value: row["n"] for value, row in groups["language"].items()} == {"de": 30, "en": 30}
     assert [row["n"] for row in groups["length"].values()] == [15, 15, 15, 15]
@@ -84,7 +86,7 @@ def test_metrics_are_broken_down_by_language_and_length():
 
 def test_several_seeds_give_their_mean_and_spread():
     lists = [scores_of(records(), seed=seed) for seed in (42, 43)]
-    write_scores(scores_path("mt_dev", "probes"), lists)
+    write_scores(scores_path("probes"), lists)
     found = run()["metrics"]["mean"]
     assert found["auroc_seed_sd"] > 0
     assert found["n"] == 60
@@ -93,7 +95,7 @@ def test_several_seeds_give_their_mean_and_spread():
 def test_a_dataset_of_one_class_has_no_ranking_and_no_groups():
     rows = [record for record in records() if record.label is Label.LOW]
     write_records(RECORDS, rows)
-    write_scores(scores_path("mt_dev", "probes"), [scores_of(rows, seed=seed) for seed in (42, 43)])
+    write_scores(scores_path("probes"), [scores_of(rows, seed=seed) for seed in (42, 43)])
     found = run()
     assert found["groups"] == {"mean": {}}
     assert "auroc" not in found["metrics"]["mean"]
@@ -110,35 +112,40 @@ def test_a_dataset_of_one_class_has_no_ranking_and_no_groups():
     ids=["labels", "ids", "groups"],
 )
 def test_scores_of_other_records_are_refused(change):
-    write_scores(scores_path("mt_dev", "probes"), [change(scores_of(records()))])
-    with pytest.raises(UserError, match=r"probes\.parquet.*'mean' are of other records"):
+    write_scores(scores_path("probes"), [change(scores_of(records()))])
+    with pytest.raises(UserError, match=r"the scores of 'mean' are of other records, labels or groups than mt_dev"):
         run()
 
 
 def test_ambiguous_records_of_the_dataset_have_no_score_and_are_not_missed():
     rows = records()
     write_records(RECORDS, [*rows, Record("z", "neither", Label.AMBIGUOUS)])
-    write_scores(scores_path("mt_dev", "probes"), [scores_of(rows)])
+    write_scores(scores_path("probes"), [scores_of(rows)])
     assert run()["metrics"]["mean"]["n"] == len(rows)
 
 
 def test_scores_of_too_few_records_are_refused():
-    write_scores(scores_path("mt_dev", "probes"), [scores_of(records()[:50])])
+    write_scores(scores_path("probes"), [scores_of(records()[:50])])
     with pytest.raises(UserError, match="other records"):
         run()
 
 
 def test_two_methods_of_one_name_are_refused():
     for method in ("probes", "text_baseline"):
-        write_scores(scores_path("mt_dev", method), [scores_of(records())])
+        write_scores(scores_path(method), [scores_of(records())])
     with pytest.raises(UserError, match="name of another method"):
         run(["probes", "text_baseline"])
 
 
 def test_a_method_may_score_some_datasets_only():
-    params = EvaluateParams(methods={"probes": None, "prompt_baseline": ("mt_dev",)})
-    assert params.methods_of("mt_dev", "dev") == ["probes", "prompt_baseline"]
-    assert params.methods_of("aya_test", "test") == ["probes"]
+    other = Dataset("aya_test", "test")
+    write_records(other.path, records())
+    write_scores(scores_path("probes"), [scores_of(records(), dataset=name) for name in ("mt_dev", "aya_test")])
+    write_scores(scores_path("asked"), [scores_of(records(), probe="asked")])
+    files = [scores_path("probes"), scores_path("asked")]
+    evaluate.run([MT_DEV, other], files=files, root=RESULTS, config=CONFIG, seed=0)
+    found = {name: set(read_json(evaluated_path(name))["metrics"]) for name in ("mt_dev", "aya_test")}
+    assert found == {"mt_dev": {"mean", "asked"}, "aya_test": {"mean"}}
 
 
 def test_an_attribute_takes_the_first_column_and_puts_rare_values_together():
@@ -150,51 +157,66 @@ def test_an_attribute_takes_the_first_column_and_puts_rare_values_together():
     assert found == {"topic": ["p", "p", "p", "other (3 values)", "other (3 values)", "other (3 values)"]}
 
 
-def test_git_keeps_few_numbers_and_the_summary_fewer_with_intervals():
-    names = ("mt_dev", "aya_dev", "mt_test")
-    for name in names:
-        write_scores(
-            scores_path(name, "probes"), [scores_of(records(), probe=p, dataset=name) for p in ("mean", "last")]
-        )
-        evaluate.run(name, methods=["probes"], records=RECORDS, config=CONFIG, seed=0)
-    write_json(OVERLAPS, {"mt": {"pairs": [], "rows": {"dev": 3}}})
-    write_json(CONFOUNDERS, {"summary": {"kept": {"length": 0.5}}})
-    summarise.run(datasets={name: name.split("_")[1] for name in names})
-    kept = json.loads(Path("metrics/evaluate.json").read_text())["mt_dev"]["mean"]
-    assert set(kept) == {
+def summarised(datasets=("mt_dev", "aya_dev", "mt_test", "train_train")):
+    """What `summarise` writes for datasets of the purposes that their names end in."""
+    in_use = [Dataset(name, name.rpartition("_")[2]) for name in datasets]
+    for one in in_use:
+        write_records(one.path, records())
+    lists = [scores_of(records(), probe=probe, dataset=name) for name in datasets for probe in ("mean", "last")]
+    write_scores(scores_path("probes"), lists)
+    evaluate.run(in_use, files=[scores_path("probes")], root=RESULTS, config=CONFIG, seed=0)
+    write_json(OVERLAPS, {"compared": {"mt_apr_30": {"pairs": [{}], "rows": {"dev": 3}}}, "files": {}})
+    summarise.run(in_use, contents={one.name: file_hash(one.path) for one in in_use})
+    return {path.name: read_json(path) for path in Path("metrics").iterdir()}
+
+
+def test_git_keeps_few_metrics_and_the_intervals_beside_them():
+    found = summarised()
+    assert set(found["evaluate.json"]["auroc"]) == {"mt_dev", "aya_dev", "mt_test"}, "nothing of training records"
+    mean = found["summary.json"]["dev"]["mean"]
+    assert set(mean) == {"auroc", "tpr_at_1pct_fpr"}
+    assert list(found["summary.json"]) == ["dev", "test"]
+    assert found["overlap.json"] == {"mt_apr_30": 1}
+    kept = found["intervals.json"]["mt_dev"]
+    assert (kept["purpose"], kept["content"]) == ("dev", file_hash(MT_DEV.path))
+    row = kept["methods"]["mean"]
+    assert set(row) == {
         "n",
         "positives",
         "auroc",
         "auroc_low",
         "auroc_high",
-        "auprc",
-        "accuracy",
-        "brier",
-        "ece",
         "tpr_at_1pct_fpr",
+        "tpr_at_1pct_fpr_low",
+        "tpr_at_1pct_fpr_high",
     }
-    summary = json.loads(Path("metrics/summary.json").read_text())
-    assert list(summary) == ["dev", "test"]
-    mean = summary["dev"]["mean"]
-    assert (mean["datasets"], mean["n"]) == (2, 120)
-    assert mean["auroc_low"] < mean["auroc"] < mean["auroc_high"]
-    assert mean["tpr_at_1pct_fpr_low"] <= mean["tpr_at_1pct_fpr"] <= mean["tpr_at_1pct_fpr_high"]
+    assert row["auroc"] == found["evaluate.json"]["auroc"]["mt_dev"]["mean"]
+    assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+    assert row["tpr_at_1pct_fpr_low"] <= row["tpr_at_1pct_fpr"] <= row["tpr_at_1pct_fpr_high"]
+
+
+def test_the_mean_over_datasets_counts_and_has_intervals():
+    rows = [evaluate_scores([0.1, 0.4, 0.3, 0.9], [0, 0, 1, 1], None, config=CONFIG, seed=seed) for seed in (0, 1)]
+    found = means_by_purpose({"a": {"m": rows[0]}, "b": {"m": rows[1]}}, {"a": "dev", "b": "dev"})["dev"]["m"]
+    assert (found["datasets"], found["n"]) == (2, 8)
+    assert found["auroc_low"] < found["auroc"] < found["auroc_high"]
+    assert set(headline(found)) == {"auroc", "tpr_at_1pct_fpr"}
 
 
 def test_the_difference_of_two_layers_fits_a_comment_on_a_pull_request():
     """GitHub takes 65,536 characters; here every number of four probes on twelve datasets changes."""
     from dvc.compare import show_diff
 
-    full = evaluate_scores([0.1, 0.4, 0.3, 0.9], [0, 0, 1, 1], None, config=CONFIG, seed=0, probabilities=[0, 0, 1, 1])
-    row = compact(full | {"tokens": 123.4, "flops": 123456.7})
-    datasets = [f"mental_health_test_{number}" for number in range(12)]
+    names = [f"mental_health_{number}_{purpose}" for number in range(6) for purpose in ("dev", "test")]
+    found = summarised(names)
+    values = dotted({name: found[name] for name in ("evaluate.json", "summary.json")})
     diff = {
-        f"{dataset}.difference_of_means_{probe}.{name}": {"old": 0.1234, "new": 0.2345, "diff": 0.1111}
-        for dataset in datasets
+        f"{key.replace('.mean', f'.difference_of_means_{probe}')}": {"old": 0.1234, "new": 0.2345, "diff": 0.1111}
+        for key in values
         for probe in range(4)
-        for name in row
-        if name not in ("n", "positives", "tokens", "flops")
+        if ".mean" in key
     }
+    assert len(diff) == 4 * (12 + 2 * 2)
     with io.StringIO() as shown, contextlib.redirect_stdout(shown):
         show_diff({"metrics/evaluate.json": diff}, markdown=True, title="Metric")
-        assert 10_000 < len(shown.getvalue()) < 65_536
+        assert 2_000 < len(shown.getvalue()) < 12_000

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE, USER
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.in_use import Dataset
 from models_under_pressure.monitor.explain import printable, to_html, to_text
 from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.monitor.score import Scored, TokenScores
@@ -147,15 +148,11 @@ def test_the_command_explains_one_conversation_of_a_file(probe_folder, file, tmp
 
 def test_without_a_file_the_datasets_in_use_are_searched(probe_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    datasets = {
-        name: {"path": f"data/{name}.jsonl", "purpose": "dev"} for name in ("one", "two", "absent")
-    }  # the third is not here
-    lineage = {"sources": {}, "test_sources": {}, "versions": {}, "test_versions": {}, "datasets": datasets}
-    (tmp_path / "data/versions.yaml").write_text(json.dumps(lineage))
     for name, text in (("one", "a poem"), ("two", "a fire")):
         rows = [{"ids": name, "inputs": text}, {"ids": "both", "inputs": text}]
-        (tmp_path / f"data/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        path = Dataset(name, "dev").path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert "a fire" in explain("--probe", probe_folder, "--id", "two").output
     assert "several conversations have the id 'both'" in str(explain("--probe", probe_folder, "--id", "both").exception)
     assert "no conversation has the id 'z'" in str(explain("--probe", probe_folder, "--id", "z").exception)

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
+from models_under_pressure.core.in_use import Dataset
 from models_under_pressure.core.paths import TOKEN_SCORES, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
@@ -18,6 +18,7 @@ from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.probes.persistence import save_probe
 from models_under_pressure.stages import score_tokens
 
+MT_DEV = Dataset("mt_dev", "dev")
 IDS = ("a", "b", "c", "d", "e")
 PROBABILITIES = np.array([0.9, 0.2, 0.55, 0.2, 0.7])
 LABELS = np.array([True, False, True, True, False])
@@ -54,19 +55,19 @@ def project(tmp_path, monkeypatch, probe, store_of):
         Record("a", "A poem about cake.", Label.LOW, 1),
         Record("c", "A garden.", Label.AMBIGUOUS),
     ]
-    write_records(Path("mt_dev.jsonl"), records)
+    write_records(MT_DEV.path, records)
     store = store_of(records)
     save_probe(probe, probe_paths("attention", 42, 1)[0])
     logits = probe.decision_function(store)
     by_id = dict(zip(store.ids, probe.probabilities(logits).tolist(), strict=True))
     found = scores(("a", "b"), np.array([by_id["a"], by_id["b"]]), np.array([False, True]))
-    write_scores(scores_path("mt_dev", "probes"), [found])
+    write_scores(scores_path("probes"), [found])
     return store.path
 
 
 def run(store, **changes):
-    settings = {"probe": "attention", "choices": ["highest", "lowest"], "most": 1, "seed": 42} | changes
-    score_tokens.run(datasets={"mt_dev": (store, Path("mt_dev.jsonl"))}, **settings)
+    settings = {"probe": "attention", "purposes": ["dev"], "choices": ["highest", "lowest"], "records": 1} | changes
+    score_tokens.run([MT_DEV], stores=[store], config=score_tokens.ScoreTokens(**settings), seed=42)
     return {row["ids"]: row for _, row in read_jsonl(TOKEN_SCORES)}
 
 
@@ -103,8 +104,9 @@ def test_neither_torch_nor_transformers_is_loaded(project):
         "import sys",
         "from pathlib import Path",
         "from models_under_pressure.stages import score_tokens as stage",
-        f"datasets = {{'mt_dev': (Path({str(project)!r}), Path('mt_dev.jsonl'))}}",
-        "stage.run(datasets=datasets, probe='attention', choices=['highest'], most=1, seed=42)",
+        "from models_under_pressure.core.in_use import Dataset",
+        "config = stage.ScoreTokens(probe='attention', purposes=['dev'], choices=['highest'], records=1)",
+        f"stage.run([Dataset('mt_dev', 'dev')], stores=[Path({str(project)!r})], config=config, seed=42)",
         "assert not {'torch', 'transformers'} & set(sys.modules), sys.modules.keys()",
     ]
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
@@ -112,7 +114,7 @@ def test_neither_torch_nor_transformers_is_loaded(project):
 
 
 def test_a_probe_without_scores_is_an_error(project):
-    write_scores(scores_path("mt_dev", "probes"), [])
+    write_scores(scores_path("probes"), [])
     with pytest.raises(UserError, match="no scores of 'attention'"):
         run(project)
 

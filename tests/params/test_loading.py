@@ -1,10 +1,13 @@
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_under_pressure.activations.config import PipelineModel
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.yaml import load_yaml
+from models_under_pressure.core.section import read, section_names
+from models_under_pressure.core.yaml import load_plain, load_yaml
 
 
 class Cat(BaseModel):
@@ -66,3 +69,70 @@ def test_every_problem_is_listed_at_once(tmp_path):
 def test_a_missing_file_says_where_to_run(tmp_path):
     with pytest.raises(UserError, match="run from the project's folder"):
         load_yaml(tmp_path / "none.yaml", Home)
+
+
+PARAMS = """\
+seed: 42
+model:
+  name: smollm2-135m
+models:
+  tiny: org/tiny
+relabel: 3   # wrong, but of another stage
+"""
+
+
+@pytest.fixture
+def params(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS)
+    return path
+
+
+def test_a_stage_reads_its_own_section_whatever_the_others_hold(params):
+    assert read("seed", int, params) == 42
+    assert read("models", dict[str, str], params) == {"tiny": "org/tiny"}
+    assert read("model", PipelineModel, params).name == "smollm2-135m"
+
+
+def test_an_unknown_section_is_named_with_its_line_and_the_known_ones(params):
+    params.write_text(PARAMS + "rellabel: {}\n")
+    with pytest.raises(UserError, match=r"params\.yaml:7: `rellabel`: unknown key; allowed: .*relabel.*") as caught:
+        read("seed", int, params)
+    assert "train" in str(caught.value)
+
+
+def test_a_section_that_is_missing_is_named(params):
+    with pytest.raises(UserError, match="`train`: this section is missing"):
+        read("train", dict[str, int], params)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("model", "  name: smollm2-135m", "  nam: x", r":3: `model\.nam`: unknown key; allowed: device, dtype, name"),
+        ("model", "  name: smollm2-135m", "  name: /models/mine", r":2: `model`: model\.name is part of output paths"),
+        ("model", "  name: smollm2-135m", "  name: ../mine", r":2: `model`: model\.name is part of output paths"),
+        ("model", "  name: smollm2-135m", "  dtype: float16", r":3: `model\.dtype`: .*'auto'"),
+        ("seed", "seed: 42", "seed: many", r":1: `seed`: .*integer.*not 'many'"),
+    ],
+)
+def test_a_wrong_value_of_the_section_is_named_with_its_line(params, name, old, new, message):
+    params.write_text(PARAMS.replace(old, new))
+    schema = PipelineModel if name == "model" else int
+    with pytest.raises(UserError, match=message):
+        read(name, schema, params)
+
+
+def test_a_file_of_experiments_has_the_sections_of_experiments(tmp_path):
+    path = tmp_path / "experiments/params.yaml"
+    path.parent.mkdir()
+    path.write_text("seed: 42\n")
+    with pytest.raises(UserError, match=r"experiments/params\.yaml:1: `seed`: unknown key; allowed: .*compare_probes"):
+        read("seed", int, path)
+
+
+def test_every_section_of_the_projects_params_belongs_to_a_stage():
+    root = Path(__file__).parents[2]
+    for file in (root / "params.yaml", root / "experiments/params.yaml"):
+        if file.exists():
+            assert set(load_plain(file)) <= section_names(file)

@@ -9,21 +9,25 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json, write_jsonl
-from models_under_pressure.core.paths import OVERLAPS, TOKEN_SCORES, probe_paths, scores_path
+from models_under_pressure.core.in_use import ORIGINS, Dataset
+from models_under_pressure.core.paths import OVERLAPS, RESULTS, TOKEN_SCORES, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.report.commit import commit_of
 from models_under_pressure.stages import evaluate, plot, report
 
-DATASETS = {"train": "train", "mt_dev": "dev", "mt_test": "test"}
-SETTINGS = {"figures": ["auroc", "roc"], "errors": 1, "errors_of": ["mean"], "probes": ["mean"], "seed": 42}
+DATASETS = [Dataset("train", "train"), Dataset("mt_dev", "dev"), Dataset("mt_test", "test")]
+SETTINGS = {"figures": ["auroc", "roc"], "errors": 1, "errors_of": ["mean"]}
+CONFIG = EvaluateConfig(resamples=100, groups={"language": ("language",)}, length_bins=3)
 
 
 @pytest.fixture(autouse=True)
 def results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for number, name in enumerate(DATASETS):
+    lists = []
+    for number, dataset in enumerate(DATASETS):
+        name = dataset.name
         rows = [
             Record(
                 f"{n:03}",
@@ -36,38 +40,31 @@ def results(tmp_path, monkeypatch):
             )
             for n in range(60)
         ]
-        write_records(Path(f"data/{name}.jsonl"), rows)
+        write_records(dataset.path, rows)
         labels = np.array([row.is_high for row in rows])
         logits = np.random.default_rng(number).normal(size=60) + 1.5 * labels - 0.75
         ids = tuple(row.id for row in rows)
-        lists = [
+        lists += [
             ScoreList(name, probe, 42, ids, ids, labels, logits * scale, 1 / (1 + np.exp(-logits)))
             for probe, scale in (("mean", 1), ("attention", 2))
         ]
-        write_scores(scores_path(name, "probes"), lists)
-        config = EvaluateConfig(resamples=100, groups={"language": ("language",)})
-        evaluate.run(name, methods=["probes"], records=Path(f"data/{name}.jsonl"), config=config, seed=0)
-    write_json(OVERLAPS, {"mt": {"pairs": [{}], "rows": {"dev": 3}}})
+    write_scores(scores_path("probes"), lists)
+    write_scores(scores_path("text_baseline"), [])
+    files = [scores_path("probes")]
+    evaluate.run(DATASETS, files=files, root=RESULTS, config=CONFIG, seed=0)
+    write_json(OVERLAPS, {"compared": {"mt": {"pairs": [{}], "rows": {"dev": 3}}}, "files": {}})
+    write_json(ORIGINS, {one.name: {"version": None if one.name == "train" else "mt_apr_30"} for one in DATASETS})
     origin = {"model": "org/model", "revision": "0123abcd4567ef", "layer": 16, "hook_point": "residual"}
     write_json(probe_paths("mean", 42, 1)[0] / "probe.json", {"provenance": origin})
     row = {"ids": "003", "dataset": "mt_test", "probe": "mean", "choices": ["highest"], "label": "high-stakes"}
     tokens = {"texts": ["urgent"], "roles": ["user"], "logits": [1.5], "contributions": [1.5], "seen": ["user"]}
     write_jsonl(TOKEN_SCORES, [row | tokens | {"stakes": 9, "logit": 1.5, "probability": 0.82}])
-    plot.run(
-        datasets={name: (purpose, Path(f"data/{name}.jsonl")) for name, purpose in DATASETS.items()},
-        methods=dict.fromkeys(DATASETS, ("probes",)),
-        probes=["mean"],
-        closely=["mean"],
-        budget=0.01,
-        bins=10,
-        length_bins=3,
-    )
+    plot.run(DATASETS, files=files, probes=["mean"], closely=["mean"], measured=CONFIG)
 
 
 def run(**changes):
-    sources = {name: report.Source(Path(f"data/{name}.jsonl"), purpose, "apr_30") for name, purpose in DATASETS.items()}
-    settings = SETTINGS | changes
-    report.run(datasets=sources, methods=dict.fromkeys(DATASETS, ("probes",)), params={"probe.layer": 16}, **settings)
+    config = report.ReportParams(**SETTINGS | changes)
+    report.run(DATASETS, config=config, probes=["mean"], params={"probe.layer": 16}, seed=42)
     return report.PAGE.read_text()
 
 
@@ -86,17 +83,19 @@ def test_the_page_shows_results_figures_groups_versions_errors_and_provenance():
 
 
 def test_a_figure_is_titled_and_described_by_its_own_file():
-    write_json(Path("plots/figures/mine.json"), {"title": {"text": "My finding"}, "description": "All is well."})
+    write_json(
+        Path("plots/figures/mine_too/mine.json"), {"title": {"text": "My finding"}, "description": "All is well."}
+    )
     page = run(figures=["mine"])
     assert "My finding" in page
     assert "All is well." in page
 
 
 def test_a_figure_without_a_title_or_without_a_file_is_named():
-    write_json(Path("plots/figures/mine.json"), {"mark": "bar"})
-    with pytest.raises(UserError, match=r"plots/figures/mine\.json.*no title"):
+    write_json(Path("plots/figures/mine_too/mine.json"), {"mark": "bar"})
+    with pytest.raises(UserError, match=r"plots/figures/mine_too/mine\.json.*no title"):
         run(figures=["mine"])
-    with pytest.raises(UserError, match=r"plots/figures/missing\.json"):
+    with pytest.raises(UserError, match="plots/figures: no figure 'missing'"):
         run(figures=["missing"])
 
 

@@ -93,7 +93,7 @@ def run(config, llm):
 
 def preview(config, llm):
     with closing(open_store("synthesise")) as store:
-        return synthesise.preview(config, label=LabelConfig(), llm=llm, store=store, seed=1)
+        return synthesise.rehearse(config, label=LabelConfig(), llm=llm, store=store, seed=1)
 
 
 def contents(folder):

@@ -94,7 +94,7 @@ def verify(
 ) -> None:
     """Compare stores with their checksums, and a sample of their conversations with the model.
 
-    Example: mup acts verify data/activations/smollm2-135m/mt_dev/layer_16.zarr
+    Example: mup acts verify data/activations/smollm2-135m/layer_16/dev/mt_dev.zarr
     """
     from models_under_pressure.activations.store import open_store
     from models_under_pressure.activations.verify import recompute
