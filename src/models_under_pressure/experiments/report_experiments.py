@@ -72,7 +72,7 @@ def run(
     evaluated = {name: read_json(evaluated_path(name, RESULTS)) for name in purposes}
     metrics = {name: found["metrics"] for name, found in evaluated.items() if found["metrics"]}
     origins = read_json(ORIGINS)
-    commit = commit_of((*INPUTS, "experiments"))
+    commit = commit_of((*INPUTS, "experiments/dvc.yaml", str(EXPERIMENTS)))
     report = Report(
         title="Models Under Pressure: experiments",
         summary=f"Language models as monitors ({', '.join(models) or 'none'}) and the experiments of the paper. Probes "
