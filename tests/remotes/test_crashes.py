@@ -22,14 +22,18 @@ from models_under_pressure.core.files import atomic_path
 KILLS = 20
 SPINE = ("describe", "label_deployment", "score_probes")
 """What these stages need goes from the download to the scores of the probes."""
-LATER = (
-    "finetune_baseline@smollm2",
-    "prompt_baseline@smollm2",
-    "extract_layers",
-    "compare_probes",
-    "train_on_dev",
+LATER = tuple(
+    f"experiments/dvc.yaml:{name}"
+    for name in (
+        "finetune_baseline@smollm2",
+        "prompt_baseline@smollm2",
+        "extract_layers",
+        "compare_probes",
+        "train_on_dev",
+    )
 )
 """Stages of every kind that come after it."""
+LOCKS = ("dvc.lock", "experiments/dvc.lock")
 PIPELINE = Path(__file__).parents[1] / "pipeline/conftest.py"
 
 
@@ -45,6 +49,7 @@ def repository(tmp_path_factory):
     repository = pipeline.make_repository(tmp / "start", tmp)
     pipeline.shrink(repository, tmp / "model")
     repository.edit("params.yaml", work_briefly)
+    repository.edit("experiments/params.yaml", finetune_briefly)
     repository.run("git", "init", "-q", "-b", "main")
     repository.commit("start")
     return repository
@@ -53,6 +58,9 @@ def repository(tmp_path_factory):
 def work_briefly(content):
     content["train"]["probes"]["attention"] |= {"epochs": 2, "patience": 1}
     content["evaluate"] |= {"resamples": 100}
+
+
+def finetune_briefly(content):
     content["finetune_baseline"]["models"]["smollm2"] |= {"max_tokens": 64, "train_rows": 20, "validation_rows": 8}
 
 
@@ -105,8 +113,9 @@ def copy_of(repository, name, *, source=None):
 
 
 def locked(repository):
-    """What dvc.lock says: the order of its entries is that in which they were made, or found again after a kill."""
-    return YAML(typ="safe").load((repository.path / "dvc.lock").read_text())
+    """What the locks say: the order of their entries is that in which they were made, or found again after a kill."""
+    files = [repository.path / name for name in LOCKS]
+    return {file.parent.name: YAML(typ="safe").load(file.read_text()) for file in files if file.exists()}
 
 
 def results(repository):
@@ -115,7 +124,7 @@ def results(repository):
     for folder in ("metrics", "plots"):
         tracked += sorted((repository.path / folder).rglob("*.json"))
     files = {path.relative_to(repository.path).as_posix(): path.read_text() for path in tracked}
-    return files | {"dvc.lock": locked(repository)}
+    return files | locked(repository)
 
 
 def start_repro(repository, *targets):
@@ -146,11 +155,12 @@ def mend(repository):
     from models_under_pressure.remotes.contents import tracked_outputs
 
     (repository.path / ".dvc/tmp/rwlock").unlink(missing_ok=True)
-    try:
-        tracked_outputs(root=repository.path)
-    except UserError as error:
-        assert error.where == "dvc.lock"  # noqa: PT017
-        (repository.path / "dvc.lock").unlink()
+    for _ in LOCKS:
+        try:
+            tracked_outputs(root=repository.path)
+        except UserError as error:
+            assert error.where in LOCKS  # noqa: PT017
+            (repository.path / error.where).unlink()
 
 
 def kill(process, *, stage_too):

@@ -95,14 +95,8 @@ def command(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
-    scores = read_monitors(list(purposes))
-    rows = run(
-        read("cascade", Cascade, EXPERIMENTS),
-        scores,
-        purposes,
-        seed=read("seed", int),
-        confidence=read("evaluate", EvaluateConfig).confidence,
-    )
+    config, confidence = read("cascade", Cascade, EXPERIMENTS), read("evaluate", EvaluateConfig).confidence
+    rows = run(config, read_monitors(list(purposes)), purposes, seed=read("seed", int), confidence=confidence)
     write_jsonl(RESULTS / "cascade.jsonl", rows)
 
 
@@ -115,14 +109,8 @@ def plan_command(
     Example: mup cascade plan --budget 1e9
     """
     purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
-    scores = read_monitors(list(purposes))
-    made = plan(
-        read("cascade", Cascade, EXPERIMENTS),
-        scores,
-        purposes,
-        budget=budget,
-        confidence=read("evaluate", EvaluateConfig).confidence,
-    )
+    config, confidence = read("cascade", Cascade, EXPERIMENTS), read("evaluate", EvaluateConfig).confidence
+    made = plan(config, read_monitors(list(purposes)), purposes, budget=budget, confidence=confidence)
     print(to_text(made, budget), end="")
 
 

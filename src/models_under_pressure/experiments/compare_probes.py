@@ -7,15 +7,19 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.experiments.shared.at_layer import read_sets
-from models_under_pressure.experiments.shared.rows import Row, auroc_row, means
-from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of
+from models_under_pressure.experiments.shared.processes import cores, each
+from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
+from models_under_pressure.experiments.shared.sets import LabelledSet
 from models_under_pressure.experiments.shared.unseen import check_unseen
 from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.probe import score_together
 from models_under_pressure.probes.training import fit_probes
 
 
@@ -41,6 +45,7 @@ def command() -> None:
         tested,
         seed=read("seed", int),
         confidence=read("evaluate", EvaluateConfig).confidence,
+        processes=cores(),
     )
     write_jsonl(RESULTS / "compare_probes.jsonl", rows)
 
@@ -53,8 +58,9 @@ def run(
     *,
     seed: int,
     confidence: float = 0.95,
+    processes: int = 1,
 ) -> list[Row]:
-    """Fit the probes together, each from its seeds, and score every dataset.
+    """Fit every probe from its seeds, and score every dataset; no result depends on the number of processes.
 
     Returns:
         A row per dataset and probe, then one per purpose (dev, test) and probe with the mean over its datasets, whose
@@ -66,10 +72,18 @@ def run(
     for one in tested:
         check_unseen([train, validation], one)
     probes = {name: probe.model_copy(update={"seeds": config.seeds}) for name, probe in config.probes.items()}
-    fitted = fit_probes(probes, train.data, validation.data, seed=seed)
+    data = train.data, validation.data, [one.data.activations for one in tested], seed
+    found = dict(zip(probes, each(_scores, data, list(probes.values()), processes=processes), strict=True))
     rows: list[Row] = []
-    for one in tested:
-        for name, logits in logits_of(fitted, one).items():
+    for number, one in enumerate(tested):
+        for name, logits in ((name, scores[number]) for name, scores in found.items()):
             origin = {"dataset": one.name, "purpose": one.purpose, "probe": name, "family": probes[name].family}
             rows.append(origin | {"seeds": len(logits)} | auroc_row(logits, one.data, confidence=confidence))
     return [*rows, *means(rows, by=("purpose", "probe", "family", "seeds"))]
+
+
+def _scores(data: tuple[TrainingData, TrainingData, list[Activations], int], probe: ProbeConfig) -> list[Logits]:
+    """Logits of one probe on every tested dataset."""
+    train, validation, tested, seed = data
+    fitted = fit_probes({"": probe}, train, validation, seed=seed)[""]
+    return [score_together(fitted, activations) for activations in tested]

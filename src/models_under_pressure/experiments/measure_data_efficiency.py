@@ -12,6 +12,7 @@ from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.experiments.shared.at_layer import read_sets
+from models_under_pressure.experiments.shared.processes import cores, each
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
 from models_under_pressure.experiments.shared.samples import BY_SIZE, generator_of, largest_sample, nested_samples
 from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of, take
@@ -45,6 +46,7 @@ def command() -> None:
         tested,
         seed=read("seed", int),
         confidence=read("evaluate", EvaluateConfig).confidence,
+        processes=cores(),
     )
     write_jsonl(RESULTS / "data_efficiency" / "probes.jsonl", rows)
 
@@ -57,10 +59,12 @@ def run(
     *,
     seed: int,
     confidence: float = 0.95,
+    processes: int = 1,
 ) -> list[Row]:
     """Fit probes on nested, balanced samples of the training prompts, and on the largest such sample.
 
-    Every repeat draws samples of its own and has a seed of its own; the validation set stays whole.
+    Every repeat draws samples of its own and has a seed of its own; the validation set stays whole. No
+    result depends on the number of processes.
 
     Returns:
         A row per dataset, method and size, over the repeats; then the same with the mean over datasets, whose `dataset`
@@ -74,13 +78,11 @@ def run(
     every = [*config.sizes, largest_sample(train.data.labels)]
     found: dict[tuple[str, str, int], Logits] = {}
     alone = {name: probe.model_copy(update={"seeds": 1}) for name, probe in config.probes.items()}
-    for repeat in range(config.repeats):
-        for size, rows in nested_samples(train.data.labels, every, generator_of(seed, repeat, train.name)).items():
-            fitted = fit_probes(alone, take(train, rows).data, validation.data, seed=seed + repeat)
-            for one in tested:
-                for name, logits in logits_of(fitted, one).items():
-                    key = one.name, name, size
-                    found[key] = [*found.get(key, ()), *logits]
+    for scores in each(
+        _scores, (alone, every, train, validation, tested, seed), range(config.repeats), processes=processes
+    ):
+        for key, logits in scores.items():
+            found[key] = [*found.get(key, ()), *logits]
     by_name = {one.name: one for one in tested}
     rows = [
         {"dataset": dataset, "method": name, "kind": "probe", "size": size, "repeats": config.repeats}
@@ -88,3 +90,17 @@ def run(
         for (dataset, name, size), logits in found.items()
     ]
     return [*rows, *means(rows, by=BY_SIZE)]
+
+
+def _scores(
+    data: tuple[dict[str, ProbeConfig], Sequence[int], LabelledSet, LabelledSet, Sequence[LabelledSet], int],
+    repeat: int,
+) -> dict[tuple[str, str, int], Logits]:
+    """Tested dataset, probe and size -> logits of one repeat."""
+    probes, sizes, train, validation, tested, seed = data
+    found: dict[tuple[str, str, int], Logits] = {}
+    for size, rows in nested_samples(train.data.labels, sizes, generator_of(seed, repeat, train.name)).items():
+        fitted = fit_probes(probes, take(train, rows).data, validation.data, seed=seed + repeat)
+        for one in tested:
+            found |= {(one.name, name, size): logits for name, logits in logits_of(fitted, one).items()}
+    return found

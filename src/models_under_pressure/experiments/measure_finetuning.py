@@ -56,8 +56,7 @@ def command() -> None:
             finetuned_method(name),
             model,
             sets,
-            sizes=config.sizes,
-            repeats=config.repeats,
+            config,
             seed=read("seed", int),
             confidence=read("evaluate", EvaluateConfig).confidence,
             token=token.get_secret_value() if token else None,
@@ -68,11 +67,10 @@ def command() -> None:
 
 def run(
     name: str,
-    config: FinetuneConfig,
+    model: FinetuneConfig,
     sets: Sequence[LabelledRecords],
+    config: MeasureFinetuning,
     *,
-    sizes: Sequence[int],
-    repeats: int,
     seed: int,
     confidence: float = 0.95,
     token: str | None = None,
@@ -81,11 +79,10 @@ def run(
 
     Args:
         name: the method in the rows.
-        config: model and hyper-parameters, without `train_rows` and `validation_rows`: the sample is all that is
-            trained on, and the validation set is whole.
+        model: model and hyper-parameters; `train_rows` and `validation_rows` change nothing, because the sample is all
+            that is trained on, and the validation set is whole.
         sets: train, validation, and the datasets to test on.
-        sizes: sample sizes; the largest possible one comes on top.
-        repeats: runs with other prompts and another seed.
+        config: samples and repeats.
         seed: the first seed.
         confidence: coverage of the intervals.
         token: Hugging Face token.
@@ -99,16 +96,16 @@ def run(
     train, validation, *tested = sets
     for one in tested:
         check_unseen([train, validation], one)
-    trained = _Trained(config, sets, token)
+    trained = _Trained(model, sets, token)
+    every = [*config.sizes, largest_sample(train.labels)]
     found: dict[tuple[str, int], Logits] = {}
-    for repeat in range(repeats):
-        every = [*sizes, largest_sample(train.labels)]
+    for repeat in range(config.repeats):
         for size, rows in nested_samples(train.labels, every, generator_of(seed, repeat, train.name)).items():
             for one, logits in zip(tested, trained.scores(rows, seed=seed + repeat), strict=True):
                 found[one.name, size] = [*found.get((one.name, size), ()), logits]
     by_name = {one.name: one for one in tested}
     measured = [
-        {"dataset": dataset, "method": name, "kind": "finetuned", "size": size, "repeats": repeats}
+        {"dataset": dataset, "method": name, "kind": "finetuned", "size": size, "repeats": config.repeats}
         | auroc_row(logits, by_name[dataset], confidence=confidence)
         for (dataset, size), logits in found.items()
     ]

@@ -71,13 +71,10 @@ def run(
     purposes = {one.name: one.purpose for one in datasets if one.purpose in ("dev", "test")}
     evaluated = {name: read_json(evaluated_path(name, RESULTS)) for name in purposes}
     metrics = {name: found["metrics"] for name, found in evaluated.items() if found["metrics"]}
-    origins = read_json(ORIGINS)
-    commit = commit_of((*INPUTS, "experiments/dvc.yaml", str(EXPERIMENTS)))
+    origins, commit = read_json(ORIGINS), commit_of((*INPUTS, "experiments/dvc.yaml", str(EXPERIMENTS)))
     report = Report(
         title="Models Under Pressure: experiments",
-        summary=f"Language models as monitors ({', '.join(models) or 'none'}) and the experiments of the paper. Probes "
-        f"read layer {origin['layer']} of {origin['model']}."
-        + notice(record for found in records.values() for record in found),
+        summary=_summary(models, origin) + notice(record for found in records.values() for record in found),
         facts=model_facts(origin, seed, commit) | {f"Model of {name}": model for name, model in models.items()},
         metrics=metrics,
         means=means_by_purpose(metrics, purposes) if metrics else {},
@@ -88,3 +85,10 @@ def run(
         params=params,
     )
     write_text(PAGE, render_page(report))
+
+
+def _summary(models: Mapping[str, str], origin: Mapping[str, Any]) -> str:
+    return (
+        f"Language models as monitors ({', '.join(models) or 'none'}) and the experiments of the paper. Probes read "
+        f"layer {origin['layer']} of {origin['model']}."
+    )

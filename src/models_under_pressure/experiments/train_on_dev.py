@@ -17,7 +17,8 @@ from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.experiments.shared.at_layer import read_sets
-from models_under_pressure.experiments.shared.rows import Row, auroc_row, means
+from models_under_pressure.experiments.shared.processes import cores, each
+from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
 from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
 from models_under_pressure.experiments.shared.sets import LabelledSet, join, take
 from models_under_pressure.experiments.shared.unseen import check_unseen
@@ -79,11 +80,20 @@ def command() -> None:
         pairs,
         seed=read("seed", int),
         confidence=read("evaluate", EvaluateConfig).confidence,
+        processes=cores(),
     )
     write_jsonl(RESULTS / "train_on_dev.jsonl", rows)
 
 
-def run(config: TrainOnDev, prompts: Sets, pairs: Sequence[Sets], *, seed: int, confidence: float = 0.95) -> list[Row]:
+def run(
+    config: TrainOnDev,
+    prompts: Sets,
+    pairs: Sequence[Sets],
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    processes: int = 1,
+) -> list[Row]:
     """Train with samples of each dev set, and test on the test set that belongs to it.
 
     Args:
@@ -92,6 +102,7 @@ def run(config: TrainOnDev, prompts: Sets, pairs: Sequence[Sets], *, seed: int, 
         pairs: dev and test set of each source.
         seed: the first repeat's probe has it, and all draws depend on it.
         confidence: coverage of the intervals.
+        processes: number of processes; no result depends on it.
 
     Returns:
         A row per dataset, mode and size, over the repeats; the mode `initial` has size 0. Then the same with the mean
@@ -105,19 +116,26 @@ def run(config: TrainOnDev, prompts: Sets, pairs: Sequence[Sets], *, seed: int, 
         check_unseen([train, validation, dev], test)
     seeded = config.probe.model_copy(update={"seeds": config.repeats})
     initial = fit_probes({"initial": seeded}, train.data, validation.data, seed=seed)["initial"]
+    found = each(_scores, (config, prompts, initial, seed), pairs, processes=processes)
     rows: list[Row] = []
-    for dev, test in pairs:
-        logits = {("initial", 0): [probe.decision_function(test.data.activations) for probe in initial]}
-        for repeat, start in enumerate(initial):
-            samples = nested_samples(dev.data.labels, config.sizes, generator_of(seed, repeat, dev.name))
-            for mode in config.modes:
-                for size, chosen in samples.items():
-                    probe = _MODES[mode](config, start, prompts, take(dev, chosen))
-                    logits.setdefault((mode, size), []).append(probe.decision_function(test.data.activations))
+    for (_, test), logits in zip(pairs, found, strict=True):
         for (mode, size), scores in logits.items():
             origin = {"dataset": test.name, "mode": mode, "size": size, "repeats": config.repeats}
             rows.append(origin | auroc_row(scores, test.data, confidence=confidence))
     return [*rows, *means(rows, by=("mode", "size", "repeats"), datasets=len(pairs))]
+
+
+def _scores(data: tuple[TrainOnDev, Sets, list[Probe], int], pair: Sets) -> dict[tuple[str, int], Logits]:
+    """Mode and size -> logits of the test set, one list per repeat."""
+    (config, prompts, initial, seed), (dev, test) = data, pair
+    logits = {("initial", 0): [probe.decision_function(test.data.activations) for probe in initial]}
+    for repeat, start in enumerate(initial):
+        samples = nested_samples(dev.data.labels, config.sizes, generator_of(seed, repeat, dev.name))
+        for mode in config.modes:
+            for size, chosen in samples.items():
+                probe = _MODES[mode](config, start, prompts, take(dev, chosen))
+                logits.setdefault((mode, size), []).append(probe.decision_function(test.data.activations))
+    return dict(logits)
 
 
 def _only(config: TrainOnDev, start: Probe, prompts: Sets, samples: LabelledSet) -> Probe:

@@ -1,5 +1,6 @@
 """What dvc.lock names, and where it is: in the cache, on the remote, or nowhere."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -185,11 +186,11 @@ def _outs(repo: "Repo", revision: str) -> "list[Output]":
     except DvcException as error:
         first = next(line for line in str(error).splitlines() if line.strip())
         of = "" if revision in ("", "workspace") else f" of {revision}"
-        if "dvc.lock" in first:
+        if found := re.search(r"[\w./-]*dvc\.lock", first):
             raise UserError(
                 "cannot be read: DVC was killed while it wrote the file, or a merge is not resolved.",
-                where=f"dvc.lock{of}",
-                remedy="`git checkout dvc.lock`, or delete it, then `dvc repro`; the run cache has what was finished.",
+                where=f"{found[0]}{of}",
+                remedy=f"`git checkout {found[0]}`, or delete it, then `dvc repro`; the run cache has what was finished.",
             ) from error
         raise UserError(first, where=f"dvc.yaml{of}", remedy="`dvc stage list` shows the place.") from error
 

@@ -12,8 +12,13 @@ from models_under_pressure.baselines.finetuned.data import tokenised_split
 from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.baselines.finetuned.training import train as train_classifier
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.experiments.measure_finetuning import MeasureFinetuning
 from models_under_pressure.experiments.measure_finetuning import run as measure_finetuning
 from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
+
+
+def by_size(sizes, repeats):
+    return MeasureFinetuning(models=("tiny",), sizes=sizes, repeats=repeats)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,7 @@ def sets(making):
 def test_a_row_is_that_of_a_model_finetuned_on_the_sample_alone(sets, settings, keep_states):
     config = settings(epochs=2, keep_states=keep_states, trained_blocks=1)
     train, validation, *tested = sets
-    rows = measure_finetuning("tiny", config, sets, sizes=[4, 8], repeats=2, seed=3)
+    rows = measure_finetuning("tiny", config, sets, by_size((4, 8), repeats=2), seed=3)
     assert {(row["dataset"], row["size"]) for row in rows} == {
         (dataset, size) for dataset in ("a_dev", "b_dev", "mean") for size in (4, 8, 24)
     }
@@ -50,5 +55,5 @@ def test_no_tested_conversation_may_be_trained_on(sets, settings):
     train, validation, *_ = sets
     with pytest.raises(UserError, match="which is tested on"):
         measure_finetuning(
-            "tiny", settings(), [train, validation, replace(train, name="dev")], sizes=[4], repeats=1, seed=0
+            "tiny", settings(), [train, validation, replace(train, name="dev")], by_size((4,), 1), seed=0
         )
