@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import Label, Message, Record, write_records
-from models_under_pressure.datasets.files import split_path
+from models_under_pressure.datasets.files import manifest_path, split_path
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.tools.datasets import app
 
@@ -35,6 +36,7 @@ def project(tmp_path, monkeypatch):
     for version, rows in (("mar_20", BASE), ("apr_16", LATER)):
         write_records(split_path("mt", version, "dev"), rows)
         write_records(split_path("mt", version, "test"), [labelled("9", Label.HIGH, 8, "z")])
+        write_json(manifest_path("mt", version), {"dataset": "mt", "version": version, "parent": "source"})
     return tmp_path
 
 
@@ -120,6 +122,7 @@ def test_show_gives_every_versions_label_and_the_last_conversation(project):
 
 def test_show_asks_which_dataset_is_meant_and_names_an_unknown_id(project):
     write_records(split_path("aya", "mar_25", "test"), [labelled("1", Label.LOW, 1)])
+    write_json(manifest_path("aya", "mar_25"), {"dataset": "aya", "version": "mar_25", "parent": "source"})
     with pytest.raises(UserError, match="2 datasets have a record '1': aya, mt"):
         mup("show", "1")
     assert "[user]" in mup("show", "1", "--dataset", "aya")

@@ -100,13 +100,13 @@ def test_one_dataset_of_a_stages_folder_of_one_layer_is_pulled_alone(project, rc
         rclone.make_bucket(bucket)
     project.use(rclone, buckets)
     project.mup("remote", "r2", "--offline")
-    folder = project.path / "data/activations/toy/layer_9"
-    for name in ("dev/mt_dev", "test/mt_test"):
-        (folder / f"{name}.zarr").mkdir(parents=True)
-        (folder / f"{name}.zarr/c0").write_bytes(os.urandom(1000))
-        (folder / f"{name}.zarr/manifest.json").write_text("{}")
-    project.dvc("add", "-q", "data/activations/toy/layer_9")
-    project.git("add", "-f", "data/activations/toy/layer_9.dvc")
+    name = "data/activations/toy/layer_9"
+    make = f"import pathlib; [(p := pathlib.Path(f'{name}/{{n}}.zarr')).mkdir(parents=True) or "
+    make += "[(p / f).write_text(f'{n} {f}') for f in ('c0', 'manifest.json')] for n in ('dev/mt_dev', 'test/mt_test')]"
+    with (project.path / "dvc.yaml").open("a") as stream:
+        stream.write(f'  layer:\n    cmd: ${{python}} -c "{make}"\n    deps:\n      - make.py\n')
+        stream.write(f"    outs:\n      - {name}:\n          remote: activations\n")
+    project.dvc("repro", "layer")
     project.commit("a layer")
     project.mup("acts", "sync", "--layer", "9")
     b = clone(project, tmp_path / "b")
