@@ -187,10 +187,11 @@ def _outs(repo: "Repo", revision: str) -> "list[Output]":
         first = next(line for line in str(error).splitlines() if line.strip())
         of = "" if revision in ("", "workspace") else f" of {revision}"
         if found := re.search(r"[\w./-]*dvc\.lock", first):
+            lock = found[0]
             raise UserError(
                 "cannot be read: DVC was killed while it wrote the file, or a merge is not resolved.",
-                where=f"{found[0]}{of}",
-                remedy=f"`git checkout {found[0]}`, or delete it, then `dvc repro`; the run cache has what was finished.",
+                where=f"{lock}{of}",
+                remedy=f"`git checkout {lock}`, or delete it, then `dvc repro`; the run cache has what was finished.",
             ) from error
         raise UserError(first, where=f"dvc.yaml{of}", remedy="`dvc stage list` shows the place.") from error
 
