@@ -150,16 +150,19 @@ def _print_asked(found: "Sequence[Asked]", folder: Path) -> None:
 def _datasets(names: list[str]) -> "list[LabelledRecords]":
     from models_under_pressure.baselines.data import read_labelled
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.datasets.lineage import LINEAGE_PATH, load_lineage
+    from models_under_pressure.core.in_use import IN_USE, datasets_in_use
 
-    known = {one.name: one for one in load_lineage().in_use} if LINEAGE_PATH.exists() else {}
+    known = {one.name: one for one in datasets_in_use()} if IN_USE.exists() else {}
     chosen = names or [name for name, one in known.items() if one.purpose == "dev"]
     if not chosen:
         raise UserError("no dataset is named.", remedy="give --dataset FILE, or run from the project's folder.")
     unknown = [name for name in chosen if name not in known and not Path(name).is_file()]
     if unknown:
         raise UserError(
-            f"no dataset or file {unknown[0]!r}.", remedy=f"use a labelled file, or one of {', '.join(known)}."
+            f"no dataset or file {unknown[0]!r}.",
+            remedy=f"use a labelled file, or one of {', '.join(known)}."
+            if known
+            else "use a labelled file, or run `dvc repro use_datasets` for those in use.",
         )
     return [
         read_labelled(name, known[name].path) if name in known else read_labelled(Path(name).stem, Path(name))
