@@ -8,8 +8,9 @@ import typer
 from models_under_pressure.llm import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from models_under_pressure.baselines.asked import Asked
     from models_under_pressure.baselines.data import LabelledRecords
     from models_under_pressure.llm.rehearsal import Round
     from models_under_pressure.llm.store import ReplyStore
@@ -39,8 +40,9 @@ def prompted(
         int | None, typer.Option(help="Tokens of one forward pass; by default what suits the device.")
     ] = None,
     dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"], typer.Option(help="Precision; auto suits the device.")
-    ] = "auto",
+        Literal["auto", "fast", "float32", "bfloat16"],
+        typer.Option(help="Precision; fast suits the device, auto gives the same numbers on every CPU."),
+    ] = "fast",
     quantization: Annotated[Literal["none", "8bit", "4bit"], typer.Option(help="Width of the weights.")] = "none",
     out: Annotated[Path, typer.Option(help="Folder for the rows; what it holds is not computed again.")] = Path(
         "data/baselines/prompted"
@@ -58,42 +60,34 @@ def prompted(
 
     Example: mup baselines prompted --model llama-1b
     """
+    folder, data = out / model.replace("/", "--"), _datasets(dataset or [])
     if api:
-        _ask_model(
-            model,
-            _datasets(dataset or []),
-            out / model.replace("/", "--"),
-            record=record,
-            dry_run=dry_run,
-            allow_missing=allow_missing,
-        )
+        _ask_model(model, data, folder, record=record, dry_run=dry_run, allow_missing=allow_missing)
         return
+    settings = {"dtype": dtype, "quantization": quantization, "max_tokens": max_tokens, "batch_tokens": batch or "auto"}
+    _prompt_model(model, data, folder, settings | ({"templates": tuple(template)} if template else {}))
+
+
+def _prompt_model(
+    model: str, datasets: "Sequence[LabelledRecords]", folder: Path, settings: "Mapping[str, object]"
+) -> None:
+    """Score every dataset with every wording, keep the rows, and print AUROC of each."""
     from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
     from models_under_pressure.baselines.prompted_config import PromptConfig
     from models_under_pressure.core.section import PARAMS, read
     from models_under_pressure.core.settings import load_settings
 
-    templates = {"templates": tuple(template)} if template else {}
-    config = PromptConfig.model_validate(
-        {"name": model, "dtype": dtype, "quantization": quantization, "max_tokens": max_tokens}
-        | {"batch_tokens": batch or "auto"}
-        | templates
-    )
+    config = PromptConfig.model_validate({"name": model, **settings})
     aliases = read("models", dict[str, str]) if PARAMS.exists() else {}
     token = load_settings().hf_token
-    monitor = PromptedMonitor(
-        config,
-        out / model.replace("/", "--"),
-        model=aliases.get(model, model),
-        token=token.get_secret_value() if token else None,
-    )
-    data = _datasets(dataset or [])
-    best, aurocs = choose_template(monitor.score, data, config.templates)
-    print(f"{'AUROC':16}" + "".join(f"{one.name[:18]:>20}" for one in data) + f"{'mean':>8}")
+    secret = token.get_secret_value() if token else None
+    monitor = PromptedMonitor(config, folder, model=aliases.get(model, model), token=secret)
+    best, aurocs = choose_template(monitor.score, datasets, config.templates)
+    print(f"{'AUROC':16}" + "".join(f"{one.name[:18]:>20}" for one in datasets) + f"{'mean':>8}")
     for name, found in aurocs.items():
         mean = f"{sum(found.values()) / len(found):.3f}" if found else "-"
-        print(f"{name:16}" + "".join(f"{found.get(one.name, float('nan')):20.3f}" for one in data) + f"{mean:>8}")
-    print(f"best wording: {best}; rows: {out / model.replace('/', '--')}")
+        print(f"{name:16}" + "".join(f"{found.get(one.name, float('nan')):20.3f}" for one in datasets) + f"{mean:>8}")
+    print(f"best wording: {best}; rows: {folder}")
 
 
 def _ask_model(
@@ -114,13 +108,9 @@ def _ask_model(
         record: whether replies that are not recorded are asked for.
         dry_run: print the questions and their cost only.
         allow_missing: records that may stay without an answer; None leaves it to params.yaml.
-
-    Raises:
-        UserError: replies are missing and not to be asked for, or see `recorded`.
     """
-    from models_under_pressure.baselines.asked import ask_stakes, write_asked
+    from models_under_pressure.baselines.asked import ask_stakes
     from models_under_pressure.core.section import PARAMS, read
-    from models_under_pressure.evaluation.metrics import auroc
     from models_under_pressure.llm.config import LLMConfig
     from models_under_pressure.llm.recorded import recorded
     from models_under_pressure.llm.rehearsal import Rehearsal
@@ -140,6 +130,14 @@ def _ask_model(
         return
     with recorded("replies", llm, folder) as ask:
         found = ask_stakes(datasets, ask)
+    _print_asked(found, folder)
+
+
+def _print_asked(found: "Sequence[Asked]", folder: Path) -> None:
+    """Keep the rows of each dataset, and print its AUROC."""
+    from models_under_pressure.baselines.asked import write_asked
+    from models_under_pressure.evaluation.metrics import auroc
+
     print(f"{'dataset':24}{'AUROC':>8}{'records':>9}{'unanswered':>12}")
     for asked in found:
         write_asked(folder / f"{asked.data.name}.jsonl", asked)
@@ -152,16 +150,19 @@ def _ask_model(
 def _datasets(names: list[str]) -> "list[LabelledRecords]":
     from models_under_pressure.baselines.data import read_labelled
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.datasets.lineage import LINEAGE_PATH, load_lineage
+    from models_under_pressure.core.in_use import IN_USE, datasets_in_use
 
-    known = {one.name: one for one in load_lineage().in_use} if LINEAGE_PATH.exists() else {}
+    known = {one.name: one for one in datasets_in_use()} if IN_USE.exists() else {}
     chosen = names or [name for name, one in known.items() if one.purpose == "dev"]
     if not chosen:
         raise UserError("no dataset is named.", remedy="give --dataset FILE, or run from the project's folder.")
     unknown = [name for name in chosen if name not in known and not Path(name).is_file()]
     if unknown:
         raise UserError(
-            f"no dataset or file {unknown[0]!r}.", remedy=f"use a labelled file, or one of {', '.join(known)}."
+            f"no dataset or file {unknown[0]!r}.",
+            remedy=f"use a labelled file, or one of {', '.join(known)}."
+            if known
+            else "use a labelled file, or run `dvc repro use_datasets` for those in use.",
         )
     return [
         read_labelled(name, known[name].path) if name in known else read_labelled(Path(name).stem, Path(name))
