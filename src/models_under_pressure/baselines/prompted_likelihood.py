@@ -16,7 +16,7 @@ from models_under_pressure.activations.packing import can_pack
 from models_under_pressure.activations.side_by_side import run_batches
 from models_under_pressure.baselines.prompted_attention import Branching, branching
 from models_under_pressure.baselines.prompted_prompts import Prompt
-from models_under_pressure.baselines.prompted_rows import Reading, common_prefix, make_row, plan_rows
+from models_under_pressure.baselines.prompted_rows import Reading, common_prefix, equal_prompts, make_row, plan_rows
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,9 +48,10 @@ class PromptReader:
     def likelihoods(self, prompts: Sequence[Prompt], *, budget: int | None = None) -> Iterator[tuple[int, Likelihoods]]:
         """Yield (index, likelihoods) of every prompt, in any order.
 
-        On a CPU each core reads rows of its own. In float32 numbers do not depend on what shares a row or on the
-        number of cores; in bfloat16 they do, within the rounding of its products. A model whose attention cannot be
-        divided into branches reads each prompt twice, once with each reply.
+        Equal prompts are read once, so that they tie. On a CPU each core reads rows of its own. In float32 numbers do
+        not depend on what shares a row or on the number of cores, but for last bits on CPUs without AVX-512; in
+        bfloat16 they do, within the rounding of its products. A model whose attention cannot be divided into branches
+        reads each prompt twice, once with each reply.
 
         Args:
             prompts: the prompts, of one wording.
@@ -61,6 +62,12 @@ class PromptReader:
         """
         if not prompts:
             return
+        same = equal_prompts(prompts)
+        for place, one in self._read_apart([prompts[indices[0]] for indices in same], budget):
+            for index in same[place]:
+                yield index, one
+
+    def _read_apart(self, prompts: Sequence[Prompt], budget: int | None) -> Iterator[tuple[int, Likelihoods]]:
         with ExitStack() as stack:
             workers = stack.enter_context(one_core_each()) if runs_side_by_side(self.model) else 1
             stack.enter_context(_precise_head(self.model.model))

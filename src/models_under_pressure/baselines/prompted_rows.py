@@ -35,6 +35,18 @@ class Row:
     """(high, low) of each prompt."""
 
 
+def equal_prompts(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Indices of the prompts of the same tokens, which two conversations that were cut may have: each is read once.
+
+    Read twice, they would tie on some CPUs and on others differ in their last bits, by their place in a row.
+    """
+    found: dict[tuple[bytes, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        key = tuple(np.asarray(part).tobytes() for part in (prompt.shared, prompt.high, prompt.low))
+        found.setdefault(key, []).append(index)
+    return list(found.values())
+
+
 def common_prefix(prompts: Sequence[Prompt]) -> int:
     """Tokens that all prompts begin with; at least one token of each is left out of it."""
     shortest = min(len(prompt.shared) for prompt in prompts) - 1

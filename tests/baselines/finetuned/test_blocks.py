@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from models_under_pressure.activations.flops import forward_flops
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
 from models_under_pressure.baselines.finetuned.frozen_states import FrozenStates
-from models_under_pressure.baselines.finetuned.reading import _check_skipping, freeze_states, score
+from models_under_pressure.baselines.finetuned.reading import Reader, _check_skipping, freeze_states, score
 from models_under_pressure.baselines.finetuned.run import _cost, architecture_of
 from models_under_pressure.baselines.finetuned.training import Trained, train
 from models_under_pressure.core.errors import UserError
@@ -112,6 +112,18 @@ def test_scores_are_the_same_bits_on_any_number_of_cores_and_in_any_batch(settin
     for cores, budget in ((2, 100), (3, 700), (2, 1)):
         on_cores(cores)
         np.testing.assert_array_equal(score(classifier, records, batch_tokens=budget), expected)
+
+
+def test_records_of_the_same_tokens_are_read_once_and_tie(settings, split, monkeypatch):
+    classifier, _ = trained(settings(epochs=1), split)
+    records = split(12).records
+    expected = score(classifier, records, batch_tokens=100)
+    read = []
+    logits = Reader.logits
+    monkeypatch.setattr(Reader, "logits", lambda self, batch: read.extend(batch) or logits(self, batch))
+    found = score(classifier, [*records, *reversed(records)], batch_tokens=100)
+    np.testing.assert_array_equal(found, [*expected, *reversed(expected)])
+    assert len(read) == len({record.token_ids.tobytes() for record in records})
 
 
 def test_a_run_of_one_thread_ends_with_the_same_bits_on_any_number_of_cores(settings, split, on_cores):

@@ -113,6 +113,19 @@ def test_scores_are_the_same_bits_in_any_batch_order_and_on_any_number_of_cores(
     np.testing.assert_allclose(scored(model, prompts[3:4]), alone[3:4], rtol=1e-5, atol=1e-4)  # another root
 
 
+def test_prompts_of_the_same_tokens_are_read_once_and_tie(language_model, conversations, monkeypatch):
+    model = language_model("llama")
+    prompts = prompts_of(model, conversations, load_template("default"))[:4]
+    alone = scored(model, prompts)
+    read = []
+    rows = prompted_likelihood.make_row
+    monkeypatch.setattr(prompted_likelihood, "make_row", lambda batch, root: read.extend(batch) or rows(batch, root))
+    found = scored(model, [*prompts, *reversed(prompts)])
+    np.testing.assert_array_equal(found[:4], found[:3:-1])
+    np.testing.assert_array_equal(found[:4], alone)
+    assert sum(prompt is one for one in read for prompt in prompts) <= 4 + 2  # two more by the check of branches
+
+
 def test_in_bfloat16_the_batch_moves_scores_by_less_than_its_rounding(
     language_model_directory, conversations, on_cores
 ):

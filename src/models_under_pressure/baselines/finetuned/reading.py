@@ -146,18 +146,20 @@ def _read_all(
     """What `read` makes of each record, in their order, without gradients or dropout."""
     import torch
 
-    found: dict[int, np.ndarray] = {}
+    found: dict[bytes, np.ndarray] = {}
+    # records that were cut may have the same tokens: read twice, they would tie on some CPUs only
+    apart = list({record.token_ids.tobytes(): record for record in records}.values())
     classifier.decoder.eval()
     with _cores(classifier) as workers, reading(classifier, frozen) as reader:
 
         def read_rows(rows: list[int]) -> np.ndarray:
             with torch.inference_mode():
-                return read(reader, [records[row].token_ids for row in rows]).cpu().numpy()
+                return read(reader, [apart[row].token_ids for row in rows]).cpu().numpy()
 
-        plan = _plan(classifier, records, batch_tokens)
+        plan = _plan(classifier, apart, batch_tokens)
         for rows, values in run_batches(plan, read_rows, workers=workers, out_of_memory=_give_up):
-            found.update(zip(rows, values, strict=True))
-    return np.stack([found[row] for row in range(len(records))])
+            found.update(zip((apart[row].token_ids.tobytes() for row in rows), values, strict=True))
+    return np.stack([found[record.token_ids.tobytes()] for record in records])
 
 
 def freeze_states(classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int) -> FrozenStates:
