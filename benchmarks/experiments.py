@@ -134,7 +134,7 @@ def _named(one: LabelledSet, name: str, purpose: str) -> LabelledSet:
 
 def _write(options: argparse.Namespace, name: str, found: Any, chart: Any) -> None:
     write_json(options.work / f"{name}.json", found)
-    write_chart(chart, options.work / "figures" / f"{name}.json", png=True)
+    write_chart(chart, options.work / "figures" / f"{name}.json", pictures=True)
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -80,7 +80,7 @@ def test_equal_rows_give_equal_bytes_whatever_was_drawn_before(lists, tmp_path):
     "name", ["auroc", "roc", "precision_recall", "score_histogram", "reliability", "confusion", "auroc_by_length"]
 )
 def test_every_figure_can_be_drawn_without_a_browser(charts, name, tmp_path):
-    write_chart(charts[name], tmp_path / f"{name}.json", png=True)
+    write_chart(charts[name], tmp_path / f"{name}.json", pictures=True)
     picture = (tmp_path / f"{name}.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     width, height = (int.from_bytes(picture[start : start + 4], "big") for start in (16, 20))
@@ -98,8 +98,8 @@ def test_the_forest_plot_names_what_it_cannot_show(metrics_rows):
 
 
 def test_the_forest_plot_of_nothing_can_still_be_drawn(tmp_path):
-    write_chart(auroc.chart([]), tmp_path / "empty.json", png=True)
-    write_chart(roc.chart([]), tmp_path / "roc.json", png=True)
+    write_chart(auroc.chart([]), tmp_path / "empty.json", pictures=True)
+    write_chart(roc.chart([]), tmp_path / "roc.json", pictures=True)
 
 
 def test_the_roc_rows_are_the_curve(lists):

@@ -10,7 +10,7 @@ from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import FIGURES, METRICS, evaluated_path
 from models_under_pressure.evaluation.summary import headline, known_intervals, means_by_purpose
 from models_under_pressure.figures.experiments import EXPERIMENTS as DRAWN
-from models_under_pressure.figures.render import spec, write_chart, write_png, write_svg
+from models_under_pressure.figures.render import write_chart, write_pictures
 
 PICTURES = RESULTS / "figures"
 """Figures as PNG and SVG, for papers and slides."""
@@ -42,10 +42,8 @@ def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
         if experiment.summary:
             metrics[name] = _rounded(experiment.summary(found))
         chart, finding = experiment.chart(found), experiment.finding(found)
-        write_chart(chart, FIGURES / "experiments" / f"{name}.json", finding=finding)
-        specification = spec(chart, finding)
-        write_png(specification, PICTURES / f"{name}.png")
-        write_svg(specification, PICTURES / f"{name}.svg")
+        specification = write_chart(chart, FIGURES / "experiments" / f"{name}.json", finding=finding)
+        write_pictures(specification, PICTURES / name)
     write_json(METRICS / "experiments.json", metrics)
     write_json(INTERVALS, known_intervals(evaluated, purposes, contents))
 

@@ -25,28 +25,26 @@ def spec(chart: Any, finding: str = "") -> dict[str, Any]:
     return json.loads(_renumber(text))
 
 
-def write_chart(chart: Any, path: Path, *, finding: str = "", png: bool = False) -> None:
-    """Write the chart and its finding as Vega-Lite JSON to `path` and, if asked, as PNG beside it; both atomically."""
+def write_chart(chart: Any, path: Path, *, finding: str = "", pictures: bool = False) -> dict[str, Any]:
+    """Write the chart and its finding as Vega-Lite JSON to `path`; if asked, as SVG and PNG beside it.
+
+    All atomically. Returns the specification.
+    """
     specification = spec(chart, finding)
     write_text(path, json.dumps(specification, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n")
-    if png:
-        write_png(specification, path.with_suffix(".png"))
+    if pictures:
+        write_pictures(specification, path)
+    return specification
 
 
-def write_png(specification: dict[str, Any], path: Path) -> None:
-    """Draw a specification as PNG, atomically."""
+def write_pictures(specification: dict[str, Any], path: Path) -> None:
+    """Draw a specification as SVG and, from that, as PNG, at `path` with these endings; both atomically."""
     import vl_convert
 
-    drawn = vl_convert.vegalite_to_png(specification, scale=_PNG_SCALE)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(drawn)
-
-
-def write_svg(specification: dict[str, Any], path: Path) -> None:
-    """Draw a specification as SVG, atomically."""
-    import vl_convert
-
-    write_text(path, vl_convert.vegalite_to_svg(specification))
+    drawn = vl_convert.vegalite_to_svg(specification)
+    write_text(path.with_suffix(".svg"), drawn)
+    with atomic_path(path.with_suffix(".png")) as temporary:
+        temporary.write_bytes(vl_convert.svg_to_png(drawn, scale=_PNG_SCALE))
 
 
 def _renumber(text: str) -> str:

@@ -42,7 +42,7 @@ def command(
             remedy="score dev or test sets of two classes.",
         )
     print(to_table(rows), end="")
-    write_chart(figure.chart(rows), output.with_suffix(".json"), finding=figure.finding(rows), png=True)
+    write_chart(figure.chart(rows), output.with_suffix(".json"), finding=figure.finding(rows), pictures=True)
 
 
 def _read_run(name: str) -> "Run":
