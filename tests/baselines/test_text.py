@@ -106,21 +106,20 @@ def test_a_training_set_without_common_words_is_refused():
 
 
 def test_the_stage_writes_scores_and_times_of_every_dataset(tmp_path, monkeypatch):
-    from models_under_pressure.stages.paths import scores_path, timing_path
-
     from models_under_pressure.core.files import read_json
+    from models_under_pressure.core.in_use import Dataset
+    from models_under_pressure.core.paths import scores_path, timing_path
     from models_under_pressure.core.records import write_records
     from models_under_pressure.evaluation.scores import read_scores
 
     monkeypatch.chdir(tmp_path)
-    paths = {}
-    for name, size, seed in (("train", 100, 0), ("mt_dev", 20, 1), ("mt_test", 10, 2)):
-        paths[name] = tmp_path / f"{name}.jsonl"
-        write_records(paths[name], dataset(name, size, seed=seed).records)
-    train = paths.pop("train")
-    text_baseline.run(train=train, datasets=paths, config=TextBaselineConfig(), seed=0)
-    for name, size in (("mt_dev", 20), ("mt_test", 10)):
-        lists = read_scores(scores_path(name, "text_baseline"))
-        assert {one.probe for one in lists} == set(MONITORS)
-        assert {one.dataset for one in lists} == {name}
-        assert read_json(timing_path("text_baseline"))[name]["length"]["records"] == size
+    datasets = [Dataset("train", "train"), Dataset("mt_dev", "dev"), Dataset("mt_test", "test")]
+    sizes = {"train": 100, "mt_dev": 20, "mt_test": 10}
+    for seed, one in enumerate(datasets):
+        write_records(one.path, dataset(one.name, sizes[one.name], seed=seed).records)
+    train, *scored = datasets
+    text_baseline.run(train=train.path, datasets=scored, config=TextBaselineConfig(), seed=0)
+    lists = read_scores(scores_path("text_baseline"))
+    assert {(one.dataset, one.probe) for one in lists} == {(one.name, name) for one in scored for name in MONITORS}
+    for one in scored:
+        assert read_json(timing_path("text_baseline"))[one.name]["length"]["records"] == sizes[one.name]

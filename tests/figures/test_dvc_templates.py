@@ -50,7 +50,7 @@ def test_every_figure_has_a_template_its_rows_an_entry_and_its_place_in_the_repo
     entries = {next(iter(entry)): next(iter(entry.values())) for entry in graph["plots"]}
     assert entries == {f"plots/rows/{name}.json": {"template": name, "x": x, "y": y} for name, (x, y) in AXES.items()}
     outs = {next(iter(out)) for out in graph["stages"]["plot"]["outs"]}
-    assert outs == {f"plots/{folder}/{name}.json" for name in FIGURES for folder in ("figures", "rows")}
+    assert outs == {"plots/figures/results", "plots/rows"}
     assert set(FIGURES) <= set(params["report"]["figures"])
 
 

@@ -168,7 +168,7 @@ def test_outside_a_project_the_page_goes_on(project, tmp_path):
 
 
 def test_the_layers_that_are_compared_need_space_too(monkeypatch, tmp_path):
-    """`extract` makes one store of the training prompts, and `extract_layers` six."""
+    """`extract` makes one store of the training prompts, and `extract_layers` five."""
     monkeypatch.setenv("MUP_STORES", str(tmp_path / "stores"))
     names = ("params.yaml", "experiments/params.yaml", "data/versions.yaml", ".dvc/config")
     for name in (*names, "data/training/prompts_4x/train.jsonl"):
@@ -176,7 +176,7 @@ def test_the_layers_that_are_compared_need_space_too(monkeypatch, tmp_path):
         (tmp_path / name).write_text((ROOT / name).read_text() if name.endswith(("yaml", "config")) else "{}\n" * 9)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     found = [finding.detail for finding in planned_run(root=tmp_path, offline=True) if finding.topic == "space"]
-    assert "7 stores to make" in found[0]
+    assert "6 stores to make" in found[0]
     assert "validation" in found[1]
     assert "layer" not in found[1]
     (tmp_path / "experiments/params.yaml").unlink()

@@ -187,7 +187,7 @@ def _outs(repo: "Repo", revision: str) -> "list[Output]":
         first = next(line for line in str(error).splitlines() if line.strip())
         of = "" if revision in ("", "workspace") else f" of {revision}"
         if found := re.search(r"[\w./-]*dvc\.lock", first):
-            lock = found[0]
+            lock = found[0].removeprefix("./")
             raise UserError(
                 "cannot be read: DVC was killed while it wrote the file, or a merge is not resolved.",
                 where=f"{lock}{of}",
