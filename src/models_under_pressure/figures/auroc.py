@@ -5,6 +5,7 @@ from typing import Any
 
 import altair as alt
 
+from models_under_pressure.figures.panels import inline
 from models_under_pressure.figures.theme import MUTED, colour_scale, shape_scale, themed
 
 Row = Mapping[str, Any]
@@ -66,7 +67,7 @@ def forest(
 def _panel(rows: Sequence[Row], probes: list[str], metric: str, axis: str, scale: alt.Scale, level: float) -> Any:
     names = list(dict.fromkeys(_name(row) for row in rows))
     colour = alt.Color("probe:N", title="Monitor", scale=colour_scale(probes), sort=probes)
-    base = alt.Chart(alt.InlineData(values=[dict(row) | {"name": _name(row)} for row in rows])).encode(
+    base = inline([dict(row) | {"name": _name(row)} for row in rows]).encode(
         y=alt.Y("name:N", title=None, sort=names).scale(paddingInner=0.3),
         yOffset=alt.YOffset("probe:N", sort=probes),
         color=colour,
