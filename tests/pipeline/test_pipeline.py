@@ -117,7 +117,7 @@ def test_a_new_version_runs_itself_and_nothing_that_is_measured(pipeline):
 
 def test_a_new_probe_is_one_entry_and_the_others_are_not_trained_again(pipeline):
     def add(content):
-        content["train"]["probes"]["last"] = {"family": "last", "epochs": 2}
+        content["train"]["probes"]["last"] = {"family": "last"}
 
     pipeline.edit("params.yaml", add)
     ran = pipeline.stages_run(pipeline.dvc("repro").stdout)

@@ -114,8 +114,8 @@ def copy_of(repository, name, *, source=None):
 
 def locked(repository):
     """What the locks say: the order of their entries is that in which they were made, or found again after a kill."""
-    files = [repository.path / name for name in LOCKS]
-    return {file.parent.name: YAML(typ="safe").load(file.read_text()) for file in files if file.exists()}
+    files = {name: repository.path / name for name in LOCKS}
+    return {name: YAML(typ="safe").load(file.read_text()) for name, file in files.items() if file.exists()}
 
 
 def results(repository):
