@@ -1,5 +1,6 @@
 """What dvc.lock names, and where it is: in the cache, on the remote, or nowhere."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -187,7 +188,7 @@ def _outs(repo: "Repo", revision: str) -> "list[Output]":
         first = next(line for line in str(error).splitlines() if line.strip())
         of = "" if revision in ("", "workspace") else f" of {revision}"
         if found := re.search(r"[\w./-]*dvc\.lock", first):
-            lock = found[0].removeprefix("./")
+            lock = os.path.relpath(found[0], repo.root_dir)  # DVC names it from the working directory
             raise UserError(
                 "cannot be read: DVC was killed while it wrote the file, or a merge is not resolved.",
                 where=f"{lock}{of}",
