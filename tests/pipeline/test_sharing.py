@@ -21,13 +21,17 @@ def colleague(pipeline, tmp_path):
 def test_a_colleague_with_the_run_cache_extracts_nothing(pipeline, colleague):
     """Even without dvc.lock, as after a branch whose lock was thrown away. DVC looks for what the run cache names on
     the default remote only, so that stages whose outputs belong to `datasets` run again."""
-    (colleague.path / "dvc.lock").unlink()
-    stages = {"extract", "extract_layers"}
-    ran = colleague.stages_run(colleague.dvc("repro", "--pull", "--allow-missing", *sorted(stages)).stdout)
-    assert not ran & stages
-    locks = [YAML(typ="safe").load((one.path / "dvc.lock").read_text())["stages"] for one in (pipeline, colleague)]
-    assert stages <= set(locks[1])
-    assert {name: locks[0][name] for name in locks[1]} == locks[1]
+    targets = {"extract": "dvc.lock", "experiments/dvc.yaml:extract_layers": "experiments/dvc.lock"}
+    for lock in targets.values():
+        (colleague.path / lock).unlink()
+    ran = colleague.stages_run(colleague.dvc("repro", "--pull", "--allow-missing", *targets).stdout)
+    assert not ran & set(targets)
+    for target, lock in targets.items():
+        first, second = (
+            YAML(typ="safe").load((one.path / lock).read_text())["stages"] for one in (pipeline, colleague)
+        )
+        assert target.rpartition(":")[2] in second
+        assert {name: first[name] for name in second} == second
     assert not (colleague.path.parent / "MUP_STORES").exists(), "no store was made"
 
 
