@@ -1,6 +1,6 @@
 """One pass for both replies against two passes, on real prompts: the same model, precision, thread count and records.
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/prompted.py data/evals/mt_apr_30/mt_balanced_apr_30.jsonl --records 12 --rounds 3
+Usage: OMP_NUM_THREADS=1 python benchmarks/prompted.py data/datasets/dev/mt_dev.jsonl --records 12 --rounds 3
 
 The naive method is the original project's: batches of two records, both replies as padded rows of their own, the
 whole head, log-softmax over every place. Rounds alternate in one process; CPU seconds, medians.
