@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from models_under_pressure.activations import windows, writer
+from models_under_pressure.activations import engine as windows
+from models_under_pressure.activations import writer
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import LoadedModel, load_model

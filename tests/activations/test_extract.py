@@ -11,16 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.activations import windows as window_module
+from models_under_pressure.activations import engine as window_module
 from models_under_pressure.activations import writer as writing
 from models_under_pressure.activations.batches import padded_length, plan_batches
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.engine import windows
 from models_under_pressure.activations.extract import extract, extract_files
 from models_under_pressure.activations.hooks import Taps
 from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.activations.verify import recompute
-from models_under_pressure.activations.windows import windows
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record, content_hash, write_records
 

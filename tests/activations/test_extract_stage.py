@@ -5,7 +5,7 @@ import pytest
 from models_under_pressure.activations import library
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.store import open_store
-from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.paths import Dataset
 from models_under_pressure.core.records import write_records
 from models_under_pressure.stages import extract as stage
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from models_under_pressure.activations import engine as window_module
 from models_under_pressure.activations import ray_engine
-from models_under_pressure.activations import windows as window_module
 from models_under_pressure.activations import writer as writing
 from models_under_pressure.activations.config import ExtractConfig
 from models_under_pressure.activations.extract import extract

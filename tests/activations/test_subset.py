@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.activations.ragged import ArrayActivations
-from models_under_pressure.activations.subset import Subset
+from models_under_pressure.activations.ragged import ArrayActivations, Subset
 
 
 def ragged(lengths):

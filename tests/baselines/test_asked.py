@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.in_use import Dataset
-from models_under_pressure.core.paths import EXPERIMENTS, scores_path
+from models_under_pressure.core.paths import EXPERIMENTS, Dataset, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.scores import read_scores
 

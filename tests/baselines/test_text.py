@@ -8,8 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from models_under_pressure.baselines.data import LabelledRecords
-from models_under_pressure.baselines.text import MONITORS, fit_text_monitors, score_texts
-from models_under_pressure.baselines.text_config import TextBaselineConfig
+from models_under_pressure.baselines.text import MONITORS, TextBaselineConfig, fit_text_monitors, score_texts
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.evaluation.metrics import auroc
@@ -107,8 +106,7 @@ def test_a_training_set_without_common_words_is_refused():
 
 def test_the_stage_writes_scores_and_times_of_every_dataset(tmp_path, monkeypatch):
     from models_under_pressure.core.files import read_json
-    from models_under_pressure.core.in_use import Dataset
-    from models_under_pressure.core.paths import scores_path, timing_path
+    from models_under_pressure.core.paths import Dataset, scores_path, timing_path
     from models_under_pressure.core.records import write_records
     from models_under_pressure.evaluation.scores import read_scores
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.datasets.balance import BalanceConfig, balance
+from models_under_pressure.datasets.recipe import BalanceConfig, balance
 
 EVERY = BalanceConfig(classes=tuple(Label))
 rows = st.lists(st.tuples(st.sampled_from(list(Label)), st.integers(0, 5)), min_size=3, max_size=60)

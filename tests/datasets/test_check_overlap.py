@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, write_json
-from models_under_pressure.core.in_use import ORIGINS, datasets_in_use
-from models_under_pressure.core.paths import TRAINING
+from models_under_pressure.core.paths import ORIGINS, TRAINING, datasets_in_use
 from models_under_pressure.core.records import Label, Record, read_records, write_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.files import manifest_path, split_path

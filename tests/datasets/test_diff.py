@@ -5,7 +5,7 @@ import pytest
 
 from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.diff import diff, to_json, to_markdown, to_text
-from models_under_pressure.datasets.splits import Splits
+from models_under_pressure.datasets.files import Splits
 
 
 def labelled(id_, label=Label.LOW, score=2, text="x", why="calm"):

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.datasets.download import download
+from models_under_pressure.datasets.origins import download
 
 CONTENT = bytes(range(256)) * 4000
 HASH = hashlib.sha256(CONTENT).hexdigest()

@@ -12,7 +12,7 @@ import pytest
 from server import serving
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.datasets import download
+from models_under_pressure.datasets import origins as download
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.origins import OriginFile
 from models_under_pressure.datasets.sources.registry import PARSERS

@@ -10,7 +10,7 @@ from server import serving
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Message, Record, read_records
 from models_under_pressure.datasets.catalog import load_catalog, load_selected
-from models_under_pressure.datasets.consistency import inconsistencies
+from models_under_pressure.datasets.distribution import inconsistencies
 from models_under_pressure.datasets.published import PublishedFile, convert, report
 from models_under_pressure.stages import download
 

@@ -5,12 +5,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.datasets.files import Splits, divide
 from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
-from models_under_pressure.datasets.recipe import Version, run_recipe
-from models_under_pressure.datasets.splits import Splits, divide
+from models_under_pressure.datasets.recipe import Step, Version, run_recipe
 from models_under_pressure.datasets.steps.base import Tools
 from models_under_pressure.datasets.steps.clinical import speaker_turns
-from models_under_pressure.datasets.steps.kinds import Step
 from models_under_pressure.llm.ask import Answer
 
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from models_under_pressure.core.records import Record
-from models_under_pressure.datasets.splits import divide
+from models_under_pressure.datasets.files import divide
 
 ROWS = [Record(str(n), f"text {n}", fields={"group": f"g{n // 2}"}) for n in range(200)]
 
@@ -36,9 +36,9 @@ def test_a_source_that_comes_divided_keeps_its_division():
 
 
 SCRIPT = """
-from models_under_pressure.datasets.balance import balance
+from models_under_pressure.datasets.recipe import balance
 from models_under_pressure.datasets.overlap import OverlapConfig, find_overlaps
-from models_under_pressure.datasets.splits import divide
+from models_under_pressure.datasets.files import divide
 from models_under_pressure.core.records import Label, Record
 texts = [f"the same few words {n % 40}" for n in range(90)]
 rows = [Record(str(n), text, list(Label)[n % 2], fields={"group": f"g{n}"}) for n, text in enumerate(texts)]

@@ -16,11 +16,9 @@ from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import LoadedModel, load_model
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.baselines.data import LabelledRecords
-from models_under_pressure.baselines.text import fit_text_monitors, score_texts
-from models_under_pressure.baselines.text_config import TextBaselineConfig
+from models_under_pressure.baselines.text import TextBaselineConfig, fit_text_monitors, score_texts
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.report import evaluate_scores
+from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
 from models_under_pressure.probes.data import TrainingData, with_labels
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import fit_probes

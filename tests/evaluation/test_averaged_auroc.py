@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from models_under_pressure.evaluation.delong import averaged_auroc, delong
+from models_under_pressure.evaluation.differences import averaged_auroc, delong
 
 GENERATOR = np.random.default_rng(0)
 LABELS = np.arange(200) % 2 == 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models_under_pressure.evaluation import curves
 from models_under_pressure.evaluation.comparison import Verdict, compare, compare_means
 from models_under_pressure.evaluation.differences import holm, mean_difference, paired_bootstrap, unpaired_difference
-from models_under_pressure.evaluation.estimate import Difference, Estimate
+from models_under_pressure.evaluation.intervals import Difference, Estimate
 from models_under_pressure.evaluation.scores import ScoreList
 
 

@@ -6,9 +6,9 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from models_under_pressure.evaluation import metrics
-from models_under_pressure.evaluation.delong import delong, delong_difference
+from models_under_pressure.evaluation.differences import delong, delong_difference
 from models_under_pressure.evaluation.intervals import bootstrap_auroc
-from models_under_pressure.evaluation.rates import rates_at_threshold, tpr_at_fpr_interval
+from models_under_pressure.evaluation.metrics import rates_at_threshold, tpr_at_fpr_interval
 from models_under_pressure.evaluation.report import EvaluateConfig, estimate_scores
 
 pytestmark = pytest.mark.slow

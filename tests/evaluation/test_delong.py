@@ -6,8 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models_under_pressure.evaluation import curves
-from models_under_pressure.evaluation.delong import averaged_difference, delong, delong_difference
-from models_under_pressure.evaluation.differences import paired_bootstrap
+from models_under_pressure.evaluation.differences import (
+    averaged_difference,
+    delong,
+    delong_difference,
+    paired_bootstrap,
+)
 from models_under_pressure.evaluation.intervals import bootstrap_auroc
 
 

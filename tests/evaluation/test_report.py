@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from models_under_pressure.evaluation import metrics
 from models_under_pressure.evaluation.breakdown import by_attribute, by_attributes, length_bins
-from models_under_pressure.evaluation.estimate import Estimate
-from models_under_pressure.evaluation.rates import rates_at_threshold, tpr_at_fpr_interval
+from models_under_pressure.evaluation.intervals import Estimate
+from models_under_pressure.evaluation.metrics import rates_at_threshold, tpr_at_fpr_interval
 from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, percent
 from models_under_pressure.evaluation.summary import mean_estimate, mean_over_datasets
 

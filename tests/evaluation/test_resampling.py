@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.evaluation import resampling
-from models_under_pressure.evaluation.resampling import draw, plan
+from models_under_pressure.evaluation import intervals as resampling
+from models_under_pressure.evaluation.intervals import draw, plan
 
 labels_and_groups = st.lists(st.tuples(st.booleans(), st.integers(0, 12)), min_size=2, max_size=50).filter(
     lambda rows: len({label for label, _ in rows}) == 2

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.evaluation.scaling import Run, means_of, scaling_rows, to_table
 from models_under_pressure.figures import scaling as figure
 from models_under_pressure.figures.render import spec
+from models_under_pressure.tools.scaling import Run, means_of, scaling_rows, to_table
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"org/one": 1_000_000_000, "org/eight": 8_000_000_000, "org/asked": 3_000_000_000}

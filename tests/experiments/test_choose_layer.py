@@ -8,8 +8,8 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.experiments.choose_layer import pick
 from models_under_pressure.experiments.choose_layer import run as score_layers
 from models_under_pressure.experiments.shared.sets import take
-from models_under_pressure.probes.cross_validation import grouped_folds
 from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.logistic import grouped_folds
 from models_under_pressure.probes.training import fit_probe
 
 PROBE = FAMILIES["mean_logistic"].config()

@@ -5,8 +5,8 @@ from fault_server import FAIL_BATCH_LINE, FaultServer
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, ask_all
-from models_under_pressure.llm.batch_jobs import Request, begin_job, open_jobs
-from models_under_pressure.llm.request_key import request_key
+from models_under_pressure.llm.batch import Request, begin_job, open_jobs
+from models_under_pressure.llm.store import request_key
 
 
 def test_what_is_missing_is_asked_in_one_batch_and_what_fails_there_one_by_one(question, config, store):

@@ -4,9 +4,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.llm.completion import completion_in, error_in, parsed, status_of
-from models_under_pressure.llm.form import reply_form
-from models_under_pressure.llm.reply import Reply, Usage, from_completion, from_row, to_completion, to_row
+from models_under_pressure.llm.reply import (
+    Reply,
+    Usage,
+    completion_in,
+    error_in,
+    from_completion,
+    from_row,
+    parsed,
+    status_of,
+    to_completion,
+    to_row,
+)
+from models_under_pressure.llm.run import reply_form
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, ask_all
 from models_under_pressure.llm.config import Price
-from models_under_pressure.llm.pace import Pace
+from models_under_pressure.llm.session import Pace
 
 
 class Clock:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_under_pressure.llm.answering import answer_all
-from models_under_pressure.llm.request_key import request_key
+from models_under_pressure.llm.store import request_key
 
 FIRST = "c089f80e54145cfbbfc371713925a9bdc61954520054f8d362b9e06d377e6dc1"
 AGAIN = "d5d88869bb0c9808d55489ffd6682b906fd3eabd148d1fd9dd9125031684ab68"

@@ -6,7 +6,7 @@ from fault_server import NOT_JSON_REPLY, REFUSAL, ROUTER_ERROR, Act, FaultServer
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import ask_all
-from models_under_pressure.llm.client import api_key
+from models_under_pressure.llm.transport import api_key
 
 CANARY = "sk-canary-7f3a91c0d5e24b68"
 LEAKY = b'{"error": {"message": "Incorrect API key provided: %s", "code": "invalid_api_key"}}' % CANARY.encode()

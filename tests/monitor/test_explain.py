@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE, USER
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.paths import Dataset
 from models_under_pressure.monitor.explain import printable, to_html, to_text
 from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.monitor.score import Scored, TokenScores

@@ -8,8 +8,7 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
-from models_under_pressure.core.in_use import Dataset
-from models_under_pressure.core.paths import TOKEN_SCORES, probe_paths, scores_path
+from models_under_pressure.core.paths import TOKEN_SCORES, Dataset, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.monitor.choosing import choose_records
@@ -104,7 +103,7 @@ def test_neither_torch_nor_transformers_is_loaded(project):
         "import sys",
         "from pathlib import Path",
         "from models_under_pressure.stages import score_tokens as stage",
-        "from models_under_pressure.core.in_use import Dataset",
+        "from models_under_pressure.core.paths import Dataset",
         "config = stage.ScoreTokens(probe='attention', purposes=['dev'], choices=['highest'], records=1)",
         f"stage.run([Dataset('mt_dev', 'dev')], stores=[Path({str(project)!r})], config=config, seed=42)",
         "assert not {'torch', 'transformers'} & set(sys.modules), sys.modules.keys()",

@@ -47,7 +47,7 @@ def test_the_hubs_own_library_reads_the_card(project, tmp_path):
 
 
 def test_the_first_seed_is_the_one_with_the_lowest_number(project):
-    from models_under_pressure.tools._probe import find_probe
+    from models_under_pressure.tools._inputs import find_probe
 
     assert find_probe("mine").name == "seed_7"
     assert find_probe("mine/seed_10").name == "seed_10"

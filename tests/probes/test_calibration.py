@@ -8,8 +8,7 @@ from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 
 from models_under_pressure.evaluation.metrics import log_loss
-from models_under_pressure.probes.calibration import fit_calibration, sigmoid
-from models_under_pressure.probes.thresholds import threshold_table
+from models_under_pressure.probes.calibration import fit_calibration, sigmoid, threshold_table
 
 
 def sample(n=4000, slope=3.0, intercept=-1.0, seed=0):

@@ -7,10 +7,8 @@ from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes import pools, tokens
 from models_under_pressure.probes.descent import Member, Split, descend, weighted_sums
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.family import Linear
-from models_under_pressure.probes.pools import Pools
-from models_under_pressure.probes.segments import Segments
-from models_under_pressure.probes.space import Space
+from models_under_pressure.probes.family import Linear, Segments
+from models_under_pressure.probes.pools import Pools, Space
 from models_under_pressure.probes.tokens import select
 from models_under_pressure.probes.training import fit_probe, fit_probes
 

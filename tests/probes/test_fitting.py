@@ -9,8 +9,7 @@ from models_under_pressure.core.records import Label, Record
 from models_under_pressure.probes.data import TrainingData, with_labels
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.probe import score_together
-from models_under_pressure.probes.survey import SAMPLE, survey
-from models_under_pressure.probes.tokens import select
+from models_under_pressure.probes.tokens import SAMPLE, select, survey
 from models_under_pressure.probes.training import fit_probe, fit_probes
 
 FAST = {name: family.config() for name, family in FAMILIES.items() if not family.by_sentence}

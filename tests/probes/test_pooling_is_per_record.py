@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.segments import Segments
+from models_under_pressure.probes.family import Segments
 
 NAMES = sorted(FAMILIES)
 

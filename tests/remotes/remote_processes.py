@@ -34,7 +34,7 @@ CONTEXT.set_forkserver_preload(
         "models_under_pressure.cli",
         "models_under_pressure.remotes.checks",
         "models_under_pressure.remotes.contents",
-        "models_under_pressure.remotes.settings",
+        "models_under_pressure.remotes.target",
         "s3fs",
     ]
 )

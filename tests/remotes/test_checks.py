@@ -14,9 +14,7 @@ from pydantic import SecretStr
 from remote_servers import KEY_ID, SECRET
 
 from models_under_pressure.remotes import checks
-from models_under_pressure.remotes.checks import check_remote
-from models_under_pressure.remotes.explain import explain
-from models_under_pressure.remotes.finding import failed
+from models_under_pressure.remotes.checks import check_remote, explain, failed
 from models_under_pressure.remotes.target import Target
 
 AWS_CONF = "[default]\nrequest_checksum_calculation = when_required\nresponse_checksum_validation = when_required\n"

@@ -15,8 +15,7 @@ from remote_servers import KEY_ID, SECRET
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.remotes.config import default_remote, point_remotes, read_targets, restore_folders
-from models_under_pressure.remotes.settings import BucketSettings
-from models_under_pressure.remotes.target import public_targets, r2_targets, s3_targets
+from models_under_pressure.remotes.target import BucketSettings, public_targets, r2_targets, s3_targets
 
 FILLED = {
     "r2_access_key_id": KEY_ID,

@@ -10,7 +10,7 @@ from remote_projects import ROOT
 from remote_servers import KEY_ID, SECRET
 
 from models_under_pressure.activations.config import ModelConfig
-from models_under_pressure.remotes.settings import BucketSettings
+from models_under_pressure.remotes.target import BucketSettings
 from models_under_pressure.tools import doctor
 from models_under_pressure.tools._planned_run import estimate_stores, model_access, planned_run
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from remote_projects import PERSIST, REMOTE, Project, clone, stages_run
 
-from models_under_pressure.remotes.cache import cache_state, possible_links
 from models_under_pressure.remotes.contents import contents, tracked_outputs
+from models_under_pressure.remotes.stores import cache_state, possible_links
 
 MEMORY = Path("/dev/shm")
 

@@ -9,10 +9,9 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json, write_jsonl
-from models_under_pressure.core.in_use import ORIGINS, Dataset
-from models_under_pressure.core.paths import OVERLAPS, RESULTS, TOKEN_SCORES, probe_paths, scores_path
+from models_under_pressure.core.paths import ORIGINS, OVERLAPS, RESULTS, TOKEN_SCORES, Dataset, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
-from models_under_pressure.evaluation.config import EvaluateConfig
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.report.commit import commit_of
 from models_under_pressure.stages import evaluate, plot, report

@@ -10,10 +10,9 @@ import pytest
 from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.evaluation.comparison import Verdict
 from models_under_pressure.evaluation.scores import ScoreList
+from models_under_pressure.review.changes import Cost, Row, Snapshot, rows_of
 from models_under_pressure.review.compare import review
-from models_under_pressure.review.markdown import code, table, text
-from models_under_pressure.review.render import LIMIT, MARKER, to_json, to_markdown
-from models_under_pressure.review.snapshot import Cost, Row, Snapshot, rows_of
+from models_under_pressure.review.render import LIMIT, MARKER, code, table, text, to_json, to_markdown
 
 
 def scores(dataset="mt_dev", probe="mean", signal=1.5, noise=0, size=200):

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Failure
-from models_under_pressure.synthesis.generate import generate
-from models_under_pressure.synthesis.questions import PromptPair
-from models_under_pressure.synthesis.vocabulary import load_vocabulary
+from models_under_pressure.synthesis.generate import PromptPair, generate
+from models_under_pressure.synthesis.sampling import load_vocabulary
 
 
 @settings(deadline=None, max_examples=20)

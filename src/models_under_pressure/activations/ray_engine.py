@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from models_under_pressure.activations.compute import WindowComputer
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.engine import Window, WindowComputer
 from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import ModelDescription, load_model
 from models_under_pressure.activations.provenance import Plan
 from models_under_pressure.activations.tokens import TokenisedRecord
-from models_under_pressure.activations.windows import Window
 from models_under_pressure.activations.writer import StoreWriter, write_shard
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.progress import Progress

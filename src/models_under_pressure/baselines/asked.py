@@ -11,12 +11,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
-from models_under_pressure.baselines.prompted_template import conversation_text
+from models_under_pressure.baselines.prompted.questions import conversation_text
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.records import Message
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
-from models_under_pressure.llm.prompts import load_prompt
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, load_prompt
 
 _UNDECIDED = 0.5
 """Probability of a record without an answer."""
@@ -97,3 +96,21 @@ def _questions(data: LabelledRecords) -> list[Ask[Judgement]]:
         Ask(f"{data.name}/{record.id}", (told, Message("user", conversation_text(record))), Judgement)
         for record in data.records
     ]
+
+
+class AskConfig(BaseModel):
+    """One model behind an API; endpoint, limits and prices are the section `llm`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    """Name of the model, as the endpoint spells it."""
+
+
+class AskBaselineConfig(BaseModel):
+    """Section `ask_baseline` of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: dict[str, AskConfig] = {}
+    """Name of each monitor -> its model; its scores are named `asked_<name>`."""

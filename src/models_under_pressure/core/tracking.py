@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.settings import Settings
 
 Values = Mapping[str, float]
 """Name of a metric -> its value after an epoch."""
@@ -76,3 +77,23 @@ def _wandb(run: str, settings: Mapping[str, Any], key: str) -> Iterator[Watch]:
     project = os.environ.get("WANDB_PROJECT", WANDB_PROJECT)
     with wandb.init(project=project, name=run, config=dict(settings)) as started:
         yield lambda epoch, values: started.log(dict(values), step=epoch)
+
+
+CURVES = Path("plots/curves")
+
+
+def curve(
+    stage: str, name: str, seed: int, config: Mapping[str, Any], settings: Settings
+) -> AbstractContextManager[Watch]:
+    """Follow the training of one model from one seed.
+
+    Raises:
+        UserError: see `tracked`.
+    """
+    key = settings.wandb_api_key
+    return tracked(
+        CURVES / stage / name / f"seed_{seed}",
+        f"{stage}/{name}/seed_{seed}",
+        {**config, "seed": seed},
+        wandb_key=key.get_secret_value() if key else None,
+    )

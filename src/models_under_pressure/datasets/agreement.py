@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.evaluation.estimate import Estimate
+from models_under_pressure.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +107,7 @@ def to_markdown(result: Agreement) -> str:
 def _weights(groups: Sequence[str], seed: int) -> "Int[np.ndarray, 'resamples rows']":
     import numpy as np
 
-    from models_under_pressure.evaluation.resampling import draw, plan
+    from models_under_pressure.evaluation.intervals import draw, plan
 
     whole = plan(np.ones(len(groups), bool), groups)
     return np.concatenate(list(draw(whole, _RESAMPLES, np.random.default_rng(seed))))

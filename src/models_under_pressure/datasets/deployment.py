@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.datasets.files import made_versions
 from models_under_pressure.datasets.parsed import Dropped
 from models_under_pressure.datasets.sources.tables import read_csv
 
@@ -76,3 +78,16 @@ def _reason(members: Sequence[Record]) -> str | None:
         found = ", ".join(f"{record.id} is {record.label}" for record in wrong)
         return f"the label is not the one meant ({found})"
     return None
+
+
+def dataset_files() -> dict[str, dict[str, Path]]:
+    """Version, `training` or `deployment` -> part, such as `dev_raw` -> file."""
+    files: dict[str, dict[str, Path]] = {
+        made.key: {
+            f"{split}_{kind}": made.path(split, kind=kind) for split in made.splits for kind in ("raw", "balanced")
+        }
+        for made in made_versions()
+    }
+    files["training"] = {split: TRAINING / f"{split}.jsonl" for split in ("train", "test")}
+    files["deployment"] = {context: Path(f"data/deployment/{context}.jsonl") for context in CONTEXTS}
+    return files

@@ -6,7 +6,13 @@ from statistics import fmean, median
 from typing import Any
 
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.datasets.counts import label_counts
+
+
+def label_counts(records: Sequence[Record]) -> dict[str, int]:
+    """How many rows carry each label."""
+    counts = Counter(record.label for record in records)
+    return {label.value: counts[label] for label in Label}
+
 
 _HEADS = {
     "rows": "rows",
@@ -94,3 +100,20 @@ def _summary(name: str, values: Sequence[int]) -> dict[str, float]:
         f"{name}_min": min(values),
         f"{name}_max": max(values),
     }
+
+
+def inconsistencies(raw: Sequence[Record], balanced: Sequence[Record]) -> list[str]:
+    """What is wrong with a balanced file: unequal classes, rows that raw has not, other texts or labels than there."""
+    known = {record.id: record for record in raw}
+    counts = {label: count for label, count in label_counts(balanced).items() if count}
+    common = [(record, known[record.id]) for record in balanced if record.id in known]
+    found = {
+        "rows that the raw file does not have": len(balanced) - len(common),
+        "rows with another text than in the raw file": sum(one.input != other.input for one, other in common),
+        "rows with another label than in the raw file": sum(one.label is not other.label for one, other in common),
+        "ambiguous rows": counts.get(Label.AMBIGUOUS.value, 0),
+    }
+    problems = [f"{count} {what}" for what, count in found.items() if count]
+    if len(set(counts.values())) > 1:
+        problems.append(f"classes of unequal size: {', '.join(f'{name} {count}' for name, count in counts.items())}")
+    return problems

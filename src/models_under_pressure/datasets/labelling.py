@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.datasets.parsed import Dropped, with_column
-from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
-from models_under_pressure.llm.prompts import load_prompt
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, load_prompt
 
 Method = Literal[
     "scale", "rubric", "anthropic_context", "anthropic_extended_context", "mt_context", "mt_extended_context"

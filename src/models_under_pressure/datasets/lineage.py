@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.in_use import PURPOSES, Purpose
+from models_under_pressure.core.paths import PURPOSES, Purpose
 from models_under_pressure.core.yaml import load_yaml
 from models_under_pressure.datasets.files import split_path
 from models_under_pressure.datasets.origins import LINEAGE_PATH, Source

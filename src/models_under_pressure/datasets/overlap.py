@@ -4,16 +4,114 @@ Rows are compared on the source's own text (`core_text`), before any formatting:
 hide two equal notes from each other. Every check is linear in the words of the splits, plus the pairs found.
 """
 
+import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.core.records import Record
-from models_under_pressure.datasets.near_duplicates import near_duplicates
 from models_under_pressure.datasets.parsed import core_text
-from models_under_pressure.datasets.words import contains, shingles, words
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasketch import MinHash
+    from jaxtyping import UInt64
+
+    Shingles = UInt64[np.ndarray, "shingles"]
+
+
+_UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f])")
+"""Scripts written without spaces (kana, Han, Hangul, Thai): each character counts as a word."""
+
+
+_PUNCTUATION = re.compile(
+    r"[!-/:-@\[-`{-~\u00a1-\u00bf\u2010-\u2027\u2030-\u205e\u3001-\u301f\u0964\u0965\uff01-\uff0f\uff1a-\uff20]+"
+)
+
+
+def words(text: str) -> list[str]:
+    """Words without differences of case, white space and punctuation."""
+    folded = _PUNCTUATION.sub(" ", text.casefold())
+    return (folded if folded.isascii() else _UNSPACED.sub(r" \1 ", folded)).split()
+
+
+def shingles(spaced: str, count: int, *, short: bool = True) -> Iterator[str]:
+    """Runs of `count` words of a text whose words have one space between; with `short`, a shorter text as one run."""
+    split = spaced.split(" ") if spaced else []
+    if short and split and len(split) < count:
+        yield spaced
+    yield from (" ".join(split[start : start + count]) for start in range(len(split) - count + 1))
+
+
+def contains(outer: str, inner: str) -> bool:
+    """Whether the words of `inner` stand in `outer`, one after another, and are not all of it."""
+    return outer != inner and f" {inner} " in f" {outer} "
+
+
+_PERMUTATIONS = 128
+"""Hash functions of a MinHash: a standard error of 1/sqrt(128) = 0.09 in the estimate, which is then verified."""
+
+
+def near_duplicates(
+    texts: Sequence[str], sides: Sequence[str], *, jaccard: float, shingle_words: int
+) -> Iterator[tuple[int, int]]:
+    """Yield the pairs (indices) on different sides whose shingles have at least this Jaccard similarity.
+
+    Each side has an index of its own, so that rows alike within a side cost nothing; the largest side is looked up
+    row by row and never held.
+    """
+    from datasketch import MinHash, MinHashLSH
+
+    blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low_bits)
+    held: dict[int, Shingles] = {}
+    indexes: list[MinHashLSH] = []
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, side in enumerate(sides):
+        members[side].append(number)
+    by_size = sorted(members.values(), key=lambda numbers: (len(numbers), numbers))
+    for numbers in by_size:
+        index = MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS)
+        for number in numbers:
+            own = _hashed(shingles(texts[number], shingle_words))
+            if not len(own):
+                continue
+            sketch = _sketch(own, blank)
+            candidates = cast("list[int]", [other for earlier in indexes for other in earlier.query(sketch)])
+            yield from ((other, number) for other in candidates if _jaccard(own, held[other]) >= jaccard)
+            if numbers is not by_size[-1]:
+                held[number] = own
+                index.insert(number, sketch)
+        indexes.append(index)
+
+
+def _hashed(texts: Iterable[str]) -> "Shingles":
+    """The distinct shingles as sorted 64-bit hashes: a tenth of the memory of their text."""
+    import numpy as np
+
+    values = [int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") for text in set(texts)]
+    return np.sort(np.array(values, dtype=np.uint64))
+
+
+def _sketch(own: "Shingles", blank: "MinHash") -> "MinHash":
+    sketch = blank.copy()  # drawing the permutations anew for each text takes longer than the sketch
+    sketch.update_batch(own.tolist())
+    return sketch
+
+
+def _low_bits(value: int) -> int:
+    return value & 0xFFFFFFFF
+
+
+def _jaccard(left: "Shingles", right: "Shingles") -> float:
+    import numpy as np
+
+    common = len(np.intersect1d(left, right, assume_unique=True))
+    return common / (len(left) + len(right) - common)
+
 
 IN_USE = "in_use"
 """Name of the comparison of all datasets that probes are trained, chosen and tested on."""

@@ -13,10 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.records import Message, Record, to_record
-from models_under_pressure.datasets.counts import label_counts
+from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.parsed import content_group, core_text, with_column
-from models_under_pressure.datasets.sources.missing import is_missing
-from models_under_pressure.datasets.sources.tables import read_csv
+from models_under_pressure.datasets.sources.tables import is_missing, read_csv
 from models_under_pressure.datasets.sources.toolace import TOOL_LEAD_IN
 
 _ALIASES = {"id": "ids", "prompt": "inputs"}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.datasets.words import words
+from models_under_pressure.datasets.overlap import words
 
 _QUANTILE = 1.959963984540054
 """Of the normal distribution at 97.5 %."""

@@ -1,16 +1,16 @@
 """Metrics by attribute of the records: language, topic, source, length."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation import metrics
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.inputs import checked_labels, checked_scores
-from models_under_pressure.evaluation.intervals import clopper_pearson, evidence
-from models_under_pressure.evaluation.report import evaluate_scores, percent
+from models_under_pressure.evaluation.intervals import Estimate, clopper_pearson, evidence
+from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, percent
 
 
 def by_attribute(
@@ -92,3 +92,34 @@ def _flat(name: str, estimate: Estimate) -> dict[str, float | int]:
         f"{name}_low": round(estimate.low, 4),
         f"{name}_high": round(estimate.high, 4),
     }
+
+
+LENGTH = "length"
+NOT_RECORDED = "not recorded"
+
+
+def attributes_of(records: Sequence[Record], config: EvaluateConfig) -> dict[str, list[str]]:
+    """Value of each record for every attribute by which these records differ: attribute -> a value per record.
+
+    An attribute is the first of its columns that a record has. Values of fewer than `config.least_group` records are
+    put together as `other`, because a metric of a handful is noise. Length is in characters.
+    """
+    found = {
+        name: _pooled([_value(record, columns) for record in records], config.least_group)
+        for name, columns in config.groups.items()
+    }
+    bins = length_bins([len(record.text) for record in records], config.length_bins)
+    found[LENGTH] = [f"{name} characters" for name in bins]
+    return {name: values for name, values in found.items() if len(set(values)) > 1}
+
+
+def _value(record: Record, columns: Sequence[str]) -> str:
+    fields: Mapping[str, object] = record.fields
+    return next((str(fields[name]).strip() for name in columns if fields.get(name) not in (None, "")), NOT_RECORDED)
+
+
+def _pooled(values: Sequence[str], least: int) -> list[str]:
+    counts = Counter(values)
+    rare = {value for value, count in counts.items() if count < least}
+    other = f"other ({len(rare)} values)"
+    return [other if value in rare and len(rare) > 1 else value for value in values]

@@ -7,9 +7,8 @@ from statistics import fmean
 
 import numpy as np
 
-from models_under_pressure.evaluation.delong import averaged_difference
-from models_under_pressure.evaluation.differences import holm, mean_difference
-from models_under_pressure.evaluation.estimate import Difference
+from models_under_pressure.evaluation.differences import averaged_difference, holm, mean_difference
+from models_under_pressure.evaluation.intervals import Difference
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.evaluation.scores import ScoreList, by_id
 

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.files import read_json
+from models_under_pressure.core.paths import Dataset
 from models_under_pressure.core.records import Label, Record, read_records
-from models_under_pressure.evaluation.attributes import attributes_of
-from models_under_pressure.evaluation.breakdown import by_attributes
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.report import evaluate_scores, mean_costs
+from models_under_pressure.evaluation.breakdown import attributes_of, by_attributes
+from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, mean_costs
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.evaluation.summary import mean_over_seeds
 
@@ -111,3 +110,22 @@ def _groups(
         attribute: {value: mean_over_seeds([part[attribute][value] for part in parts]) for value in values}
         for attribute, values in parts[0].items()
     }
+
+
+METHODS = ("probes", "text_baseline")
+"""Score files of the pipeline; language-model baselines are measured in experiments/."""
+
+
+def read_evaluated(path: Path, probes: Sequence[str]) -> dict[str, Any]:
+    """`metrics` and `groups` of a dataset: the probes in the order given, then the baselines by name.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    found = read_json(path)
+    return {what: _ordered(found[what], probes) for what in ("metrics", "groups")}
+
+
+def _ordered(found: dict[str, Any], probes: Sequence[str]) -> dict[str, Any]:
+    names = [name for name in probes if name in found]
+    return {name: found[name] for name in [*names, *sorted(found.keys() - set(names))]}

@@ -1,23 +1,51 @@
 """Every metric of one score list, with intervals, as the flat numbers of `metrics/evaluate.json`."""
 
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Bool, Float, Num
 from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.evaluation import curves, metrics
 from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, bin_gaps
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.inputs import checked_labels, checked_probabilities, checked_scores
 from models_under_pressure.evaluation.intervals import (
+    Estimate,
+    Statistic,
     evidence,
     logit_interval,
     percentile_interval,
     pivotal_interval,
+    plan,
+    replicate,
 )
-from models_under_pressure.evaluation.rates import tpr_at_fpr_interval
-from models_under_pressure.evaluation.resampling import Statistic, plan, replicate
+from models_under_pressure.evaluation.metrics import tpr_at_fpr_interval
 from models_under_pressure.evaluation.scores import ScoreList
+
+
+class EvaluateConfig(BaseModel):
+    """How scores are measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fpr_budgets: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.01,), min_length=1)
+    """False positive rates that a threshold must keep."""
+    prevalence: float = Field(0.01, gt=0, lt=1)
+    """Share of high-stakes traffic assumed for precision."""
+    resamples: int = Field(10_000, ge=100)
+    """Bootstrap resamples behind each interval."""
+    confidence: float = Field(0.95, gt=0, lt=1)
+    """Coverage of the intervals."""
+    bins: int = Field(10, ge=2)
+    """Bins of the calibration errors."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """Attribute by which metrics are broken down -> columns that can hold it; a record's first counts."""
+    least_group: int = Field(10, ge=1)
+    """Records that a value of an attribute needs for metrics of its own."""
+    length_bins: int = Field(4, ge=2)
+    """Bins of about equal number that records are parted into by length."""
+
 
 _RANKED = frozenset({"auroc", "auprc"})
 _LOSSES = frozenset({"brier", "log_loss"})

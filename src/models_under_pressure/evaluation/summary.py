@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from models_under_pressure.evaluation.estimate import Estimate
+from models_under_pressure.evaluation.intervals import Estimate
 
 _COUNTS = ("datasets", "n", "positives")
 _COSTS = ("tokens", "flops")

@@ -5,16 +5,14 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.baselines.asked import ask_stakes, to_list, write_asked
-from models_under_pressure.baselines.asked_config import AskBaselineConfig
+from models_under_pressure.baselines.asked import AskBaselineConfig, ask_stakes, to_list, write_asked
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.in_use import Dataset, datasets_in_use
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import scores_path
+from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.experiments.shared.params import entry
+from models_under_pressure.experiments.shared.sections import entry
 from models_under_pressure.llm import options
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.in_use import datasets_in_use
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.cascade import (
     Band,
@@ -27,8 +27,8 @@ from models_under_pressure.evaluation.cascade import (
     pareto,
     select,
 )
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.delong import delong
+from models_under_pressure.evaluation.differences import delong
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors

@@ -13,21 +13,20 @@ from pydantic import ConfigDict, Field, model_validator
 from models_under_pressure.activations.config import PipelineModel
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.in_use import the_one
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import layer_store_path
+from models_under_pressure.core.paths import layer_store_path, the_one
 from models_under_pressure.core.section import EXPERIMENTS, read
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.delong import delong
-from models_under_pressure.evaluation.estimate import Estimate
+from models_under_pressure.evaluation.differences import delong
+from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import accuracy
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.summary import mean_estimate
-from models_under_pressure.experiments.shared.layers import Layers
 from models_under_pressure.experiments.shared.rows import Row, told
+from models_under_pressure.experiments.shared.sections import Layers
 from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
 from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.cross_validation import grouped_folds
 from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.logistic import grouped_folds
 from models_under_pressure.probes.training import fit_probe
 
 Rule = Literal["best", "one_standard_error"]

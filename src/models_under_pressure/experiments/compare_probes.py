@@ -11,12 +11,10 @@ from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.experiments.shared.at_layer import read_sets
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.processes import cores, each
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
-from models_under_pressure.experiments.shared.sets import LabelledSet
-from models_under_pressure.experiments.shared.unseen import check_unseen
+from models_under_pressure.experiments.shared.sets import LabelledSet, check_unseen, read_sets
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.probe import score_together

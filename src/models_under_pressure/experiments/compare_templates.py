@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
-from models_under_pressure.baselines.prompted_config import PromptBaselineConfig
+from models_under_pressure.baselines.prompted.run import PromptBaselineConfig
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json, read_jsonl, write_jsonl
-from models_under_pressure.core.in_use import datasets_in_use
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.section import EXPERIMENTS, read
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.delong import delong
+from models_under_pressure.evaluation.differences import delong
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.rows import Row, means, told
 
 Logits = Mapping[str, float]

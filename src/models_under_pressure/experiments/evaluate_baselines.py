@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.in_use import Dataset, datasets_in_use
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import evaluated_path
+from models_under_pressure.core.paths import Dataset, datasets_in_use, evaluated_path
 from models_under_pressure.core.section import read
-from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.measure import measure
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.monitors import language_model_files
 
 

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel
-from models_under_pressure.core.in_use import the_one
-from models_under_pressure.core.paths import layer_store_path
+from models_under_pressure.core.paths import layer_store_path, the_one
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.core.settings import load_settings
-from models_under_pressure.experiments.shared.layers import Layers
+from models_under_pressure.experiments.shared.sections import Layers
 
 
 def command() -> None:

@@ -10,13 +10,12 @@ from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.checkpoint import checkpoint_root
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.run import finetune
-from models_under_pressure.core.curves import curve
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.in_use import the_one
-from models_under_pressure.core.paths import finetuned_paths, timing_path
+from models_under_pressure.core.paths import finetuned_paths, the_one, timing_path
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import load_settings
-from models_under_pressure.experiments.shared.finetuned import finetuned
+from models_under_pressure.core.tracking import curve
+from models_under_pressure.experiments.shared.sections import finetuned
 
 
 def command(

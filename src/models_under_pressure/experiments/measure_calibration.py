@@ -13,16 +13,21 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.in_use import datasets_in_use
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, reliability
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.estimate import Estimate
-from models_under_pressure.evaluation.intervals import clopper_pearson, percentile_interval, pivotal_interval
+from models_under_pressure.evaluation.intervals import (
+    Estimate,
+    clopper_pearson,
+    percentile_interval,
+    pivotal_interval,
+    plan,
+    replicate,
+)
 from models_under_pressure.evaluation.metrics import squared_errors
-from models_under_pressure.evaluation.resampling import plan, replicate
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors

@@ -14,12 +14,10 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.config import EvaluateConfig
 from models_under_pressure.evaluation.metrics import accuracy
-from models_under_pressure.experiments.shared.at_layer import read_sets
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.rows import Row, auroc_row
-from models_under_pressure.experiments.shared.sets import LabelledSet, logits_of, take
-from models_under_pressure.experiments.shared.unseen import check_unseen
+from models_under_pressure.experiments.shared.sets import LabelledSet, check_unseen, logits_of, read_sets, take
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.training import fit_probes

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.files import read_json, read_jsonl, write_json
-from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import FIGURES, METRICS, evaluated_path
+from models_under_pressure.core.paths import FIGURES, METRICS, ORIGINS, Dataset, datasets_in_use, evaluated_path
 from models_under_pressure.evaluation.summary import headline, known_intervals, means_by_purpose
 from models_under_pressure.figures.experiments import EXPERIMENTS as DRAWN
 from models_under_pressure.figures.render import write_chart, write_pictures

@@ -6,17 +6,20 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.baselines.data import read_labelled
-from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
-from models_under_pressure.baselines.prompted_config import PromptBaselineConfig, PromptConfig
-from models_under_pressure.baselines.prompted_scores import to_list
+from models_under_pressure.baselines.prompted.run import (
+    PromptBaselineConfig,
+    PromptConfig,
+    PromptedMonitor,
+    choose_template,
+    to_list,
+)
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.in_use import Dataset, datasets_in_use
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import scores_path, timing_path
+from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path, timing_path
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.experiments.shared.params import entry
+from models_under_pressure.experiments.shared.sections import entry
 
 
 def command(

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.files import read_json, write_text
-from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import evaluated_path, probe_paths
+from models_under_pressure.core.paths import ORIGINS, Dataset, datasets_in_use, evaluated_path, probe_paths
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.core.yaml import dotted, load_plain

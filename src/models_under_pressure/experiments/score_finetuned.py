@@ -7,15 +7,21 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.baselines.data import read_labelled
-from models_under_pressure.baselines.finetuned.scoring import Monitor
+from models_under_pressure.baselines.finetuned.run import Monitor
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.in_use import Dataset, datasets_in_use
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import finetuned_method, finetuned_paths, scores_path, timing_path
+from models_under_pressure.core.paths import (
+    Dataset,
+    datasets_in_use,
+    finetuned_method,
+    finetuned_paths,
+    scores_path,
+    timing_path,
+)
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.experiments.shared.finetuned import finetuned
+from models_under_pressure.experiments.shared.sections import finetuned
 
 
 def command(

@@ -15,13 +15,18 @@ from pydantic import Field
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.experiments.shared.at_layer import read_sets
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.processes import cores, each
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
-from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
-from models_under_pressure.experiments.shared.sets import LabelledSet, join, take
-from models_under_pressure.experiments.shared.unseen import check_unseen
+from models_under_pressure.experiments.shared.sets import (
+    LabelledSet,
+    check_unseen,
+    generator_of,
+    join,
+    nested_samples,
+    read_sets,
+    take,
+)
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.family import FamilyConfig

@@ -9,13 +9,12 @@ from pydantic import BaseModel
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask, Failure
 from models_under_pressure.llm.batch import collect_open, submit
-from models_under_pressure.llm.client import api_key, needs_key, open_client
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.cost import Estimate
 from models_under_pressure.llm.run import Outcomes, run
 from models_under_pressure.llm.session import Session
 from models_under_pressure.llm.store import ReplyStore
-from models_under_pressure.llm.transport import no_key
+from models_under_pressure.llm.transport import api_key, needs_key, no_key, open_client
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -5,6 +5,7 @@ import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -94,3 +95,12 @@ def _answering() -> ModuleType:
         gc.freeze()
         gc.enable()
     return answering
+
+
+def load_prompt(package: str, name: str) -> str:
+    """Text of `prompts/<name>.txt` in a package.
+
+    Raises:
+        FileNotFoundError: the package has no such prompt.
+    """
+    return files(package).joinpath(f"prompts/{name}.txt").read_text("utf-8")

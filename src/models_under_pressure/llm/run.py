@@ -1,25 +1,116 @@
 """Many questions at once: a fixed number of workers over one queue."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+import json
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import httpx2
 import instructor
-from pydantic import BaseModel
+import openai
+from instructor.core.exceptions import IncompleteOutputException, InstructorRetryException
+from instructor.v2.core.function_calls import response_schema
+from pydantic import BaseModel, ValidationError
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.progress import progress
+from models_under_pressure.core.progress import notice, progress
 from models_under_pressure.llm.ask import Answer, Ask, Failure
-from models_under_pressure.llm.batch_jobs import Request
-from models_under_pressure.llm.client import open_client, sampling, structured
+from models_under_pressure.llm.batch import Request
 from models_under_pressure.llm.cost import Estimate, input_tokens, price_of
-from models_under_pressure.llm.form import reply_form
-from models_under_pressure.llm.interrupt import stops_on_signals
-from models_under_pressure.llm.outcome import FAILURES, classify
-from models_under_pressure.llm.session import Session
+from models_under_pressure.llm.reply import Kind
+from models_under_pressure.llm.session import Call, Session
+from models_under_pressure.llm.transport import open_client, sampling, structured
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stops_on_signals(session: Session) -> Iterator[None]:
+    """Let the first signal stop the run, so that requests under way are awaited; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():  # only there Python hears of signals
+        yield
+        return
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def stop() -> None:
+        if session.stopped is None:
+            notice("interrupted: waiting for the requests under way; once more to give them up")
+            session.stop(UserError("interrupted.", remedy="run again to go on from here."))
+        else:
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
+
+
+@lru_cache(maxsize=64)
+def reply_form(reply: type[BaseModel]) -> type[BaseModel]:
+    """The class, and its schema, that instructor would otherwise build anew for every call.
+
+    Raises:
+        TypeError: the form has optional fields or allows extra ones, which endpoints refuse in strict schemas.
+    """
+    form = response_schema(reply)
+    schema = form.model_json_schema()
+    for name, part in [(reply.__name__, schema), *schema.get("$defs", {}).items()]:
+        _check(name, part)
+    form.model_json_schema = lambda: dict(schema)  # pyright: ignore[reportAttributeAccessIssue]
+    return form
+
+
+def _check(name: str, part: dict[str, Any]) -> None:
+    if part.get("type") != "object":
+        return
+    if part.get("additionalProperties") is not False:
+        raise TypeError(f'{name} needs model_config = ConfigDict(extra="forbid")')
+    optional = sorted(set(part.get("properties", {})) - set(part.get("required", ())))
+    if optional:
+        raise TypeError(f"{name} has optional fields: {', '.join(optional)}; give them no default")
+
+
+FAILURES = (TimeoutError, IncompleteOutputException, InstructorRetryException)
+"""What a question may raise; anything else is a defect."""
+
+
+def classify(error: BaseException, call: Call) -> tuple[Kind, str]:
+    """Kind and detail of a failure. Texts of the endpoint are left out: they may quote the key."""
+    if call.ended:
+        return call.ended
+    if isinstance(error, TimeoutError):
+        return "timeout", f"no reply within the deadline, {call.requests} requests"
+    cause = error.__cause__
+    if isinstance(cause, openai.APITimeoutError):
+        return "timeout", f"{call.requests} requests timed out"
+    if isinstance(cause, openai.APIStatusError):
+        status = cause.status_code
+        transient = status in (408, 409, 429) or status >= 500
+        return ("transport" if transient else "rejected"), f"HTTP {status} after {call.requests} requests"
+    if isinstance(cause, openai.APIConnectionError):
+        return "transport", f"connection lost or refused, {call.requests} requests"
+    return "invalid", _mismatch(cause)
+
+
+def _mismatch(cause: BaseException | None) -> str:
+    if isinstance(cause, ValidationError):
+        problems = cause.errors(include_url=False, include_input=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'reply'}: {one['msg']}" for one in problems)
+    if isinstance(cause, json.JSONDecodeError):
+        return "reply is not JSON"
+    return type(cause).__name__
+
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -1,15 +1,116 @@
 """Where replies are looked up and kept: record file, shipped files, ledger."""
 
+import json
+import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import stable_hash, write_jsonl
 from models_under_pressure.llm.ledger import Entry, Ledger, ledger_path
-from models_under_pressure.llm.record_file import RecordFile
-from models_under_pressure.llm.reply import Reply, to_row
-from models_under_pressure.llm.request_key import keyed_request, request_key
+from models_under_pressure.llm.reply import Reply, from_row, to_row
+
+
+class RecordFile:
+    """Read-only view of one record file; only keys and offsets are in memory.
+
+    Raises:
+        UserError: naming the line that is not a reply, or whose key occurred before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: dict[str, tuple[int, int]] = {}
+        self._stream = path.open("rb") if path.exists() else None
+        offset = 0
+        for number, line in enumerate(self._stream or (), start=1):
+            key = self._parse(line, number)["key"]
+            if key in self._lines:
+                raise self._problem(number, f"key {key} occurs twice.")
+            self._lines[key] = (offset, len(line))
+            offset += len(line)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def get(self, key: str) -> Reply | None:
+        """The reply of a key."""
+        if self._stream is None or key not in self._lines:
+            return None
+        offset, length = self._lines[key]
+        return from_row(json.loads(os.pread(self._stream.fileno(), length, offset)))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+            from_row(row)
+            int(row["key"], 16)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._problem(number, "line is not a recorded reply.") from None
+        return row
+
+    def _problem(self, number: int, problem: str) -> UserError:
+        return UserError(
+            problem, where=f"{self.path}:{number}", remedy="restore the file (git, `dvc pull`) or delete this line."
+        )
+
+
+_KEYED = (
+    "model",
+    "messages",
+    "response_format",
+    "tools",
+    "tool_choice",
+    "temperature",
+    "top_p",
+    "seed",
+    "max_tokens",
+    "reasoning_effort",
+    "reasoning",
+    "stop",
+    "n",
+    "frequency_penalty",
+    "presence_penalty",
+)
+"""Fields that shape the reply. Host, headers, routing, user and timeouts do not."""
+
+_PYDANTIC_VERSION = re.compile(r"(?<=https://errors\.pydantic\.dev/)\d+\.\d+/")
+"""A question asked again quotes pydantic's error, whose link holds pydantic's version."""
+
+
+def keyed_request(body: dict[str, Any]) -> dict[str, Any]:
+    """The part of a request's body that its key is made of, with one spelling per meaning."""
+    request = dict(body)
+    if "max_completion_tokens" in request:
+        request["max_tokens"] = request.pop("max_completion_tokens")
+    request["model"] = request["model"].removeprefix("openai/")  # OpenRouter's name of the same model
+    request["messages"] = [
+        {name: _PYDANTIC_VERSION.sub("", value) if isinstance(value, str) else value for name, value in message.items()}
+        for message in request["messages"]
+    ]
+    for name in ("temperature", "top_p"):
+        if request.get(name) is not None:
+            request[name] = float(request[name])
+    return {name: request[name] for name in _KEYED if request.get(name) is not None}
+
+
+def request_key(body: dict[str, Any], *, sample: int) -> str:
+    """SHA-256 (hex) of a request: equal at every endpoint and with every version of the libraries.
+
+    `sample` tells repeated questions apart; it is never sent.
+    """
+    return stable_hash(keyed_request(body), sample)
 
 
 class ReplyStore:

@@ -1,18 +1,48 @@
 """What probes are fitted on."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from models_under_pressure.activations.ragged import Activations
-from models_under_pressure.activations.subset import Subset
+from models_under_pressure.activations.ragged import Activations, Subset
+from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
-from models_under_pressure.core.records import Label, Record
-from models_under_pressure.probes.origin import provenance_of
+from models_under_pressure.core.records import Label, Record, read_records
+
+ORIGIN = ("model", "revision", "layer", "hook_point", "template_hash", "keep")
+"""Attributes of activations that must agree for a score to mean anything."""
+
+PROVENANCE = (*ORIGIN, "quantization", "compute_dtype", "tokenizer", "max_tokens", "truncation_side", "dataset")
+"""Attributes of the training activations that a probe keeps: what shaped their numbers, wherever they were made."""
+
+
+def provenance_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that a probe keeps."""
+    return {name: attributes[name] for name in PROVENANCE if name in attributes}
+
+
+def check_same_origin(expected: Mapping[str, Any], found: Mapping[str, Any], *, what: str) -> None:
+    """Refuse activations of another model, revision, layer, hook point, chat template or pooling.
+
+    Raises:
+        UserError: listing every attribute that differs.
+    """
+    differences = [
+        f"{name} is {found.get(name)!r}, not {expected.get(name)!r}"
+        for name in ORIGIN
+        if found.get(name) != expected.get(name)
+    ]
+    if differences:
+        raise UserError(
+            f"{what} were not made where the probe reads: {'; '.join(differences)}.",
+            remedy="extract them with the probe's model, layer and hook point, or train a probe for them.",
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +118,17 @@ def check_classes(data: TrainingData, name: str) -> None:
             f"the {len(data.labels)} {name} records are all of one class.",
             remedy="give records of both classes, high-stakes and low-stakes.",
         )
+
+
+def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData, list[Record]]:
+    """Open a store and give every record its label and group, in the order of the store.
+
+    Ambiguous records are left out, of both results.
+
+    Raises:
+        UserError: the store and the file hold different records, or one is not labelled.
+    """
+    records = {record.id: record for record in read_records(records_path)}
+    activations: Any = open_store(store)
+    data = with_labels(activations, list(records.values()))
+    return data, [records[id_] for id_ in data.activations.ids]

@@ -12,8 +12,7 @@ from threadpoolctl import threadpool_limits
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import sigmoid
 from models_under_pressure.probes.family import Family, FamilyConfig, Linear
-from models_under_pressure.probes.pools import Batch, Pools
-from models_under_pressure.probes.space import Space
+from models_under_pressure.probes.pools import Batch, Pools, Space
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 """AdamW's constants (Loshchilov and Hutter 2019)."""

@@ -5,10 +5,54 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Int64
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.probes.segments import Segments
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """How flat tokens divide into records; every record has at least one token."""
+
+    offsets: Int64[np.ndarray, "records_plus_1"]
+    """Record `i` owns the tokens `offsets[i]` up to but not including `offsets[i + 1]`."""
+    sentence_ends: Bool[np.ndarray, "tokens"] | None = None
+    """Whether a token closes a sentence; None when the pooling does not ask."""
+
+    @property
+    def lengths(self) -> Int[np.ndarray, "records"]:
+        """Tokens per record."""
+        return np.diff(self.offsets)
+
+    @property
+    def sentences(self) -> "Segments":
+        """The same tokens, divided into sentences; the end of a record ends one."""
+        if self.sentence_ends is None:
+            raise ValueError("sentence ends are not known")
+        ends = np.flatnonzero(self.sentence_ends) + 1
+        return Segments(np.union1d(self.offsets, ends))
+
+    def spread(self, values: Float[np.ndarray, "records *columns"]) -> Float[np.ndarray, "tokens *columns"]:
+        """Give every token its record's value."""
+        return np.repeat(values, self.lengths, axis=0)
+
+    def sum(self, values: Float[np.ndarray, "tokens *columns"]) -> Float[np.ndarray, "records *columns"]:
+        """Sum over each record's tokens."""
+        return np.add.reduceat(values, self.offsets[:-1], axis=0)
+
+    def max(self, values: Float[np.ndarray, "tokens *columns"]) -> Float[np.ndarray, "records *columns"]:
+        """Maximum over each record's tokens."""
+        return np.maximum.reduceat(values, self.offsets[:-1], axis=0)
+
+    def argmax(self, values: Float[np.ndarray, "tokens"]) -> Int[np.ndarray, "records"]:
+        """Index, among all tokens, of the first maximum of each record."""
+        hits = np.flatnonzero(values == self.spread(self.max(values)))
+        return hits[np.searchsorted(hits, self.offsets[:-1])]
+
+    def softmax(self, values: Float[np.ndarray, "tokens *columns"]) -> Float[np.ndarray, "tokens *columns"]:
+        """Exponentials, normalised to sum to 1 over each record's tokens."""
+        powers = np.exp(values - self.spread(self.max(values)))
+        return powers / self.spread(self.sum(powers))
+
 
 Role = Literal["system", "user", "assistant", "template"]
 CalibrationMethod = Literal["none", "platt", "isotonic", "temperature"]
@@ -97,3 +141,31 @@ class Family(Generic[C]):
     fitting: Exact[C] | Descent[C]
     by_sentence: bool = False
     """Whether the pooling needs to know where sentences end."""
+
+
+def pool_mean(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: FamilyConfig) -> Pooled:
+    """Mean over tokens."""
+    return weighted_sum(projections, segments, segments.spread(1.0 / segments.lengths))
+
+
+def pool_last(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: FamilyConfig) -> Pooled:
+    """The last token."""
+    shares = np.zeros(len(projections))
+    shares[segments.offsets[1:] - 1] = 1.0
+    return weighted_sum(projections, segments, shares)
+
+
+def mean_of_chosen(
+    projections: Float[np.ndarray, "tokens 1"], segments: Segments, chosen: Bool[np.ndarray, "tokens"]
+) -> Pooled:
+    """Mean over some of each record's tokens."""
+    shares = chosen / segments.spread(segments.sum(chosen.astype(np.float64)))
+    return weighted_sum(projections, segments, shares)
+
+
+def weighted_sum(
+    projections: Float[np.ndarray, "tokens 1"], segments: Segments, shares: Float[np.ndarray, "tokens"]
+) -> Pooled:
+    """Weighted sum over tokens, for shares that do not change with small changes of the logits."""
+    contributions = shares * projections[:, 0]
+    return Pooled(segments.sum(contributions), contributions, shares[:, None])

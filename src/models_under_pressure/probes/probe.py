@@ -9,16 +9,36 @@ from jaxtyping import Float
 
 from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.probes.calibration import Calibration, sigmoid
+from models_under_pressure.probes.calibration import Calibration, Threshold, sigmoid
 from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.data import check_same_origin
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.family import Pooled
-from models_under_pressure.probes.origin import check_same_origin
-from models_under_pressure.probes.scoring import project
-from models_under_pressure.probes.segments import Segments
-from models_under_pressure.probes.sentences import SENTENCE_END_IDS
-from models_under_pressure.probes.thresholds import Threshold
-from models_under_pressure.probes.tokens import Selection, select
+from models_under_pressure.probes.family import Pooled, Segments
+from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, record_blocks, refuse_non_finite, select
+
+_CACHED_TOKENS = 256
+"""Tokens whose float64 values the cache still holds when they are multiplied."""
+
+
+def project(
+    activations: Activations, projection: Float[np.ndarray, "hidden columns"], bias: Float[np.ndarray, "columns"]
+) -> Float[np.ndarray, "tokens columns"]:
+    """`x @ projection + bias` of each token, in float64 so that the cut into blocks leaves no trace.
+
+    Raises:
+        UserError: an activation is NaN or infinite.
+    """
+    offsets = np.asarray(activations.offsets)
+    projections = np.empty((int(offsets[-1]), len(bias)))
+    for first, stop in record_blocks(offsets, activations.hidden):
+        start, end = int(offsets[first]), int(offsets[stop])
+        values = activations.read(start, end)
+        for piece in range(start, end, _CACHED_TOKENS):
+            part = values[piece - start : piece - start + _CACHED_TOKENS]
+            projections[piece : piece + len(part)] = np.asarray(part, dtype=np.float64) @ projection + bias
+        if not np.isfinite(projections[start:end]).all():
+            refuse_non_finite(values, offsets[first : stop + 1] - start, activations, first)
+    return projections
 
 
 @dataclass(frozen=True, eq=False)

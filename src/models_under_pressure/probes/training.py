@@ -8,22 +8,17 @@ from typing import TypeAlias
 import numpy as np
 
 from models_under_pressure.evaluation.metrics import auroc
-from models_under_pressure.probes.calibration import fit_calibration
+from models_under_pressure.probes.calibration import fit_calibration, threshold_table
 from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.data import TrainingData, check_classes
+from models_under_pressure.probes.data import TrainingData, check_classes, check_same_origin, provenance_of
 from models_under_pressure.probes.descent import DescentConfig, Member, Split, descend
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Exact, FamilyConfig, Linear, RecordVectors, Role
 from models_under_pressure.probes.logistic import mean_token_solution
-from models_under_pressure.probes.origin import check_same_origin, provenance_of
 from models_under_pressure.probes.persistence import weights_bytes
-from models_under_pressure.probes.pools import Pools
+from models_under_pressure.probes.pools import Pools, Space, robust_space
 from models_under_pressure.probes.probe import Probe, score_together
-from models_under_pressure.probes.sentences import SENTENCE_END_IDS, ends_of_model
-from models_under_pressure.probes.space import Space, robust_space
-from models_under_pressure.probes.survey import survey
-from models_under_pressure.probes.thresholds import threshold_table
-from models_under_pressure.probes.tokens import Selection, select
+from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, ends_of_model, select, survey
 
 __all__ = ["TrainingData", "continue_probe", "fit_probe", "fit_probes"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.remotes.checks import explain
 from models_under_pressure.remotes.config import invalid_config, read_targets
-from models_under_pressure.remotes.explain import explain
 
 if TYPE_CHECKING:
     from dvc.output import Output

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from models_under_pressure.core.in_use import Dataset
+from models_under_pressure.core.paths import Dataset
 from models_under_pressure.core.records import Record
 from models_under_pressure.report.content import DatasetVersion
 

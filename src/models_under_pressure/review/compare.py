@@ -13,11 +13,14 @@ from models_under_pressure.evaluation.comparison import (
     judged,
 )
 from models_under_pressure.evaluation.differences import unpaired_difference
-from models_under_pressure.evaluation.estimate import Difference, Estimate
+from models_under_pressure.evaluation.intervals import Difference, Estimate
 from models_under_pressure.review.changes import (
+    Cost,
     DatasetChange,
     OverlapChange,
     ParamChange,
+    Snapshot,
+    Unread,
     change_of,
     dataset_changes,
     is_same_file,
@@ -25,7 +28,6 @@ from models_under_pressure.review.changes import (
     overlap_changes,
     param_changes,
 )
-from models_under_pressure.review.snapshot import Cost, Snapshot, Unread
 
 _JUDGED = (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE)
 

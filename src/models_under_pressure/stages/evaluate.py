@@ -7,12 +7,17 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.in_use import Dataset, dataset_in_use, datasets_in_use
-from models_under_pressure.core.paths import RESULTS, evaluated_path, scores_path
+from models_under_pressure.core.paths import (
+    RESULTS,
+    Dataset,
+    dataset_in_use,
+    datasets_in_use,
+    evaluated_path,
+    scores_path,
+)
 from models_under_pressure.core.section import read
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.evaluated import METHODS
-from models_under_pressure.evaluation.measure import measure
+from models_under_pressure.evaluation.measure import METHODS, measure
+from models_under_pressure.evaluation.report import EvaluateConfig
 
 
 def command(

@@ -10,8 +10,7 @@ import typer
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel, ProbeParams
 from models_under_pressure.core.files import file_hash, stable_hash
-from models_under_pressure.core.in_use import Dataset, dataset_in_use, datasets_in_use
-from models_under_pressure.core.paths import store_path
+from models_under_pressure.core.paths import Dataset, dataset_in_use, datasets_in_use, store_path
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import load_settings
 
@@ -56,8 +55,8 @@ def run(
     from filelock import FileLock
 
     from models_under_pressure.activations.extract import extract_files
-    from models_under_pressure.activations.fingerprint import code_fingerprint, library_versions
     from models_under_pressure.activations.library import discard_stale, shelf_path
+    from models_under_pressure.activations.model import code_fingerprint, library_versions
 
     token = load_settings().hf_token
     secret = token.get_secret_value() if token else None

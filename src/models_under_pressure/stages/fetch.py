@@ -11,8 +11,7 @@ import typer
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.section import Section, read
-from models_under_pressure.datasets.download import DOWNLOADS
-from models_under_pressure.datasets.origins import OriginFile, fetch_origin, load_source
+from models_under_pressure.datasets.origins import DOWNLOADS, OriginFile, fetch_origin, load_source
 
 RAW = Path("data/raw")
 DEMO = Path("data/demo")

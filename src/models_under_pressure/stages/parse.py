@@ -9,10 +9,9 @@ import typer
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import write_records
 from models_under_pressure.core.section import read
-from models_under_pressure.datasets.files import manifest_path, split_path
+from models_under_pressure.datasets.files import divide, manifest_path, split_path
 from models_under_pressure.datasets.origins import Source, load_source
 from models_under_pressure.datasets.sources.registry import PARSERS
-from models_under_pressure.datasets.splits import divide
 
 RAW = Path("data/raw")
 SOURCE = "source"

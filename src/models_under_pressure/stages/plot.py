@@ -6,12 +6,11 @@ from typing import Any
 
 from pydantic import Field
 
-from models_under_pressure.core.in_use import Dataset, Purpose, datasets_in_use
-from models_under_pressure.core.paths import FIGURES, evaluated_path, scores_path
+from models_under_pressure.core.paths import FIGURES, Dataset, Purpose, datasets_in_use, evaluated_path, scores_path
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import Section, read
-from models_under_pressure.evaluation.config import EvaluateConfig
-from models_under_pressure.evaluation.evaluated import METHODS, read_evaluated
+from models_under_pressure.evaluation.measure import METHODS, read_evaluated
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.figures.dvc_templates import write_rows
 from models_under_pressure.figures.gallery import FIGURES as GALLERY

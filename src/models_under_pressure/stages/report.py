@@ -7,12 +7,20 @@ from typing import Any
 from pydantic import Field
 
 from models_under_pressure.core.files import read_json, read_jsonl, write_text
-from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
-from models_under_pressure.core.paths import OVERLAPS, TOKEN_SCORES, evaluated_path, probe_paths, scores_path
+from models_under_pressure.core.paths import (
+    ORIGINS,
+    OVERLAPS,
+    TOKEN_SCORES,
+    Dataset,
+    datasets_in_use,
+    evaluated_path,
+    probe_paths,
+    scores_path,
+)
 from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.core.section import PARAMS, Section, read
 from models_under_pressure.core.yaml import dotted, load_plain
-from models_under_pressure.evaluation.evaluated import METHODS, read_evaluated
+from models_under_pressure.evaluation.measure import METHODS, read_evaluated
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.evaluation.summary import means_by_purpose
 from models_under_pressure.report.commit import commit_of

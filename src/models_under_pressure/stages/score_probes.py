@@ -7,12 +7,11 @@ import numpy as np
 
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
 from models_under_pressure.activations.flops import probe_flops
-from models_under_pressure.core.in_use import Dataset, datasets_in_use
-from models_under_pressure.core.paths import probe_paths, scores_path, store_path
+from models_under_pressure.core.paths import Dataset, datasets_in_use, probe_paths, scores_path, store_path
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.probes.config import TrainConfig
-from models_under_pressure.probes.labelled import labelled_activations
+from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.probes.probe import Probe, score_together
 

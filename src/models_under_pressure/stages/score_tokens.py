@@ -10,8 +10,14 @@ from pydantic import Field
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.in_use import Dataset, datasets_in_use
-from models_under_pressure.core.paths import TOKEN_SCORES, probe_paths, scores_path, store_path
+from models_under_pressure.core.paths import (
+    TOKEN_SCORES,
+    Dataset,
+    datasets_in_use,
+    probe_paths,
+    scores_path,
+    store_path,
+)
 from models_under_pressure.core.section import Section, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
@@ -20,7 +26,7 @@ from models_under_pressure.monitor.decoder import Decoder, load_decoder
 from models_under_pressure.monitor.pieces import printable, token_texts
 from models_under_pressure.monitor.rows import ROLE_NAMES
 from models_under_pressure.probes.config import TrainConfig
-from models_under_pressure.probes.labelled import labelled_activations
+from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.probes.probe import Probe
 

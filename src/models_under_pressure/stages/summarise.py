@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models_under_pressure.core.files import read_json, write_json
-from models_under_pressure.core.in_use import ORIGINS, Dataset, datasets_in_use
-from models_under_pressure.core.paths import METRICS, OVERLAPS, evaluated_path
+from models_under_pressure.core.paths import METRICS, ORIGINS, OVERLAPS, Dataset, datasets_in_use, evaluated_path
 from models_under_pressure.evaluation.summary import headline, known_intervals, means_by_purpose
 
 INTERVALS = METRICS / "intervals.json"

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models_under_pressure.baselines.data import read_labelled
-from models_under_pressure.baselines.text import fit_text_monitors, score_texts
-from models_under_pressure.baselines.text_config import TextBaselineConfig
+from models_under_pressure.baselines.text import TextBaselineConfig, fit_text_monitors, score_texts
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.in_use import Dataset, datasets_in_use, the_one
-from models_under_pressure.core.paths import scores_path, timing_path
+from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path, the_one, timing_path
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import write_scores
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, write_json
-from models_under_pressure.core.in_use import IN_USE, ORIGINS
-from models_under_pressure.core.paths import OVERLAPS
+from models_under_pressure.core.paths import IN_USE, ORIGINS, OVERLAPS
 from models_under_pressure.datasets.lineage import InUse, load_lineage
 
 

@@ -8,20 +8,19 @@ from typing import Any
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 from models_under_pressure.llm.ask import Asker, Failure
-from models_under_pressure.synthesis.annotation import annotate
-from models_under_pressure.synthesis.config import SynthesisConfig
 from models_under_pressure.synthesis.confounders import ATTRIBUTES
 from models_under_pressure.synthesis.generate import generate
-from models_under_pressure.synthesis.plan import check_plan
-from models_under_pressure.synthesis.rewriting import VARIANTS, Rewriting, rewrite
+from models_under_pressure.synthesis.rewriting import VARIANTS, Rewriting, annotate, rewrite
+from models_under_pressure.synthesis.sampling import Vocabulary
 from models_under_pressure.synthesis.selection import (
     SPLITS,
     Selection,
+    SynthesisConfig,
+    check_plan,
     draw_rows,
     drop_repeats,
     keep_agreeing_pairs,
 )
-from models_under_pressure.synthesis.vocabulary import Vocabulary
 from models_under_pressure.synthesis.word_filter import keep_least_telling
 
 Labeller = Callable[[Sequence[Record]], tuple[Sequence[Record], Sequence[Failure]]]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models_under_pressure.core.records import Record
-from models_under_pressure.evaluation.estimate import Estimate
+from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.synthesis.confounders import Confounders, measure
 
 STATES = ("before", "after")

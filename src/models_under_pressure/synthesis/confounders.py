@@ -14,12 +14,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from models_under_pressure.core.records import Record
-from models_under_pressure.evaluation.estimate import Estimate
 from models_under_pressure.evaluation.inputs import two_classes
-from models_under_pressure.evaluation.intervals import bootstrap_auroc, evidence, logit_interval
-from models_under_pressure.evaluation.resampling import plan, replicate
-from models_under_pressure.synthesis.lexical import cross_fitted_scores
+from models_under_pressure.evaluation.intervals import (
+    Estimate,
+    bootstrap_auroc,
+    evidence,
+    logit_interval,
+    plan,
+    replicate,
+)
 from models_under_pressure.synthesis.sampling import Factors, Variation
+from models_under_pressure.synthesis.word_filter import cross_fitted_scores
 
 ATTRIBUTES = (*(field.name for field in fields(Variation)), *(field.name for field in fields(Factors)), "variant")
 """Columns that the generator sets, and that should therefore tell nothing."""

@@ -5,18 +5,19 @@ of their own, with ids of their own, and are labelled anew: a rewrite that chang
 the model would not rewrite is reported, and gives no row.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.core.files import stable_hash, stable_uniform
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.llm.ask import Ask, Asker, Failure
-from models_under_pressure.llm.prompts import load_prompt
-from models_under_pressure.synthesis.generate import usable
-from models_under_pressure.synthesis.questions import PACKAGE
+from models_under_pressure.llm.ask import Ask, Asker, Failure, load_prompt
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.rehearsal import FILLER, Round, describe_cost, describe_round
+from models_under_pressure.synthesis.generate import PACKAGE, PromptPair, SituationPair, usable
 from models_under_pressure.synthesis.sampling import ID_LENGTH
 from models_under_pressure.synthesis.selection import pairs_of
 
@@ -107,3 +108,72 @@ def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
         "variant_of": record.id,
     }
     return Record(id=stable_hash("variant", rewriting, record.id, text)[:ID_LENGTH], input=text, fields=fields)
+
+
+class Metadata(BaseModel):
+    """What kind of situation a prompt describes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stakes: Literal["high-stakes", "low-stakes", "ambiguous"]
+    social: Literal["yes", "no"]
+    """Whether what follows matters mainly between people."""
+    temporal: Literal["immediate", "far-away"]
+    """When what follows comes."""
+    causality: Literal["direct", "indirect"]
+    """Whether the weightiest consequence follows from the act itself."""
+    subject: Literal["model", "user", "other"]
+    """Whom the outcome concerns most."""
+    reward: Literal["low", "high"]
+    """What that one could gain."""
+    risk: Literal["low", "high"]
+    """What that one could lose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """All records, those described with a column `metadata`, and the questions without an answer."""
+
+    records: Sequence[Record]
+    failures: Sequence[Failure]
+
+
+def annotate(records: Sequence[Record], *, ask: Asker) -> Annotated:
+    """Add the column `metadata` to every record; one without an answer stays as it is."""
+    described: list[Record] = []
+    failures: list[Failure] = []
+    for record, answer in zip(records, ask([annotation_question(record) for record in records]), strict=True):
+        if isinstance(answer, Failure):
+            failures.append(answer)
+            described.append(record)
+        else:
+            described.append(replace(record, fields={**record.fields, "metadata": answer.value.model_dump()}))
+    return Annotated(described, failures)
+
+
+def annotation_question(record: Record) -> Ask[Metadata]:
+    """Ask for the fields of one prompt."""
+    system = load_prompt(PACKAGE, "annotate")
+    return Ask(record_id=record.id, messages=(Message("system", system), Message("user", record.text)), reply=Metadata)
+
+
+WORDS: dict[type[BaseModel], int] = {SituationPair: 60, PromptPair: 90, RewrittenPair: 90}
+"""Usual words of each text in a reply; prompts are asked for with 20, 50, 100 and 200 alike."""
+
+
+def describe(rounds: Sequence[Round], config: LLMConfig, *, most: int) -> str:
+    """The first `most` questions of each round, and the cost of them all, for a person."""
+    lines = [line for one in rounds for line in _describe_round(one, most)]
+    return "\n".join([*lines, "", describe_cost(rounds, config)]) + "\n"
+
+
+def _describe_round(one: Round, most: int) -> list[str]:
+    if not one.asks:
+        return []
+    system = one.asks[0].messages[0].content.strip()
+    shown = [f"--- {ask.record_id}\n{_short(ask.messages[-1].content)}" for ask in one.asks[:most]]
+    return ["", f"=== {describe_round(one)}", f"[system] {system}", *shown]
+
+
+def _short(text: str) -> str:
+    return re.sub(f"(?:{FILLER})+", " …", text)

@@ -6,10 +6,12 @@ changes it, whatever the process, the hash seed or the order of the work.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import stable_hash, stable_uniform
+from models_under_pressure.core.files import read_json, stable_hash, stable_uniform
 
 ID_LENGTH = 12
 """Hex digits of an id: 48 bits, a chance of 1e-7 of one clash among 8,000."""
@@ -93,3 +95,54 @@ def _choose(values: list[str], *, weights: list[float] | None, at: float) -> str
     cumulative = list(itertools.accumulate(weights or [1.0] * len(values)))
     threshold = at * cumulative[-1]
     return next((value for value, edge in zip(values, cumulative, strict=True) if threshold < edge), values[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What is varied, and the words that tell."""
+
+    factors: Mapping[str, Sequence[str]]
+    """Factor -> its values."""
+    variations: Mapping[str, Mapping[str, object]]
+    """Variation -> name of a value -> how the question describes it."""
+    telling_words: Mapping[str, Sequence[str]]
+    """`high` and `low` -> words that suggest this class without being its reason."""
+
+
+def load_vocabulary(folder: Path) -> Vocabulary:
+    """Read situation_factors.json, prompt_variations.json and telling_words.json.
+
+    Raises:
+        UserError: a file is missing, or lacks a list or has one that is not known.
+    """
+    return Vocabulary(
+        factors=_read(folder / "situation_factors.json", [field.name for field in fields(Factors)]),
+        variations=_read(folder / "prompt_variations.json", [field.name for field in fields(Variation)]),
+        telling_words=_read(folder / "telling_words.json", ["high", "low"]),
+    )
+
+
+def check_languages(vocabulary: Vocabulary, weights: Mapping[str, float]) -> None:
+    """See that the weights name the languages of the vocabulary.
+
+    Raises:
+        UserError: a language has no weight, or a weight no language.
+    """
+    languages = set(vocabulary.variations["language"])
+    if odd := languages.symmetric_difference(weights):
+        raise UserError(
+            f"only one of language_weights and the vocabulary has {', '.join(sorted(odd))}.",
+            where="params.yaml: synthesise.language_weights",
+            remedy=f"give a weight to each of {', '.join(sorted(languages))}, 0 if it is not wanted.",
+        )
+
+
+def _read(path: Path, names: Sequence[str]) -> Any:
+    values = read_json(path)
+    if not isinstance(values, dict) or set(values) != set(names) or not all(values.values()):
+        raise UserError(
+            f"does not hold exactly the lists {', '.join(names)}, none empty.",
+            where=str(path),
+            remedy="correct the file.",
+        )
+    return values

@@ -9,15 +9,104 @@ situation, and test is judged by one fitted on train. Pairs stay or go whole, so
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Record
-from models_under_pressure.synthesis.config import WordFilter
-from models_under_pressure.synthesis.lexical import cross_fitted_scores, transferred_scores
-from models_under_pressure.synthesis.selection import SPLITS, Selection, pairs_of
+from models_under_pressure.synthesis.selection import SPLITS, Selection, WordFilter, pairs_of
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+
+Features = Literal["bag_of_words", "tf_idf"]
+"""Which words occur; or TF-IDF of words and of pairs of words, with sublinear counts."""
+
+WORD = r"[\w\u0900-\u0963\u0966-\u097f]{2,}"
+"""Python's `\\w` leaves out the vowel signs of Devanagari, and would cut Hindi words into pieces."""
+
+_MOST_FEATURES = 20_000
+"""The most frequent words or pairs of words that a classifier knows (the paper's own confounder analysis: 20,000)."""
+
+
+def cross_fitted_scores(
+    texts: Sequence[str],
+    labels: Bool[np.ndarray, "texts"],
+    groups: Sequence[str],
+    *,
+    features: Features,
+    folds: int,
+    seed: int,
+) -> Float[np.ndarray, "texts"]:
+    """Log-odds of high stakes of each text, from a classifier fitted on other groups.
+
+    Raises:
+        ValueError: there are fewer than two groups, or a classifier would see one class only.
+    """
+    fold_of = assign_folds(groups, folds=folds, seed=seed)
+    scores = np.zeros(len(texts))
+    for fold in np.unique(fold_of):
+        inside = fold_of == fold
+        learnt = [text for text, is_held_out in zip(texts, inside, strict=True) if not is_held_out]
+        judged = [text for text, is_held_out in zip(texts, inside, strict=True) if is_held_out]
+        scores[inside] = transferred_scores(learnt, labels[~inside], judged, features=features)
+    return scores
+
+
+def transferred_scores(
+    texts: Sequence[str], labels: Bool[np.ndarray, "texts"], judged: Sequence[str], *, features: Features
+) -> Float[np.ndarray, "judged"]:
+    """Log-odds of high stakes of the texts to be judged, from a classifier fitted on the others.
+
+    Raises:
+        ValueError: the texts to learn from have one class only, or not one word.
+    """
+    if labels.all() or not labels.any():
+        raise ValueError("a classifier of words needs texts of both classes")
+    vectorizer = _vectorizer(features)
+    known = vectorizer.fit_transform(texts)
+    # Rounded, so that the last bits of another machine's arithmetic change no rank.
+    return np.round(_decisions(known, labels, vectorizer.transform(judged)), 6)
+
+
+def assign_folds(groups: Sequence[str], *, folds: int, seed: int) -> Int[np.ndarray, "texts"]:
+    """Number of the fold of each text; a group is in one fold, and folds have equally many groups, or one more.
+
+    Raises:
+        ValueError: there are fewer than two groups.
+    """
+    distinct = sorted(set(groups), key=lambda group: stable_hash(seed, "fold", group))
+    if len(distinct) < 2:
+        raise ValueError(f"{len(distinct)} groups cannot be divided into folds")
+    number = {group: index % folds for index, group in enumerate(distinct)}
+    return np.array([number[group] for group in groups])
+
+
+def _decisions(known: Any, labels: Bool[np.ndarray, "texts"], judged: Any) -> Float[np.ndarray, "judged"]:
+    """Log-odds by L2-regularised logistic regression, C = 1 (scikit-learn's default), with an unpenalised intercept.
+
+    The best weights are a sum of the known texts' rows (representer theorem), so that the fit has as many unknowns as
+    texts instead of as words; and Newton's method reaches the optimum itself, not a solver's tolerance.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    values, vectors = np.linalg.eigh((known @ known.T).toarray())
+    rank = values > values[-1] * len(values) * np.finfo(float).eps
+    basis = vectors[:, rank] / np.sqrt(values[rank])
+    classifier = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10)
+    classifier.fit((known @ known.T) @ basis, labels)
+    return classifier.decision_function((judged @ known.T) @ basis)
+
+
+def _vectorizer(features: Features) -> "CountVectorizer":
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+    if features == "bag_of_words":
+        return CountVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, binary=True)
+    return TfidfVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, ngram_range=(1, 2), sublinear_tf=True)
 
 
 def keep_least_telling(records: Sequence[Record], config: WordFilter, *, seed: int) -> Selection:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models_under_pressure.core.records import Record
+    from models_under_pressure.datasets.files import Splits
     from models_under_pressure.datasets.overlap import Overlap, Part
-    from models_under_pressure.datasets.splits import Splits
 
 _Dataset = Annotated[str, typer.Argument(help="Name of the dataset, such as mt.")]
 _Kind = Annotated[Literal["raw", "balanced"], typer.Option(help="Which files to compare.")]
@@ -110,7 +110,7 @@ def overlap(
 def _overlap_text(parts: "list[Part]", pairs: "list[Overlap]", most: int) -> str:
     from collections import Counter
 
-    from models_under_pressure.datasets.printable import one_line
+    from models_under_pressure.datasets.diff import one_line
 
     kinds = Counter(pair.kind for pair in pairs)
     rows = {(split, id_) for p in pairs for split, id_ in ((p.left_split, p.left_id), (p.right_split, p.right_id))}
@@ -154,8 +154,7 @@ def _read_then(dataset: str, version: str, revision: str, splits: "Sequence[str]
     """Splits as a commit had them: in the folder of the version, or, before there was one, in that of the split."""
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.core.records import read_records
-    from models_under_pressure.datasets.files import EVALS, split_path
-    from models_under_pressure.datasets.splits import Splits
+    from models_under_pressure.datasets.files import EVALS, Splits, split_path
     from models_under_pressure.review.revisions import Revision
 
     read: dict[str, list[Record]] = {}

@@ -18,11 +18,10 @@ from models_under_pressure.activations.config import (
     ProbeParams,
 )
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.in_use import Dataset
-from models_under_pressure.core.paths import layer_store_path, store_path
+from models_under_pressure.core.paths import Dataset, layer_store_path, store_path
 from models_under_pressure.core.section import EXPERIMENTS, PARAMS, read
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, load_lineage
-from models_under_pressure.remotes.finding import Finding
+from models_under_pressure.remotes.checks import Finding
 
 _CHARACTERS_PER_TOKEN = 3.5
 """A cautious average: English prose has 4 to 4.5, code and tables fewer."""
@@ -161,7 +160,7 @@ def _rows(file: Path, *, max_tokens: int, per_token: bool) -> int:
 
 
 def _space(estimate: StoreEstimate, *, download: int, root: Path) -> Iterator[Finding]:
-    from models_under_pressure.remotes.cache import cache_state
+    from models_under_pressure.remotes.stores import cache_state
 
     state = cache_state(root=root)
     needs = {"stores": estimate.bytes * state.copies, "model": download}

@@ -72,8 +72,7 @@ def _prompt_model(
     model: str, datasets: "Sequence[LabelledRecords]", folder: Path, settings: "Mapping[str, object]"
 ) -> None:
     """Score every dataset with every wording, keep the rows, and print AUROC of each."""
-    from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
-    from models_under_pressure.baselines.prompted_config import PromptConfig
+    from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template
     from models_under_pressure.core.section import PARAMS, read
     from models_under_pressure.core.settings import load_settings
 
@@ -150,7 +149,7 @@ def _print_asked(found: "Sequence[Asked]", folder: Path) -> None:
 def _datasets(names: list[str]) -> "list[LabelledRecords]":
     from models_under_pressure.baselines.data import read_labelled
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.core.in_use import IN_USE, datasets_in_use
+    from models_under_pressure.core.paths import IN_USE, datasets_in_use
 
     known = {one.name: one for one in datasets_in_use()} if IN_USE.exists() else {}
     chosen = names or [name for name, one in known.items() if one.purpose == "dev"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from models_under_pressure.core.records import Record
     from models_under_pressure.datasets.catalog import Catalog
-    from models_under_pressure.datasets.describe_record import Place
+    from models_under_pressure.datasets.diff import Place
 
 _REPORTS = Path("data/published/reports")
 _COLUMNS = (("high-stakes", 7), ("low-stakes", 7), ("ambiguous", 11))
@@ -171,7 +171,7 @@ def show(
     """
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.core.records import read_records
-    from models_under_pressure.datasets.describe_record import Place, datasets_of, describe
+    from models_under_pressure.datasets.diff import Place, datasets_of, describe
 
     places = {Place("", str(file)): file} if file else _made()
     found = {
@@ -194,9 +194,9 @@ def show(
 def _made() -> "dict[Place, Path]":
     """The dataset files of the pipeline that exist."""
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.datasets.describe_record import Place
+    from models_under_pressure.datasets.deployment import dataset_files
+    from models_under_pressure.datasets.diff import Place
     from models_under_pressure.datasets.lineage import load_lineage
-    from models_under_pressure.datasets.made import dataset_files
 
     versions, files = load_lineage().versions, dataset_files()
     found = {
@@ -241,7 +241,7 @@ def _report(key: str) -> dict[str, Any]:
 
 def _table(catalog: "Catalog", reports: dict[str, dict[str, Any]]) -> str:
     from models_under_pressure.core.records import read_records
-    from models_under_pressure.datasets.consistency import inconsistencies
+    from models_under_pressure.datasets.distribution import inconsistencies
 
     lines = [f"{'file':28}{'rows':>7}{'high':>7}{'low':>7}{'ambiguous':>11}  repaired"]
     for key, report in reports.items():

@@ -15,8 +15,8 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.core.settings import Settings
-from models_under_pressure.remotes.finding import Finding, failed
-from models_under_pressure.tools._findings import or_failure, print_findings
+from models_under_pressure.remotes.checks import Finding, failed
+from models_under_pressure.tools._inputs import or_failure, print_findings
 from models_under_pressure.tools._planned_run import planned_run
 
 _PACKAGES = ("models-under-pressure", "dvc", "dvc-s3", "torch", "transformers", "zarr", "scikit-learn")
@@ -89,7 +89,7 @@ def hardware() -> Iterator[Finding]:
 
 def keys(*, root: Path) -> Iterator[Finding]:
     """Which keys and paths are set, never their values, and whether .env is private."""
-    from models_under_pressure.remotes.settings import load_bucket_settings
+    from models_under_pressure.remotes.target import load_bucket_settings
 
     settings = load_bucket_settings()
     present = [name for name in type(settings).model_fields if getattr(settings, name) is not None]
@@ -116,7 +116,7 @@ def results(*, root: Path) -> Iterator[Finding]:
 
 def cache(*, root: Path) -> Iterator[Finding]:
     """Where DVC's cache is, and whether outputs cost their bytes once or twice."""
-    from models_under_pressure.remotes.cache import cache_state
+    from models_under_pressure.remotes.stores import cache_state
 
     found = cache_state(root=root)
     yield Finding("cache", "ok", f"{found.path}, {found.free / _GIB:.1f} GiB free")

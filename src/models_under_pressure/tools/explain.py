@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models_under_pressure.tools._probe import Device, ProbeName, load_with_model, read_conversations
+from models_under_pressure.tools._inputs import Device, ProbeName, load_with_model, read_conversations
 
 if TYPE_CHECKING:
     from models_under_pressure.core.records import Record
@@ -64,6 +64,6 @@ def _conversation(id_: str, file: str | None) -> "Record":
 
 def _datasets_in_use() -> list[str]:
     """Files of the datasets in use, if there are any."""
-    from models_under_pressure.core.in_use import IN_USE, PURPOSES
+    from models_under_pressure.core.paths import IN_USE, PURPOSES
 
     return [str(path) for purpose in PURPOSES for path in sorted((IN_USE / purpose).glob("*.jsonl"))]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.tools._probe import find_probe
+from models_under_pressure.tools._inputs import find_probe
 
 app = typer.Typer(help="Look at saved probes and share them.", no_args_is_help=True)
 

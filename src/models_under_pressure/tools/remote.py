@@ -27,8 +27,7 @@ def r2(offline: _Offline = False) -> None:
 
     Example: mup remote r2
     """
-    from models_under_pressure.remotes.settings import load_bucket_settings
-    from models_under_pressure.remotes.target import r2_targets
+    from models_under_pressure.remotes.target import load_bucket_settings, r2_targets
 
     _point(r2_targets(load_bucket_settings()), offline=offline)
 
@@ -39,8 +38,7 @@ def s3(offline: _Offline = False) -> None:
 
     Example: mup remote s3
     """
-    from models_under_pressure.remotes.settings import load_bucket_settings
-    from models_under_pressure.remotes.target import s3_targets
+    from models_under_pressure.remotes.target import load_bucket_settings, s3_targets
 
     _point(s3_targets(load_bucket_settings()), offline=offline)
 
@@ -55,8 +53,7 @@ def public(
 
     Example: mup remote public https://datasets.example.org/dvc https://activations.example.org/dvc
     """
-    from models_under_pressure.remotes.settings import load_bucket_settings
-    from models_under_pressure.remotes.target import public_targets
+    from models_under_pressure.remotes.target import load_bucket_settings, public_targets
 
     settings = load_bucket_settings()
     endpoint, bundle = settings.s3_endpoint_url, settings.aws_ca_bundle
@@ -141,9 +138,8 @@ def _point(targets: "Sequence[Target]", *, offline: bool) -> None:
 
 def _try(targets: "Sequence[Target]") -> bool:
     """Whether all targets work."""
-    from models_under_pressure.remotes.checks import check_remote
-    from models_under_pressure.remotes.finding import failed
-    from models_under_pressure.tools._findings import print_findings
+    from models_under_pressure.remotes.checks import check_remote, failed
+    from models_under_pressure.tools._inputs import print_findings
 
     everything = []
     for target in targets:

@@ -1,13 +1,16 @@
 """Show AUROC against the size of the model that probes, prompted and finetuned monitors read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models_under_pressure.evaluation.summary import means_by_purpose
+
 if TYPE_CHECKING:
-    from models_under_pressure.evaluation.scaling import Run
+    from models_under_pressure.tools.scaling import Run
 
 
 def command(
@@ -27,7 +30,6 @@ def command(
     Example: mup scaling workspace --parameters smollm2-135m=134.5e6
     """
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.evaluation.scaling import scaling_rows, to_table
     from models_under_pressure.figures import scaling as figure
     from models_under_pressure.figures.render import write_chart
     from models_under_pressure.review.revisions import WORKSPACE
@@ -50,7 +52,6 @@ def _read_run(name: str) -> "Run":
     import json
 
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.evaluation.scaling import Run, means_of
     from models_under_pressure.review.revisions import Revision
 
     revision = Revision(name, Path())
@@ -90,3 +91,82 @@ def _sizes(given: list[str], short: dict[str, str]) -> Callable[[str], int]:
         return sum(block.weights for block in found.blocks) + found.hidden * found.vocabulary
 
     return size
+
+
+Row = dict[str, Any]
+
+_BASELINES = {"prompted_": ("prompt_baseline", "name"), "finetuned_": ("finetune_baseline", "model")}
+"""Beginning of a baseline's name -> its section of experiments/params.yaml, and the key of its model there."""
+_METRICS = ("auroc", "auroc_low", "auroc_high", "n", "datasets")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What git holds of one run."""
+
+    name: str
+    """Name of its commit or experiment."""
+    params: Mapping[str, Any]
+    """Sections of params.yaml and experiments/params.yaml."""
+    means: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """Purpose -> monitor -> mean of each metric over its datasets, with interval ends."""
+
+
+def means_of(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float | int]]]:
+    """The means of a run, from its metrics/intervals.json and metrics/experiments_intervals.json."""
+    methods: dict[str, dict[str, Any]] = {}
+    purposes: dict[str, str] = {}
+    for file in files:
+        for dataset, found in file.items():
+            purposes[dataset] = found["purpose"]
+            methods.setdefault(dataset, {}).update(found["methods"])
+    return means_by_purpose(methods, purposes)
+
+
+def scaling_rows(runs: Iterable[Run], parameters: Callable[[str], int]) -> list[Row]:
+    """One row per purpose, monitor and model, by model size; a result that several runs share stands once.
+
+    Args:
+        runs: of probes on different models; prompted and finetuned models count too.
+        parameters: number of parameters of a model, by Hugging Face id, path or the embedded model's name.
+
+    Returns:
+        Rows with `purpose` (dev or test), `monitor` (a probe's name, `prompted` or `finetuned`), `model`, `parameters`,
+        AUROC with its interval (mean over `datasets`), `n` and `run`.
+    """
+    found: dict[tuple[Any, ...], Row] = {}
+    for run in runs:
+        for purpose in ("dev", "test"):
+            for name, metrics in run.means.get(purpose, {}).items():
+                reads = _model_of(name, run.params)
+                if reads is None or "auroc" not in metrics:
+                    continue
+                monitor, model = reads
+                row = {"purpose": purpose, "monitor": monitor, "model": model}
+                row |= {key: metrics[key] for key in _METRICS}
+                resolved = run.params.get("models", {}).get(model, model)
+                found.setdefault(tuple(row.values()), row | {"parameters": parameters(resolved), "run": run.name})
+    return sorted(found.values(), key=lambda row: (row["purpose"], row["monitor"], row["parameters"]))
+
+
+def to_table(rows: Sequence[Row]) -> str:
+    """The rows as aligned text."""
+    lines = [f"{'':6}{'monitor':24}{'model':20}{'parameters':>12}  AUROC  [95 % interval]       n  run"]
+    for row in rows:
+        interval = f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]"
+        lines.append(
+            f"{row['purpose']:6}{row['monitor']:24}{row['model']:20}{row['parameters']:>12.3g}  {row['auroc']:.3f}  "
+            f"{interval:<17}{row['n']:>8,}  {row['run']}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _model_of(monitor: str, params: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Name of the series and the model that a monitor reads; None where it reads none."""
+    if monitor in params["train"]["probes"]:
+        return monitor, str(params["model"]["name"])
+    for beginning, (section, key) in _BASELINES.items():
+        models = params.get(section, {}).get("models", {})
+        if monitor.startswith(beginning) and (name := monitor.removeprefix(beginning)) in models:
+            return beginning.rstrip("_"), str(models[name][key])
+    return None

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.tools._probe import Device, ProbeName, load_with_model, read_conversations
+from models_under_pressure.tools._inputs import Device, ProbeName, load_with_model, read_conversations
 
 
 def command(

@@ -8,8 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from models_under_pressure.baselines.finetuned import training
 from models_under_pressure.baselines.finetuned.checkpoint import Checkpoints
-from models_under_pressure.baselines.finetuned.classifier import make_classifier
-from models_under_pressure.baselines.finetuned.fitted_head import fit_head
+from models_under_pressure.baselines.finetuned.classifier import fit_head, make_classifier
 from models_under_pressure.baselines.finetuned.reading import pooled_states, score
 from models_under_pressure.baselines.finetuned.training import train
 

@@ -11,8 +11,7 @@ from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.persistence import load_finetuned
 from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.in_use import Dataset
-from models_under_pressure.core.paths import EXPERIMENTS, finetuned_paths, scores_path, timing_path
+from models_under_pressure.core.paths import EXPERIMENTS, Dataset, finetuned_paths, scores_path, timing_path
 from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.experiments import finetune_baseline, score_finetuned

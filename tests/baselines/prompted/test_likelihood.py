@@ -7,10 +7,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import load_language_model
-from models_under_pressure.baselines import prompted_likelihood
-from models_under_pressure.baselines.prompted_likelihood import PromptReader
-from models_under_pressure.baselines.prompted_prompts import make_prompts
-from models_under_pressure.baselines.prompted_template import Template, conversation_text, load_template
+from models_under_pressure.baselines.prompted import likelihood as prompted_likelihood
+from models_under_pressure.baselines.prompted.likelihood import PromptReader
+from models_under_pressure.baselines.prompted.questions import Template, conversation_text, load_template, make_prompts
 from models_under_pressure.core.errors import UserError
 
 FAMILIES = {

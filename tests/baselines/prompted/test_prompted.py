@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from models_under_pressure.baselines import prompted
 from models_under_pressure.baselines.data import LabelledRecords
-from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
-from models_under_pressure.baselines.prompted_config import PromptConfig
-from models_under_pressure.baselines.prompted_scores import PromptedScores
-from models_under_pressure.core.in_use import Dataset
-from models_under_pressure.core.paths import EXPERIMENTS, scores_path, timing_path
+from models_under_pressure.baselines.prompted import run as prompted
+from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, PromptedScores, choose_template
+from models_under_pressure.core.paths import EXPERIMENTS, Dataset, scores_path, timing_path
 from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.experiments import prompt_baseline

@@ -5,19 +5,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from models_under_pressure.activations.batches import can_pack
 from models_under_pressure.activations.blocks import blocks_of
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.hardware import resolve_dtype
-from models_under_pressure.activations.hooks import tapped
+from models_under_pressure.activations.hooks import check_causal, packs_exactly, tapped
 from models_under_pressure.activations.model import LoadedModel, load_model
-from models_under_pressure.activations.packing import can_pack
-from models_under_pressure.activations.selfcheck import check_causal, packs_exactly
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
 
 Precision = Literal["float32", "mixed", "bfloat16"]
 
@@ -197,3 +200,28 @@ def _add_adapters(decoder: Any, config: FinetuneConfig, precision: Precision, fi
     for weight in decoder.parameters():
         if weight.requires_grad:
             weight.data = weight.data.to(dtype)
+
+
+_INVERSE_REGULARISATION = 0.001
+"""Of standardised features, as the mean-pooled logistic probe's (paper, appendix C: `C = 1e-3`)."""
+
+
+def fit_head(
+    classifier: Classifier, pooled: Float64[np.ndarray, "records hidden"], labels: Bool[np.ndarray, "records"]
+) -> None:
+    """Set the head to a logistic regression on what it reads of the training records.
+
+    Linear probing before finetuning (Kumar et al. 2022, section 3.4): a head that points anywhere else would at first
+    pull the features towards itself.
+    """
+    import torch
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(pooled)
+    fitted = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=10_000).fit(scaler.transform(pooled), labels)
+    weight = fitted.coef_[0] / scaler.scale_
+    bias = fitted.intercept_[0] - weight @ scaler.mean_
+    with torch.no_grad():
+        classifier.head.weight[1] = torch.from_numpy(weight)
+        classifier.head.bias[1] = float(bias)

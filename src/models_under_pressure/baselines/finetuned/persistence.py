@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.activations.chat import ChatTemplate
-from models_under_pressure.activations.fingerprint import tokenizer_fingerprint
+from models_under_pressure.activations.model import tokenizer_fingerprint
 from models_under_pressure.baselines.finetuned.classifier import Classifier, Precision, make_classifier
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.training import Epoch, Trained

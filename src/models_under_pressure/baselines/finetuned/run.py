@@ -6,24 +6,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.config import ModelConfig
-from models_under_pressure.activations.fingerprint import library_versions, tokenizer_fingerprint
 from models_under_pressure.activations.flops import (
     Architecture,
     forward_flops,
     read_architecture,
     training_step_flops,
 )
-from models_under_pressure.baselines.data import LabelledRecords
+from models_under_pressure.activations.model import library_versions, tokenizer_fingerprint
+from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of
 from models_under_pressure.baselines.finetuned.classifier import Classifier, make_classifier
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.data import Split, draw_groups, tokenised_split
-from models_under_pressure.baselines.finetuned.persistence import save_finetuned
+from models_under_pressure.baselines.finetuned.persistence import load_finetuned, save_finetuned
+from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.baselines.finetuned.training import Trained, Watch, train
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import content_hash
+from models_under_pressure.evaluation.scores import ScoreList
 
 _REVISION = 1
 """Raised when the same settings come to train otherwise: older checkpoints are then left alone."""
@@ -142,3 +146,40 @@ def _account(cost: Cost, trained: Trained, data: Split, validation: Split) -> di
         "truncated": {"train": len(data.report.truncated), "validation": len(validation.report.truncated)},
         "normalised": {"train": data.report.normalised, "validation": validation.report.normalised},
     }
+
+
+_CLASSES = 2
+
+
+class Monitor:
+    """A finetuned model, loaded once for many datasets.
+
+    Raises:
+        UserError: see `load_finetuned`.
+    """
+
+    def __init__(self, directory: Path, *, token: str | None = None) -> None:
+        self._classifier, self._description = load_finetuned(directory, token=token)
+        self._architecture = architecture_of(self._description.config, token=token)
+
+    def score(self, data: LabelledRecords, name: str) -> ScoreList:
+        """Score labelled records under a name; each record's score is the same in any company.
+
+        The cost of a record is the model's forward pass and the head; adapters are too small to count.
+
+        Raises:
+            UserError: the chat template refuses a record, or a score is not finite.
+        """
+        config = self._description.config
+        split = tokenised_split(data, self._classifier.loaded, config)
+        logits = score(self._classifier, split.records, batch_tokens=config.batch_tokens)
+        return to_scores(
+            data,
+            name,
+            seed=self._description.seed,
+            logits=logits,
+            probabilities=np.exp(-np.logaddexp(0.0, -logits)),
+            tokens=split.lengths,
+            flops=forward_flops(self._architecture, split.lengths, layer=config.blocks)
+            + 2 * _CLASSES * self._architecture.hidden,
+        )

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models_under_pressure.activations.batches import plan_batches
-from models_under_pressure.baselines.finetuned.checkpoint import Checkpoint, Checkpoints
-from models_under_pressure.baselines.finetuned.classifier import Classifier, seeded
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig
-from models_under_pressure.baselines.finetuned.data import Split
-from models_under_pressure.baselines.finetuned.fitted_head import fit_head
-from models_under_pressure.baselines.finetuned.frozen_states import FrozenStates
-from models_under_pressure.baselines.finetuned.optimiser import (
+from models_under_pressure.baselines.finetuned.checkpoint import (
+    Checkpoint,
+    Checkpoints,
     learning_rate,
     make_optimiser,
     restore_state,
     state_of,
 )
+from models_under_pressure.baselines.finetuned.classifier import Classifier, fit_head, seeded
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.baselines.finetuned.data import FrozenStates, Split
 from models_under_pressure.baselines.finetuned.reading import (
     Reader,
     freeze_states,

@@ -34,3 +34,12 @@ def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
                     remedy="the file is cut or damaged; fetch it again.",
                 )
             yield number, row
+
+
+_NOT_TEXT = frozenset({"", "nan", "none", "null", "#name?", "#n/a"})
+"""What spreadsheets and data frames leave of a missing statement."""
+
+
+def is_missing(value: object) -> bool:
+    """Whether there is no text: nothing, or what a spreadsheet or a data frame writes in its place."""
+    return value is None or (isinstance(value, float) and value != value) or str(value).strip().casefold() in _NOT_TEXT

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.splits import Splits
+from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, filtered, mapped, with_messages
 
 _SPEAKER = re.compile(r"^[ \t]*[\"']?([A-Z]\w*)[ \t]*:[ \t]*")

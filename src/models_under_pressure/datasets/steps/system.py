@@ -3,7 +3,7 @@
 from typing import Literal
 
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.splits import Splits
+from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, mapped, with_messages
 
 

@@ -7,13 +7,12 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.core.records import Message, Record
+from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import unanswered
 from models_under_pressure.datasets.parsed import with_column
-from models_under_pressure.datasets.splits import Splits
 from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, mapped
 from models_under_pressure.datasets.steps.system import system_prompt, with_system_prompt
-from models_under_pressure.llm.ask import Answer, Ask, Failure
-from models_under_pressure.llm.prompts import load_prompt
+from models_under_pressure.llm.ask import Answer, Ask, Failure, load_prompt
 
 _FIRST_SENTENCE = re.compile(r"\A\s*(.+?[.!?。])(?=\s|$|(?<=。))", flags=re.DOTALL)
 

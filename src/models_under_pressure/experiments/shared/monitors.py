@@ -8,7 +8,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import scores_path
 from models_under_pressure.core.section import EXPERIMENTS, read
-from models_under_pressure.evaluation.evaluated import METHODS
+from models_under_pressure.evaluation.measure import METHODS
 from models_under_pressure.evaluation.scores import ScoreList, by_id, read_scores
 
 Scores = Mapping[str, Mapping[str, ScoreList]]

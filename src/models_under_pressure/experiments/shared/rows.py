@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Bool, Float
 
-from models_under_pressure.evaluation.delong import averaged_auroc
-from models_under_pressure.evaluation.estimate import Estimate
+from models_under_pressure.evaluation.differences import averaged_auroc
+from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import auroc, tpr_at_fpr
 from models_under_pressure.evaluation.summary import mean_over_datasets
 

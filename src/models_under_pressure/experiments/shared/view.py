@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int8, Int32
 
 from models_under_pressure.activations.ragged import Activations, ArrayActivations
-from models_under_pressure.probes.sentences import token_ids
+from models_under_pressure.probes.tokens import token_ids
 
 
 class View:

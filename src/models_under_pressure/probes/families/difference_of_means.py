@@ -11,9 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from models_under_pressure.probes.family import Exact, Family, FamilyConfig, Linear, RecordVectors
+from models_under_pressure.probes.family import Exact, Family, FamilyConfig, Linear, RecordVectors, pool_mean
 from models_under_pressure.probes.logistic import fold, standardise
-from models_under_pressure.probes.pooling import pool_mean
 
 
 class Config(FamilyConfig):

@@ -12,9 +12,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from models_under_pressure.probes.family import Exact, Family, Role
+from models_under_pressure.probes.family import Exact, Family, Role, pool_last
 from models_under_pressure.probes.logistic import LogisticConfig, solve_logistic
-from models_under_pressure.probes.pooling import pool_last
 
 
 class Config(LogisticConfig):

@@ -10,10 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from models_under_pressure.probes.cross_validation import best_by_cross_validation
-from models_under_pressure.probes.family import Exact, Family, FamilyConfig, Linear, RecordVectors
-from models_under_pressure.probes.logistic import fold, standardise
-from models_under_pressure.probes.pooling import pool_mean
+from models_under_pressure.probes.family import Exact, Family, FamilyConfig, Linear, RecordVectors, pool_mean
+from models_under_pressure.probes.logistic import best_by_cross_validation, fold, standardise
 
 
 class Config(FamilyConfig):

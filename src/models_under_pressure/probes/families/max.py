@@ -11,9 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from models_under_pressure.probes.descent import DescentConfig, start_from_mean
-from models_under_pressure.probes.family import Descent, Family, Pooled
-from models_under_pressure.probes.pooling import weighted_sum
-from models_under_pressure.probes.segments import Segments
+from models_under_pressure.probes.family import Descent, Family, Pooled, Segments, weighted_sum
 
 
 class Config(DescentConfig):

@@ -8,9 +8,8 @@ Regularisation: L2, of the strength of the paper's logistic probe; an intercept 
 
 from typing import Literal
 
-from models_under_pressure.probes.family import Exact, Family
+from models_under_pressure.probes.family import Exact, Family, pool_mean
 from models_under_pressure.probes.logistic import LogisticConfig, solve_logistic
-from models_under_pressure.probes.pooling import pool_mean
 
 
 class Config(LogisticConfig):

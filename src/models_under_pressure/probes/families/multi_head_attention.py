@@ -12,8 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from models_under_pressure.probes.descent import DescentConfig, random_directions
-from models_under_pressure.probes.family import Descent, Family, Linear, Pooled
-from models_under_pressure.probes.segments import Segments
+from models_under_pressure.probes.family import Descent, Family, Linear, Pooled, Segments
 
 
 class Config(DescentConfig):

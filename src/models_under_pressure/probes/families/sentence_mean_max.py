@@ -12,9 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from models_under_pressure.probes.descent import DescentConfig, start_from_mean
-from models_under_pressure.probes.family import Descent, Family, Pooled
-from models_under_pressure.probes.pooling import mean_of_chosen
-from models_under_pressure.probes.segments import Segments
+from models_under_pressure.probes.family import Descent, Family, Pooled, Segments, mean_of_chosen
 
 
 class Config(DescentConfig):

@@ -13,8 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from models_under_pressure.probes.descent import DescentConfig, start_from_mean
-from models_under_pressure.probes.family import Descent, Family, Pooled
-from models_under_pressure.probes.segments import Segments
+from models_under_pressure.probes.family import Descent, Family, Pooled, Segments
 
 
 class Config(DescentConfig):

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from models_under_pressure.activations.batches import plan_batches
-from models_under_pressure.baselines.prompted_attention import Branch
-from models_under_pressure.baselines.prompted_prompts import Prompt
+from models_under_pressure.baselines.prompted.likelihood import Branch
+from models_under_pressure.baselines.prompted.questions import Prompt
 
 _WHOLE = 16
 """Rows are filled up to a multiple of this: the last, incomplete vector of a product or function is computed by other

@@ -1,5 +1,6 @@
 """Log-likelihoods of the two replies to each prompt, from one forward pass over what they share."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -8,19 +9,76 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models_under_pressure.activations.batches import attending, can_pack, causal_mask
 from models_under_pressure.activations.blocks import decoder_of
 from models_under_pressure.activations.forward import runs_side_by_side
-from models_under_pressure.activations.hardware import batch_budget, one_core_each
+from models_under_pressure.activations.hardware import batch_budget, one_core_each, run_batches
 from models_under_pressure.activations.model import LoadedModel
-from models_under_pressure.activations.packing import can_pack
-from models_under_pressure.activations.side_by_side import run_batches
-from models_under_pressure.baselines.prompted_attention import Branching, branching
-from models_under_pressure.baselines.prompted_prompts import Prompt
-from models_under_pressure.baselines.prompted_rows import Reading, common_prefix, equal_prompts, make_row, plan_rows
+from models_under_pressure.baselines.prompted.questions import Prompt
+from models_under_pressure.baselines.prompted.rows import Reading, common_prefix, equal_prompts, make_row, plan_rows
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Consecutive tokens of a row, which follow other tokens of the row."""
+
+    start: int
+    stop: int
+    before: tuple[tuple[int, int], ...] = ()
+    """(start, stop) of the parts that come before it, in order."""
+
+    @property
+    def position(self) -> int:
+        """Place of its first token in its own text."""
+        return sum(stop - start for start, stop in self.before)
+
+
+class Branching(threading.local):
+    """The branches of a thread's present row."""
+
+    def __init__(self) -> None:
+        self.branches: tuple[Branch, ...] = ()
+
+    def attend(
+        self,
+        module: Any,
+        query: "torch.Tensor",
+        key: "torch.Tensor",
+        value: "torch.Tensor",
+        attention_mask: "torch.Tensor | None",
+        **settings: Any,
+    ) -> "tuple[torch.Tensor, None]":
+        """Hugging Face's own attention, once per branch; arguments as those of `Packing.attend`."""
+        import torch
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        outputs = []
+        for branch in self.branches:
+            own = slice(branch.start, branch.stop)
+            parts = [slice(*part) for part in branch.before] + [own]
+            keys, values = (
+                torch.cat([states[:, :, part] for part in parts], dim=2) if branch.before else states[:, :, own]
+                for states in (key, value)
+            )
+            mask = causal_mask(
+                branch.stop - branch.start, settings.get("sliding_window"), query.device, first=branch.position
+            )
+            output, _ = sdpa_attention_forward(module, query[:, :, own], keys, values, mask, **settings)
+            outputs.append(output)
+        return torch.cat(outputs, dim=1), None
+
+
+@contextmanager
+def branching(decoder: Any) -> Iterator[Branching]:
+    """Let the decoder attend within the branches of a row."""
+    found = Branching()
+    with attending(decoder, found.attend, name="mup_branches"):
+        yield found
+
 
 _TOLERANCES = {"float32": 1e-3, "bfloat16": 0.5}
 """Greatest difference of log-likelihoods that rounding explains, in nats."""

@@ -7,28 +7,152 @@ a stopped run continues, and an edited dataset alone is computed anew.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float, Int64
+from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.activations.config import ModelConfig
-from models_under_pressure.activations.fingerprint import tokenizer_fingerprint
+from models_under_pressure.activations.config import Dtype, ModelConfig
 from models_under_pressure.activations.flops import Architecture, forward_flops, prefill_flops, read_architecture
-from models_under_pressure.activations.model import ModelDescription, describe_model, load_language_model
-from models_under_pressure.baselines.data import LabelledRecords
-from models_under_pressure.baselines.prompted_config import PromptConfig
-from models_under_pressure.baselines.prompted_likelihood import PromptReader
-from models_under_pressure.baselines.prompted_prompts import Prompt, make_prompts
-from models_under_pressure.baselines.prompted_scores import PromptedScores, read_scored, write_scored
-from models_under_pressure.baselines.prompted_template import Template, load_template
-from models_under_pressure.core.files import stable_hash
+from models_under_pressure.activations.model import (
+    ModelDescription,
+    describe_model,
+    load_language_model,
+    tokenizer_fingerprint,
+)
+from models_under_pressure.baselines.data import LabelledRecords, to_scores
+from models_under_pressure.baselines.prompted.likelihood import PromptReader
+from models_under_pressure.baselines.prompted.questions import Prompt, Template, load_template, make_prompts
+from models_under_pressure.core.files import read_json, read_jsonl, stable_hash, write_json, write_jsonl
 from models_under_pressure.core.progress import progress
 from models_under_pressure.core.records import content_hash
 from models_under_pressure.evaluation.metrics import auroc
+from models_under_pressure.evaluation.scores import ScoreList
+
+TemplateName = Literal["default", "single_letter", "prompt_at_end", "single_word"]
+"""Files of that name in `baselines/templates`."""
+
+
+class PromptConfig(BaseModel):
+    """One model that is asked, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """A short name from `models`, a Hugging Face id, or a local path."""
+    dtype: Dtype = "auto"
+    """Precision of the forward pass; likelihoods are float32 always."""
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    """Width of the weights (bitsandbytes)."""
+    templates: tuple[TemplateName, ...] = Field(
+        default=("default", "single_letter", "prompt_at_end", "single_word"), min_length=1
+    )
+    """Wordings tried on the dev sets; the best of them is used on the test sets."""
+    max_tokens: int = Field(default=8192, ge=16)
+    """Longest prompt with its reply, in tokens; of longer ones the conversation's end is cut and reported."""
+    batch_tokens: int | Literal["auto"] = "auto"
+    """Tokens of one forward pass; auto suits the device's caches or memory."""
+
+
+class PromptBaselineConfig(BaseModel):
+    """Section `prompt_baseline` of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: dict[str, PromptConfig]
+    """Name of each prompted monitor -> its model, and how it is asked."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromptedScores:
+    """Log-likelihoods of the two replies for every record, in the order of the dataset."""
+
+    high: Float[np.ndarray, "records"]
+    low: Float[np.ndarray, "records"]
+    tokens: Int64[np.ndarray, "records"]
+    flops: Int64[np.ndarray, "records"]
+    seconds: float | None
+    """Wall time of tokenising and the forward passes; None for rows that were read from disk."""
+    truncated: tuple[str, ...] = ()
+    """Ids of records whose conversation lost its end."""
+    normalised: dict[str, int] = field(default_factory=dict)
+    """How conversations were changed for the chat template -> records."""
+    neutralised: tuple[str, ...] = ()
+    """Ids of records whose content spells special tokens."""
+
+    @property
+    def logits(self) -> Float[np.ndarray, "records"]:
+        """Log of the odds of the high-stakes reply."""
+        return self.high - self.low
+
+    @property
+    def probabilities(self) -> Float[np.ndarray, "records"]:
+        """Softmax over the two replies: the share of the high-stakes one."""
+        return np.exp(self.high - np.logaddexp(self.high, self.low))
+
+
+def to_list(data: LabelledRecords, scores: PromptedScores, monitor: str, *, seed: int) -> ScoreList:
+    """The scores in the form that every method has."""
+    return to_scores(
+        data,
+        monitor,
+        seed=seed,
+        logits=scores.logits,
+        probabilities=scores.probabilities,
+        tokens=scores.tokens,
+        flops=scores.flops,
+    )
+
+
+def write_scored(path: Path, scores: PromptedScores, ids: Sequence[str], *, key: str) -> None:
+    """Write one row per record, then beside it what they were made from: a crash leaves no half-believed file."""
+    description = path.with_suffix(".json")
+    description.unlink(missing_ok=True)
+    columns = zip(
+        ids,
+        scores.high.tolist(),
+        scores.low.tolist(),
+        scores.logits.tolist(),
+        scores.probabilities.tolist(),
+        scores.tokens.tolist(),
+        scores.flops.tolist(),
+        strict=True,
+    )
+    names = ("id", "high_log_likelihood", "low_log_likelihood", "logit", "probability", "tokens", "flops")
+    write_jsonl(path, (dict(zip(names, row, strict=True)) for row in columns))
+    report = {name: asdict(scores)[name] for name in ("truncated", "normalised", "neutralised")}
+    write_json(description, {"key": key, **report})
+
+
+def read_scored(path: Path, ids: Sequence[str], *, key: str) -> PromptedScores | None:
+    """Read rows that were made from the same records, model, wording and code; None if there are none."""
+    description = path.with_suffix(".json")
+    if not description.exists():
+        return None
+    about: dict[str, Any] = read_json(description)
+    if about.pop("key", None) != key:
+        return None
+    rows = {row["id"]: row for _, row in read_jsonl(path)}
+    if list(rows) != list(ids):
+        logging.getLogger(__name__).warning("%s does not hold the rows that it should; computed again", path)
+        return None
+    return PromptedScores(
+        high=np.array([row["high_log_likelihood"] for row in rows.values()]),
+        low=np.array([row["low_log_likelihood"] for row in rows.values()]),
+        tokens=np.array([row["tokens"] for row in rows.values()], dtype=np.int64),
+        flops=np.array([row["flops"] for row in rows.values()], dtype=np.int64),
+        seconds=None,
+        truncated=tuple(about["truncated"]),
+        normalised=about["normalised"],
+        neutralised=tuple(about["neutralised"]),
+    )
+
 
 AUROCs = Mapping[str, Mapping[str, float]]
 """Template -> dataset -> AUROC."""
