@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from models_under_pressure.core import tracking
+from models_under_pressure.core import settings as tracking
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.tracking import tracked
+from models_under_pressure.core.settings import tracked
 
 EPOCHS = [{"train_loss": 0.7, "validation_auroc": 0.5}, {"train_loss": 0.4, "validation_auroc": 0.875}]
 
@@ -37,7 +37,7 @@ def test_a_second_training_takes_the_place_of_the_first(tmp_path):
 
 def test_without_a_key_nothing_of_weights_and_biases_is_imported(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from models_under_pressure.core.tracking import tracked\n"
+        "import sys; from pathlib import Path; from models_under_pressure.core.settings import tracked\n"
         f"with tracked(Path({str(tmp_path)!r}), 'r', {{}}) as watch: watch(1, {{'loss': 1.0}})\n"
         "assert 'wandb' not in sys.modules"
     )

@@ -7,8 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from models_under_pressure.activations.library import dataset_files, entries, store_path
-from models_under_pressure.activations.store import open_store, partial_path
+from models_under_pressure.activations.store import dataset_files, entries, open_store, partial_path, store_path
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import write_records
 from models_under_pressure.tools.acts import app

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models_under_pressure.activations import library
+from models_under_pressure.activations import store as library
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.paths import Dataset

@@ -6,8 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig
-from models_under_pressure.activations.flops import (
+from models_under_pressure.activations.blocks import (
     architecture_of,
     forward_flops,
     prefill_flops,
@@ -15,6 +14,7 @@ from models_under_pressure.activations.flops import (
     read_architecture,
     training_step_flops,
 )
+from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig
 from models_under_pressure.core.errors import UserError
 
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_multimodal", "phi", "gpt2", "neox"]

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig, resolve_dtype
 from models_under_pressure.activations.extract import extract
-from models_under_pressure.activations.hardware import resolve_dtype
 from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.baselines.finetuned.classifier import resolve_precision

@@ -7,7 +7,7 @@ from asking import Asker
 
 from models_under_pressure.core.files import canonical_json
 from models_under_pressure.core.records import Message, content_hash, to_row
-from models_under_pressure.core.yaml import load_plain
+from models_under_pressure.core.section import load_plain
 from models_under_pressure.datasets.files import divide
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, Lineage, latest_versions, load_lineage

@@ -9,9 +9,8 @@ from server import serving
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Message, Record, read_records
-from models_under_pressure.datasets.catalog import load_catalog, load_selected
 from models_under_pressure.datasets.distribution import inconsistencies
-from models_under_pressure.datasets.published import PublishedFile, convert, report
+from models_under_pressure.datasets.published import PublishedFile, convert, load_catalog, load_selected, report
 from models_under_pressure.stages import download
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats.contingency import odds_ratio
 
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.datasets.word_statistics import telling_words
+from models_under_pressure.datasets.distribution import telling_words
 
 
 def records(high, low):

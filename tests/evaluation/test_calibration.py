@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
 from models_under_pressure.evaluation import metrics
-from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, reliability
+from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, reliability
 
 forecasts = st.lists(st.tuples(st.integers(0, 97), st.booleans()), min_size=1, max_size=80)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.experiments.shared.sets import check_unseen, join, take
-from models_under_pressure.experiments.shared.view import View, in_memory
+from models_under_pressure.probes.data import View, in_memory
 
 
 def copied(sources, rows):

@@ -2,7 +2,7 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, ask_all
-from models_under_pressure.llm.authored import author_replies
+from models_under_pressure.llm.rehearsal import author_replies
 
 
 def test_authored_replies_replay_without_key_network_or_ledger(question, config, store, tmp_path):

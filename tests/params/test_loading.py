@@ -6,8 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.activations.config import PipelineModel
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.section import read, section_names
-from models_under_pressure.core.yaml import load_plain, load_yaml
+from models_under_pressure.core.section import load_plain, load_yaml, read, section_names
 
 
 class Cat(BaseModel):

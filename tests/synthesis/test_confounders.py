@@ -9,8 +9,7 @@ from typer.testing import CliRunner
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record, write_records
-from models_under_pressure.synthesis.confounder_report import report, to_json, to_table
-from models_under_pressure.synthesis.confounders import measure
+from models_under_pressure.synthesis.confounders import measure, report, to_json, to_table
 from models_under_pressure.tools.datasets import app
 
 

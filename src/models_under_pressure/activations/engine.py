@@ -10,8 +10,8 @@ from jaxtyping import Int64
 from models_under_pressure.activations.config import ExtractConfig
 from models_under_pressure.activations.forward import Forward, Kept, prepared
 from models_under_pressure.activations.model import LoadedModel
-from models_under_pressure.activations.provenance import Plan
 from models_under_pressure.activations.tokens import TokenisedRecord
+from models_under_pressure.activations.verify import Plan
 from models_under_pressure.activations.writer import StoreWriter
 from models_under_pressure.core.progress import Progress
 

@@ -11,8 +11,8 @@ from models_under_pressure.activations.blocks import check_layers
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.engine import windows
 from models_under_pressure.activations.model import LoadedModel, ModelDescription, describe_model, load_model
-from models_under_pressure.activations.provenance import Plan, holds, plan_stores
 from models_under_pressure.activations.tokens import TokenisationReport
+from models_under_pressure.activations.verify import Plan, holds, plan_stores
 from models_under_pressure.activations.writer import StoreWriter
 from models_under_pressure.core.progress import progress
 from models_under_pressure.core.records import Record, read_records

@@ -17,8 +17,7 @@ from models_under_pressure.activations.batches import (
     rotates_by_length,
 )
 from models_under_pressure.activations.blocks import blocks_of
-from models_under_pressure.activations.config import ExtractConfig
-from models_under_pressure.activations.hardware import batch_budget, one_core_each, run_batches
+from models_under_pressure.activations.config import ExtractConfig, batch_budget, one_core_each, run_batches
 from models_under_pressure.activations.hooks import Taps, check_causal, packs_exactly, tapped
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.tokens import TokenisedRecord

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.activations.blocks import blocks_of, check_layers, decoder_of, keep_blocks
-from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig
+from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig, resolve_device, resolve_dtype
 from models_under_pressure.activations.embedded import embedded_model, embedded_revision, quiet
-from models_under_pressure.activations.hardware import resolve_device, resolve_dtype
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 

@@ -19,8 +19,8 @@ from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.engine import Window, WindowComputer
 from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import ModelDescription, load_model
-from models_under_pressure.activations.provenance import Plan
 from models_under_pressure.activations.tokens import TokenisedRecord
+from models_under_pressure.activations.verify import Plan
 from models_under_pressure.activations.writer import StoreWriter, write_shard
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.progress import Progress

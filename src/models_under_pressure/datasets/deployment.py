@@ -8,8 +8,7 @@ from pathlib import Path
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.records import Label, Message, Record
-from models_under_pressure.datasets.files import made_versions
-from models_under_pressure.datasets.parsed import Dropped
+from models_under_pressure.datasets.files import Dropped, made_versions
 from models_under_pressure.datasets.sources.tables import read_csv
 
 CONTEXTS = {

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
@@ -146,3 +146,42 @@ def write_version(raw: Splits, balanced: Splits, dataset: str, version: str, *, 
 def splits_of(*, test_only: bool) -> tuple[str, ...]:
     """The names of a dataset's splits."""
     return ("test",) if test_only else SPLITS
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A row that is not in the result."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The records of a source and the rows refused."""
+
+    records: Sequence[Record]
+    dropped: Sequence[Dropped] = ()
+
+
+def normalised(text: str) -> str:
+    """Text without differences of case and white space, for comparing content."""
+    return " ".join(text.casefold().split())
+
+
+def with_column(record: Record, **columns: object) -> Record:
+    """The record with columns added or replaced."""
+    return replace(record, fields={**record.fields, **columns})
+
+
+def core_text(record: Record) -> str:
+    """The source's own text, whatever a recipe wrapped around it: what split overlap is judged on."""
+    for column in ("transcription", "dialogue"):
+        if isinstance(text := record.fields.get(column), str) and text.strip():
+            return text
+    return "\n".join(message.content for message in record.messages if message.role != "system")
+
+
+def content_group(text: str) -> str:
+    """Name of the rows that share this text."""
+    return stable_hash(normalised(text))[:12]

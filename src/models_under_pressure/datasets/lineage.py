@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import PURPOSES, Purpose
-from models_under_pressure.core.yaml import load_yaml
+from models_under_pressure.core.section import load_yaml
 from models_under_pressure.datasets.files import split_path
 from models_under_pressure.datasets.origins import LINEAGE_PATH, Source
 from models_under_pressure.datasets.recipe import Version

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.core.records import Record
-from models_under_pressure.datasets.parsed import core_text
+from models_under_pressure.datasets.files import core_text
 
 if TYPE_CHECKING:
     import numpy as np

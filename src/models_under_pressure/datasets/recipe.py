@@ -15,12 +15,14 @@ from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.steps.base import Outcome, Tools
 from models_under_pressure.datasets.steps.clinical import DropIfShorterThan, FormatTranscription, ParseConversation
 from models_under_pressure.datasets.steps.rows import DropOverlaps, DropRows, MoveLast, Relabel
-from models_under_pressure.datasets.steps.system import (
+from models_under_pressure.datasets.steps.tools import (
     AddSystemPrompt,
     DropDuplicateSystemPrompt,
+    RemoveSentence,
     ReplaceSystemPrompt,
+    RewriteFirstSentence,
+    RewriteSystemPrompt,
 )
-from models_under_pressure.datasets.steps.tools import RemoveSentence, RewriteFirstSentence, RewriteSystemPrompt
 
 
 class BalanceConfig(BaseModel):

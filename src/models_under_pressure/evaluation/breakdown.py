@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation import metrics
-from models_under_pressure.evaluation.inputs import checked_labels, checked_scores
+from models_under_pressure.evaluation.curves import checked_labels, checked_scores
 from models_under_pressure.evaluation.intervals import Estimate, clopper_pearson, evidence
 from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, percent
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtr, stdtrit
 
 from models_under_pressure.evaluation import curves
-from models_under_pressure.evaluation.inputs import checked_labels, checked_scores, group_indices, two_classes
+from models_under_pressure.evaluation.curves import checked_labels, checked_scores, group_indices, two_classes
 from models_under_pressure.evaluation.intervals import (
     Difference,
     Estimate,

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv, expit, logit, ndtr, ndtri, stdtrit
 
 from models_under_pressure.evaluation import curves
-from models_under_pressure.evaluation.inputs import checked_labels, checked_scores, group_indices, two_classes
+from models_under_pressure.evaluation.curves import checked_labels, checked_scores, group_indices, two_classes
 
 _CHUNK_CELLS = 30_000
 """Weights held at once (resamples x records): a chunk that stays in a processor's cache is twice as fast."""

@@ -8,8 +8,7 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.evaluation import curves, metrics
-from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, bin_gaps
-from models_under_pressure.evaluation.inputs import checked_labels, checked_probabilities, checked_scores
+from models_under_pressure.evaluation.curves import checked_labels, checked_probabilities, checked_scores
 from models_under_pressure.evaluation.intervals import (
     Estimate,
     Statistic,
@@ -20,7 +19,7 @@ from models_under_pressure.evaluation.intervals import (
     plan,
     replicate,
 )
-from models_under_pressure.evaluation.metrics import tpr_at_fpr_interval
+from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, tpr_at_fpr_interval
 from models_under_pressure.evaluation.scores import ScoreList
 
 

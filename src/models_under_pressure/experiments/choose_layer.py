@@ -21,8 +21,8 @@ from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.summary import mean_estimate
+from models_under_pressure.experiments.shared.monitors import Layers
 from models_under_pressure.experiments.shared.rows import Row, told
-from models_under_pressure.experiments.shared.sections import Layers
 from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
 from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.families import FAMILIES

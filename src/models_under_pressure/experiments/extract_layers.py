@@ -8,7 +8,7 @@ from models_under_pressure.core.paths import layer_store_path, the_one
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.core.settings import load_settings
-from models_under_pressure.experiments.shared.sections import Layers
+from models_under_pressure.experiments.shared.monitors import Layers
 
 
 def command() -> None:

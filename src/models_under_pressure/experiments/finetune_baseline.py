@@ -13,9 +13,8 @@ from models_under_pressure.baselines.finetuned.run import finetune
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import finetuned_paths, the_one, timing_path
 from models_under_pressure.core.section import read
-from models_under_pressure.core.settings import load_settings
-from models_under_pressure.core.tracking import curve
-from models_under_pressure.experiments.shared.sections import finetuned
+from models_under_pressure.core.settings import curve, load_settings
+from models_under_pressure.experiments.shared.monitors import finetuned
 
 
 def command(

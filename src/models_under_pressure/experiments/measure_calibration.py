@@ -17,7 +17,6 @@ from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.calibration import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, reliability
 from models_under_pressure.evaluation.intervals import (
     Estimate,
     clopper_pearson,
@@ -26,7 +25,7 @@ from models_under_pressure.evaluation.intervals import (
     plan,
     replicate,
 )
-from models_under_pressure.evaluation.metrics import squared_errors
+from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, reliability, squared_errors
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets

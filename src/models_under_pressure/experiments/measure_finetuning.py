@@ -12,8 +12,7 @@ from pydantic import Field
 
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig
-from models_under_pressure.baselines.finetuned.data import FrozenStates, tokenised_split
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig, FrozenStates, tokenised_split
 from models_under_pressure.baselines.finetuned.reading import freeze_states, score
 from models_under_pressure.baselines.finetuned.training import train as train_classifier
 from models_under_pressure.core.files import write_jsonl
@@ -22,8 +21,8 @@ from models_under_pressure.core.paths import datasets_in_use, finetuned_method
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.report import EvaluateConfig
+from models_under_pressure.experiments.shared.monitors import finetuned
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
-from models_under_pressure.experiments.shared.sections import finetuned
 from models_under_pressure.experiments.shared.sets import (
     BY_SIZE,
     check_unseen,

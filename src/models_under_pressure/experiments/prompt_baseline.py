@@ -19,7 +19,7 @@ from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_pa
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.experiments.shared.sections import entry
+from models_under_pressure.experiments.shared.monitors import entry
 
 
 def command(

@@ -8,8 +8,7 @@ from models_under_pressure.core.files import read_json, write_text
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import ORIGINS, Dataset, datasets_in_use, evaluated_path, probe_paths
 from models_under_pressure.core.records import read_records
-from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.core.yaml import dotted, load_plain
+from models_under_pressure.core.section import EXPERIMENTS, Section, dotted, load_plain, read
 from models_under_pressure.evaluation.summary import means_by_purpose
 from models_under_pressure.experiments.shared.monitors import language_models
 from models_under_pressure.report.commit import INPUTS, commit_of

@@ -5,9 +5,8 @@ from typing import Any
 
 import altair as alt
 
-from models_under_pressure.evaluation.calibration import reliability
 from models_under_pressure.evaluation.intervals import clopper_pearson
-from models_under_pressure.evaluation.metrics import ece
+from models_under_pressure.evaluation.metrics import ece, reliability
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.figures.outline import counted, of_two_classes
 from models_under_pressure.figures.panels import Row, inline, panels, probe_colour, reference, share_axis, split, titled

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask, Failure
 from models_under_pressure.llm.batch import collect_open, submit
-from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.cost import Estimate
+from models_under_pressure.llm.config import Estimate, LLMConfig
 from models_under_pressure.llm.run import Outcomes, run
 from models_under_pressure.llm.session import Session
 from models_under_pressure.llm.store import ReplyStore

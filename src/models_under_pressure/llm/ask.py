@@ -12,8 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from models_under_pressure.core.records import Message
-from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.cost import Estimate
+from models_under_pressure.llm.config import Estimate, LLMConfig
 from models_under_pressure.llm.reply import Kind
 from models_under_pressure.llm.store import ReplyStore
 

@@ -17,8 +17,7 @@ from openai.types import Batch
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import canonical_json
 from models_under_pressure.core.progress import Progress, progress
-from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.cost import cost_of
+from models_under_pressure.llm.config import LLMConfig, cost_of
 from models_under_pressure.llm.ledger import Ledger
 from models_under_pressure.llm.reply import completion_in, from_completion
 from models_under_pressure.llm.store import ReplyStore, keyed_request

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import json_line, write_jsonl
-from models_under_pressure.llm.config import Price
-from models_under_pressure.llm.cost import cost_of
+from models_under_pressure.llm.config import Price, cost_of
 from models_under_pressure.llm.ledger import Ledger
 from models_under_pressure.llm.reply import Reply, completion_in, from_completion, to_row
 from models_under_pressure.llm.store import RecordFile, request_key

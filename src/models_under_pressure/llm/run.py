@@ -21,7 +21,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.progress import notice, progress
 from models_under_pressure.llm.ask import Answer, Ask, Failure
 from models_under_pressure.llm.batch import Request
-from models_under_pressure.llm.cost import Estimate, input_tokens, price_of
+from models_under_pressure.llm.config import Estimate, input_tokens, price_of
 from models_under_pressure.llm.reply import Kind
 from models_under_pressure.llm.session import Call, Session
 from models_under_pressure.llm.transport import open_client, sampling, structured

@@ -9,8 +9,7 @@ from time import monotonic
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.batch import Request
-from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.cost import Meter
+from models_under_pressure.llm.config import LLMConfig, Meter
 from models_under_pressure.llm.reply import Kind
 from models_under_pressure.llm.store import ReplyStore
 

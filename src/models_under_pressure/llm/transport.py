@@ -23,8 +23,7 @@ from instructor.v2.providers.openrouter import from_openrouter
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.llm.batch import Request
-from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.cost import input_tokens
+from models_under_pressure.llm.config import LLMConfig, input_tokens
 from models_under_pressure.llm.reply import (
     Reply,
     completion_in,

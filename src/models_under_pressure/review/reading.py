@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 from models_under_pressure.core.files import read_json, read_jsonl
 from models_under_pressure.core.paths import PURPOSES
 from models_under_pressure.core.records import read_records
-from models_under_pressure.core.section import EXPERIMENTS, PARAMS
-from models_under_pressure.core.yaml import dotted
+from models_under_pressure.core.section import EXPERIMENTS, PARAMS, dotted
 from models_under_pressure.datasets.files import split_path
 from models_under_pressure.datasets.lineage import LINEAGE_PATH
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
-from models_under_pressure.llm.config import Price
-from models_under_pressure.llm.cost import cost_of
+from models_under_pressure.llm.config import Price, cost_of
 from models_under_pressure.llm.reply import from_row
 from models_under_pressure.remotes.contents import folder_listings
 from models_under_pressure.review.changes import Cost, Row, Snapshot, Unread, rows_of

@@ -8,8 +8,7 @@ from models_under_pressure.core.files import read_json, write_json
 from models_under_pressure.core.paths import CONFOUNDERS, FIGURES, METRICS, ORIGINS, RESULTS, datasets_in_use, the_one
 from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.datasets.deployment import dataset_files
-from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows
-from models_under_pressure.datasets.word_statistics import telling_words
+from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, telling_words
 from models_under_pressure.figures import confounders, label_counts, label_distribution
 from models_under_pressure.figures import telling_words as words_figure
 from models_under_pressure.figures.render import write_chart

@@ -8,9 +8,8 @@ import typer
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, stable_hash, write_json
 from models_under_pressure.core.records import write_records
-from models_under_pressure.datasets.catalog import load_selected
 from models_under_pressure.datasets.origins import DOWNLOADS, download, pinned
-from models_under_pressure.datasets.published import PublishedFile, convert, report
+from models_under_pressure.datasets.published import PublishedFile, convert, load_selected, report
 
 PUBLISHED = Path("data/published")
 

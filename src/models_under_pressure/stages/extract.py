@@ -55,8 +55,8 @@ def run(
     from filelock import FileLock
 
     from models_under_pressure.activations.extract import extract_files
-    from models_under_pressure.activations.library import discard_stale, shelf_path
     from models_under_pressure.activations.model import code_fingerprint, library_versions
+    from models_under_pressure.activations.store import discard_stale, shelf_path
 
     token = load_settings().hf_token
     secret = token.get_secret_value() if token else None

@@ -18,8 +18,7 @@ from models_under_pressure.core.paths import (
     scores_path,
 )
 from models_under_pressure.core.records import Record, read_records
-from models_under_pressure.core.section import PARAMS, Section, read
-from models_under_pressure.core.yaml import dotted, load_plain
+from models_under_pressure.core.section import PARAMS, Section, dotted, load_plain, read
 from models_under_pressure.evaluation.measure import METHODS, read_evaluated
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.evaluation.summary import means_by_purpose

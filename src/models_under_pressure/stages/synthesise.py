@@ -20,7 +20,7 @@ from models_under_pressure.llm.recorded import open_store
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
 from models_under_pressure.synthesis.assemble import assemble
-from models_under_pressure.synthesis.confounder_report import STATES, report, to_table
+from models_under_pressure.synthesis.confounders import STATES, report, to_table
 from models_under_pressure.synthesis.rewriting import WORDS, describe
 from models_under_pressure.synthesis.sampling import load_vocabulary
 from models_under_pressure.synthesis.selection import SPLITS, SynthesisConfig, WordFilter

@@ -8,8 +8,7 @@ import typer
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
 from models_under_pressure.core.paths import probe_paths, store_path, the_one
 from models_under_pressure.core.section import read
-from models_under_pressure.core.settings import load_settings
-from models_under_pressure.core.tracking import curve
+from models_under_pressure.core.settings import curve, load_settings
 from models_under_pressure.probes.config import ProbeConfig, TrainConfig
 from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.persistence import save_probe

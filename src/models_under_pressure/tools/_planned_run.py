@@ -138,7 +138,7 @@ def _together(estimates: Sequence[StoreEstimate]) -> StoreEstimate:
 
 def _shelf(root: Path) -> Finding:
     """The folder outside the project where `extract` makes stores; on the project's disk they are links."""
-    from models_under_pressure.activations.library import shelf_path
+    from models_under_pressure.activations.store import shelf_path
 
     shelf = shelf_path()
     near = next(place for place in (shelf, *shelf.absolute().parents) if place.is_dir())

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from models_under_pressure.activations.library import Entry
+    from models_under_pressure.activations.store import Entry
 
 app = typer.Typer(help="Extract, list, verify, share and delete activations.", no_args_is_help=True)
 
@@ -53,7 +53,7 @@ def store(
     """
     from models_under_pressure.activations.config import ExtractConfig, ModelConfig
     from models_under_pressure.activations.extract import extract_files
-    from models_under_pressure.activations.library import dataset_files, store_path
+    from models_under_pressure.activations.store import dataset_files, store_path
 
     layers = _numbers(layer)
     files = dataset_files(dataset)
@@ -123,7 +123,7 @@ def delete(
 
     Example: mup acts delete --model llama-1b --layer 11
     """
-    from models_under_pressure.activations.library import remove
+    from models_under_pressure.activations.store import remove
     from models_under_pressure.core.errors import UserError
 
     if not (model or dataset or layer):
@@ -160,7 +160,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _entries(model: str | None, datasets: list[str] | None, layers: str | None) -> "Iterator[Entry]":
-    from models_under_pressure.activations.library import entries
+    from models_under_pressure.activations.store import entries
 
     names = [Path(name).stem for name in datasets or []]
     return entries(_root(), model=model, datasets=names, layers=_numbers(layers) if layers else [])

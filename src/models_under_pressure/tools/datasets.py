@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from models_under_pressure.core.records import Record
-    from models_under_pressure.datasets.catalog import Catalog
     from models_under_pressure.datasets.diff import Place
+    from models_under_pressure.datasets.published import Catalog
 
 _REPORTS = Path("data/published/reports")
 _COLUMNS = (("high-stakes", 7), ("low-stakes", 7), ("ambiguous", 11))
@@ -38,7 +38,7 @@ def download(
     Example: mup datasets download --from hub
     """
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.datasets.catalog import SELECTED_PATH, load_catalog
+    from models_under_pressure.datasets.published import SELECTED_PATH, load_catalog
 
     catalog = load_catalog()
     keys = files or list(catalog.files)
@@ -67,8 +67,8 @@ def use(
 
     Example: mup datasets use published
     """
-    from models_under_pressure.datasets.catalog import load_catalog, load_selected
     from models_under_pressure.datasets.lineage import LINEAGE_PATH, latest_versions, load_lineage
+    from models_under_pressure.datasets.published import load_catalog, load_selected
 
     lineage = load_lineage()
     if which == "published":
@@ -143,8 +143,7 @@ def confounders(
     """
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.core.records import read_records
-    from models_under_pressure.synthesis.confounder_report import summary, to_json, to_table
-    from models_under_pressure.synthesis.confounders import measure
+    from models_under_pressure.synthesis.confounders import measure, summary, to_json, to_table
 
     found: dict[str, Any] = {}
     for path in files:

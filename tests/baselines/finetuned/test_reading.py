@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
-from models_under_pressure.baselines.finetuned.data import draw_groups, tokenised_split
+from models_under_pressure.baselines.finetuned.config import draw_groups, tokenised_split
 from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.core.records import to_record
 

@@ -67,7 +67,7 @@ def test_a_loaded_model_gives_the_scores_of_the_saved_one(project):
     classifier, description = load_finetuned(project / finetuned_paths("toy", 5, 1)[0])
     assert description.training["records"] == {"train": 24, "validation": 16}
     data = read_labelled("toy_dev", project / TOY.path)
-    from models_under_pressure.baselines.finetuned.data import tokenised_split
+    from models_under_pressure.baselines.finetuned.config import tokenised_split
 
     split = tokenised_split(data, classifier.loaded, description.config)
     np.testing.assert_array_equal(score(classifier, split.records, batch_tokens=64), lists[0].logits)

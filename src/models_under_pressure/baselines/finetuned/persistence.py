@@ -12,9 +12,8 @@ from models_under_pressure.baselines.finetuned.classifier import Classifier, Pre
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.training import Epoch, Trained
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import atomic_path, file_hash, write_json
-from models_under_pressure.core.saved import check_weights
-from models_under_pressure.core.saved import read_description as read_saved
+from models_under_pressure.core.files import atomic_path, check_weights, file_hash, write_json
+from models_under_pressure.core.files import read_description as read_saved
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "finetuned.json"
 FORMAT = 1

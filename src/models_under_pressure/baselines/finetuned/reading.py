@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from models_under_pressure.activations.batches import Packing, packed, packed_inputs, padded_inputs, plan_batches
+from models_under_pressure.activations.config import one_core_each, run_batches
 from models_under_pressure.activations.forward import runs_side_by_side
-from models_under_pressure.activations.hardware import one_core_each, run_batches
 from models_under_pressure.activations.hooks import tapped
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.baselines.finetuned.classifier import Classifier
-from models_under_pressure.baselines.finetuned.data import FrozenStates, places, skipping
+from models_under_pressure.baselines.finetuned.config import FrozenStates, places, skipping
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,20 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from models_under_pressure.activations.chat import ChatTemplate
-from models_under_pressure.activations.config import ModelConfig
-from models_under_pressure.activations.flops import (
+from models_under_pressure.activations.blocks import (
     Architecture,
     forward_flops,
     read_architecture,
     training_step_flops,
 )
+from models_under_pressure.activations.chat import ChatTemplate
+from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import library_versions, tokenizer_fingerprint
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of
 from models_under_pressure.baselines.finetuned.classifier import Classifier, make_classifier
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig
-from models_under_pressure.baselines.finetuned.data import Split, draw_groups, tokenised_split
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig, Split, draw_groups, tokenised_split
 from models_under_pressure.baselines.finetuned.persistence import load_finetuned, save_finetuned
 from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.baselines.finetuned.training import Trained, Watch, train

@@ -23,8 +23,7 @@ from models_under_pressure.baselines.finetuned.checkpoint import (
     state_of,
 )
 from models_under_pressure.baselines.finetuned.classifier import Classifier, fit_head, seeded
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig
-from models_under_pressure.baselines.finetuned.data import FrozenStates, Split
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig, FrozenStates, Split
 from models_under_pressure.baselines.finetuned.reading import (
     Reader,
     freeze_states,

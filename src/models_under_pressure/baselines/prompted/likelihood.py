@@ -11,8 +11,8 @@ import numpy as np
 
 from models_under_pressure.activations.batches import attending, can_pack, causal_mask
 from models_under_pressure.activations.blocks import decoder_of
+from models_under_pressure.activations.config import batch_budget, one_core_each, run_batches
 from models_under_pressure.activations.forward import runs_side_by_side
-from models_under_pressure.activations.hardware import batch_budget, one_core_each, run_batches
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.baselines.prompted.questions import Prompt
 from models_under_pressure.baselines.prompted.rows import Reading, common_prefix, equal_prompts, make_row, plan_rows

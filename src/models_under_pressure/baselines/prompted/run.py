@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_under_pressure.activations.blocks import Architecture, forward_flops, prefill_flops, read_architecture
 from models_under_pressure.activations.config import Dtype, ModelConfig
-from models_under_pressure.activations.flops import Architecture, forward_flops, prefill_flops, read_architecture
 from models_under_pressure.activations.model import (
     ModelDescription,
     describe_model,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from models_under_pressure.datasets.parsed import Parsed
+from models_under_pressure.datasets.files import Parsed
 from models_under_pressure.datasets.sources import anthropic, aya, mental_health, mt, mts, toolace
 
 PARSERS: dict[str, Callable[[Path], Parsed]] = {

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.files import Splits
+from models_under_pressure.datasets.files import Dropped, Splits
 from models_under_pressure.datasets.labelling import LabelConfig
-from models_under_pressure.datasets.parsed import Dropped
 from models_under_pressure.llm.ask import Asker
 
 

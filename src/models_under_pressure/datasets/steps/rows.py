@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.datasets.files import Splits
+from models_under_pressure.datasets.files import Dropped, Splits
 from models_under_pressure.datasets.labelling import Method, label_records, unanswered
 from models_under_pressure.datasets.overlap import OverlapConfig, find_overlaps
-from models_under_pressure.datasets.parsed import Dropped
 from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, filtered
 
 

@@ -15,8 +15,7 @@ from models_under_pressure.core.paths import Dataset, Purpose, datasets_in_use, 
 from models_under_pressure.core.records import Record, to_row
 from models_under_pressure.core.section import read
 from models_under_pressure.experiments.shared.rows import Logits
-from models_under_pressure.experiments.shared.view import View, in_memory
-from models_under_pressure.probes.data import TrainingData, check_same_origin, labelled_activations
+from models_under_pressure.probes.data import TrainingData, View, check_same_origin, in_memory, labelled_activations
 from models_under_pressure.probes.probe import Probe, score_together
 
 MEMORY_GIB = 2.0
