@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.shared.sets import check_unseen, join, take
+from models_under_pressure.experiments.shared.samples import check_unseen
+from models_under_pressure.experiments.shared.sets import join, take
 from models_under_pressure.probes.data import View, in_memory
 
 

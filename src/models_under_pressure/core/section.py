@@ -169,6 +169,18 @@ def read(name: str, schema: type[T], file: Path = PARAMS) -> T:
         raise UserError(explain(error, file, schema, under=(name,)), remedy="correct the file.") from None
 
 
+def entry(entries: Mapping[str, T], name: str, where: str) -> T:
+    """The model of that name; `where` is the parameter that holds the models.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in entries:
+        known = ", ".join(entries) or "none yet"
+        raise UserError(f"no model {name!r}.", where=where, remedy=f"use one of its names ({known}), or add it there.")
+    return entries[name]
+
+
 def section_names(file: Path) -> set[str]:
     """The sections that a params file may have: one per module of `stages` or `experiments`, and the shared ones."""
     if file.name == "versions.yaml":

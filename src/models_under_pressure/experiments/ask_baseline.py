@@ -10,9 +10,8 @@ from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path
-from models_under_pressure.core.section import EXPERIMENTS, read
+from models_under_pressure.core.section import EXPERIMENTS, entry, read
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.experiments.shared.monitors import entry
 from models_under_pressure.llm import options
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig

@@ -110,4 +110,4 @@ def _logits(model: str, template: str, data: LabelledRecords) -> Logits:
 def _measured(data: LabelledRecords, logits: Logits, confidence: float) -> Row:
     scores = np.array([logits[record.id] for record in data.records])
     estimate = delong(scores, data.labels, data.groups, confidence=confidence)
-    return told("auroc", estimate) | {"n": len(data.records), "positives": int(data.labels.sum())}
+    return {**told("auroc", estimate), "n": len(data.records), "positives": int(data.labels.sum())}

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel
+from models_under_pressure.activations.config import ExtractConfig, Layers, ModelConfig, PipelineModel
 from models_under_pressure.core.paths import layer_store_path, the_one
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.core.settings import load_settings
-from models_under_pressure.experiments.shared.monitors import Layers
 
 
 def command() -> None:

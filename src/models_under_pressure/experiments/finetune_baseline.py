@@ -14,7 +14,7 @@ from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import finetuned_paths, the_one, timing_path
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import curve, load_settings
-from models_under_pressure.experiments.shared.monitors import finetuned
+from models_under_pressure.experiments.shared.finetuned import finetuned
 
 
 def command(

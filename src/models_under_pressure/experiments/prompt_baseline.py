@@ -16,10 +16,9 @@ from models_under_pressure.baselines.prompted.run import (
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path, timing_path
-from models_under_pressure.core.section import EXPERIMENTS, read
+from models_under_pressure.core.section import EXPERIMENTS, entry, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.experiments.shared.monitors import entry
 
 
 def command(

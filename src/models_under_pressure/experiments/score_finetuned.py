@@ -21,7 +21,7 @@ from models_under_pressure.core.paths import (
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.experiments.shared.monitors import finetuned
+from models_under_pressure.experiments.shared.finetuned import finetuned
 
 
 def command(
