@@ -5,7 +5,7 @@ Cascades are made of the scores of any two monitors; a plan keeps a budget of FL
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -30,9 +30,8 @@ from models_under_pressure.evaluation.cascade import (
 from models_under_pressure.evaluation.differences import delong
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
-from models_under_pressure.experiments.shared.rows import Row, told
+from models_under_pressure.experiments.shared.rows import Row, means
 
 _NAMED = "cascade.pairs"
 _ORIGIN = ("kind", "first", "second", "selection", "merge", "share")
@@ -138,17 +137,17 @@ def run(
 
 
 def _alone(config: Cascade, found: Mapping[str, ScoreList], dataset: str, confidence: float) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for name in dict.fromkeys(name for pair in config.pairs.values() for name in (pair.first, pair.second)):
         one = find_monitor(found, name, dataset, named_in=_NAMED)
         origin = dict.fromkeys(_ORIGIN) | {"kind": "alone", "first": name}
-        per_token = {"flops_per_token": _flops(one).sum() / one.tokens.sum()} if one.tokens is not None else {}
+        per_token = {} if one.tokens is None else {"flops_per_token": float(_flops(one).sum() / one.tokens.sum())}
         rows.append(origin | _measured(one, one.probabilities, _flops(one), confidence) | per_token)
     return rows
 
 
 def _cascades(config: Cascade, found: Mapping[str, ScoreList], dataset: str, seed: int, confidence: float) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for pair in config.pairs.values():
         one, two = _pair(found, pair, dataset)
         for selection in config.selections:
@@ -230,12 +229,12 @@ def _planned(
     pairs = {dataset: _pair(found, pair, dataset) for dataset, found in scores.items()}
     pooled = np.concatenate([one.probabilities for dataset, (one, _) in pairs.items() if purposes[dataset] == "dev"])
     band = band_of(pooled, share, selection)
-    rows = []
+    rows: list[Row] = []
     for dataset, (one, two) in pairs.items():
         chosen = inside(one.probabilities, band)
         row = _measured(one, *_joined(one, two, chosen, how), confidence)
         rows.append({"dataset": dataset, "purpose": purposes[dataset], "sent_on": float(chosen.mean())} | row)
-    dev, test = (_mean([row for row in rows if row["purpose"] == purpose]) for purpose in ("dev", "test"))
+    dev, test = (means([row for row in rows if row["purpose"] == purpose], by=())[0] for purpose in ("dev", "test"))
     return Plan(pair.first, pair.second, selection, how, share, band, dev, test, rows)
 
 
@@ -245,36 +244,18 @@ def _joined(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge) -> t
 
 def _measured(one: ScoreList, probabilities: np.ndarray, flops: np.ndarray, confidence: float) -> Row:
     estimate = delong(probabilities, one.labels, one.groups, confidence=confidence)
-    return told("auroc", estimate) | {
-        "flops": float(np.mean(flops)),
-        "n": len(one.ids),
-        "positives": int(one.labels.sum()),
-    }
+    counts = {"flops": float(np.mean(flops)), "n": len(one.ids), "positives": int(one.labels.sum())}
+    return {**estimate.columns("auroc"), **counts}
 
 
 def _means(rows: Sequence[Row]) -> list[Row]:
-    parts: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        parts.setdefault((row["purpose"], *(row[key] for key in _ORIGIN)), []).append(row)
-    means = [
-        {"dataset": "mean", "purpose": part[0]["purpose"]} | {key: part[0][key] for key in _ORIGIN} | _mean(part)
-        for part in parts.values()
-    ]
-    for purpose in dict.fromkeys(row["purpose"] for row in means):
-        same = [row for row in means if row["purpose"] == purpose]
+    averaged = means(rows, by=("purpose", *_ORIGIN))
+    for purpose in dict.fromkeys(row["purpose"] for row in averaged):
+        same = [row for row in averaged if row["purpose"] == purpose]
         front = pareto(np.array([row["flops"] for row in same]), np.array([row["auroc"] for row in same]))
-        for row, on_front in zip(same, front, strict=True):
-            row["pareto"] = bool(on_front)
-    return means
-
-
-def _mean(part: Sequence[Row]) -> Row:
-    metrics = ("auroc", "auroc_low", "auroc_high", "n", "positives")
-    found: Row = dict(mean_over_datasets([{key: row[key] for key in metrics} for row in part]))
-    for key in ("flops", "flops_per_token", "sent_on"):
-        if key in part[0]:
-            found[key] = float(np.mean([row[key] for row in part]))
-    return found
+        for row, on_front in zip(same, front.tolist(), strict=True):
+            row["pareto"] = on_front
+    return averaged
 
 
 def _pair(found: Mapping[str, ScoreList], pair: Pair, dataset: str) -> tuple[ScoreList, ScoreList]:

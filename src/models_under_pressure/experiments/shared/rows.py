@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float
 
 from models_under_pressure.evaluation.differences import averaged_auroc
-from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import auroc, tpr_at_fpr
 from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.samples import Labelled
@@ -29,12 +28,6 @@ class AurocRow(TypedDict):
     tpr_at_1pct_fpr: NotRequired[float]
     n: int
     positives: int
-
-
-def told(name: str, estimate: Estimate) -> dict[str, float]:
-    """A metric with the ends of its interval, rounded to 4 places."""
-    ends = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return {key: round(value, 4) for key, value in ends.items()}
 
 
 def auroc_row(logits: Logits, tested: Labelled, confidence: float) -> AurocRow:
