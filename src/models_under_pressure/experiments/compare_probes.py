@@ -15,8 +15,8 @@ from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.processes import cores, each
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
 from models_under_pressure.experiments.shared.sets import LabelledSet, check_unseen, read_sets
-from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import score_together
 from models_under_pressure.probes.training import fit_probes
 

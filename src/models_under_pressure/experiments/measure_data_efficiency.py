@@ -24,7 +24,7 @@ from models_under_pressure.experiments.shared.sets import (
     read_sets,
     take,
 )
-from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.training import fit_probes
 
 

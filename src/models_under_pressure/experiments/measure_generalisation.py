@@ -18,7 +18,7 @@ from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.rows import Row, auroc_row
 from models_under_pressure.experiments.shared.sets import LabelledSet, check_unseen, logits_of, read_sets, take
-from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.training import fit_probes
 

@@ -27,8 +27,8 @@ from models_under_pressure.experiments.shared.sets import (
     read_sets,
     take,
 )
-from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.descent import DescentConfig
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.family import FamilyConfig
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.training import continue_probe, fit_probe, fit_probes

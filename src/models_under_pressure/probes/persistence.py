@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.core.files import atomic_path, check_weights, read_description, write_json, write_text
 from models_under_pressure.probes.calibration import Calibration, Threshold
-from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import Probe
 
 _INTRODUCTION = """\

@@ -10,9 +10,8 @@ from jaxtyping import Float
 from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.calibration import Calibration, Threshold, sigmoid
-from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.data import check_same_origin
-from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.family import Pooled, Segments
 from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, record_blocks, refuse_non_finite, select
 

@@ -9,10 +9,9 @@ import numpy as np
 
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import fit_calibration, threshold_table
-from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.data import TrainingData, check_classes, check_same_origin, provenance_of
 from models_under_pressure.probes.descent import DescentConfig, Member, Split, descend
-from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.family import Exact, FamilyConfig, Linear, RecordVectors, Role
 from models_under_pressure.probes.logistic import mean_token_solution
 from models_under_pressure.probes.persistence import weights_bytes

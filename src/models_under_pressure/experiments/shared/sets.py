@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Bool, Int, Int64
 
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
+from models_under_pressure.activations.ragged import View
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.paths import Dataset, Purpose, datasets_in_use, store_path
 from models_under_pressure.core.records import Record, to_row
 from models_under_pressure.core.section import read
 from models_under_pressure.experiments.shared.rows import Logits
-from models_under_pressure.probes.data import TrainingData, View, check_same_origin, in_memory, labelled_activations
+from models_under_pressure.probes.data import TrainingData, check_same_origin, in_memory, labelled_activations
 from models_under_pressure.probes.probe import Probe, score_together
 
 MEMORY_GIB = 2.0
@@ -52,9 +53,7 @@ def held(labelled: LabelledSet, most_gib: float = MEMORY_GIB) -> LabelledSet:
 
 def take(labelled: LabelledSet, rows: Int[np.ndarray, "rows"]) -> LabelledSet:
     """Some of the records, in the order of `rows`."""
-    data = labelled.data
-    chosen = TrainingData(View([(data.activations, rows)]), data.labels[rows], [data.groups[row] for row in rows])
-    return replace(labelled, data=chosen, records=[labelled.records[row] for row in rows])
+    return replace(labelled, data=labelled.data.only(rows), records=[labelled.records[row] for row in rows])
 
 
 def join(parts: Sequence[LabelledSet]) -> LabelledSet:
