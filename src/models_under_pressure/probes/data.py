@@ -22,11 +22,6 @@ PROVENANCE = (*ORIGIN, "quantization", "compute_dtype", "tokenizer", "max_tokens
 """Attributes of the training activations that a probe keeps: what shaped their numbers, wherever they were made."""
 
 
-def provenance_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that a probe keeps."""
-    return {name: attributes[name] for name in PROVENANCE if name in attributes}
-
-
 def check_same_origin(expected: Mapping[str, Any], found: Mapping[str, Any], *, what: str) -> None:
     """Refuse activations of another model, revision, layer, hook point, chat template or pooling.
 
@@ -60,17 +55,21 @@ class TrainingData:
     def __post_init__(self) -> None:
         records = len(self.activations.ids)
         if self.labels.shape != (records,) or len(self.groups) != records:
-            raise ValueError(
-                f"{records} records, labels of shape {self.labels.shape}, {len(self.groups)} groups: not aligned"
-            )
+            found = f"labels of shape {self.labels.shape}, {len(self.groups)} groups"
+            raise ValueError(f"{records} records, {found}: not aligned")
         if self.labels.dtype != np.bool_:
             raise ValueError(f"labels are {self.labels.dtype}, not bool (an ambiguous record is neither class)")
 
     @property
     def content_hash(self) -> str:
         """SHA-256 of the records' ids, labels and groups, and of what shaped their activations."""
-        origin = provenance_of(self.activations.attributes)
-        return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, origin)
+        return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, self.provenance)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The attributes of the activations that a probe keeps."""
+        attributes = self.activations.attributes
+        return {name: attributes[name] for name in PROVENANCE if name in attributes}
 
     def only(self, chosen: Bool[np.ndarray, "records"] | Int[np.ndarray, "rows"]) -> "TrainingData":
         """Some records, by yes or no for each or by their indices; activations are read when asked for, not copied."""
@@ -129,10 +128,10 @@ def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData,
     Raises:
         UserError: the store and the file hold different records, or one is not labelled.
     """
-    records = {record.id: record for record in read_records(records_path)}
-    activations: Any = open_store(store)
-    data = with_labels(activations, list(records.values()))
-    return data, [records[id_] for id_ in data.activations.ids]
+    records = read_records(records_path)
+    by_id = {record.id: record for record in records}
+    data = with_labels(open_store(store), records)
+    return data, [by_id[id_] for id_ in data.activations.ids]
 
 
 def in_memory(activations: Activations, most_gib: float) -> Activations:

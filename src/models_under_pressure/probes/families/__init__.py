@@ -4,9 +4,10 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import Frozen
 from models_under_pressure.probes.family import Family, FamilyConfig
 
 FAMILIES: dict[str, Family[Any]] = {
@@ -24,10 +25,8 @@ else:
 """Hyper-parameters of a probe: those of one family, told apart by `family`."""
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Frozen):
     """The probes to train: section `train` of params.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     probes: dict[str, ProbeConfig]
     """Name of a probe -> family and hyper-parameters."""
