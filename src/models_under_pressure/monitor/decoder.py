@@ -26,12 +26,11 @@ class Decoder:
         return self.tokenizer.decode(list(token_ids), skip_special_tokens=False)
 
 
-def load_decoder(origin: Mapping[str, Any], *, token: str | None = None) -> Decoder:
+def load_decoder(origin: Mapping[str, Any]) -> Decoder:
     """The tokenizer of the model that activations are of.
 
     Args:
         origin: attributes of the activations, `model` and `revision` among them.
-        token: Hugging Face token for gated models.
 
     Raises:
         UserError: there is no fast tokenizer of the model, here or on the hub.
@@ -43,7 +42,7 @@ def load_decoder(origin: Mapping[str, Any], *, token: str | None = None) -> Deco
     try:
         if folder.is_dir():
             return Decoder(Tokenizer.from_file(str(folder / _FILE)))
-        return Decoder(Tokenizer.from_pretrained(name, revision=revision, token=token))
+        return Decoder(Tokenizer.from_pretrained(name, revision=revision))
     except Exception as error:  # the library raises bare exceptions
         message = str(error).strip().splitlines()[0]
         raise UserError(

@@ -51,12 +51,11 @@ class Scored:
     tokens: TokenScores | None = None
 
 
-def load_probe_model(probe: Probe, *, token: str | None = None, device: str = "auto") -> LoadedModel:
+def load_probe_model(probe: Probe, *, device: str = "auto") -> LoadedModel:
     """Load the model that a probe reads, as far as its layer, at the revision and precision of its training.
 
     Args:
         probe: the probe.
-        token: Hugging Face token for gated models.
         device: see `ModelConfig`.
 
     Raises:
@@ -74,7 +73,7 @@ def load_probe_model(probe: Probe, *, token: str | None = None, device: str = "a
             "device": device,
         }
     )
-    return load_model(config, token=token, layers=[int(origin["layer"])])
+    return load_model(config, layers=[int(origin["layer"])])
 
 
 def score_records(

@@ -19,7 +19,6 @@ from models_under_pressure.core.paths import (
     store_path,
 )
 from models_under_pressure.core.section import Section, read
-from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.monitor.choosing import Choice, choose_records
 from models_under_pressure.monitor.decoder import Decoder, load_decoder
@@ -78,8 +77,7 @@ def run(datasets: Sequence[Dataset], *, stores: Sequence[Path], config: ScoreTok
             f"{probe!r} reads one vector per conversation, so there is nothing to say of its tokens.",
             remedy="name another probe in score_tokens.probe, or extract with keep: tokens.",
         )
-    token = load_settings().hf_token
-    decoder = load_decoder(loaded.provenance, token=token.get_secret_value() if token else None)
+    decoder = load_decoder(loaded.provenance)
     rows: list[dict[str, Any]] = []
     scores = _scores(probe)
     for dataset, store in zip(datasets, stores, strict=True):
