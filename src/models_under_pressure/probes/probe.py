@@ -13,7 +13,14 @@ from models_under_pressure.probes.calibration import Calibration, Threshold, sig
 from models_under_pressure.probes.data import check_same_origin
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.family import Pooled, Segments
-from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, record_blocks, refuse_non_finite, select
+from models_under_pressure.probes.tokens import (
+    SENTENCE_END_IDS,
+    Block,
+    Selection,
+    record_blocks,
+    refuse_non_finite,
+    select,
+)
 
 _CACHED_TOKENS = 256
 """Tokens whose float64 values the cache still holds when they are multiplied."""
@@ -139,5 +146,5 @@ def _project(
             part = values[piece - start : piece - start + _CACHED_TOKENS]
             projections[piece : piece + len(part)] = np.asarray(part, dtype=np.float64) @ projection + bias
         if not np.isfinite(projections[start:end]).all():
-            refuse_non_finite(values, offsets[first : stop + 1] - start, activations, first)
+            refuse_non_finite(Block(first, values, offsets[first : stop + 1] - start), activations)
     return projections

@@ -161,11 +161,11 @@ def read_block(selection: Selection, first: int, stop: int) -> Block:
     chosen = selection.chosen[start:end]
     if not chosen.all():
         values = values[chosen]
-    offsets = selection.offsets[first : stop + 1] - selection.offsets[first]
+    block = Block(first, values, selection.offsets[first : stop + 1] - selection.offsets[first])
     # A sum is NaN or infinite if any value is (or if finite ones overflow: then the search finds none).
     if not np.isfinite(values.sum(axis=0)).all():
-        refuse_non_finite(values, offsets, activations, first)
-    return Block(first, values, offsets)
+        refuse_non_finite(block, activations)
+    return block
 
 
 def read_blocks(selection: Selection) -> Iterator[Block]:
@@ -174,20 +174,15 @@ def read_blocks(selection: Selection) -> Iterator[Block]:
         yield read_block(selection, first, stop)
 
 
-def refuse_non_finite(
-    values: Float32[np.ndarray, "tokens hidden"],
-    offsets: Int64[np.ndarray, "records_plus_1"],
-    activations: Activations,
-    first: int,
-) -> None:
+def refuse_non_finite(block: Block, activations: Activations) -> None:
     """Name the first record with a value that is NaN or infinite.
 
     Raises:
         UserError: there is one.
     """
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(block.values).all(axis=1))
     if len(bad):
-        record = first + int(np.searchsorted(offsets, bad[0], side="right")) - 1
+        record = block.first + int(np.searchsorted(block.offsets, bad[0], side="right")) - 1
         raise UserError(
             f"{len(bad)} tokens have activations that are NaN or infinite, first in record "
             f"{activations.ids[record]!r}.",
@@ -204,6 +199,7 @@ class Survey:
     lasts: Float[np.ndarray, "records hidden"]
     """Last token of each record."""
     sample: Float[np.ndarray, "sampled hidden"]
+    """`SAMPLE` evenly spaced tokens."""
 
 
 def survey(selection: Selection) -> Survey:

@@ -20,10 +20,8 @@ from models_under_pressure.core.paths import (
 )
 from models_under_pressure.core.section import Section, read
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
-from models_under_pressure.monitor.choosing import Choice, choose_records
-from models_under_pressure.monitor.decoder import Decoder, load_decoder
-from models_under_pressure.monitor.pieces import printable, token_texts
-from models_under_pressure.monitor.rows import ROLE_NAMES
+from models_under_pressure.monitor.pieces import Decoder, load_decoder, printable, token_texts
+from models_under_pressure.monitor.score import ROLE_NAMES, Choice, choose_records
 from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.families import TrainConfig
 from models_under_pressure.probes.persistence import load_probe
