@@ -1,5 +1,6 @@
 """The `mup` command: every module of `stages`, `experiments` and `tools` is a sub-command, loaded when it is called."""
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -86,6 +87,21 @@ def _options(
 
     The stages of dvc.yaml and experiments/dvc.yaml are sub-commands of the same names; `dvc repro` runs them in order.
     """
+    _export_hub_variables()
+
+
+HUB_VARIABLES = ("HF_TOKEN", "HF_HOME")
+"""Variables that Hugging Face's libraries read by themselves, from the environment only."""
+
+
+def _export_hub_variables() -> None:
+    """Take those that stand in `.env` only into the environment, before any of the libraries is imported."""
+    from dotenv import dotenv_values, find_dotenv
+
+    found = dotenv_values(find_dotenv(usecwd=True))
+    for name in HUB_VARIABLES:
+        if value := (found.get(name) or "").strip():
+            os.environ.setdefault(name, value)
 
 
 def main() -> None:

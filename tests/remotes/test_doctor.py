@@ -107,9 +107,10 @@ CHECK, INFO = "/api/models/org/model/auth-check", "/api/models/org/model"
         (None, {CHECK: (500, {}, {})}, "hub cannot be asked", "smollm2-135m"),
     ],
 )
-def test_a_model_that_cannot_be_had_is_told_with_its_remedy(hub, token, answers, problem, remedy):
+def test_a_model_that_cannot_be_had_is_told_with_its_remedy(hub, token, answers, problem, remedy, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", token or "")
     hub.update(answers)
-    found = model_access(ModelConfig(name="org/model"), token=token, offline=False)
+    found = model_access(ModelConfig(name="org/model"), offline=False)
     assert found.finding.state == "failure"
     assert problem in found.finding.detail
     assert remedy in found.finding.remedy
@@ -120,18 +121,18 @@ def test_a_hub_that_cannot_be_reached_is_told(monkeypatch):
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    found = model_access(ModelConfig(name="org/model"), token=None, offline=False)
+    found = model_access(ModelConfig(name="org/model"), offline=False)
     assert "cannot be asked" in found.finding.detail
 
 
 def test_offline_asks_no_hub(hub):
-    found = model_access(ModelConfig(name="org/model"), token=None, offline=True)
+    found = model_access(ModelConfig(name="org/model"), offline=True)
     assert found.finding.state == "note"
 
 
 def test_a_local_model_tells_its_width(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"text_config": {"hidden_size": 48}}))
-    found = model_access(ModelConfig(name=str(tmp_path)), token=None, offline=True)
+    found = model_access(ModelConfig(name=str(tmp_path)), offline=True)
     assert (found.finding.state, found.hidden, found.download) == ("ok", 48, 0)
 
 

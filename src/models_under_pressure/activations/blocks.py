@@ -202,7 +202,7 @@ def architecture_of(config: Any) -> Architecture:
     )
 
 
-def read_architecture(config: "ModelConfig", *, token: str | None = None) -> Architecture:
+def read_architecture(config: "ModelConfig") -> Architecture:
     """The architecture of a model by name, from its config file alone.
 
     Raises:
@@ -210,7 +210,7 @@ def read_architecture(config: "ModelConfig", *, token: str | None = None) -> Arc
     """
     from models_under_pressure.activations.model import read_config
 
-    return architecture_of(read_config(config, token=token))
+    return architecture_of(read_config(config))
 
 
 def _counts(numbers: ArrayLike) -> Counts:

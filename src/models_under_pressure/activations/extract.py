@@ -43,7 +43,6 @@ def extract(
     layers: Sequence[int],
     config: ExtractConfig,
     paths: Mapping[int, Path],
-    token: str | None = None,
 ) -> ExtractReport:
     """Extract the activations of a dataset at several layers in one pass, into the store of each layer.
 
@@ -55,19 +54,16 @@ def extract(
         layers: decoder blocks, from 0.
         config: how activations are taken and kept.
         paths: layer -> path of its store.
-        token: Hugging Face token with which Ray workers load a gated model.
 
     Raises:
         UserError: the model has no such layer; a record is refused by the chat template; a value is not finite; the
             disk is full or read-only.
     """
     check_layers(list(layers), model.n_layers, model.name)
-    return _carry_out(plan_stores(records, model, layers, config), model, config, paths, token)
+    return _carry_out(plan_stores(records, model, layers, config), model, config, paths)
 
 
-def _carry_out(
-    plan: Plan, model: ModelDescription, config: ExtractConfig, paths: Mapping[int, Path], token: str | None
-) -> ExtractReport:
+def _carry_out(plan: Plan, model: ModelDescription, config: ExtractConfig, paths: Mapping[int, Path]) -> ExtractReport:
     _tell(plan.tokenisation)
     start = time.monotonic()
     todo = {layer: layout for layer, layout in plan.layouts.items() if not holds(paths[layer], layout)}
@@ -75,7 +71,7 @@ def _carry_out(
     outcomes: dict[int, Outcome] = dict.fromkeys(plan.layouts, "exists")
     outcomes |= {layer: "resumed" if writer.resumed else "written" for layer, writer in writers.items()}
     if writers:
-        _run(model, config, plan, writers, token)
+        _run(model, config, plan, writers)
         for writer in writers.values():
             writer.finish()
     tokens = sum(len(record.token_ids) for record in plan.tokenised)
@@ -87,7 +83,6 @@ def extract_files(
     *,
     model: ModelConfig,
     config: ExtractConfig,
-    token: str | None = None,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Extract several dataset files with one model load, or none if every store exists with the same content.
 
@@ -97,12 +92,11 @@ def extract_files(
         jobs: a dataset file, and the path of the store of each layer; for each dataset.
         model: the model.
         config: how activations are taken and kept.
-        token: Hugging Face token for gated models.
 
     Yields:
         The path of each store and what became of it.
     """
-    description = describe_model(model, token=token)
+    description = describe_model(model)
     todo = list(jobs)
     for file, stores in todo:
         check_layers(list(stores), description.n_layers, model.name)
@@ -113,8 +107,8 @@ def extract_files(
             continue
         if config.engine == "local" and not isinstance(description, LoadedModel):
             deepest = max(layer for _, others in todo for layer in others)
-            description = load_model(model, token=token, layers=[deepest])
-        for layer, outcome in _carry_out(plan, description, config, stores, token).stores.items():
+            description = load_model(model, layers=[deepest])
+        for layer, outcome in _carry_out(plan, description, config, stores).stores.items():
             yield stores[layer], outcome
 
 
@@ -123,7 +117,6 @@ def _run(
     config: ExtractConfig,
     plan: Plan,
     writers: Mapping[int, StoreWriter],
-    token: str | None,
 ) -> None:
     layout = next(iter(writers.values())).layout
     missing = {shard for writer in writers.values() for shard in writer.missing}
@@ -134,7 +127,7 @@ def _run(
         if config.engine == "ray":
             from models_under_pressure.activations.ray_engine import run_ray
 
-            run_ray(todo, model=model, config=config, plan=plan, writers=writers, shown=shown, token=token)
+            run_ray(todo, model=model, config=config, plan=plan, writers=writers, shown=shown)
             return
         from models_under_pressure.activations.engine import run_local
 

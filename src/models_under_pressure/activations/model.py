@@ -90,7 +90,7 @@ class LoadedModel(ModelDescription):
     into logits."""
 
 
-def read_config(config: ModelConfig, *, token: str | None = None) -> Any:
+def read_config(config: ModelConfig) -> Any:
     """Read a model's Hugging Face config, but neither tokenizer nor weights.
 
     Raises:
@@ -99,24 +99,23 @@ def read_config(config: ModelConfig, *, token: str | None = None) -> Any:
     from transformers import AutoConfig
 
     with _explained(config):
-        return AutoConfig.from_pretrained(_source(config), revision=config.revision, token=token)
+        return AutoConfig.from_pretrained(_source(config), revision=config.revision)
 
 
-def describe_model(config: ModelConfig, *, token: str | None = None) -> ModelDescription:
+def describe_model(config: ModelConfig) -> ModelDescription:
     """Read a model's config and tokenizer, but not its weights.
 
     Raises:
         UserError: the model is not found or gated.
     """
-    return _describe(config, token)[0]
+    return _describe(config)[0]
 
 
-def load_model(config: ModelConfig, *, token: str | None = None, layers: Sequence[int] | None = None) -> LoadedModel:
+def load_model(config: ModelConfig, *, layers: Sequence[int] | None = None) -> LoadedModel:
     """Load a model for extraction.
 
     Args:
         config: which model, and how its weights are held.
-        token: Hugging Face token for gated models; the library's own login otherwise.
         layers: load only the blocks that these layers need (32 of 80 for layer 31 of a 70B model); None loads all.
 
     Raises:
@@ -124,16 +123,16 @@ def load_model(config: ModelConfig, *, token: str | None = None, layers: Sequenc
     """
     from transformers import AutoModel
 
-    description, settings = _describe(config, token)
+    description, settings = _describe(config)
     if layers is not None:
         check_layers(list(layers), description.n_layers, config.name)
         keep_blocks(settings, max(layers) + 1)
-    decoder = decoder_of(_load(AutoModel, config, settings, token))
+    decoder = decoder_of(_load(AutoModel, config, settings))
     blocks_of(decoder)
     return LoadedModel(**vars(description), model=decoder)
 
 
-def load_language_model(config: ModelConfig, *, token: str | None = None) -> LoadedModel:
+def load_language_model(config: ModelConfig) -> LoadedModel:
     """Load a whole model with the head that predicts tokens.
 
     Raises:
@@ -141,29 +140,28 @@ def load_language_model(config: ModelConfig, *, token: str | None = None) -> Loa
     """
     from transformers import AutoModelForCausalLM
 
-    description, settings = _describe(config, token)
-    return LoadedModel(**vars(description), model=_load(AutoModelForCausalLM, config, settings, token))
+    description, settings = _describe(config)
+    return LoadedModel(**vars(description), model=_load(AutoModelForCausalLM, config, settings))
 
 
-def _load(kind: Any, config: ModelConfig, settings: Any, token: str | None) -> Any:
+def _load(kind: Any, config: ModelConfig, settings: Any) -> Any:
     with _explained(config), quiet():
         return kind.from_pretrained(
             _source(config),
             config=settings,
             dtype=resolve_dtype(config),
             revision=config.revision,
-            token=token,
             **_placement(config),
         ).eval()
 
 
-def _describe(config: ModelConfig, token: str | None) -> tuple[ModelDescription, Any]:
+def _describe(config: ModelConfig) -> tuple[ModelDescription, Any]:
     from transformers import AutoTokenizer
 
     source = _source(config)
-    settings = read_config(config, token=token)
+    settings = read_config(config)
     with _explained(config):
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=config.revision, token=token)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=config.revision)
     text = settings.get_text_config()
     description = ModelDescription(
         tokenizer=tokenizer,

@@ -49,10 +49,10 @@ class Worker:
     def __init__(
         self, model: ModelConfig, layers: Sequence[int], config: ExtractConfig, offsets: np.ndarray, token: str | None
     ) -> None:
+        if token:  # not by the environment that Ray gives its workers: its logs hold that
+            os.environ["HF_TOKEN"] = token
         self._stack = ExitStack()
-        self._forward = self._stack.enter_context(
-            prepared(load_model(model, token=token, layers=layers), layers, config)
-        )
+        self._forward = self._stack.enter_context(prepared(load_model(model, layers=layers), layers, config))
         self._offsets = offsets
 
     def run(self, job: Job) -> list[Checksum]:
@@ -73,7 +73,6 @@ def run_ray(
     plan: Plan,
     writers: Mapping[int, StoreWriter],
     shown: Progress,
-    token: str | None,
 ) -> None:
     """Spread windows over the cluster that RAY_ADDRESS names, or over this machine.
 
@@ -90,7 +89,7 @@ def run_ray(
     if is_ours:
         ray.init(log_to_driver=False)
     try:
-        pool = _Pool(ray, model, config, writers, token)
+        pool = _Pool(ray, model, config, writers)
         for job, finished in pool.run([_job(window, plan, writers) for window in todo]):
             for layer, shard, checksum in finished:
                 writers[layer].record(shard, checksum)
@@ -109,13 +108,13 @@ class _Pool:
         model: ModelDescription,
         config: ExtractConfig,
         writers: Mapping[int, StoreWriter],
-        token: str | None,
     ) -> None:
         gpus = 1 if model.device == "cuda" else 0
         cores = 1 if gpus else _cores(ray.nodes())
         offsets = ray.put(next(iter(writers.values())).layout.offsets)
         remote = ray.remote(num_gpus=gpus, num_cpus=cores)(Worker)
         self._ray = ray
+        token = os.environ.get("HF_TOKEN")
         self._start: Callable[[], Any] = lambda: remote.remote(model.config, list(writers), config, offsets, token)
         self._count = _worker_count(config, ray.cluster_resources(), gpus=gpus, cores=cores)
         self._running: dict[Any, tuple[Any, Job]] = {}

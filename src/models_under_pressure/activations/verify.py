@@ -40,7 +40,7 @@ class Recomputed:
     """Norm of the difference over the norm of the activations."""
 
 
-def recompute(store: Store, *, sample: int, seed: int, token: str | None = None) -> list[Recomputed]:
+def recompute(store: Store, *, sample: int, seed: int) -> list[Recomputed]:
     """Verify the checksums of a store, then run a random sample of its records through the model again.
 
     Raises:
@@ -56,7 +56,7 @@ def recompute(store: Store, *, sample: int, seed: int, token: str | None = None)
             remedy="compare it with a new extraction.",
         )
     layer = int(attributes["layer"])
-    model = load_model(_model_config(attributes), token=token, layers=[layer])
+    model = load_model(_model_config(attributes), layers=[layer])
     if model.revision != attributes["revision"]:
         raise UserError(
             f"the model's revision is {model.revision}, the store was made with {attributes['revision']}.",

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import Frozen
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -134,10 +135,8 @@ _SHARED = ("seed", "llm", "model", "models", "probe")
 _PACKAGE = Path(__file__).parents[1]
 
 
-class Section(BaseModel):
+class Section(Frozen):
     """A section that one stage reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def read(name: str, schema: type[T], file: Path = PARAMS) -> T:

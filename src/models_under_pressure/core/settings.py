@@ -15,7 +15,10 @@ from models_under_pressure.core.errors import UserError
 
 
 class Settings(BaseSettings):
-    """Secrets and paths; every one may be absent. An empty variable counts as absent."""
+    """Secrets and paths; every one may be absent. An empty variable counts as absent.
+
+    HF_TOKEN and HF_HOME are not here: Hugging Face's libraries read them from the environment; see `cli`.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file_encoding="utf-8")
 
@@ -23,14 +26,12 @@ class Settings(BaseSettings):
     open_router_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("OPEN_ROUTER_API_KEY", "OPENROUTER_API_KEY")
     )
-    hf_token: SecretStr | None = None
     r2_access_key_id: SecretStr | None = None
     r2_secret_access_key: SecretStr | None = None
     r2_datasets_bucket: str | None = None
     r2_activations_bucket: str | None = None
     r2_account_id: str | None = None
     activations_dir: Path | None = None
-    hf_home: Path | None = None
     wandb_api_key: SecretStr | None = None
 
     @field_validator("*", mode="before")

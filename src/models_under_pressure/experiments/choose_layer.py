@@ -23,8 +23,7 @@ from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.summary import mean_estimate
 from models_under_pressure.experiments.shared.rows import AurocRow
 from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
-from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.logistic import grouped_folds
 from models_under_pressure.probes.training import fit_probe
 

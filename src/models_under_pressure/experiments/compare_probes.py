@@ -11,7 +11,7 @@ from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.experiments.shared.processes import each
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
 from models_under_pressure.experiments.shared.setting import Setting, read_setting
-from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import score_together
 from models_under_pressure.probes.training import fit_probes
 

@@ -7,7 +7,6 @@ from models_under_pressure.activations.config import ExtractConfig, Layers, Mode
 from models_under_pressure.core.paths import layer_store_path, the_one
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, read
-from models_under_pressure.core.settings import load_settings
 
 
 def command() -> None:
@@ -38,10 +37,9 @@ def run(path: Path, *, alias: str, model: ModelConfig, layers: Sequence[int], co
     from models_under_pressure.activations.extract import extract
     from models_under_pressure.activations.model import load_model
 
-    token = load_settings().hf_token
     extract(
         read_records(path),
-        model=load_model(model, token=token.get_secret_value() if token else None, layers=[max(layers)]),
+        model=load_model(model, layers=[max(layers)]),
         layers=list(layers),
         config=config,
         paths={layer: layer_store_path(alias, layer) for layer in layers},

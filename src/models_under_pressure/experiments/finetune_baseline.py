@@ -52,7 +52,6 @@ def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, see
                 config=config,
                 seed=number,
                 checkpoints=checkpoint_root(),
-                token=settings.hf_token.get_secret_value() if settings.hf_token else None,
                 watch=watch,
             )
         costs[path.name] = asdict(cost) | {"seconds": round(cost.seconds, 2)}

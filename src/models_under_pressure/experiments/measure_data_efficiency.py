@@ -13,7 +13,7 @@ from models_under_pressure.experiments.shared.rows import Logits, Row, size_rows
 from models_under_pressure.experiments.shared.samples import generator_of, largest_sample, nested_samples
 from models_under_pressure.experiments.shared.sets import take
 from models_under_pressure.experiments.shared.setting import Setting, read_setting
-from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import score_together
 from models_under_pressure.probes.training import fit_probes
 

@@ -19,7 +19,6 @@ from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import datasets_in_use, finetuned_method
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.finetuned import finetuned
 from models_under_pressure.experiments.shared.rows import Logits, Row, size_rows
@@ -47,7 +46,7 @@ def command() -> None:
 
     Example: mup measure_finetuning
     """
-    config, token = read("measure_finetuning", MeasureFinetuning, EXPERIMENTS), load_settings().hf_token
+    config = read("measure_finetuning", MeasureFinetuning, EXPERIMENTS)
     models = {name: finetuned(name) for name in config.models}
     sets = [read_labelled(one.name, one.path) for one in datasets_in_use("train", "validation", "dev")]
     rows = [
@@ -60,7 +59,6 @@ def command() -> None:
             config,
             seed=read("seed", int),
             confidence=read("evaluate", EvaluateConfig).confidence,
-            token=token.get_secret_value() if token else None,
         )
     ]
     write_jsonl(RESULTS / "data_efficiency" / "finetuned.jsonl", rows)
@@ -74,7 +72,6 @@ def run(
     *,
     seed: int,
     confidence: float = 0.95,
-    token: str | None = None,
 ) -> list[Row]:
     """Finetune a model on the samples of training prompts that `measure_data_efficiency` gives to probes.
 
@@ -86,7 +83,6 @@ def run(
         config: samples and repeats.
         seed: the first seed.
         confidence: coverage of the intervals.
-        token: Hugging Face token.
 
     Returns:
         Rows as those of `measure_data_efficiency`, of the kind `finetuned`.
@@ -97,7 +93,7 @@ def run(
     train, validation, *tested = sets
     for one in tested:
         check_unseen([train, validation], one)
-    trained = _Trained(model, sets, token)
+    trained = _Trained(model, sets)
     every = [*config.sizes, largest_sample(train.labels)]
     found: dict[tuple[str, str, int], Logits] = {}
     for repeat in range(config.repeats):
@@ -110,14 +106,14 @@ def run(
 class _Trained:
     """Models finetuned on samples; what the blocks that no run changes make of a record is computed once."""
 
-    def __init__(self, config: FinetuneConfig, sets: Sequence[LabelledRecords], token: str | None) -> None:
-        self._config, self._sets, self._token = config, sets, token
+    def __init__(self, config: FinetuneConfig, sets: Sequence[LabelledRecords]) -> None:
+        self._config, self._sets = config, sets
         self._frozen: FrozenStates | None = None
 
     def scores(self, rows: Int64[np.ndarray, "rows"], *, seed: int) -> Iterator[Float[np.ndarray, "records"]]:
         """Logits of each tested set by a model finetuned on these training records."""
         config = self._config
-        classifier = make_classifier(config, seed=seed, token=self._token)
+        classifier = make_classifier(config, seed=seed)
         splits = [tokenised_split(one, classifier.loaded, config) for one in self._sets]
         if config.keep_states and self._frozen is None:
             records = [record for split in splits for record in split.records]

@@ -19,7 +19,7 @@ from models_under_pressure.experiments.shared.rows import Row, auroc_row
 from models_under_pressure.experiments.shared.samples import check_unseen
 from models_under_pressure.experiments.shared.sets import LabelledSet, take
 from models_under_pressure.experiments.shared.setting import Setting, read_setting
-from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import Probe, score_together
 from models_under_pressure.probes.training import fit_probes
 

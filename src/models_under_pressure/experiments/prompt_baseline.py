@@ -17,7 +17,6 @@ from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path, timing_path
 from models_under_pressure.core.section import EXPERIMENTS, entry, read
-from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import write_scores
 
 
@@ -45,9 +44,8 @@ def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Datas
         datasets: labelled records; the wording is chosen on those with the purpose `dev`.
         seed: seed that the scores are filed under; nothing is drawn.
     """
-    token = load_settings().hf_token
     folder = RESULTS / "prompted" / name
-    monitor = PromptedMonitor(config, folder, model=model, token=token.get_secret_value() if token else None)
+    monitor = PromptedMonitor(config, folder, model=model)
     method = f"prompted_{name}"
     dev = [read_labelled(one.name, one.path) for one in datasets if one.purpose == "dev"]
     chosen, aurocs = choose_template(monitor.score, dev, config.templates)

@@ -19,7 +19,6 @@ from models_under_pressure.core.paths import (
     timing_path,
 )
 from models_under_pressure.core.section import read
-from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.experiments.shared.finetuned import finetuned
 
@@ -45,13 +44,12 @@ def run(name: str, *, datasets: Sequence[Dataset], seeds: int, seed: int) -> Non
         seeds: number of seeds it was trained from.
         seed: the first of them.
     """
-    token = load_settings().hf_token
     method = finetuned_method(name)
     every = [read_labelled(one.name, one.path) for one in datasets]
     found: dict[str, list[ScoreList]] = {data.name: [] for data in every}
     seconds = dict.fromkeys(found, 0.0)
     for path in finetuned_paths(name, seed, seeds):
-        monitor = Monitor(path, token=token.get_secret_value() if token else None)
+        monitor = Monitor(path)
         for data in every:
             start = time.perf_counter()
             found[data.name].append(monitor.score(data, method))

@@ -12,7 +12,6 @@ from models_under_pressure.activations.config import ExtractConfig, ModelConfig,
 from models_under_pressure.core.files import file_hash, stable_hash
 from models_under_pressure.core.paths import Dataset, dataset_in_use, datasets_in_use, store_path
 from models_under_pressure.core.section import read
-from models_under_pressure.core.settings import load_settings
 
 
 def command(
@@ -58,8 +57,6 @@ def run(
     from models_under_pressure.activations.model import code_fingerprint, library_versions
     from models_under_pressure.activations.store import discard_stale, shelf_path
 
-    token = load_settings().hf_token
-    secret = token.get_secret_value() if token else None
     made_by = [model.model_dump(mode="json"), config.model_dump(mode="json"), code_fingerprint(), library_versions()]
     shelf = shelf_path()
     shelf.mkdir(parents=True, exist_ok=True)
@@ -68,7 +65,7 @@ def run(
     with FileLock(shelf / "lock"):
         for _, stores in jobs:
             discard_stale(stores[layer])
-        extracted = extract_files(jobs, model=model, config=config, token=secret)
+        extracted = extract_files(jobs, model=model, config=config)
         for dataset, (store, outcome) in zip(datasets, extracted, strict=True):
             target = store_path(alias, dataset, layer)
             _link_tree(store, target)

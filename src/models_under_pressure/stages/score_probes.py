@@ -10,8 +10,8 @@ from models_under_pressure.activations.config import PipelineModel, ProbeParams
 from models_under_pressure.core.paths import Dataset, datasets_in_use, probe_paths, scores_path, store_path
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.probes.config import TrainConfig
 from models_under_pressure.probes.data import labelled_activations
+from models_under_pressure.probes.families import TrainConfig
 from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.probes.probe import Probe, score_together
 

@@ -19,14 +19,11 @@ from models_under_pressure.core.paths import (
     store_path,
 )
 from models_under_pressure.core.section import Section, read
-from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
-from models_under_pressure.monitor.choosing import Choice, choose_records
-from models_under_pressure.monitor.decoder import Decoder, load_decoder
-from models_under_pressure.monitor.pieces import printable, token_texts
-from models_under_pressure.monitor.rows import ROLE_NAMES
-from models_under_pressure.probes.config import TrainConfig
+from models_under_pressure.monitor.pieces import Decoder, load_decoder, printable, token_texts
+from models_under_pressure.monitor.score import ROLE_NAMES, Choice, choose_records
 from models_under_pressure.probes.data import labelled_activations
+from models_under_pressure.probes.families import TrainConfig
 from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.probes.probe import Probe
 
@@ -78,8 +75,7 @@ def run(datasets: Sequence[Dataset], *, stores: Sequence[Path], config: ScoreTok
             f"{probe!r} reads one vector per conversation, so there is nothing to say of its tokens.",
             remedy="name another probe in score_tokens.probe, or extract with keep: tokens.",
         )
-    token = load_settings().hf_token
-    decoder = load_decoder(loaded.provenance, token=token.get_secret_value() if token else None)
+    decoder = load_decoder(loaded.provenance)
     rows: list[dict[str, Any]] = []
     scores = _scores(probe)
     for dataset, store in zip(datasets, stores, strict=True):

@@ -43,13 +43,11 @@ def find_probe(name: str) -> Path:
 
 def load_with_model(name: str, device: str) -> "tuple[Probe, LoadedModel]":
     """A probe and its model."""
-    from models_under_pressure.core.settings import load_settings
     from models_under_pressure.monitor import score as scoring
     from models_under_pressure.probes.persistence import load_probe
 
     probe = load_probe(find_probe(name))
-    token = load_settings().hf_token
-    return probe, scoring.load_probe_model(probe, token=token.get_secret_value() if token else None, device=device)
+    return probe, scoring.load_probe_model(probe, device=device)
 
 
 def read_conversations(file: str) -> "list[Record]":

@@ -49,15 +49,12 @@ class StoreEstimate:
 
 def planned_run(*, root: Path, offline: bool) -> Iterator[Finding]:
     """Whether the model can be had, and whether the free space is enough for it and the stores."""
-    from models_under_pressure.core.settings import load_settings
-
     try:
         params, datasets = _read_params(root), load_lineage(root / LINEAGE_PATH).in_use
     except UserError as error:
         yield Finding("params", "failure", f"{error.where or ''} {error.problem}".strip(), error.remedy)
         return
-    token = load_settings().hf_token
-    access = model_access(params.resolved, token=token.get_secret_value() if token else None, offline=offline)
+    access = model_access(params.resolved, offline=offline)
     yield access.finding
     if access.hidden is None:
         yield Finding("space", "note", "unknown, since the model's width is unknown", "see the line above")
@@ -191,7 +188,7 @@ class ModelAccess:
     """Width of the residual stream, if known."""
 
 
-def model_access(config: ModelConfig, *, token: str | None, offline: bool) -> ModelAccess:
+def model_access(config: ModelConfig, *, offline: bool) -> ModelAccess:
     """Look for the model on this machine, then at its hub."""
     if config.name == EMBEDDED_MODEL:
         return _embedded()
@@ -206,7 +203,7 @@ def model_access(config: ModelConfig, *, token: str | None, offline: bool) -> Mo
     if offline:
         detail, remedy = f"{config.name} is not on this machine", "run `mup doctor` without --offline"
         return ModelAccess(Finding("model", "note", detail, remedy))
-    return _ask_hub(config, token)
+    return _ask_hub(config)
 
 
 def _embedded() -> ModelAccess:
@@ -221,9 +218,9 @@ def _embedded() -> ModelAccess:
     )
 
 
-def _ask_hub(config: ModelConfig, token: str | None) -> ModelAccess:
+def _ask_hub(config: ModelConfig) -> ModelAccess:
     from httpx2 import TransportError
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -233,7 +230,7 @@ def _ask_hub(config: ModelConfig, token: str | None) -> ModelAccess:
         RevisionNotFoundError,
     )
 
-    api = HfApi(token=token)
+    api, token = HfApi(), get_token()
     try:
         api.auth_check(config.name)
         info = api.model_info(config.name, revision=config.revision, files_metadata=True, timeout=20)

@@ -64,7 +64,7 @@ def store(
     )
     source = ModelConfig(name=_aliases().get(model, model), dtype=dtype, quantization=quantization)
     done = []
-    for path, outcome in extract_files(jobs, model=source, config=config, token=_token()):
+    for path, outcome in extract_files(jobs, model=source, config=config):
         print(f"{outcome:8} {path}")
         done.append(path)
     if upload:
@@ -105,7 +105,7 @@ def verify(
             opened.verify()
             print(f"{found}: checksums agree")
             continue
-        results = recompute(opened, sample=sample, seed=seed, token=_token())
+        results = recompute(opened, sample=sample, seed=seed)
         same, worst = sum(result.identical for result in results), max(result.difference for result in results)
         print(
             f"{found}: checksums agree; {same} of {len(results)} conversations identical, worst differs by {worst:.2%}"
@@ -170,13 +170,6 @@ def _root() -> Path:
     from models_under_pressure.core.settings import load_settings
 
     return load_settings().activations_dir or Path("data/activations")
-
-
-def _token() -> str | None:
-    from models_under_pressure.core.settings import load_settings
-
-    token = load_settings().hf_token
-    return token.get_secret_value() if token else None
 
 
 def _aliases() -> dict[str, str]:

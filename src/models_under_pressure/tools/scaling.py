@@ -84,10 +84,8 @@ def _sizes(given: list[str], short: dict[str, str]) -> Callable[[str], int]:
             return known[model]
         from models_under_pressure.activations.blocks import read_architecture
         from models_under_pressure.activations.config import ModelConfig
-        from models_under_pressure.core.settings import load_settings
 
-        token = load_settings().hf_token
-        found = read_architecture(ModelConfig(name=model), token=token.get_secret_value() if token else None)
+        found = read_architecture(ModelConfig(name=model))
         return sum(block.weights for block in found.blocks) + found.hidden * found.vocabulary
 
     return size

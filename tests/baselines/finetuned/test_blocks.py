@@ -182,5 +182,5 @@ def test_operations_of_frozen_blocks_are_counted_once_where_they_are_kept(settin
     for keeps, times in ((True, 1), (False, 5)):
         config = settings(trained_blocks=1, keep_states=keeps)
         run = Trained(best=None, history=(None,) * 5, seconds=1.0)
-        cost = _cost(run, data, validation, config=config, token=None)
+        cost = _cost(run, data, validation, config=config)
         assert cost.flops == 5 * (2 * top_data + top_validation) + times * below

@@ -70,7 +70,7 @@ class Classifier:
         return {name: weight.detach().to("cpu", copy=True) for name, weight in self.trained.items()}
 
 
-def make_classifier(config: FinetuneConfig, *, seed: int, token: str | None = None) -> Classifier:
+def make_classifier(config: FinetuneConfig, *, seed: int) -> Classifier:
     """Load the model and give it a fresh head, and fresh adapters if the method has them.
 
     Raises:
@@ -78,7 +78,7 @@ def make_classifier(config: FinetuneConfig, *, seed: int, token: str | None = No
     """
     precision = resolve_precision(config)
     deepest = None if config.blocks is None else [config.blocks - 1]
-    loaded = load_model(_model_config(config, precision), token=token, layers=deepest)
+    loaded = load_model(_model_config(config, precision), layers=deepest)
     count = len(blocks_of(loaded.model))
     first_trained = 0 if config.trained_blocks is None else count - config.trained_blocks
     if first_trained < 0:

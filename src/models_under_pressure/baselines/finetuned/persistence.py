@@ -73,7 +73,7 @@ def save_finetuned(
     write_json(directory / DESCRIPTION, description.model_dump(mode="json"))
 
 
-def load_finetuned(directory: Path, *, token: str | None = None) -> tuple[Classifier, Description]:
+def load_finetuned(directory: Path) -> tuple[Classifier, Description]:
     """Load the model it was made from, and put the trained weights into it.
 
     Raises:
@@ -83,7 +83,7 @@ def load_finetuned(directory: Path, *, token: str | None = None) -> tuple[Classi
     description = read_description(directory)
     tensors = _read_weights(directory / WEIGHTS, description.weights_sha256)
     config = description.config.model_copy(update={"precision": description.precision})
-    classifier = make_classifier(config, seed=description.seed, token=token)
+    classifier = make_classifier(config, seed=description.seed)
     loaded = classifier.loaded
     found = {
         "revision": loaded.revision,

@@ -51,7 +51,6 @@ def finetune(
     config: FinetuneConfig,
     seed: int,
     checkpoints: Path,
-    token: str | None = None,
     watch: Watch | None = None,
 ) -> Cost:
     """Finetune a model and save it; a run of the same settings and data that was killed goes on where it was.
@@ -63,7 +62,6 @@ def finetune(
         config: the model and the hyper-parameters.
         seed: of the draws, the fresh weights, the order and dropout.
         checkpoints: folder of all runs' checkpoints.
-        token: Hugging Face token for gated models.
         watch: told every epoch when it ends.
 
     Raises:
@@ -71,11 +69,11 @@ def finetune(
     """
     drawn = draw_groups(data, config.train_rows, seed=seed)
     held_out = draw_groups(validation, config.validation_rows, seed=seed)
-    classifier = make_classifier(config, seed=seed, token=token)
+    classifier = make_classifier(config, seed=seed)
     splits = [tokenised_split(one, classifier.loaded, config) for one in (drawn, held_out)]
     with checkpoints_of(run_key(classifier, drawn, held_out, config=config, seed=seed), checkpoints) as kept:
         trained = train(classifier, *splits, config=config, seed=seed, checkpoints=kept, watch=watch)
-        cost = _cost(trained, *splits, config=config, token=token)
+        cost = _cost(trained, *splits, config=config)
         save_finetuned(
             classifier, trained, directory, config=config, seed=seed, training=_account(cost, trained, *splits)
         )
@@ -103,17 +101,17 @@ def run_key(
     return stable_hash(identity)[:24]
 
 
-def architecture_of(config: FinetuneConfig, *, token: str | None = None) -> Architecture:
+def architecture_of(config: FinetuneConfig) -> Architecture:
     """The architecture of the model that is finetuned.
 
     Raises:
         UserError: see `read_architecture`.
     """
-    return read_architecture(ModelConfig(name=config.model, revision=config.revision), token=token)
+    return read_architecture(ModelConfig(name=config.model, revision=config.revision))
 
 
-def _cost(trained: Trained, data: Split, validation: Split, *, config: FinetuneConfig, token: str | None) -> Cost:
-    architecture = architecture_of(config, token=token)
+def _cost(trained: Trained, data: Split, validation: Split, *, config: FinetuneConfig) -> Cost:
+    architecture = architecture_of(config)
     kept = config.blocks or len(architecture.blocks)
     first = kept - config.trained_blocks if config.trained_blocks else 0
 
@@ -157,9 +155,9 @@ class Monitor:
         UserError: see `load_finetuned`.
     """
 
-    def __init__(self, directory: Path, *, token: str | None = None) -> None:
-        self._classifier, self._description = load_finetuned(directory, token=token)
-        self._architecture = architecture_of(self._description.config, token=token)
+    def __init__(self, directory: Path) -> None:
+        self._classifier, self._description = load_finetuned(directory)
+        self._architecture = architecture_of(self._description.config)
 
     def score(self, data: LabelledRecords, name: str) -> ScoreList:
         """Score labelled records under a name; each record's score is the same in any company.

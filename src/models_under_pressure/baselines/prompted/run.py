@@ -161,11 +161,10 @@ AUROCs = Mapping[str, Mapping[str, float]]
 class PromptedMonitor:
     """A model and its rows on disk; the weights are loaded when the first missing row asks for them."""
 
-    def __init__(self, config: PromptConfig, folder: Path, *, model: str, token: str | None = None) -> None:
+    def __init__(self, config: PromptConfig, folder: Path, *, model: str) -> None:
         self.config = config
         self._folder = folder
         self._source = ModelConfig(name=model, dtype=config.dtype, quantization=config.quantization)
-        self._token = token
         self._seconds: dict[Path, float | None] = {}
 
     def score(self, data: LabelledRecords, template: str) -> PromptedScores:
@@ -187,15 +186,15 @@ class PromptedMonitor:
 
     @cached_property
     def _description(self) -> ModelDescription:
-        return describe_model(self._source, token=self._token)
+        return describe_model(self._source)
 
     @cached_property
     def _reader(self) -> PromptReader:
-        return PromptReader(load_language_model(self._source, token=self._token))
+        return PromptReader(load_language_model(self._source))
 
     @cached_property
     def _architecture(self) -> Architecture:
-        return read_architecture(self._source, token=self._token)
+        return read_architecture(self._source)
 
     def _key(self, data: LabelledRecords, template: Template) -> str:
         model = self._description

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
+from models_under_pressure.activations.ragged import View
 from models_under_pressure.core.paths import Dataset
 from models_under_pressure.core.records import Record
-from models_under_pressure.probes.data import TrainingData, View, check_same_origin, in_memory, labelled_activations
+from models_under_pressure.probes.data import TrainingData, check_same_origin, in_memory, labelled_activations
 
 MEMORY_GIB = 2.0
 """Activations of one dataset that are held in memory; larger ones are read from their store again and again."""
@@ -55,9 +56,7 @@ def held(labelled: LabelledSet, most_gib: float = MEMORY_GIB) -> LabelledSet:
 
 def take(labelled: LabelledSet, rows: Int[np.ndarray, "rows"]) -> LabelledSet:
     """Some of the records, in the order of `rows`."""
-    data = labelled.data
-    chosen = TrainingData(View([(data.activations, rows)]), data.labels[rows], [data.groups[row] for row in rows])
-    return replace(labelled, data=chosen, records=[labelled.records[row] for row in rows])
+    return replace(labelled, data=labelled.data.only(rows), records=[labelled.records[row] for row in rows])
 
 
 def join(parts: Sequence[LabelledSet]) -> LabelledSet:
