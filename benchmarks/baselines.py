@@ -123,7 +123,7 @@ def probes(files: Files, options: argparse.Namespace) -> None:
     for name, data in {"train": files.train, "validation": files.validation, **files.dev}.items():
         path = options.work / "stores" / name / f"layer_{LAYER}.zarr"
         config = ExtractConfig(max_tokens=options.max_tokens)
-        extract(data.records, model=model, layers=[LAYER], config=config, paths={LAYER: path})
+        extract(data.records, model=model, config=config, paths={LAYER: path})
         held[name] = TrainingData(open_store(path), data.labels, list(data.groups))
     configs = {name: FAMILIES[name].config() for name in ("attention", "mean_logistic")}
     fitted = fit_probes(configs, held["train"], held["validation"], seed=SEED)

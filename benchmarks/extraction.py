@@ -27,6 +27,7 @@ from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConf
 from models_under_pressure.activations.embedded import embedded_model
 from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import LoadedModel, load_model
+from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.records import Record, read_records
 
 SHAPES = {
@@ -106,16 +107,15 @@ def _methods(options: argparse.Namespace, folder: Path) -> dict[str, Method]:
 
 def _ours(options: argparse.Namespace, folder: Path) -> Method:
     loaded: list[LoadedModel] = []
-    config = ExtractConfig(compile=options.compile, batch_tokens=options.batch_tokens or "auto")
+    config = ExtractConfig(batch_tokens=options.batch_tokens or "auto")
 
     def run(records: Sequence[Record]) -> int:
         if not loaded:
             loaded.append(load_model(_config(options), layers=[options.layer]))
         path = folder / "ours.zarr"
         shutil.rmtree(path, ignore_errors=True)
-        return extract(
-            records, model=loaded[0], layers=[options.layer], config=config, paths={options.layer: path}
-        ).tokens
+        extract(records, model=loaded[0], config=config, paths={options.layer: path})
+        return int(open_store(path).attributes["tokens"])
 
     return run
 
@@ -219,7 +219,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layer", type=int, default=11)
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--quantization", choices=["none", "8bit", "4bit"], default="none")
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--batch-tokens", type=int)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)

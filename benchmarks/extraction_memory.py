@@ -44,7 +44,7 @@ def _peak(count: int, longest: int) -> float:
         model = load_model(ModelConfig(name=str(folder / "model"), dtype="float32"), layers=[1])
         lengths = [longest, *[250] * (count - 1)]
         records = [Record(f"{index:06}", "a " * (length // 2)) for index, length in enumerate(lengths)]
-        extract(records, model=model, layers=[1], config=ExtractConfig(), paths={1: folder / "store.zarr"})
+        extract(records, model=model, config=ExtractConfig(), paths={1: folder / "store.zarr"})
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -64,9 +64,11 @@ def _means(records: list[Record], model: object, layer: int, keep: str) -> np.nd
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "store.zarr"
         config = ExtractConfig(keep=keep, max_tokens=512)
-        extract(records, model=model, layers=[layer], config=config, paths={layer: path})
+        extract(records, model=model, config=config, paths={layer: path})
         store = open_store(path)
-        return store.pooled() if keep == "tokens" else store.read(0, len(records))
+        if keep != "tokens":
+            return store.read(0, len(records))
+        return np.stack([store.record(index).mean(axis=0) for index in range(len(records))])
 
 
 def _options() -> argparse.Namespace:

@@ -53,7 +53,7 @@ def prepare(files: Path, stores: Path, *, dev_rows: int | None, max_tokens: int,
     config = ExtractConfig(max_tokens=max_tokens)
     for name, records in datasets(files, dev_rows).items():
         if not sets or name in sets:
-            extract(records, model=model, layers=[LAYER], config=config, paths={LAYER: store_path(stores, name)})
+            extract(records, model=model, config=config, paths={LAYER: store_path(stores, name)})
 
 
 def store_path(stores: Path, name: str) -> Path:

@@ -21,7 +21,7 @@ def start(model: LoadedModel, records: list[Record], path: Path) -> int:
     """Extract in a forked process, which keeps the loaded model."""
     pid = os.fork()
     if pid == 0:
-        extract(records, model=model, layers=[2], config=ExtractConfig(), paths={2: path})
+        extract(records, model=model, config=ExtractConfig(), paths={2: path})
         os._exit(0)
     return pid
 

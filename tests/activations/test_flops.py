@@ -6,15 +6,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from models_under_pressure.activations.blocks import (
+from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig
+from models_under_pressure.activations.flops import (
     architecture_of,
     forward_flops,
-    prefill_flops,
     probe_flops,
     read_architecture,
     training_step_flops,
 )
-from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig
 from models_under_pressure.core.errors import UserError
 
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_multimodal", "phi", "gpt2", "neox"]
@@ -64,7 +63,7 @@ def test_tokens_after_a_kept_prefix_complete_the_cost_of_the_whole(model_directo
     for family in ("llama", "gemma3"):
         architecture = architecture_of(AutoConfig.from_pretrained(model_directory(family)))
         prefix, rest = np.array([1, 9, 16, 40]), np.array([30, 7, 1, 2])
-        parts = forward_flops(architecture, prefix) + prefill_flops(architecture, prefix, rest)
+        parts = forward_flops(architecture, prefix) + forward_flops(architecture, rest, past=prefix)
         assert np.array_equal(parts, forward_flops(architecture, prefix + rest))
 
 

@@ -43,7 +43,7 @@ def _small_shards(monkeypatch):
 
 def run(tiny, chats, path, **config):
     paths = {layer: path / f"layer_{layer}.zarr" for layer in (1, 3)}
-    extract(chats, model=tiny, layers=[1, 3], config=ExtractConfig(**config), paths=paths)
+    extract(chats, model=tiny, config=ExtractConfig(**config), paths=paths)
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 

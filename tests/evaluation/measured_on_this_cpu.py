@@ -47,7 +47,7 @@ def conversations(name: str, pairs: int) -> list[Record]:
 
 
 def activations(model: LoadedModel, records: list[Record], layer: int, path: Path) -> TrainingData:
-    extract(records, model=model, layers=[layer], config=ExtractConfig(), paths={layer: path})
+    extract(records, model=model, config=ExtractConfig(), paths={layer: path})
     return with_labels(open_store(path), records)
 
 

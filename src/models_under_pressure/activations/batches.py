@@ -1,10 +1,12 @@
-"""Which records go through the model together."""
+"""Which records go through the model together, and how those that share a row attend to themselves only."""
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Int64
@@ -12,26 +14,22 @@ from jaxtyping import Int64
 if TYPE_CHECKING:
     import torch
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Records of one forward pass: rows of a padded batch, or the parts of one packed row."""
-
-    records: tuple[int, ...]
-    """Indices of the records."""
+    from models_under_pressure.activations.model import LoadedModel
 
 
-def plan_batches(lengths: "Int64[np.ndarray, 'records']", *, budget: int, packing: bool) -> list[Batch]:
-    """Group records under a budget of tokens, padding included; a longer record is a batch of its own.
+T = TypeVar("T")
+
+
+def plan_batches(lengths: "Int64[np.ndarray, 'records']", *, budget: int, packing: bool) -> list[list[int]]:
+    """Indices of the records of each forward pass, under a budget of tokens; a longer record is a pass of its own.
 
     Args:
         lengths: tokens of each record.
-        budget: tokens of one forward pass.
+        budget: tokens of one pass, padding included.
         packing: whether records share a row without padding.
     """
     order = np.argsort(-lengths, kind="stable").tolist()
-    groups = _bins(order, lengths, budget) if packing else _rows(order, lengths, budget)
-    return [Batch(tuple(group)) for group in groups]
+    return (_bins if packing else _rows)(order, lengths, budget)
 
 
 def _rows(order: Sequence[int], lengths: np.ndarray, budget: int) -> list[list[int]]:
@@ -74,14 +72,100 @@ def padded_length(length: int) -> int:
     return -(-length // _TILE) * _TILE
 
 
-_NAME = "mup_packed"
+def batch_budget(device: str) -> int:
+    """Tokens of one forward pass: on a CPU what its caches hold, on a GPU what keeps its cores busy.
+
+    1,024 per pass were the fastest on one CPU core, twice that on two. A GPU that cannot hold its budget shrinks it.
+    """
+    import torch
+
+    if device != "cpu":
+        return 16_384
+    return 1_024 if torch.get_num_threads() == 1 else 2_048
+
+
+@contextmanager
+def side_by_side(model: "LoadedModel") -> Iterator[int]:
+    """How many batches may go through the model at once: one per core of a CPU, each with matrix products of its own.
+
+    Batches that run side by side never wait for one another, as the cores that share one product do; and no number
+    depends on how many cores a machine has. A model of which a part remembers the batch before runs one at a time.
+    """
+    import torch
+
+    cores = torch.get_num_threads()
+    if model.device != "cpu" or model.config.quantization != "none" or rotates_by_length(model.model):
+        yield 1
+        return
+    torch.set_num_threads(1)
+    try:
+        yield cores
+    finally:
+        torch.set_num_threads(cores)
+
+
+def run_batches(
+    batches: Sequence[list[int]],
+    run: Callable[[list[int]], T],
+    *,
+    workers: int,
+    out_of_memory: Callable[[list[int], Exception], None],
+) -> Iterator[tuple[list[int], T]]:
+    """Yield every batch with its result, in any order; a batch that memory does not hold is run as two halves.
+
+    Args:
+        batches: indices of the records of each batch.
+        run: the work, called from the workers' threads.
+        workers: threads.
+        out_of_memory: told of each batch that is too large, and the error; raises if it cannot be halved.
+    """
+    pending = list(reversed(batches))
+    running: dict[Future[T], list[int]] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        while pending or running:
+            while pending and len(running) <= workers:  # one waits, so that no core does
+                batch = pending.pop()
+                running[pool.submit(run, batch)] = batch
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                batch = running.pop(future)
+                try:
+                    result = future.result()
+                except (RuntimeError, MemoryError) as error:
+                    if not _is_out_of_memory(error):
+                        raise
+                    out_of_memory(batch, error)
+                    middle = len(batch) // 2
+                    pending += [batch[middle:], batch[:middle]]
+                    continue
+                yield batch, result
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out; the CPU's allocator raises a plain RuntimeError."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Consecutive tokens of a row that attend to themselves and to other tokens of the row, which come before them."""
+
+    start: int
+    stop: int
+    before: tuple[tuple[int, int], ...] = ()
+    """(start, stop) of the parts that come before it, in order."""
+
+    @property
+    def position(self) -> int:
+        """Place of its first token in its own text."""
+        return sum(stop - start for start, stop in self.before)
 
 
 class Packing(threading.local):
-    """The lengths of the records in a thread's present row."""
+    """The branches of a thread's present row: records that share it, or a text and its continuations."""
 
-    def __init__(self) -> None:
-        self.lengths: list[int] = []
+    branches: Sequence[Branch] = ()
 
     def attend(
         self,
@@ -92,7 +176,7 @@ class Packing(threading.local):
         attention_mask: "torch.Tensor | None",
         **settings: Any,
     ) -> "tuple[torch.Tensor, None]":
-        """Hugging Face's own attention, once per record: exact by construction, and no mask of tokens x tokens.
+        """Hugging Face's own attention, once per branch: exact by construction, and no mask of tokens x tokens.
 
         Args:
             module: the attention module.
@@ -103,50 +187,44 @@ class Packing(threading.local):
             **settings: scaling, sliding window and the like, as the module gives them.
         """
         import torch
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+        from transformers.integrations import sdpa_attention
 
-        outputs = []
-        start = 0
-        for length in self.lengths:
-            part = slice(start, start + length)
-            mask = causal_mask(length, settings.get("sliding_window"), query.device)
-            output, _ = sdpa_attention_forward(
-                module, query[:, :, part], key[:, :, part], value[:, :, part], mask, **settings
+        attend: Any = sdpa_attention.sdpa_attention_forward
+        outputs: list[torch.Tensor] = []
+        for branch in self.branches:
+            own = slice(branch.start, branch.stop)
+            parts = [slice(*part) for part in branch.before] + [own]
+            keys, values = (
+                torch.cat([states[:, :, part] for part in parts], dim=2) if branch.before else states[:, :, own]
+                for states in (key, value)
             )
+            length, window = branch.stop - branch.start, settings.get("sliding_window")
+            mask = causal_mask(length, window, query.device, first=branch.position)
+            output, _ = attend(module, query[:, :, own], keys, values, mask, **settings)
             outputs.append(output)
-            start += length
         return torch.cat(outputs, dim=1), None
 
 
 @contextmanager
 def packed(decoder: Any) -> Iterator[Packing]:
-    """Let the decoder attend within records of a packed row."""
-    packing = Packing()
-    with attending(decoder, packing.attend, name=_NAME):
-        yield packing
-
-
-@contextmanager
-def attending(decoder: Any, attend: Callable[..., Any], *, name: str) -> Iterator[None]:
-    """Replace the decoder's attention for a while.
-
-    Args:
-        decoder: the model; see `can_pack`.
-        attend: what takes the attention's place, with the arguments of `Packing.attend`.
-        name: that transformers knows it by.
-    """
-    import torch
+    """Let the decoder attend within the branches of a row; see `can_pack`."""
     from transformers import AttentionInterface
 
+    packing = Packing()
     config = decoder.config.get_text_config()
     before = config._attn_implementation
-    # lengths change from row to row, which a compiler would take for another program each time
-    AttentionInterface.register(name, torch.compiler.disable(attend))
-    config._attn_implementation = name
+    AttentionInterface.register("mup_packed", packing.attend)
+    config._attn_implementation = "mup_packed"
     try:
-        yield
+        yield packing
     finally:
         config._attn_implementation = before
+
+
+def one_after_the_other(lengths: Sequence[int]) -> list[Branch]:
+    """Branches of records that fill a row."""
+    ends = np.cumsum(lengths).tolist()
+    return [Branch(end - length, end) for end, length in zip(ends, lengths, strict=True)]
 
 
 def can_pack(decoder: Any) -> bool:
@@ -162,7 +240,7 @@ def can_pack(decoder: Any) -> bool:
         and config._attn_implementation == "sdpa"
         and kinds <= {"full_attention", "sliding_attention"}
         and not rotates_by_length(decoder)
-        and _accepts_positions(decoder)
+        and "position_ids" in inspect.signature(type(decoder).forward).parameters
     )
 
 
@@ -172,12 +250,6 @@ def rotates_by_length(decoder: Any) -> bool:
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     settings = [rope, *(value for value in rope.values() if isinstance(value, dict))]
     return any(setting.get("rope_type") in ("dynamic", "longrope") for setting in settings)
-
-
-def _accepts_positions(decoder: Any) -> bool:
-    import inspect
-
-    return "position_ids" in inspect.signature(type(decoder).forward).parameters
 
 
 def causal_mask(length: int, window: int | None, device: "torch.device", *, first: int = 0) -> "torch.Tensor | None":
@@ -220,7 +292,7 @@ def packed_inputs(batch: Sequence[np.ndarray], packing: Packing, device: Any) ->
 
     filler = max(0, _SMALLEST_PACK - sum(map(len, batch)))
     parts = [*batch, np.zeros(filler, dtype=np.int32)] if filler else list(batch)
-    packing.lengths = [len(part) for part in parts]
+    packing.branches = one_after_the_other([len(part) for part in parts])
     tokens = torch.from_numpy(np.concatenate(parts).astype(np.int64))
     positions = torch.cat([torch.arange(len(part)) for part in parts])
     return {"input_ids": tokens[None].to(device), "position_ids": positions[None].to(device)}

@@ -1,19 +1,20 @@
-"""Finding the decoder and its blocks by structure, in any Hugging Face model."""
+"""The blocks of any Hugging Face decoder, found by structure, and the hidden states between them."""
 
+import threading
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jaxtyping import Int64
-from numpy.typing import ArrayLike
-
+from models_under_pressure.activations.batches import one_after_the_other, packed
+from models_under_pressure.activations.config import HookPoint
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
-    from models_under_pressure.activations.config import ModelConfig
+    from models_under_pressure.activations.model import LoadedModel
 
 
 def decoder_of(model: Any) -> Any:
@@ -72,190 +73,140 @@ def check_layers(layers: list[int], total: int, name: str) -> None:
         )
 
 
-Counts = Int64[np.ndarray, "records"]
+class _Reached(Exception):
+    """The last wanted hidden state is there; what the model would do next is not needed."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlockShape:
-    """What one decoder block does with a token."""
+class Taps(threading.local):
+    """The hidden states of a thread's latest forward pass, by layer."""
 
-    weights: int
-    """Weights that a token is multiplied with; of a mixture of experts those that are active."""
-    attention: int
-    """Heads times their size: width of the queries, and of the values."""
-    window: int | None = None
-    """Tokens that a token attends to at most, itself included; None is all before it."""
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self.states: dict[int, torch.Tensor] = {}
 
+    def forward(self, **inputs: "torch.Tensor") -> "dict[int, torch.Tensor]":
+        """Run the decoder up to the deepest tapped layer.
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """What decides the cost of a decoder model."""
+        Returns:
+            For each layer the hidden states [batch, sequence, hidden], on the device of the layer.
+        """
+        import torch
 
-    hidden: int
-    vocabulary: int
-    blocks: tuple[BlockShape, ...]
-
-    def __post_init__(self) -> None:
-        if not self.blocks:
-            raise ValueError("an architecture needs at least one block")
+        self.states = {}
+        with torch.inference_mode(), suppress(_Reached):
+            self._decoder(**inputs, use_cache=False)
+        states, self.states = self.states, {}
+        return states
 
 
-def forward_flops(
-    architecture: Architecture, tokens: ArrayLike, *, layer: int | None = None, head_tokens: ArrayLike = 0
-) -> Counts:
-    """Operations of one forward pass over each record: sum over blocks of 2 N S + 4 a sum_t min(t, w).
+@contextmanager
+def tapped(decoder: Any, layers: Sequence[int], hook_point: HookPoint) -> Iterator[Taps]:
+    """Tap the decoder at several layers.
 
-    N are the block's weights, S the tokens, a the width of its attention, w its window: a token at place t is
-    compared with min(t, w) keys and mixes as many values (the paper's F(S) = S (2 N + 2 m d S), exact to the token).
-
-    Args:
-        architecture: the model.
-        tokens: tokens of each record; a number or an array.
-        layer: run only the blocks below it, as extraction at that layer does; None runs all.
-        head_tokens: tokens of each record for which the next token is predicted, at 2 hidden x vocabulary each.
+    residual at layer L is the input of block L, which is `output_hidden_states[L]` of Hugging Face; post_norm is the
+    output of that block's input norm. Hooks are removed at the end, also after an error.
 
     Raises:
-        ValueError: the model has no such layer, or a count is negative.
+        UserError: post_norm is asked of a block that does not begin with a norm (OLMo 2 norms the outputs).
     """
-    return prefill_flops(architecture, 0, tokens, layer=layer, head_tokens=head_tokens)
-
-
-def prefill_flops(
-    architecture: Architecture,
-    past: ArrayLike,
-    tokens: ArrayLike,
-    *,
-    layer: int | None = None,
-    head_tokens: ArrayLike = 0,
-) -> Counts:
-    """`forward_flops` of tokens that follow `past` tokens whose keys and values are kept.
-
-    Raises:
-        ValueError: see `forward_flops`.
-    """
-    count = len(architecture.blocks)
-    if layer is not None and not 0 <= layer <= count:
-        raise ValueError(f"layer {layer} is outside 0 to {count}")
-    before, new, predicted = (_counts(numbers) for numbers in (past, tokens, head_tokens))
-    total = np.zeros(np.broadcast_shapes(before.shape, new.shape, predicted.shape), dtype=np.int64)
-    for block in architecture.blocks[:layer]:
-        keys = _keys(before + new, block.window) - _keys(before, block.window)
-        total += 2 * block.weights * new + 4 * block.attention * keys
-    return total + 2 * architecture.hidden * architecture.vocabulary * predicted
-
-
-def probe_flops(hidden: int, tokens: ArrayLike, *, directions: int = 1) -> Counts:
-    """Operations of a linear probe on each record: every token times each direction, 2 d S k.
-
-    A mean, max or last probe has one direction; an attention probe two, its query and its value. The activations
-    themselves are free: the monitored model computes them anyway. (The paper counts d S k, a multiplication with its
-    addition as one, although it counts two for models.)
-
-    Args:
-        hidden: width of an activation.
-        tokens: tokens of each record.
-        directions: vectors that each token is multiplied with (columns of the probe's projection).
-    """
-    return 2 * hidden * directions * _counts(tokens)
-
-
-def training_step_flops(
-    forward: ArrayLike,
-    *,
-    trains: Literal["all", "adapters"] = "all",
-    checkpointing: bool = False,
-) -> Counts:
-    """Operations of a training step, from those of its forward pass.
-
-    The backward pass does two products for each of the forward pass: gradients of the inputs and of the weights
-    (Kaplan et al. 2020, section 2.1). Frozen weights need the first only, and adapters are too small to count (rank
-    16 on a width of 2,048: 1.6 %). Gradient checkpointing runs the forward pass a second time.
-    """
-    passes = (3 if trains == "all" else 2) + checkpointing
-    return passes * _counts(forward)
-
-
-def architecture_of(config: Any) -> Architecture:
-    """The architecture that a Hugging Face config describes, read off the modules it would build, without memory.
-
-    Raises:
-        UserError: a block has no softmax attention, or experts whose number per token the config does not say.
-    """
-    import torch
-    from transformers import AutoModel
-
-    from models_under_pressure.activations.embedded import quiet
-
-    with torch.device("meta"), quiet():
-        decoder = decoder_of(AutoModel.from_config(config))
-    text = config.get_text_config()
-    heads = int(text.num_attention_heads)
-    width = heads * int(getattr(text, "head_dim", None) or text.hidden_size // heads)
+    taps = Taps(decoder)
     blocks = blocks_of(decoder)
-    return Architecture(
-        hidden=int(text.hidden_size),
-        vocabulary=int(text.vocab_size),
-        blocks=tuple(
-            BlockShape(_weights(block, text), width, window)
-            for block, window in zip(blocks, _windows(text, len(blocks)), strict=True)
-        ),
+    deepest = max(layers)
+    with ExitStack() as hooks:
+        for layer in sorted(set(layers)):
+            block = blocks[layer]
+            if hook_point == "residual":
+                handle = block.register_forward_pre_hook(_tap_input(taps, layer, layer == deepest), with_kwargs=True)
+                hooks.callback(handle.remove)
+            else:
+                for handle in _tap_first_norm(block, taps, layer, layer == deepest):
+                    hooks.callback(handle.remove)
+        yield taps
+
+
+def _tap_input(taps: Taps, layer: int, is_last: bool) -> Any:
+    def hook(_module: "nn.Module", args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        taps.states[layer] = args[0] if args else kwargs["hidden_states"]
+        if is_last:
+            raise _Reached
+
+    return hook
+
+
+def _tap_first_norm(block: "nn.Module", taps: Taps, layer: int, is_last: bool) -> list[Any]:
+    """The first module with work to do inside a block is its input norm, whatever the family calls it."""
+    from torch import nn
+
+    def hook(module: "nn.Module", _args: Any, output: "torch.Tensor") -> None:
+        if layer in taps.states:
+            return
+        if any(parameter.dim() > 1 for parameter in module.parameters(recurse=False)):
+            raise UserError(
+                f"block {layer} begins with {type(module).__name__}, not with a norm.",
+                remedy="use `hook_point: residual` with this model.",
+            )
+        taps.states[layer] = output
+        if is_last:
+            raise _Reached
+
+    idle = nn.Dropout | nn.Identity
+    leaves = [module for module in block.modules() if not any(module.children()) and not isinstance(module, idle)]
+    return [leaf.register_forward_hook(hook) for leaf in leaves]
+
+
+_LENGTHS = (17, 23)
+_TOLERANCES = {"float32": 1e-4, "bfloat16": 0.03, "quantised": 0.1}
+"""Greatest relative difference of hidden states that rounding explains; 8-bit rounding depends on the whole batch."""
+
+
+def check_causal(model: "LoadedModel", taps: Taps) -> None:
+    """Refuse models whose tokens see what comes after them: right padding would change their numbers.
+
+    Raises:
+        UserError: the hidden states of a text change when text is added at its end.
+    """
+    tokens = _tokens(model.model)
+    alone = taps.forward(input_ids=tokens[None, : _LENGTHS[0]])
+    longer = taps.forward(input_ids=tokens[None])
+    if not _agree(alone, {layer: state[:, : _LENGTHS[0]] for layer, state in longer.items()}, _tolerance(model)):
+        raise UserError(
+            "the model is not causal: its tokens see what comes after them.",
+            where=model.name,
+            remedy="use a decoder-only language model.",
+        )
+
+
+def packs_exactly(model: "LoadedModel", taps: Taps) -> bool:
+    """Whether records that share a row get the numbers that each gets alone."""
+    import torch
+
+    tokens = _tokens(model.model)
+    alone = [taps.forward(input_ids=part[None]) for part in tokens.split(list(_LENGTHS))]
+    positions = torch.cat([torch.arange(length, device=tokens.device) for length in _LENGTHS])
+    with packed(model.model) as packing:
+        packing.branches = one_after_the_other(_LENGTHS)
+        together = taps.forward(input_ids=tokens[None], position_ids=positions[None])
+    return _agree(
+        {layer: torch.cat([states[layer] for states in alone], dim=1) for layer in together},
+        together,
+        _tolerance(model),
     )
 
 
-def read_architecture(config: "ModelConfig") -> Architecture:
-    """The architecture of a model by name, from its config file alone.
+def _tokens(decoder: Any) -> "torch.Tensor":
+    import torch
 
-    Raises:
-        UserError: the model is not found or gated, or see `architecture_of`.
-    """
-    from models_under_pressure.activations.model import read_config
-
-    return architecture_of(read_config(config))
+    embedding = decoder.get_input_embeddings().weight
+    return torch.arange(sum(_LENGTHS), device=embedding.device) * 7 % embedding.shape[0]
 
 
-def _counts(numbers: ArrayLike) -> Counts:
-    found = np.asarray(numbers, dtype=np.int64)
-    if (found < 0).any():
-        raise ValueError(f"a count is negative: {found.min()}")
-    return found
+def _tolerance(model: "LoadedModel") -> float:
+    return _TOLERANCES[model.dtype if model.config.quantization == "none" else "quantised"]
 
 
-def _keys(tokens: Counts, window: int | None) -> Counts:
-    """Keys that all tokens of a record are compared with: sum over t = 1 ... tokens of min(t, window)."""
-    inside = tokens if window is None else np.minimum(tokens, window)
-    outside = 0 if window is None else (tokens - inside) * window
-    return inside * (inside + 1) // 2 + outside
+def _agree(some: "Mapping[int, torch.Tensor]", others: "Mapping[int, torch.Tensor]", tolerance: float) -> bool:
+    def difference(layer: int) -> float:
+        ours, theirs = some[layer].float(), others[layer].float()
+        return float((ours - theirs).norm() / ours.norm())
 
-
-def _weights(block: Any, text: Any) -> int:
-    """Weights of the matrices of a block; biases and norms are vectors and not multiplied as matrices."""
-    total = 0
-    for parameter in block.parameters():
-        if parameter.dim() == 2:
-            total += parameter.numel()
-        elif parameter.dim() == 3:  # experts in one tensor: [experts, out, in]
-            active = getattr(text, "num_experts_per_tok", None)
-            if active is None or parameter.shape[1] == 1:
-                raise UserError(
-                    f"a block of {text.model_type} holds a weight of shape {list(parameter.shape)}.",
-                    where="FLOPs",
-                    remedy="only decoder blocks of attention and (mixtures of) linear layers can be counted.",
-                )
-            total += parameter.numel() // parameter.shape[0] * int(active)
-    return total
-
-
-def _windows(text: Any, count: int) -> list[int | None]:
-    window = getattr(text, "sliding_window", None)
-    kinds = getattr(text, "layer_types", None)
-    if kinds is None:
-        uses = window is not None and getattr(text, "use_sliding_window", True)
-        return [window if uses else None] * count
-    unknown = set(kinds) - {"full_attention", "sliding_attention"}
-    if unknown:
-        raise UserError(
-            f"blocks of {text.model_type} are of the kind {', '.join(sorted(unknown))}.",
-            where="FLOPs",
-            remedy="only full and sliding attention can be counted.",
-        )
-    return [window if kind == "sliding_attention" else None for kind in kinds]
+    return all(difference(layer) < tolerance for layer in some)

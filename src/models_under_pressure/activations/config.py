@@ -1,18 +1,13 @@
-"""What to extract: the model and the way its activations are taken."""
+"""What to extract: the model, the precision it computes in, and the way its activations are taken."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     import torch
-
-    from models_under_pressure.activations.config import ModelConfig
-
 
 EMBEDDED_MODEL = "smollm2-135m"
 """The model that ships with the project's dependencies."""
@@ -83,10 +78,8 @@ class ExtractConfig(BaseModel):
     """Where long records are cut: right keeps their beginning, left their end (after the BOS token)."""
     batch_tokens: int | Literal["auto"] = "auto"
     """Tokens of one forward pass; auto suits the device's caches or memory."""
-    packing: Literal["auto", "on", "off"] = "auto"
+    packing: Literal["auto", "off"] = "auto"
     """Whether records share a row of a batch, without padding; auto: on a CPU, where the model allows it exactly."""
-    compile: bool = False
-    """Compile the decoder blocks (needs a C++ compiler): a minute slower to start, some percent faster afterwards."""
     engine: Literal["local", "ray"] = "local"
     """local: this process; ray: the workers of a Ray cluster (`pip install models-under-pressure[ray]`)."""
     workers: int | Literal["auto"] = "auto"
@@ -121,7 +114,7 @@ def resolve_device(name: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def resolve_dtype(config: "ModelConfig") -> "torch.dtype":
+def resolve_dtype(config: ModelConfig) -> "torch.dtype":
     """The precision of the forward pass: what `auto` and `fast` mean on this device.
 
     On CPUs bfloat16 products are rounded otherwise by every instruction set, which moves an AUROC by up to 0.01; in
@@ -147,78 +140,3 @@ def _multiplies_bfloat16(device: str) -> bool:
     # AVX512-BF16, AMX or ARM's BF16 extension; without them bfloat16 is converted on every use
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-def batch_budget(device: str) -> int:
-    """Tokens of one forward pass: on a CPU what its caches hold, on a GPU what keeps its cores busy.
-
-    1,024 per pass were the fastest on one CPU core, twice that on two. A GPU that cannot hold its budget shrinks it.
-    """
-    import torch
-
-    if device != "cpu":
-        return 16_384
-    return 1_024 if torch.get_num_threads() == 1 else 2_048
-
-
-@contextmanager
-def one_core_each() -> Iterator[int]:
-    """Give every thread of Python one core for its matrix products; yields how many cores there are.
-
-    Batches that run side by side never wait for one another, as the cores that share one product do; and no number
-    depends on how many cores a machine has.
-    """
-    import torch
-
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield cores
-    finally:
-        torch.set_num_threads(cores)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out; the CPU's allocator raises a plain RuntimeError."""
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-T = TypeVar("T")
-
-
-def run_batches(
-    batches: Sequence[list[int]],
-    run: Callable[[list[int]], T],
-    *,
-    workers: int,
-    out_of_memory: Callable[[list[int], Exception], None],
-) -> Iterator[tuple[list[int], T]]:
-    """Yield every batch with its result, in any order; a batch that memory does not hold is run as two halves.
-
-    Args:
-        batches: indices of the records of each batch.
-        run: the work, called from the workers' threads.
-        workers: threads.
-        out_of_memory: told of each batch that is too large, and the error; raises if it cannot be halved.
-    """
-    pending = list(reversed(batches))
-    running: dict[Future[T], list[int]] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        while pending or running:
-            while pending and len(running) <= workers:  # one waits, so that no core does
-                batch = pending.pop()
-                running[pool.submit(run, batch)] = batch
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                batch = running.pop(future)
-                try:
-                    result = future.result()
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    out_of_memory(batch, error)
-                    middle = len(batch) // 2
-                    pending += [batch[middle:], batch[:middle]]
-                    continue
-                yield batch, result

@@ -11,7 +11,6 @@ from models_under_pressure.activations.config import ExtractConfig
 from models_under_pressure.activations.forward import Forward, Kept, prepared
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.tokens import TokenisedRecord
-from models_under_pressure.activations.verify import Plan
 from models_under_pressure.activations.writer import StoreWriter
 from models_under_pressure.core.progress import Progress
 
@@ -96,10 +95,10 @@ class WindowComputer:
 
 def run_local(
     todo: Sequence[Window],
+    tokenised: Sequence[TokenisedRecord],
     *,
     model: LoadedModel,
     config: ExtractConfig,
-    plan: Plan,
     writers: Mapping[int, StoreWriter],
     shown: Progress,
 ) -> None:
@@ -110,7 +109,7 @@ def run_local(
     """
     offsets = next(iter(writers.values())).layout.offsets
     with prepared(model, list(writers), config) as forward, ThreadPoolExecutor(max_workers=1) as disk:
-        computer = WindowComputer(forward, dict(enumerate(plan.tokenised)), offsets)
+        computer = WindowComputer(forward, dict(enumerate(tokenised)), offsets)
         writing: Future[None] | None = None
         for window in todo:
             values = computer.compute(window)

@@ -1,49 +1,54 @@
 """Extracting the activations of datasets into one store per layer."""
 
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from models_under_pressure.activations.blocks import check_layers
+from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
-from models_under_pressure.activations.engine import windows
-from models_under_pressure.activations.model import LoadedModel, ModelDescription, describe_model, load_model
-from models_under_pressure.activations.tokens import TokenisationReport
-from models_under_pressure.activations.verify import Plan, holds, plan_stores
-from models_under_pressure.activations.writer import StoreWriter
+from models_under_pressure.activations.engine import run_local, windows
+from models_under_pressure.activations.model import (
+    LoadedModel,
+    ModelDescription,
+    code_fingerprint,
+    describe_model,
+    library_versions,
+    load_model,
+    tokenizer_fingerprint,
+)
+from models_under_pressure.activations.ragged import TEMPLATE
+from models_under_pressure.activations.store import MANIFEST, open_store
+from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
+from models_under_pressure.activations.writer import Layout, StoreWriter
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.progress import progress
-from models_under_pressure.core.records import Record, read_records
+from models_under_pressure.core.records import Record, content_hash, read_records
 
 Outcome = Literal["written", "resumed", "exists"]
 
+_CIRCUMSTANCES = frozenset({"code", "device", "libraries"})
+"""Attributes that may differ between two stores that need not be extracted again."""
 _SHOWN = 5
 """Ids named in a message; the store's attributes list all."""
 
 
-@dataclass(frozen=True)
-class ExtractReport:
-    """What an extraction did."""
+@dataclass(frozen=True, eq=False)
+class StorePlan:
+    """The records of a dataset as tokens, and the store of each layer."""
 
-    stores: Mapping[int, Outcome]
-    """Layer -> what became of its store."""
-    records: int
-    tokens: int
-    seconds: float
-    """Wall clock of the forward passes and the writing, without loading the model."""
+    tokenised: Sequence[TokenisedRecord]
     tokenisation: TokenisationReport
+    layouts: Mapping[int, Layout]
 
 
 def extract(
-    records: Sequence[Record],
-    *,
-    model: ModelDescription,
-    layers: Sequence[int],
-    config: ExtractConfig,
-    paths: Mapping[int, Path],
-) -> ExtractReport:
+    records: Sequence[Record], *, model: ModelDescription, config: ExtractConfig, paths: Mapping[int, Path]
+) -> dict[int, Outcome]:
     """Extract the activations of a dataset at several layers in one pass, into the store of each layer.
 
     A finished store of the same content is left alone; an unfinished one is continued at its first missing shard.
@@ -51,38 +56,21 @@ def extract(
     Args:
         records: the dataset, in any order; rows of the store are in the order of the ids.
         model: the loaded model; for `engine: ray`, whose workers load their own, its description is enough.
-        layers: decoder blocks, from 0.
         config: how activations are taken and kept.
-        paths: layer -> path of its store.
+        paths: decoder block, from 0 -> path of its store.
+
+    Returns:
+        Block -> what became of its store.
 
     Raises:
         UserError: the model has no such layer; a record is refused by the chat template; a value is not finite; the
             disk is full or read-only.
     """
-    check_layers(list(layers), model.n_layers, model.name)
-    return _carry_out(plan_stores(records, model, layers, config), model, config, paths)
-
-
-def _carry_out(plan: Plan, model: ModelDescription, config: ExtractConfig, paths: Mapping[int, Path]) -> ExtractReport:
-    _tell(plan.tokenisation)
-    start = time.monotonic()
-    todo = {layer: layout for layer, layout in plan.layouts.items() if not holds(paths[layer], layout)}
-    writers = {layer: StoreWriter(paths[layer], layout) for layer, layout in todo.items()}
-    outcomes: dict[int, Outcome] = dict.fromkeys(plan.layouts, "exists")
-    outcomes |= {layer: "resumed" if writer.resumed else "written" for layer, writer in writers.items()}
-    if writers:
-        _run(model, config, plan, writers)
-        for writer in writers.values():
-            writer.finish()
-    tokens = sum(len(record.token_ids) for record in plan.tokenised)
-    return ExtractReport(outcomes, len(plan.tokenised), tokens, time.monotonic() - start, plan.tokenisation)
+    return _fill(plan_stores(records, model, paths, config), model, config, paths)
 
 
 def extract_files(
-    jobs: Iterable[tuple[Path, Mapping[int, Path]]],
-    *,
-    model: ModelConfig,
-    config: ExtractConfig,
+    jobs: Sequence[tuple[Path, Mapping[int, Path]]], *, model: ModelConfig, config: ExtractConfig
 ) -> Iterator[tuple[Path, Outcome]]:
     """Extract several dataset files with one model load, or none if every store exists with the same content.
 
@@ -97,27 +85,31 @@ def extract_files(
         The path of each store and what became of it.
     """
     description = describe_model(model)
-    todo = list(jobs)
-    for file, stores in todo:
-        check_layers(list(stores), description.n_layers, model.name)
-        plan = plan_stores(read_records(file), description, list(stores), config)
-        if all(holds(stores[layer], layout) for layer, layout in plan.layouts.items()):
-            for path in stores.values():
-                yield path, "exists"
-            continue
-        if config.engine == "local" and not isinstance(description, LoadedModel):
-            deepest = max(layer for _, others in todo for layer in others)
-            description = load_model(model, layers=[deepest])
-        for layer, outcome in _carry_out(plan, description, config, stores).stores.items():
+    for file, stores in jobs:
+        plan = plan_stores(read_records(file), description, stores, config)
+        is_done = all(holds(stores[layer], layout) for layer, layout in plan.layouts.items())
+        if not is_done and config.engine == "local" and not isinstance(description, LoadedModel):
+            description = load_model(model, layers=[max(layer for _, others in jobs for layer in others)])
+        for layer, outcome in _fill(plan, description, config, stores).items():
             yield stores[layer], outcome
 
 
-def _run(
-    model: ModelDescription,
-    config: ExtractConfig,
-    plan: Plan,
-    writers: Mapping[int, StoreWriter],
-) -> None:
+def _fill(
+    plan: StorePlan, model: ModelDescription, config: ExtractConfig, paths: Mapping[int, Path]
+) -> dict[int, Outcome]:
+    todo = {layer: layout for layer, layout in plan.layouts.items() if not holds(paths[layer], layout)}
+    writers = {layer: StoreWriter(paths[layer], layout) for layer, layout in todo.items()}
+    outcomes: dict[int, Outcome] = dict.fromkeys(plan.layouts, "exists")
+    outcomes |= {layer: "resumed" if writer.resumed else "written" for layer, writer in writers.items()}
+    if writers:
+        _tell(plan.tokenisation)
+        _run(model, config, plan, writers)
+        for writer in writers.values():
+            writer.finish()
+    return outcomes
+
+
+def _run(model: ModelDescription, config: ExtractConfig, plan: StorePlan, writers: Mapping[int, StoreWriter]) -> None:
     layout = next(iter(writers.values())).layout
     missing = {shard for writer in writers.values() for shard in writer.missing}
     todo = list(windows(layout.offsets, layout.shard_rows, missing, pooled=config.keep != "tokens"))
@@ -127,13 +119,11 @@ def _run(
         if config.engine == "ray":
             from models_under_pressure.activations.ray_engine import run_ray
 
-            run_ray(todo, model=model, config=config, plan=plan, writers=writers, shown=shown)
-            return
-        from models_under_pressure.activations.engine import run_local
-
-        if not isinstance(model, LoadedModel):
+            run_ray(todo, plan.tokenised, model=model, config=config, writers=writers, shown=shown)
+        elif isinstance(model, LoadedModel):
+            run_local(todo, plan.tokenised, model=model, config=config, writers=writers, shown=shown)
+        else:
             raise TypeError("the local engine needs a loaded model")
-        run_local(todo, model=model, config=config, plan=plan, writers=writers, shown=shown)
 
 
 def _tell(report: TokenisationReport) -> None:
@@ -149,3 +139,73 @@ def _tell(report: TokenisationReport) -> None:
 
 def _named(ids: Sequence[str]) -> tuple[int, str]:
     return len(ids), ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
+
+
+def plan_stores(
+    records: Sequence[Record], model: ModelDescription, layers: Iterable[int], config: ExtractConfig
+) -> StorePlan:
+    """Tokenise records, in the order of their ids, and lay out their stores.
+
+    Raises:
+        UserError: the model has no such layer, there are no records, or the chat template refuses one.
+    """
+    check_layers(list(layers), model.n_layers, model.name)
+    if not records:
+        raise UserError("the dataset has no records.", remedy="check the file and its filters.")
+    ordered = sorted(records, key=lambda record: record.id)
+    limits: dict[str, Any] = {"max_tokens": config.max_tokens, "truncation_side": config.truncation_side}
+    tokenised, report = tokenise(ordered, model.tokenizer, name=model.name, **limits)
+    common: dict[str, Any] = {
+        "model": model.name,
+        "revision": model.revision,
+        "quantization": model.config.quantization,
+        "compute_dtype": model.dtype,
+        "compiled": False,  # blocks once could be
+        "device": model.device,
+        "hook_point": config.hook_point,
+        "keep": config.keep,
+        "template_hash": ChatTemplate(model.tokenizer, model.name).hash,
+        "tokenizer": tokenizer_fingerprint(model.tokenizer),
+        **limits,
+        "dataset": content_hash(ordered),
+        "records": len(ordered),
+        "tokens": sum(len(record.token_ids) for record in tokenised),
+        "truncated": list(report.truncated),
+        "normalised": dict(sorted(report.normalised.items())),
+        "neutralised": list(report.neutralised),
+        "code": code_fingerprint(),
+        "libraries": library_versions(),
+    }
+    columns = _columns(tokenised, model.hidden, config)
+    layouts = {layer: Layout(attributes=common | {"layer": layer}, **columns) for layer in layers}
+    return StorePlan(tokenised, report, layouts)
+
+
+def _columns(tokenised: Sequence[TokenisedRecord], hidden: int, config: ExtractConfig) -> dict[str, Any]:
+    count = len(tokenised)
+    if config.keep == "tokens":
+        rows = [len(record.token_ids) for record in tokenised]
+        token_ids = np.concatenate([record.token_ids for record in tokenised])
+        roles = np.concatenate([record.roles for record in tokenised])
+    else:
+        rows, token_ids = [1] * count, np.full(count, -1, dtype=np.int32)
+        # a pooled row has no one role: a probe that asks for user tokens must refuse it
+        roles = np.full(count, TEMPLATE, dtype=np.int8)
+    return {
+        "ids": [record.id for record in tokenised],
+        "offsets": np.cumsum([0, *rows], dtype=np.int64),
+        "token_ids": token_ids,
+        "roles": roles,
+        "hidden": hidden,
+        "dtype": np.dtype(np.uint16 if config.keep == "tokens" and config.stored == "bfloat16" else np.float32),
+    }
+
+
+def holds(path: Path, layout: Layout) -> bool:
+    """Whether a finished store at `path` has this content: the same model, data and settings."""
+    if not (path / MANIFEST).is_file():
+        return False
+    store = open_store(path)
+    found = store.attributes
+    wanted = {name: value for name, value in layout.attributes.items() if name not in _CIRCUMSTANCES}
+    return store.dtype == layout.dtype and all(found.get(name) == value for name, value in wanted.items())

@@ -2,48 +2,31 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, UInt16
 
 from models_under_pressure.activations.batches import (
     Packing,
+    batch_budget,
     can_pack,
     packed,
     packed_inputs,
     padded_inputs,
     plan_batches,
     rotates_by_length,
+    run_batches,
+    side_by_side,
 )
-from models_under_pressure.activations.blocks import blocks_of
-from models_under_pressure.activations.config import ExtractConfig, batch_budget, one_core_each, run_batches
-from models_under_pressure.activations.hooks import Taps, check_causal, packs_exactly, tapped
+from models_under_pressure.activations.blocks import Taps, check_causal, packs_exactly, tapped
+from models_under_pressure.activations.config import ExtractConfig
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
-
-@contextmanager
-def compiled(blocks: Sequence[Any]) -> Iterator[None]:
-    """Compile blocks for any batch shape; they are what they were at the end.
-
-    Hooks stay outside: they sit on the module's call, and it is the `forward` beneath that is replaced.
-    """
-    import torch
-
-    before = [block.forward for block in blocks]
-    try:
-        for block in blocks:
-            block.forward = torch.compile(block.forward, dynamic=True)
-        yield
-    finally:
-        for block, forward in zip(blocks, before, strict=True):
-            block.forward = forward
-
 
 Kept = UInt16[np.ndarray, "rows hidden"] | Float32[np.ndarray, "rows hidden"]
 """bfloat16 bits of tokens, or float32 of tokens or pooled vectors."""
@@ -86,7 +69,7 @@ class Forward:
         lengths = np.array([len(record.token_ids) for record in records.values()], dtype=np.int64)
         batches = plan_batches(lengths, budget=self.budget, packing=self.packs)
         for batch, finished in run_batches(
-            [[indices[place] for place in batch.records] for batch in batches],
+            [[indices[place] for place in batch] for batch in batches],
             lambda batch: self._run_batch([records[index] for index in batch]),
             workers=self._workers,
             out_of_memory=lambda batch, error: self._shrink([records[index].id for index in batch], error),
@@ -97,7 +80,8 @@ class Forward:
         tokens = [record.token_ids for record in batch]
         lengths = [len(ids) for ids in tokens]
         packing = self._packing
-        inputs = packed_inputs(tokens, packing, self._device) if packing else padded_inputs(tokens, self._device)
+        device = self._model.model.get_input_embeddings().weight.device
+        inputs = packed_inputs(tokens, packing, device) if packing else padded_inputs(tokens, device)
         states = self._taps.forward(**inputs)
         results: list[dict[int, Kept]] = [{} for _ in batch]
         for layer in self._layers:
@@ -106,10 +90,6 @@ class Forward:
             for result, kept in zip(results, _kept(values, lengths, self._config), strict=True):
                 result[layer] = kept
         return results
-
-    @property
-    def _device(self) -> Any:
-        return self._model.model.get_input_embeddings().weight.device
 
     def _shrink(self, names: Sequence[str], error: Exception) -> None:
         import torch
@@ -130,36 +110,18 @@ def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -
     """Tap a model and choose how its batches are made.
 
     Raises:
-        UserError: the model is not causal, or packing is asked of one that cannot pack exactly.
+        UserError: the model is not causal.
     """
-    wants = config.packing == "on" or (config.packing == "auto" and model.device == "cpu")
     with ExitStack() as stack:
-        alone = config.compile or not runs_side_by_side(model)
-        workers = 1 if alone else stack.enter_context(one_core_each())
+        workers = stack.enter_context(side_by_side(model))
         budget = batch_budget(model.device) if config.batch_tokens == "auto" else config.batch_tokens
         if rotates_by_length(model.model):
             budget = 1  # each record alone
         taps = stack.enter_context(tapped(model.model, layers, config.hook_point))
         check_causal(model, taps)
-        packs = wants and can_pack(model.model) and packs_exactly(model, taps)
-        if config.packing == "on" and not packs:
-            raise UserError(
-                "records cannot be packed exactly with this model's attention.",
-                where=model.name,
-                remedy="set `extract.packing: auto`.",
-            )
-        packing = stack.enter_context(packed(model.model)) if packs else None
-        if config.compile:
-            # a tap inside a block needs the block as it is
-            untapped = max(layers) if config.hook_point == "residual" else min(layers)
-            stack.enter_context(compiled(blocks_of(model.model)[:untapped]))
+        packs = config.packing == "auto" and model.device == "cpu" and can_pack(model.model)
+        packing = stack.enter_context(packed(model.model)) if packs and packs_exactly(model, taps) else None
         yield Forward(model, taps, packing, layers, config=config, budget=budget, workers=workers)
-
-
-def runs_side_by_side(model: LoadedModel) -> bool:
-    """Whether several threads may use the model at once: on a CPU, if no part of it remembers the batch before."""
-    remembers = model.config.quantization != "none" or rotates_by_length(model.model)
-    return model.device == "cpu" and not remembers
 
 
 def _without_padding(states: "torch.Tensor", lengths: Sequence[int], *, packed: bool) -> "torch.Tensor":

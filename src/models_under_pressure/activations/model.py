@@ -48,12 +48,27 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return stable_hash(tokenizer.backend_tokenizer.to_str())[:16]
 
 
-def code_fingerprint() -> str:
+PACKAGE = Path(__file__).parents[1]
+
+
+def code_fingerprint(package: Path = PACKAGE) -> str:
     """Short hash of the code that turns records into activations."""
-    room = Path(__file__).parent
-    return stable_hash(
-        [path.read_text("utf-8") for path in [*sorted(room.rglob("*.py")), room.parent / "core/records.py"]]
-    )[:16]
+    return source_hash(package / "activations", package / "core" / "records.py")[:16]
+
+
+def source_hash(*places: Path) -> str:
+    """Hash of Python files: those given, and all in the folders given, however deep.
+
+    Raises:
+        FileNotFoundError: a folder holds none, or a file is missing; a hash of nothing would never change.
+    """
+    sources: list[tuple[str, str]] = []
+    for place in places:
+        found = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        if not found:
+            raise FileNotFoundError(place)
+        sources += [(path.relative_to(place.parent).as_posix(), path.read_text("utf-8")) for path in found]
+    return stable_hash(sources)
 
 
 def library_versions() -> dict[str, str]:

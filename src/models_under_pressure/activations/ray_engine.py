@@ -20,7 +20,6 @@ from models_under_pressure.activations.engine import Window, WindowComputer
 from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import ModelDescription, load_model
 from models_under_pressure.activations.tokens import TokenisedRecord
-from models_under_pressure.activations.verify import Plan
 from models_under_pressure.activations.writer import StoreWriter, write_shard
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.progress import Progress
@@ -67,10 +66,10 @@ class Worker:
 
 def run_ray(
     todo: Sequence[Window],
+    tokenised: Sequence[TokenisedRecord],
     *,
     model: ModelDescription,
     config: ExtractConfig,
-    plan: Plan,
     writers: Mapping[int, StoreWriter],
     shown: Progress,
 ) -> None:
@@ -90,7 +89,7 @@ def run_ray(
         ray.init(log_to_driver=False)
     try:
         pool = _Pool(ray, model, config, writers)
-        for job, finished in pool.run([_job(window, plan, writers) for window in todo]):
+        for job, finished in pool.run([_job(window, tokenised, writers) for window in todo]):
             for layer, shard, checksum in finished:
                 writers[layer].record(shard, checksum)
             shown.advance(job.window.last_row - job.window.first_row)
@@ -160,13 +159,13 @@ def _worker_count(config: ExtractConfig, resources: Mapping[str, float], *, gpus
     return max(1, int(resources.get("GPU", 0) if gpus else resources.get("CPU", 1) // cores))
 
 
-def _job(window: Window, plan: Plan, writers: Mapping[int, StoreWriter]) -> Job:
+def _job(window: Window, tokenised: Sequence[TokenisedRecord], writers: Mapping[int, StoreWriter]) -> Job:
     shards = [
         (layer, writer.path.absolute(), shard, writer.layout.span(shard))
         for layer, writer in writers.items()
         for shard in filter(writer.needs, window.shards)
     ]
-    return Job(window, {index: plan.tokenised[index] for index in (*window.inside, *window.crossing)}, shards)
+    return Job(window, {index: tokenised[index] for index in (*window.inside, *window.crossing)}, shards)
 
 
 def _lost(job: Job) -> UserError:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from models_under_pressure.activations.config import ExtractConfig, Layers, ModelConfig, PipelineModel
 from models_under_pressure.core.paths import layer_store_path, the_one
-from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, read
 
 
@@ -34,13 +33,8 @@ def run(path: Path, *, alias: str, model: ModelConfig, layers: Sequence[int], co
         layers: decoder blocks, from 0.
         config: how to extract.
     """
-    from models_under_pressure.activations.extract import extract
-    from models_under_pressure.activations.model import load_model
+    from models_under_pressure.activations.extract import extract_files
 
-    extract(
-        read_records(path),
-        model=load_model(model, layers=[max(layers)]),
-        layers=list(layers),
-        config=config,
-        paths={layer: layer_store_path(alias, layer) for layer in layers},
-    )
+    stores = {layer: layer_store_path(alias, layer) for layer in layers}
+    for _ in extract_files([(path, stores)], model=model, config=config):
+        pass

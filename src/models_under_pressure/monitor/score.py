@@ -134,7 +134,7 @@ def _read(records: Sequence[Record], probe: Probe, model: LoadedModel, path: Pat
     names = ("hook_point", "keep", "max_tokens", "truncation_side")
     config = ExtractConfig.model_validate({name: origin[name] for name in names if name in origin})
     layer = int(origin["layer"])
-    extract(records, model=model, layers=[layer], config=config, paths={layer: path})
+    extract(records, model=model, config=config, paths={layer: path})
     store: Any = open_store(path)
     probe.check(store)
     return store

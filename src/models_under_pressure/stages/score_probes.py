@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models_under_pressure.activations.blocks import probe_flops
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
+from models_under_pressure.activations.flops import probe_flops
 from models_under_pressure.core.paths import Dataset, datasets_in_use, probe_paths, scores_path, store_path
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores

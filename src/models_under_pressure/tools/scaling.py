@@ -82,8 +82,8 @@ def _sizes(given: list[str], short: dict[str, str]) -> Callable[[str], int]:
     def size(model: str) -> int:
         if model in known:
             return known[model]
-        from models_under_pressure.activations.blocks import read_architecture
         from models_under_pressure.activations.config import ModelConfig
+        from models_under_pressure.activations.flops import read_architecture
 
         found = read_architecture(ModelConfig(name=model))
         return sum(block.weights for block in found.blocks) + found.hidden * found.vocabulary

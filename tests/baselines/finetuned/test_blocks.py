@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from models_under_pressure.activations.blocks import forward_flops
+from models_under_pressure.activations.flops import forward_flops
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
 from models_under_pressure.baselines.finetuned.config import FrozenStates
 from models_under_pressure.baselines.finetuned.reading import Reader, _check_skipping, freeze_states, score

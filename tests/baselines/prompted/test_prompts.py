@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models_under_pressure.activations.blocks import architecture_of, forward_flops
+from models_under_pressure.activations.flops import architecture_of, forward_flops
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.prompted.questions import Template, conversation_text, load_template, make_prompts
 from models_under_pressure.baselines.prompted.rows import common_prefix, make_row, plan_rows

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Float64
 
-from models_under_pressure.activations.batches import Packing, packed, packed_inputs, padded_inputs, plan_batches
-from models_under_pressure.activations.config import one_core_each, run_batches
-from models_under_pressure.activations.forward import runs_side_by_side
-from models_under_pressure.activations.hooks import tapped
+from models_under_pressure.activations.batches import (
+    Packing,
+    packed,
+    packed_inputs,
+    padded_inputs,
+    plan_batches,
+    run_batches,
+    side_by_side,
+)
+from models_under_pressure.activations.blocks import tapped
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.baselines.finetuned.classifier import Classifier
 from models_under_pressure.baselines.finetuned.config import FrozenStates, places, skipping
@@ -147,7 +153,7 @@ def _read_all(
     # records that were cut may have the same tokens: read twice, they would tie on some CPUs only
     apart = list({record.token_ids.tobytes(): record for record in records}.values())
     classifier.decoder.eval()
-    with _cores(classifier) as workers, reading(classifier, frozen) as reader:
+    with side_by_side(classifier.loaded) as workers, reading(classifier, frozen) as reader:
 
         def read_rows(rows: list[int]) -> np.ndarray:
             with torch.inference_mode():
@@ -169,7 +175,7 @@ def freeze_states(classifier: Classifier, records: Sequence[TokenisedRecord], *,
     layer = classifier.first_trained
     states: dict[bytes, torch.Tensor] = {}
     with ExitStack() as stack:
-        workers = stack.enter_context(_cores(classifier))
+        workers = stack.enter_context(side_by_side(classifier.loaded))
         packing = stack.enter_context(packed(classifier.decoder)) if classifier.packs else None
         taps = stack.enter_context(tapped(classifier.decoder, [layer], "residual"))
 
@@ -206,19 +212,9 @@ def _check_skipping(classifier: Classifier, frozen: FrozenStates, tokens: np.nda
         )
 
 
-@contextmanager
-def _cores(classifier: Classifier) -> Iterator[int]:
-    """Batches that may be read at once."""
-    if not runs_side_by_side(classifier.loaded):
-        yield 1
-        return
-    with one_core_each() as cores:
-        yield cores
-
-
 def _plan(classifier: Classifier, records: Sequence[TokenisedRecord], budget: int) -> list[list[int]]:
     lengths = np.array([len(record.token_ids) for record in records], dtype=np.int64)
-    return [list(batch.records) for batch in plan_batches(lengths, budget=budget, packing=classifier.packs)]
+    return plan_batches(lengths, budget=budget, packing=classifier.packs)
 
 
 def _inputs(classifier: Classifier, batch: Sequence[np.ndarray], packing: Packing | None) -> "dict[str, torch.Tensor]":

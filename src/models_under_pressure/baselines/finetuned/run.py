@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from models_under_pressure.activations.blocks import (
+from models_under_pressure.activations.chat import ChatTemplate
+from models_under_pressure.activations.config import ModelConfig
+from models_under_pressure.activations.flops import (
     Architecture,
     forward_flops,
     read_architecture,
     training_step_flops,
 )
-from models_under_pressure.activations.chat import ChatTemplate
-from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import library_versions, tokenizer_fingerprint
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of

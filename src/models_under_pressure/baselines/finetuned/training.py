@@ -200,7 +200,7 @@ class _Run:
         self._optimiser.zero_grad(set_to_none=True)
         budget = self._config.batch_tokens
         for part in plan_batches(self._lengths[batch], budget=budget, packing=self._classifier.packs):
-            rows = batch[list(part.records)]
+            rows = batch[part]
             logits = reader.logits([self._data.records[row].token_ids for row in rows])
             labels = torch.tensor(self._data.labels[rows], dtype=torch.int64, device=logits.device)
             loss = cross_entropy(logits, labels, reduction="sum")

@@ -1,6 +1,5 @@
 """Log-likelihoods of the two replies to each prompt, from one forward pass over what they share."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models_under_pressure.activations.batches import attending, can_pack, causal_mask
+from models_under_pressure.activations.batches import (
+    Packing,
+    batch_budget,
+    can_pack,
+    packed,
+    run_batches,
+    side_by_side,
+)
 from models_under_pressure.activations.blocks import decoder_of
-from models_under_pressure.activations.config import batch_budget, one_core_each, run_batches
-from models_under_pressure.activations.forward import runs_side_by_side
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.baselines.prompted.questions import Prompt
 from models_under_pressure.baselines.prompted.rows import Reading, common_prefix, equal_prompts, make_row, plan_rows
@@ -20,64 +24,6 @@ from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """Consecutive tokens of a row, which follow other tokens of the row."""
-
-    start: int
-    stop: int
-    before: tuple[tuple[int, int], ...] = ()
-    """(start, stop) of the parts that come before it, in order."""
-
-    @property
-    def position(self) -> int:
-        """Place of its first token in its own text."""
-        return sum(stop - start for start, stop in self.before)
-
-
-class Branching(threading.local):
-    """The branches of a thread's present row."""
-
-    def __init__(self) -> None:
-        self.branches: tuple[Branch, ...] = ()
-
-    def attend(
-        self,
-        module: Any,
-        query: "torch.Tensor",
-        key: "torch.Tensor",
-        value: "torch.Tensor",
-        attention_mask: "torch.Tensor | None",
-        **settings: Any,
-    ) -> "tuple[torch.Tensor, None]":
-        """Hugging Face's own attention, once per branch; arguments as those of `Packing.attend`."""
-        import torch
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-        outputs = []
-        for branch in self.branches:
-            own = slice(branch.start, branch.stop)
-            parts = [slice(*part) for part in branch.before] + [own]
-            keys, values = (
-                torch.cat([states[:, :, part] for part in parts], dim=2) if branch.before else states[:, :, own]
-                for states in (key, value)
-            )
-            mask = causal_mask(
-                branch.stop - branch.start, settings.get("sliding_window"), query.device, first=branch.position
-            )
-            output, _ = sdpa_attention_forward(module, query[:, :, own], keys, values, mask, **settings)
-            outputs.append(output)
-        return torch.cat(outputs, dim=1), None
-
-
-@contextmanager
-def branching(decoder: Any) -> Iterator[Branching]:
-    """Let the decoder attend within the branches of a row."""
-    found = Branching()
-    with attending(decoder, found.attend, name="mup_branches"):
-        yield found
 
 
 _TOLERANCES = {"float32": 1e-3, "bfloat16": 0.5}
@@ -127,11 +73,11 @@ class PromptReader:
 
     def _read_apart(self, prompts: Sequence[Prompt], budget: int | None) -> Iterator[tuple[int, Likelihoods]]:
         with ExitStack() as stack:
-            workers = stack.enter_context(one_core_each()) if runs_side_by_side(self.model) else 1
+            workers = stack.enter_context(side_by_side(self.model))
             stack.enter_context(_precise_head(self.model.model))
             if self._can_branch(prompts):
                 root = common_prefix(prompts)
-                attention = stack.enter_context(branching(decoder_of(self.model.model)))
+                attention = stack.enter_context(packed(decoder_of(self.model.model)))
                 rows = plan_rows(prompts, root, budget or batch_budget(self.model.device))
                 read = partial(_read, self.model, attention, root)
             else:
@@ -170,7 +116,7 @@ def _read_each_twice(model: LoadedModel, prompts: Sequence[Prompt]) -> list[Like
     return [read_twice(model, prompt) for prompt in prompts]
 
 
-def _read(model: LoadedModel, attention: Branching, root: int, prompts: Sequence[Prompt]) -> list[Likelihoods]:
+def _read(model: LoadedModel, attention: Packing, root: int, prompts: Sequence[Prompt]) -> list[Likelihoods]:
     row = make_row(prompts, root)
     attention.branches = row.branches
     readings = [reading for pair in row.readings for reading in pair]
@@ -201,7 +147,7 @@ def _predict(model: Any, token_ids: np.ndarray, positions: np.ndarray, readings:
 
 def _agree(model: LoadedModel, prompts: Sequence[Prompt]) -> bool:
     """Whether a row of branches gives these prompts the likelihoods of whole passes."""
-    with branching(decoder_of(model.model)) as attention:
+    with packed(decoder_of(model.model)) as attention:
         together = _read(model, attention, common_prefix(prompts), prompts)
     apart = _read_each_twice(model, prompts)
     tolerance = _TOLERANCES.get(model.dtype, 0.5) if model.config.quantization == "none" else 1.0

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from models_under_pressure.activations.batches import plan_batches
-from models_under_pressure.baselines.prompted.likelihood import Branch
+from models_under_pressure.activations.batches import Branch, plan_batches
 from models_under_pressure.baselines.prompted.questions import Prompt
 
 _WHOLE = 16
@@ -60,7 +59,7 @@ def common_prefix(prompts: Sequence[Prompt]) -> int:
 def plan_rows(prompts: Sequence[Prompt], root: int, budget: int) -> list[list[int]]:
     """Indices of the prompts of each row: rows hold at most `budget` tokens, or one prompt."""
     lengths = np.array([prompt.tokens - root for prompt in prompts], dtype=np.int64)
-    return [list(batch.records) for batch in plan_batches(lengths, budget=max(1, budget - root), packing=True)]
+    return plan_batches(lengths, budget=max(1, budget - root), packing=True)
 
 
 def make_row(prompts: Sequence[Prompt], root: int) -> Row:

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.activations.blocks import Architecture, forward_flops, prefill_flops, read_architecture
 from models_under_pressure.activations.config import Dtype, ModelConfig
+from models_under_pressure.activations.flops import Architecture, forward_flops, read_architecture
 from models_under_pressure.activations.model import (
     ModelDescription,
     describe_model,
@@ -250,7 +250,7 @@ def prompt_flops(architecture: Architecture, prompts: Sequence[Prompt]) -> np.nd
         for name in ("shared", "high", "low")
     )
     first = forward_flops(architecture, shared + high - 1, head_tokens=high)
-    return first + prefill_flops(architecture, shared, low - 1, head_tokens=low - 1)
+    return first + forward_flops(architecture, low - 1, past=shared, head_tokens=low - 1)
 
 
 def choose_template(
