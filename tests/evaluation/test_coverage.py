@@ -7,6 +7,7 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, log_loss
 
 from models_under_pressure.evaluation.differences import averaged_difference, delong
+from models_under_pressure.evaluation.intervals import bootstrap_auroc
 from models_under_pressure.evaluation.metrics import ece, tpr_at_fpr_interval
 from models_under_pressure.evaluation.report import EvaluateConfig, estimate_scores
 
@@ -15,10 +16,6 @@ pytestmark = pytest.mark.slow
 DRAWS = 2000
 ERROR = np.sqrt(0.95 * 0.05 / DRAWS)
 """Standard error of a simulated coverage of 95 %: 0.5 points."""
-
-
-def bootstrap_auroc(scores, labels, groups=None, *, seed):
-    return estimate_scores(scores, labels, groups, config=EvaluateConfig(resamples=400), seed=seed)["auroc"]
 
 
 def covered(estimate, truth):
@@ -40,7 +37,7 @@ def test_auroc_is_covered_at_the_nominal_rate(positives, negatives, signal, inte
         scores, labels = normal_scores(generator, positives, negatives, signal)
         estimate = delong(scores, labels)
         if interval == "bootstrap":
-            estimate = bootstrap_auroc(scores, labels, seed=draw)
+            estimate = bootstrap_auroc(scores, labels, seed=draw, resamples=400)
         hits += covered(estimate, truth)
     assert hits / DRAWS == pytest.approx(0.95, abs=3 * ERROR)
 
@@ -72,7 +69,7 @@ def test_correlated_groups_are_covered_when_they_are_known_and_not_when_they_are
         scores, labels, groups = grouped_scores(generator, 80, 5, signal)
         known += covered(delong(scores, labels, groups), truth)
         ignored += covered(delong(scores, labels), truth)
-        drawn += covered(bootstrap_auroc(scores, labels, groups, seed=draw), truth)
+        drawn += covered(bootstrap_auroc(scores, labels, groups, seed=draw, resamples=400), truth)
     assert known / DRAWS == pytest.approx(0.95, abs=3 * ERROR)
     assert drawn / DRAWS == pytest.approx(0.95, abs=3 * ERROR)
     assert ignored / DRAWS < 0.80

@@ -7,13 +7,7 @@ from hypothesis import strategies as st
 
 from models_under_pressure.evaluation import curves
 from models_under_pressure.evaluation.differences import averaged_difference, delong
-from models_under_pressure.evaluation.intervals import plan, replicate
-from models_under_pressure.evaluation.report import EvaluateConfig, estimate_scores
-
-
-def bootstrap_auroc(scores, labels, groups=None, *, seed, resamples=10_000):
-    config = EvaluateConfig(resamples=resamples)
-    return estimate_scores(scores, labels, groups, config=config, seed=seed)["auroc"]
+from models_under_pressure.evaluation.intervals import bootstrap_auroc, plan, replicate
 
 
 def delong_difference(before, after, labels):

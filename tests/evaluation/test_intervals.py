@@ -7,17 +7,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from models_under_pressure.evaluation.intervals import (
+    bootstrap_auroc,
     clopper_pearson,
     logit_interval,
     percentile_interval,
     pivotal_interval,
 )
-from models_under_pressure.evaluation.report import EvaluateConfig, estimate_scores
-
-
-def bootstrap_auroc(scores, labels, groups=None, *, seed, resamples=10_000):
-    config = EvaluateConfig(resamples=resamples)
-    return estimate_scores(scores, labels, groups, config=config, seed=seed)["auroc"]
 
 
 @given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv, expit, logit, ndtr, ndtri, stdtrit
 
-from models_under_pressure.evaluation.curves import group_indices
+from models_under_pressure.evaluation import curves
+from models_under_pressure.evaluation.curves import checked_labels, checked_scores, group_indices, two_classes
 
 _CHUNK_CELLS = 30_000
 """Weights held at once (resamples x records): a chunk that stays in a processor's cache is twice as fast."""
@@ -160,6 +161,32 @@ def pivotal_interval(
     """
     spread = percentile_interval(value, replicates, groups, confidence)
     return Estimate(value, min(value, max(0.0, 2 * value - spread.high)), max(value, 2 * value - spread.low))
+
+
+def bootstrap_auroc(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    seed: int,
+    resamples: int = 10_000,
+    confidence: float = 0.95,
+) -> Estimate:
+    """AUROC with its grouped bootstrap interval.
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    checked = two_classes(checked_labels(labels))
+    ranking = curves.rank(checked_scores(scores, len(checked)), checked)
+    replicates = replicate(
+        lambda weights: {"auroc": curves.auroc(curves.count(ranking, weights))},
+        plan(checked, groups),
+        resamples,
+        np.random.default_rng(seed),
+    )
+    value = float(curves.auroc(curves.count(ranking)))
+    return logit_interval(value, float(replicates["auroc"].std()), min(evidence(checked, groups)), confidence)
 
 
 def evidence(labels: Bool[np.ndarray, "records"], groups: ArrayLike | None) -> tuple[int, int]:
