@@ -176,7 +176,8 @@ def _standard_error(
 ) -> float:
     """Standard error of the mean placement: sum of squares of what each group adds (Obuchowski's equations 2 to 5)."""
     groups = int(group_of.max()) + 1
-    added, present = [], []
+    added: list[Float[np.ndarray, groups]] = []
+    present: list[int] = []
     for members in (labels, ~labels):
         centred = placements[members] - placements[members].mean()
         added.append(np.bincount(group_of[members], weights=centred, minlength=groups) / members.sum())

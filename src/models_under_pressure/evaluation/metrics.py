@@ -66,7 +66,7 @@ def reliability(
 ) -> list[ReliabilityBin]:
     """The bins that hold records, by rising probability."""
     index, edges = bin_of(probabilities, bins, binning)
-    found = []
+    found: list[ReliabilityBin] = []
     for number in np.unique(index):
         inside = index == number
         found.append(

@@ -42,7 +42,7 @@ def mean_over_datasets(rows: Sequence[Mapping[str, float | int]]) -> dict[str, f
         "n": sum(int(row["n"]) for row in rows),
         "positives": sum(int(row["positives"]) for row in rows),
     }
-    shared = set.intersection(*(set(row) for row in rows))
+    shared = {name for name in rows[0] if all(name in row for row in rows)}
     for name in sorted(name for name in shared if {f"{name}_low", f"{name}_high"} <= shared):
         mean = mean_estimate([Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows])
         flat |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}

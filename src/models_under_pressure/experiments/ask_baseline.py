@@ -11,7 +11,7 @@ from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path
 from models_under_pressure.core.section import EXPERIMENTS, entry, read
-from models_under_pressure.evaluation.scores import write_scores
+from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.llm import options
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
@@ -52,7 +52,8 @@ def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> Non
         seed: seed that the scores are filed under; nothing is drawn.
     """
     folder, method = RESULTS / "asked" / name, f"asked_{name}"
-    unanswered, lists = {}, []
+    unanswered: dict[str, object] = {}
+    lists: list[ScoreList] = []
     for asked in ask_stakes(_read(datasets), ask):
         write_asked(folder / f"{asked.data.name}.jsonl", asked)
         lists.append(to_list(asked, method, seed=seed))

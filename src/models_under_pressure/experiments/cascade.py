@@ -16,6 +16,7 @@ from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.core.table import text_table
 from models_under_pressure.evaluation.cascade import (
     Band,
     Merge,
@@ -204,17 +205,24 @@ def to_text(made: Plan, budget: float) -> str:
             f"{made.first}; where its probability is from {made.band.low:.4f} to {made.band.high:.4f} also "
             f"{made.second}, merged by {made.merge} (selection {made.selection}, {made.share:.0%} of the dev records)"
         )
-    lines = [f"Budget {budget:.3g} FLOPs a record. Plan: {rule}.", ""]
-    lines.append(f"{'':<24}AUROC  [95 % interval]    sent on  FLOPs/record       n")
-    for name, row in [
+    named = [
         *((row["dataset"], row) for row in made.by_dataset),
         ("mean of dev (chosen on)", made.dev),
         ("mean of test", made.test),
-    ]:
-        interval = f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]"
-        sent = f"{row['sent_on']:>7.0%}"
-        lines.append(f"{name:<24}{row['auroc']:.3f}  {interval:<17}  {sent}  {row['flops']:>12.3g}  {row['n']:>6,}")
-    return "\n".join(lines) + "\n"
+    ]
+    cells = (
+        (
+            name,
+            f"{row['auroc']:.3f}",
+            f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]",
+            f"{row['sent_on']:.0%}",
+            f"{row['flops']:.3g}",
+            f"{row['n']:,}",
+        )
+        for name, row in named
+    )
+    table = text_table(("", ">AUROC", "[95 % interval]", ">sent on", ">FLOPs/record", ">n"), cells)
+    return f"Budget {budget:.3g} FLOPs a record. Plan: {rule}.\n\n{table}"
 
 
 def _planned(

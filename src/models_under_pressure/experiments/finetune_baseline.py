@@ -42,7 +42,7 @@ def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, see
     """
     settings = load_settings()
     data, held_out = read_labelled("train", train), read_labelled("validation", validation)
-    costs = {}
+    costs: dict[str, object] = {}
     for number, path in enumerate(finetuned_paths(name, seed, config.seeds), start=seed):
         with curve("finetune_baseline", name, number, config.model_dump(mode="json"), settings) as watch:
             cost = finetune(

@@ -152,7 +152,7 @@ def _bins(lists: Sequence[ScoreList], measured: EvaluateConfig) -> list[Row]:
     """Reliability with exact intervals, records taken as independent."""
     probabilities = np.concatenate([one.probabilities for one in lists])
     labels = np.concatenate([one.labels for one in lists])
-    rows = []
+    rows: list[Row] = []
     for binning in (EQUAL_WIDTH, EQUAL_MASS):
         for part in reliability(probabilities, labels, measured.bins, binning):
             interval = clopper_pearson(part.positives, part.n, measured.confidence)
@@ -197,15 +197,15 @@ def _rank_correlation(one: ScoreList, stakes: Int[np.ndarray, "records"], confid
 
     Empty where fewer than 4 records have stakes, or either is constant.
     """
+    from scipy import stats
     from scipy.special import ndtri
-    from scipy.stats import spearmanr
 
     known = stakes > 0
     count = int(known.sum())
     if count < 4 or len(np.unique(stakes[known])) < 2 or len(np.unique(one.probabilities[known])) < 2:
         return {}
-    found: Any = spearmanr(one.probabilities[known], stakes[known])
-    value = float(found.statistic)
+    untyped: Any = stats
+    value = float(untyped.spearmanr(one.probabilities[known], stakes[known]).statistic)
     reach = -ndtri((1.0 - confidence) / 2.0) * np.sqrt((1.0 + value**2 / 2.0) / (count - 3))
     centre = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9))
     return {**Estimate(value, *np.tanh([centre - reach, centre + reach]).tolist()).columns("stakes_correlation")}

@@ -119,7 +119,8 @@ class _Trained:
             records = [record for split in splits for record in split.records]
             self._frozen = freeze_states(classifier, records, batch_tokens=config.batch_tokens)
         whole, held_out, *tested = splits
-        sample = replace(whole, records=tuple(whole.records[row] for row in rows), labels=whole.labels[rows])
+        chosen: list[int] = rows.tolist()
+        sample = replace(whole, records=tuple(whole.records[row] for row in chosen), labels=whole.labels[rows])
         train_classifier(classifier, sample, held_out, config=config, seed=seed, frozen=self._frozen)
         for split in tested:
             yield score(classifier, split.records, batch_tokens=config.batch_tokens, frozen=self._frozen)

@@ -87,9 +87,9 @@ def _by_value(labelled: LabelledSet, attribute: str) -> dict[str, LabelledSet]:
             f"{values.count(None)} of {len(values)} records of {labelled.name} have no {attribute!r}.",
             remedy="name a column that every record has.",
         )
-    names = np.array([str(value) for value in values])
-    counted = sorted(Counter(names.tolist()).items(), key=lambda item: (-item[1], item[0]))
-    return {value: take(labelled, np.flatnonzero(names == value)) for value, _ in counted}
+    names = [str(value) for value in values]
+    counted = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
+    return {value: take(labelled, np.flatnonzero(np.array(names) == value)) for value, _ in counted}
 
 
 def _shortage(part: LabelledSet, least: int) -> str:

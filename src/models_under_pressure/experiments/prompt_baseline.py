@@ -17,7 +17,7 @@ from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path, timing_path
 from models_under_pressure.core.section import EXPERIMENTS, entry, read
-from models_under_pressure.evaluation.scores import write_scores
+from models_under_pressure.evaluation.scores import ScoreList, write_scores
 
 
 def command(
@@ -50,7 +50,8 @@ def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Datas
     dev = [read_labelled(one.name, one.path) for one in datasets if one.purpose == "dev"]
     chosen, aurocs = choose_template(monitor.score, dev, config.templates)
     write_json(folder / "choice.json", {"chosen": chosen, "auroc": aurocs})
-    timing, lists = {}, []
+    timing: dict[str, object] = {}
+    lists: list[ScoreList] = []
     for one in datasets:
         data = read_labelled(one.name, one.path)
         scores = monitor.score(data, chosen)

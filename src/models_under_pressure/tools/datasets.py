@@ -304,10 +304,10 @@ def _dataset_of(path: Path) -> str:
 
 def _edit(path: Path, change: Callable[[Any], object]) -> None:
     """Change a YAML file as DVC does, with its comments."""
-    from dvc.utils.serialize import modify_yaml
+    from dvc.utils import serialize
 
-    edited: Any = modify_yaml
-    with edited(path) as content:
+    untyped: Any = serialize
+    with untyped.modify_yaml(path) as content:
         change(content)
 
 
