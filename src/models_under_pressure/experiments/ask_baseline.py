@@ -43,14 +43,7 @@ def command(
 
 
 def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> None:
-    """Write what the model says of each record, and the scores.
-
-    Args:
-        name: name of the monitor, `asked_<name>` in results.
-        datasets: labelled records.
-        ask: how questions are put.
-        seed: seed that the scores are filed under; nothing is drawn.
-    """
+    """Write what the model says of each record, and the scores."""
     folder, method = RESULTS / "asked" / name, f"asked_{name}"
     unanswered: dict[str, object] = {}
     lists: list[ScoreList] = []

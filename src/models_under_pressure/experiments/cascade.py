@@ -37,12 +37,7 @@ from models_under_pressure.experiments.shared.rows import Row, means
 _NAMED = "cascade.pairs"
 _ORIGIN = ("kind", "first", "second", "selection", "merge", "share")
 
-app = typer.Typer(
-    help="A cheap monitor first, an expensive one for the records that are hardest for it.",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 class Pair(Section):
@@ -94,9 +89,8 @@ def command(context: typer.Context) -> None:
     """
     if context.invoked_subcommand:
         return
-    purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
-    config, confidence = read("cascade", Cascade, EXPERIMENTS), read("evaluate", EvaluateConfig).confidence
-    rows = run(config, read_monitors(list(purposes)), purposes, seed=read("seed", int), confidence=confidence)
+    config, scores, purposes, confidence = _read()
+    rows = run(config, scores, purposes, seed=read("seed", int), confidence=confidence)
     write_jsonl(RESULTS / "cascade.jsonl", rows)
 
 
@@ -108,10 +102,14 @@ def plan_command(
 
     Example: mup cascade plan --budget 1e9
     """
+    config, scores, purposes, confidence = _read()
+    print(to_text(plan(config, scores, purposes, budget=budget, confidence=confidence), budget), end="")
+
+
+def _read() -> tuple[Cascade, Scores, Mapping[str, str], float]:
     purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
     config, confidence = read("cascade", Cascade, EXPERIMENTS), read("evaluate", EvaluateConfig).confidence
-    made = plan(config, read_monitors(list(purposes)), purposes, budget=budget, confidence=confidence)
-    print(to_text(made, budget), end="")
+    return config, read_monitors(list(purposes)), purposes, confidence
 
 
 def run(
@@ -167,14 +165,7 @@ def plan(
 
     Thresholds are those that send a share of the pooled dev records on; a share of 0 is the first monitor alone, and is
     among the candidates. Selection `random`, which has no thresholds, is left out. The test sets only see the
-    thresholds.
-
-    Args:
-        config: pairs, and candidates of selection and share.
-        scores: see `run`.
-        purposes: dataset -> dev or test.
-        budget: FLOPs of a record, on average, beyond what the monitored model computes anyway.
-        confidence: coverage of the intervals.
+    thresholds. The budget is in FLOPs of a record, on average, beyond what the monitored model computes anyway.
 
     Raises:
         UserError: nothing keeps the budget; or see `run`.

@@ -39,11 +39,6 @@ def command() -> None:
 def run(dev: Sequence[LabelledRecords], *, models: Mapping[str, Sequence[str]], confidence: float = 0.95) -> list[Row]:
     """Compare wordings by the rows of `prompt_baseline`.
 
-    Args:
-        dev: the dev sets.
-        models: prompted model -> the wordings that it was asked with.
-        confidence: coverage of the intervals.
-
     Returns:
         See `compare`.
 

@@ -31,15 +31,7 @@ def command(
 
 
 def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, seed: int) -> None:
-    """Finetune, save each seed's model, and write what the training took.
-
-    Args:
-        name: name of the finetuned model.
-        config: the model and the hyper-parameters.
-        train: labelled records to fit on.
-        validation: the same, to choose the epoch.
-        seed: the first seed; others follow it.
-    """
+    """Finetune, save each seed's model, and write what the training took."""
     settings = load_settings()
     data, held_out = read_labelled("train", train), read_labelled("validation", validation)
     costs: dict[str, object] = {}

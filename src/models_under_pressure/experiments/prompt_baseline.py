@@ -35,15 +35,7 @@ def command(
 
 
 def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Dataset], seed: int) -> None:
-    """Try every wording on the dev sets, and write the scores of all sets with the best one.
-
-    Args:
-        name: name of the monitor, `prompted_<name>` in results.
-        model: Hugging Face id or path of the model.
-        config: how it is asked.
-        datasets: labelled records; the wording is chosen on those with the purpose `dev`.
-        seed: seed that the scores are filed under; nothing is drawn.
-    """
+    """Try every wording on the dev sets, and write the scores of all sets with the best one."""
     folder = RESULTS / "prompted" / name
     monitor = PromptedMonitor(config, folder, model=model)
     method = f"prompted_{name}"

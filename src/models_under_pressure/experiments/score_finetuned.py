@@ -36,14 +36,7 @@ def command(
 
 
 def run(name: str, *, datasets: Sequence[Dataset], seeds: int, seed: int) -> None:
-    """Write the score and cost of each record by each seed.
-
-    Args:
-        name: name of the finetuned model.
-        datasets: labelled records to score.
-        seeds: number of seeds it was trained from.
-        seed: the first of them.
-    """
+    """Write the score and cost of each record by each seed."""
     method = finetuned_method(name)
     every = [read_labelled(one.name, one.path) for one in datasets]
     found: dict[str, list[ScoreList]] = {data.name: [] for data in every}

@@ -30,14 +30,7 @@ def command() -> None:
 
 
 def run(datasets: Sequence[Dataset], *, probes: Mapping[str, int], stores: Sequence[Path], seed: int) -> None:
-    """Write the score and cost of each record by each probe and seed.
-
-    Args:
-        datasets: the datasets.
-        probes: name of each probe -> how many seeds it was trained from.
-        stores: activations of each dataset.
-        seed: the first seed of the probes.
-    """
+    """Write the score and cost of each record by each probe; `probes` has the number of seeds of each name."""
     loaded = [(name, load_probe(path)) for name, seeds in probes.items() for path in probe_paths(name, seed, seeds)]
     lists = [
         scores for dataset, store in zip(datasets, stores, strict=True) for scores in _score(dataset, store, loaded)

@@ -59,12 +59,6 @@ def command() -> None:
 def run(datasets: Sequence[Dataset], *, stores: Sequence[Path], config: ScoreTokens, seed: int) -> None:
     """Write a row per chosen record to data/results/score_tokens.jsonl; the model is not loaded.
 
-    Args:
-        datasets: the datasets shown.
-        stores: activations of each.
-        config: the probe, and how records are chosen.
-        seed: the first seed of the probes.
-
     Raises:
         UserError: the probe has no scores, or reads one vector per conversation.
     """

@@ -24,14 +24,7 @@ def command() -> None:
 
 
 def run(*, train: Path, datasets: Sequence[Dataset], config: TextBaselineConfig, seed: int) -> None:
-    """Fit the text monitors and write their scores of every dataset.
-
-    Args:
-        train: the training records.
-        datasets: labelled records to score.
-        config: how the monitors are fitted.
-        seed: seed of the fits; the control's shuffles count on from it.
-    """
+    """Fit the text monitors and write their scores of every dataset."""
     monitors = fit_text_monitors(read_labelled("train", train), config, seed=seed)
     timing: dict[str, dict[str, dict[str, float | int]]] = {}
     lists: list[ScoreList] = []

@@ -39,15 +39,7 @@ def run(
     validation: tuple[Path, Path],
     seed: int,
 ) -> None:
-    """Fit a probe and save it under its name and seed.
-
-    Args:
-        name: name of the probe.
-        config: its family and hyper-parameters.
-        train: (activation store, file of labelled records) to fit on.
-        validation: the same, for early stopping and thresholds.
-        seed: the first seed; others follow it.
-    """
+    """Fit a probe on an activation store and its records, and save it under its name and seed."""
     data, _ = labelled_activations(*train)
     held_out, _ = labelled_activations(*validation)
     fitted = fit_probes({name: config}, data, held_out, seed=seed)[name]

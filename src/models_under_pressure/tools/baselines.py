@@ -101,16 +101,7 @@ def _ask_model(
     dry_run: bool,
     allow_missing: int | None,
 ) -> None:
-    """Ask about every record, print AUROC of each dataset, and keep rows and replies.
-
-    Args:
-        model: name, as the endpoint spells it.
-        datasets: what is asked about.
-        folder: of the rows, and of the record file of replies.
-        record: whether replies that are not recorded are asked for.
-        dry_run: print the questions and their cost only.
-        allow_missing: records that may stay without an answer; None leaves it to params.yaml.
-    """
+    """Ask about every record, print AUROC of each dataset, and keep rows and replies."""
     llm = read("llm", LLMConfig) if PARAMS.exists() else LLMConfig(model=model)
     llm = options.with_options(llm.model_copy(update={"model": model}), allow_missing=allow_missing, refresh=None)
     if record:

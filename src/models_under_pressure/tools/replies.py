@@ -12,12 +12,7 @@ from models_under_pressure.llm.ledger import Ledger, ledger_path
 from models_under_pressure.llm.maintenance import export_ledger, prune_ledger, replies_stats, verify_replies
 from models_under_pressure.llm.recorded import REPLIES, SHIPPED
 
-app = typer.Typer(
-    name="replies",
-    help="Look after the recorded replies of the chat model.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(help="Look after the recorded replies of the chat model.", no_args_is_help=True)
 
 _Folders = Annotated[list[Path] | None, typer.Argument(help="Record files, or folders of them.")]
 
