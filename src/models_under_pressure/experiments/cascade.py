@@ -5,6 +5,7 @@ Cascades are made of the scores of any two monitors; a plan keeps a budget of FL
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Annotated
 
 import numpy as np
@@ -130,32 +131,25 @@ def run(
     rows: list[Row] = []
     for dataset, found in scores.items():
         shown = {"dataset": dataset, "purpose": purposes[dataset]}
-        rows += [shown | row for row in _alone(config, found, dataset, confidence)]
-        rows += [shown | row for row in _cascades(config, found, dataset, seed, confidence)]
+        rows += [shown | _alone(found, name, dataset, confidence) for name in _names(config)]
+        for pair, selection, share in product(config.pairs.values(), config.selections, config.shares):
+            one, two = _pair(found, pair, dataset)
+            chosen = select(one.probabilities, share, selection, seed=seed)
+            origin = ("cascade", pair.first, pair.second, selection, config.merge, share)
+            measured = _measured(one, two, chosen, config.merge, confidence)
+            rows.append(shown | dict(zip(_ORIGIN, origin, strict=True)) | measured)
     return [*rows, *_means(rows)]
 
 
-def _alone(config: Cascade, found: Mapping[str, ScoreList], dataset: str, confidence: float) -> list[Row]:
-    rows: list[Row] = []
-    for name in dict.fromkeys(name for pair in config.pairs.values() for name in (pair.first, pair.second)):
-        one = find_monitor(found, name, dataset, named_in=_NAMED)
-        origin = dict.fromkeys(_ORIGIN) | {"kind": "alone", "first": name}
-        per_token = {} if one.tokens is None else {"flops_per_token": float(_flops(one).sum() / one.tokens.sum())}
-        rows.append(origin | _measured(one, one.probabilities, _flops(one), confidence) | per_token)
-    return rows
+def _names(config: Cascade) -> list[str]:
+    return list(dict.fromkeys(name for pair in config.pairs.values() for name in (pair.first, pair.second)))
 
 
-def _cascades(config: Cascade, found: Mapping[str, ScoreList], dataset: str, seed: int, confidence: float) -> list[Row]:
-    rows: list[Row] = []
-    for pair in config.pairs.values():
-        one, two = _pair(found, pair, dataset)
-        for selection in config.selections:
-            for share in config.shares:
-                chosen = select(one.probabilities, share, selection, seed=seed)
-                measured = _measured(one, *_joined(one, two, chosen, config.merge), confidence)
-                origin = ("cascade", pair.first, pair.second, selection, config.merge, share)
-                rows.append(dict(zip(_ORIGIN, origin, strict=True)) | measured)
-    return rows
+def _alone(found: Mapping[str, ScoreList], name: str, dataset: str, confidence: float) -> Row:
+    one = find_monitor(found, name, dataset, named_in=_NAMED)
+    nobody = np.zeros(len(one.ids), dtype=bool)
+    row = dict.fromkeys(_ORIGIN) | {"kind": "alone", "first": name} | _measured(one, one, nobody, "mean", confidence)
+    return row if one.tokens is None else row | {"flops_per_token": float(_flops(one).sum() / one.tokens.sum())}
 
 
 def plan(
@@ -170,21 +164,20 @@ def plan(
     Raises:
         UserError: nothing keeps the budget; or see `run`.
     """
+    candidates = product(config.pairs.values(), config.selections, dict.fromkeys([0.0, *config.shares]))
     every = [
         _planned(scores, purposes, pair, selection, share, config.merge, confidence)
-        for pair in config.pairs.values()
-        for selection in config.selections
+        for pair, selection, share in candidates
         if selection != "random"
-        for share in dict.fromkeys([0.0, *config.shares])
     ]
-    candidates = [made for made in every if made.dev["flops"] <= budget]
-    if not candidates:
+    kept = [made for made in every if made.dev["flops"] <= budget]
+    if not kept:
         cheapest = min((made.dev["flops"] for made in every), default=float("inf"))
         raise UserError(
             f"no cascade keeps {budget:.3g} FLOPs a record; the cheapest needs {cheapest:.3g}.",
             remedy="allow more, or name a cheaper first monitor in cascade.pairs.",
         )
-    return max(candidates, key=lambda made: (made.dev["auroc"], -made.dev["flops"]))
+    return max(kept, key=lambda made: (made.dev["auroc"], -made.dev["flops"]))
 
 
 def to_text(made: Plan, budget: float) -> str:
@@ -231,20 +224,18 @@ def _planned(
     rows: list[Row] = []
     for dataset, (one, two) in pairs.items():
         chosen = inside(one.probabilities, band)
-        row = _measured(one, *_joined(one, two, chosen, how), confidence)
+        row = _measured(one, two, chosen, how, confidence)
         rows.append({"dataset": dataset, "purpose": purposes[dataset], "sent_on": float(chosen.mean())} | row)
     dev, test = (means([row for row in rows if row["purpose"] == purpose], by=())[0] for purpose in ("dev", "test"))
     return Plan(pair.first, pair.second, selection, how, share, band, dev, test, rows)
 
 
-def _joined(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge) -> tuple[np.ndarray, np.ndarray]:
-    return merge(one.probabilities, two.probabilities, chosen, how), cost(_flops(one), _flops(two), chosen)
-
-
-def _measured(one: ScoreList, probabilities: np.ndarray, flops: np.ndarray, confidence: float) -> Row:
+def _measured(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge, confidence: float) -> Row:
+    """AUROC and mean cost where the chosen records also see the second monitor."""
+    probabilities = merge(one.probabilities, two.probabilities, chosen, how)
     estimate = delong(probabilities, one.labels, one.groups, confidence=confidence)
-    counts = {"flops": float(np.mean(flops)), "n": len(one.ids), "positives": int(one.labels.sum())}
-    return {**estimate.columns("auroc"), **counts}
+    flops = float(np.mean(cost(_flops(one), _flops(two), chosen)))
+    return {**estimate.columns("auroc"), "flops": flops, "n": len(one.ids), "positives": int(one.labels.sum())}
 
 
 def _means(rows: Sequence[Row]) -> list[Row]:

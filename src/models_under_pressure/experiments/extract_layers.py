@@ -1,9 +1,6 @@
 """Run the model once over the training prompts and keep what enters several layers."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from models_under_pressure.activations.config import ExtractConfig, Layers, ModelConfig, PipelineModel
+from models_under_pressure.activations.config import ExtractConfig, Layers, PipelineModel
 from models_under_pressure.core.paths import layer_store_path, the_one
 from models_under_pressure.core.section import EXPERIMENTS, read
 
@@ -13,20 +10,11 @@ def command() -> None:
 
     Example: mup extract_layers
     """
-    model, compared = read("model", PipelineModel), read("choose_layer", Layers, EXPERIMENTS)
-    run(
-        the_one("train").path,
-        alias=model.name,
-        model=model.resolved(read("models", dict[str, str])),
-        layers=compared.layers,
-        config=read("extract", ExtractConfig).model_copy(update={"keep": compared.keep}),
-    )
-
-
-def run(path: Path, *, alias: str, model: ModelConfig, layers: Sequence[int], config: ExtractConfig) -> None:
-    """Run the model once and write what enters each layer."""
     from models_under_pressure.activations.extract import extract_files
 
-    stores = {layer: layer_store_path(alias, layer) for layer in layers}
-    for _ in extract_files([(path, stores)], model=model, config=config):
+    model, compared = read("model", PipelineModel), read("choose_layer", Layers, EXPERIMENTS)
+    stores = {layer: layer_store_path(model.name, layer) for layer in compared.layers}
+    config = read("extract", ExtractConfig).model_copy(update={"keep": compared.keep})
+    resolved = model.resolved(read("models", dict[str, str]))
+    for _ in extract_files([(the_one("train").path, stores)], model=resolved, config=config):
         pass
