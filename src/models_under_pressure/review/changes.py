@@ -84,14 +84,9 @@ def rows_of(records: Iterable[Record]) -> dict[str, Row]:
     }
 
 
-def label_counts(rows: Mapping[str, Row]) -> dict[str, int]:
-    """Number of rows of each label, `none` for rows without one."""
-    return dict(sorted(Counter(row.label or "none" for row in rows.values()).items()))
-
-
 @dataclass(frozen=True, slots=True)
-class ParamChange:
-    """A parameter that differs; None on the side that lacks it."""
+class Change:
+    """A parameter, or a version's pairs of rows shared between splits, that differs; None on the side that lacks it."""
 
     key: str
     before: Any
@@ -114,19 +109,10 @@ class DatasetChange:
     relabelled: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OverlapChange:
-    """Pairs of rows shared between splits of a version; None on the side that lacks it."""
-
-    version: str
-    before: int | None
-    after: int | None
-
-
-def param_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ParamChange]:
-    """Parameters that differ, by key."""
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """What differs, by key."""
     return [
-        ParamChange(key, before.get(key), after.get(key))
+        Change(key, before.get(key), after.get(key))
         for key in sorted({**before, **after})
         if before.get(key) != after.get(key) or (key in before) != (key in after)
     ]
@@ -149,12 +135,7 @@ def _dataset(path: str, before: Snapshot, after: Snapshot) -> DatasetChange:
     if not path.endswith(".jsonl"):
         return DatasetChange(path, status, None, None)
     first, second = (side.rows.get(path) if known_ else {} for side, known_ in zip((before, after), known, strict=True))
-    change = DatasetChange(
-        path,
-        status,
-        None if first is None else label_counts(first),
-        None if second is None else label_counts(second),
-    )
+    change = DatasetChange(path, status, _labels(first), _labels(second))
     if first is None or second is None:
         return change
     return replace(
@@ -166,18 +147,14 @@ def _dataset(path: str, before: Snapshot, after: Snapshot) -> DatasetChange:
     )
 
 
+def _labels(rows: Mapping[str, Row] | None) -> dict[str, int] | None:
+    """Number of rows of each label, `none` for rows without one."""
+    return None if rows is None else dict(sorted(Counter(row.label or "none" for row in rows.values()).items()))
+
+
 def _count(before: Mapping[str, Row], after: Mapping[str, Row], what: str) -> int:
     """Rows on both sides that differ in an attribute."""
     return sum(getattr(before[id_], what) != getattr(after[id_], what) for id_ in before.keys() & after.keys())
-
-
-def overlap_changes(before: Mapping[str, int], after: Mapping[str, int]) -> list[OverlapChange]:
-    """Versions whose number of overlapping pairs differs."""
-    return [
-        OverlapChange(version, before.get(version), after.get(version))
-        for version in sorted({**before, **after})
-        if before.get(version) != after.get(version)
-    ]
 
 
 def new_costs(before: Snapshot, after: Snapshot) -> dict[str, Cost]:
