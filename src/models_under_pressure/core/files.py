@@ -1,4 +1,4 @@
-"""Atomic writes, canonical JSON and content hashes."""
+"""Files written atomically and read with refusals that help, canonical JSON, content hashes."""
 
 import hashlib
 import json
@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models_under_pressure.core.errors import UserError
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Frozen(BaseModel):
@@ -32,7 +34,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        current = os.umask(0)
+        os.umask(current)
+        temporary.chmod(0o666 & ~current)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -125,15 +129,6 @@ def file_hash(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def read_description(

@@ -11,7 +11,54 @@ from pydantic_core import ErrorDetails
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import Frozen
 
-T = TypeVar("T", bound=BaseModel)
+T = TypeVar("T")
+
+PARAMS = Path("params.yaml")
+EXPERIMENTS = Path("experiments/params.yaml")
+
+_SHARED = ("seed", "llm", "model", "models", "probe")
+"""Sections that belong to no single stage."""
+_PACKAGE = Path(__file__).parents[1]
+
+
+class Section(Frozen):
+    """A section that one stage reads."""
+
+
+def read(name: str, schema: type[T], file: Path = PARAMS) -> T:
+    """Read and check one section; of the others only the names are looked at.
+
+    Args:
+        name: key at the top of the file.
+        schema: a pydantic model, or any type that pydantic can check (`int`, `dict[str, str]`).
+        file: params.yaml, or experiments/params.yaml.
+
+    Raises:
+        UserError: the file is missing or not YAML; it has a section that no stage reads, or lacks this one; a key of
+            the section is unknown, missing or mistyped. All problems are listed, each with its line.
+    """
+    tree = load_plain(file)
+    known = section_names(file)
+    for key in tree:
+        if key not in known:
+            _, line = _place([key], _with_lines(file))
+            raise UserError(
+                f"`{key}`: unknown key; allowed: {', '.join(sorted(known))}",
+                where=f"{file}:{line}",
+                remedy="correct the file.",
+            )
+    if name not in tree:
+        raise UserError(f"`{name}`: this section is missing.", where=str(file), remedy="restore it with git.")
+    return _checked(tree[name], schema, file, under=(name,))
+
+
+def section_names(file: Path) -> set[str]:
+    """The sections that a params file may have: one per module of `stages` or `experiments`, and the shared ones."""
+    if file.name == "versions.yaml":
+        return {"sources", "versions", "datasets"}
+    room = "experiments" if file.parent.name == "experiments" else "stages"
+    names = {path.stem for path in (_PACKAGE / room).glob("*.py") if not path.stem.startswith("_")}
+    return names if room == "experiments" else names | set(_SHARED)
 
 
 def load_yaml(path: Path, schema: type[T]) -> T:
@@ -21,11 +68,7 @@ def load_yaml(path: Path, schema: type[T]) -> T:
         UserError: the file is missing, is not YAML, or has an unknown, missing or mistyped key; all are listed, each
             with its line, and for an unknown key the allowed ones.
     """
-    tree = load_plain(path)
-    try:
-        return schema.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(explain(error, path, schema), remedy="correct the file.") from None
+    return _checked(load_plain(path), schema, path)
 
 
 def load_plain(path: Path) -> dict[str, Any]:
@@ -59,12 +102,20 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def explain(error: ValidationError, path: Path, schema: Any, *, under: Sequence[str] = ()) -> str:
-    """Every problem of a file that does not fit `schema`, each with its line; `under` leads to the part checked."""
+def _checked(values: Any, schema: type[T], path: Path, under: Sequence[str] = ()) -> T:
+    """The values of a file, or of the part that `under` leads to, as `schema`."""
+    try:
+        return TypeAdapter(schema).validate_python(values)
+    except ValidationError as error:
+        tree = _with_lines(path)
+        problems = "; ".join(_describe(details, tree, schema, path, under) for details in error.errors())
+        raise UserError(problems, remedy="correct the file.") from None
+
+
+def _with_lines(path: Path) -> Any:
     from ruamel.yaml import YAML
 
-    tree = YAML(typ="rt").load(path.read_text("utf-8"))
-    return "; ".join(_describe(details, tree, schema, path, under) for details in error.errors())
+    return YAML(typ="rt").load(path.read_text("utf-8"))
 
 
 def _describe(details: ErrorDetails, tree: Any, schema: Any, path: Path, under: Sequence[str]) -> str:
@@ -85,10 +136,10 @@ def _place(location: Sequence[str | int], tree: Any) -> tuple[list[str | int], i
     for index, part in enumerate(location):
         is_last = index == len(location) - 1
         if isinstance(tree, dict) and part in tree:
-            line = tree.lc.key(part)[0] + 1  # pyright: ignore[reportAttributeAccessIssue]
+            line = tree.lc.key(part)[0] + 1
             tree = tree[part]
         elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
-            line = tree.lc.item(part)[0] + 1  # pyright: ignore[reportAttributeAccessIssue]
+            line = tree.lc.item(part)[0] + 1
             tree = tree[part]
         elif not is_last:
             continue
@@ -123,60 +174,3 @@ def _has_tag(member: Any, tag: str | int) -> bool:
         get_origin(field.annotation) is Literal and tag in get_args(field.annotation)
         for field in member.model_fields.values()
     )
-
-
-T = TypeVar("T")
-
-PARAMS = Path("params.yaml")
-EXPERIMENTS = Path("experiments/params.yaml")
-
-_SHARED = ("seed", "llm", "model", "models", "probe")
-"""Sections that belong to no single stage."""
-_PACKAGE = Path(__file__).parents[1]
-
-
-class Section(Frozen):
-    """A section that one stage reads."""
-
-
-def read(name: str, schema: type[T], file: Path = PARAMS) -> T:
-    """Read and check one section; of the others only the names are looked at.
-
-    Args:
-        name: key at the top of the file.
-        schema: a pydantic model, or any type that pydantic can check (`int`, `dict[str, str]`).
-        file: params.yaml, or experiments/params.yaml.
-
-    Raises:
-        UserError: the file is missing or not YAML; it has a section that no stage reads, or lacks this one; a key of
-            the section is unknown, missing or mistyped. All problems are listed, each with its line.
-    """
-    tree = load_plain(file)
-    known = section_names(file)
-    for key in tree:
-        if key not in known:
-            raise UserError(
-                f"`{key}`: unknown key; allowed: {', '.join(sorted(known))}",
-                where=f"{file}:{_line(file, key)}",
-                remedy="correct the file.",
-            )
-    if name not in tree:
-        raise UserError(f"`{name}`: this section is missing.", where=str(file), remedy="restore it with git.")
-    try:
-        return TypeAdapter(schema).validate_python(tree[name])
-    except ValidationError as error:
-        raise UserError(explain(error, file, schema, under=(name,)), remedy="correct the file.") from None
-
-
-def section_names(file: Path) -> set[str]:
-    """The sections that a params file may have: one per module of `stages` or `experiments`, and the shared ones."""
-    if file.name == "versions.yaml":
-        return {"sources", "versions", "datasets"}
-    room = "experiments" if file.parent.name == "experiments" else "stages"
-    names = {path.stem for path in (_PACKAGE / room).glob("*.py") if not path.stem.startswith("_")}
-    return names if room == "experiments" else names | set(_SHARED)
-
-
-def _line(file: Path, key: str) -> int:
-    lines = file.read_text("utf-8").splitlines()
-    return next((number for number, line in enumerate(lines, start=1) if line.startswith(f"{key}:")), 1)
