@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,7 +23,7 @@ class Frozen(BaseModel):
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Generator[Path, None, None]:
     """Yield a temporary path beside `path` that takes its name when the block succeeds.
 
     A reader sees the old file or the whole new one, never a part; a failing block leaves nothing behind.
@@ -65,6 +65,16 @@ def read_json(path: Path) -> Any:
         raise UserError("file not found.", where=str(path), remedy="run `dvc repro` or `dvc pull`.") from None
     except ValueError as error:
         raise UserError(f"not JSON ({error}).", where=str(path), remedy="restore the file.") from None
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a JSON or YAML value is an object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Whether a JSON or YAML value is a list."""
+    return isinstance(value, list)
 
 
 def json_line(value: object) -> str:
@@ -154,7 +164,7 @@ def read_description(
         UserError: the file is missing or damaged, or of another format.
     """
     content = read_json(path)
-    found = content.get("format") if isinstance(content, dict) else None
+    found = content.get("format") if is_object(content) else None
     if found != version:
         raise UserError(
             f"the {what} has the format {found}, this code reads {version}.",

@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import Frozen
+from models_under_pressure.core.files import Frozen, is_object
 
 T = TypeVar("T")
 
@@ -81,14 +81,15 @@ def load_plain(path: Path) -> dict[str, Any]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        tree = YAML(typ="safe").load(path.read_text("utf-8"))
+        parser: Any = YAML(typ="safe")
+        tree = parser.load(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(
             "file not found.", where=str(path), remedy="run from the project's folder, or restore the file with git."
         ) from None
     except YAMLError as error:
         raise UserError(f"not YAML ({error}).", where=str(path), remedy="repair the file.") from None
-    if not isinstance(tree, dict):
+    if not is_object(tree):
         raise UserError("not a mapping of names to values.", where=str(path), remedy="restore the file with git.")
     return tree
 
@@ -98,7 +99,7 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        flat |= dotted(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+        flat |= dotted(value, f"{name}.") if is_object(value) and value else {name: value}
     return flat
 
 
@@ -115,7 +116,8 @@ def _checked(values: Any, schema: type[T], path: Path, under: Sequence[str] = ()
 def _with_lines(path: Path) -> Any:
     from ruamel.yaml import YAML
 
-    return YAML(typ="rt").load(path.read_text("utf-8"))
+    parser: Any = YAML(typ="rt")
+    return parser.load(path.read_text("utf-8"))
 
 
 def _describe(details: ErrorDetails, tree: Any, schema: Any, path: Path, under: Sequence[str]) -> str:
@@ -134,17 +136,22 @@ def _place(location: Sequence[str | int], tree: Any) -> tuple[list[str | int], i
     keys: list[str | int] = []
     line = 1
     for index, part in enumerate(location):
-        is_last = index == len(location) - 1
-        if isinstance(tree, dict) and part in tree:
-            line = tree.lc.key(part)[0] + 1
-            tree = tree[part]
-        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
-            line = tree.lc.item(part)[0] + 1
-            tree = tree[part]
-        elif not is_last:
+        found = _child(tree, part)
+        if found is not None:
+            line, tree = found
+        elif index < len(location) - 1:
             continue
         keys.append(part)
     return keys, line
+
+
+def _child(tree: Any, part: str | int) -> tuple[int, Any] | None:
+    """The line of a key or of a place in a list, and what stands there; None when there is none."""
+    is_mapping = hasattr(tree, "keys")
+    if not hasattr(tree, "lc") or not (part in tree if is_mapping else isinstance(part, int) and part < len(tree)):
+        return None
+    where = tree.lc.key(part) if is_mapping else tree.lc.item(part)
+    return where[0] + 1, tree[part]
 
 
 def _models(annotation: Any, location: Sequence[str | int]) -> Iterator[type[BaseModel]]:

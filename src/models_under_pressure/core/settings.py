@@ -1,7 +1,7 @@
 """Secrets and paths of this machine, from the environment or `.env`; and the curves of training, which need a key."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,7 +71,9 @@ def curve(
 
 
 @contextmanager
-def tracked(folder: Path, run: str, settings: Mapping[str, Any], *, wandb_key: str | None = None) -> Iterator[Watch]:
+def tracked(
+    folder: Path, run: str, settings: Mapping[str, Any], *, wandb_key: str | None = None
+) -> Generator[Watch, None, None]:
     """Write the curve of one training run; what stood in the folder before goes.
 
     Files are the same in every run of the same training: they hold epochs and values, no times.

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from models_under_pressure.core.files import is_object
 from models_under_pressure.core.section import load_plain
 from models_under_pressure.remotes.config import aws_config_file
 from models_under_pressure.remotes.target import Target
@@ -236,8 +237,8 @@ def explain(error: BaseException, *, target: Target, action: str = "use") -> Exp
 
 def error_code(error: BaseException) -> str | None:
     """The S3 code of an error, such as NoSuchBucket."""
-    response: Any = getattr(error, "response", None)
-    return str(response["Error"].get("Code", "")) if isinstance(response, dict) and "Error" in response else None
+    response = getattr(error, "response", None)
+    return str(response["Error"].get("Code", "")) if is_object(response) and "Error" in response else None
 
 
 def _facts(target: Target, action: str) -> dict[str, str]:

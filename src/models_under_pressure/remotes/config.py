@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ def invalid_config(error: BaseException, folder: Path) -> UserError:
 
 
 @contextmanager
-def _edited(folder: Path) -> Iterator[Any]:
+def _edited(folder: Path) -> Generator[Any, None, None]:
     """Change config.local. DVC writes in place: if that fails, on a full disk say, the file is as it was."""
     path, kept = folder / _LOCAL, folder / "tmp" / f"{_LOCAL}.before"
     config = _config(folder)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +139,7 @@ def open_repo(root: Path) -> Any:
 
 
 @contextmanager
-def _opened(repo: Any, remote: str, action: str) -> Iterator[Any]:
+def _opened(repo: Any, remote: str, action: str) -> Generator[Any, None, None]:
     """The files of a remote, by hash; what a server's client raises turns into an error with its remedy."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -212,9 +212,10 @@ def _listing(hash_: str, *places: Any) -> list[tuple[str, str]] | None:
     from dvc_data.hashfile.tree import Tree
     from dvc_objects.errors import ObjectFormatError
 
+    untyped: Any = Tree
     for place in places:
         try:
-            tree: Any = Tree.load(place, HashInfo("md5", hash_))
+            tree = untyped.load(place, HashInfo("md5", hash_))
         except (FileNotFoundError, ObjectFormatError):
             continue
         return [("/".join(key), str(info.value)) for key, _, info in tree if info]

@@ -130,8 +130,9 @@ def cache_state(*, root: Path) -> CacheState:
         path, workspace, configured = Path(repo.cache.local.path), Path(repo.root_dir), repo.cache.local.cache_types
     near = next(folder for folder in (path, *path.parents) if folder.is_dir())
     possible = possible_links(near, workspace)
-    used = next((kind for name in configured for kind in possible if kind == name), "copy")
-    return CacheState(path, possible, used, shutil.disk_usage(near).free, shutil.disk_usage(workspace).free)
+    used: list[LinkType] = [kind for name in configured for kind in possible if kind == name]
+    free, free_workspace = (shutil.disk_usage(folder).free for folder in (near, workspace))
+    return CacheState(path, possible, used[0] if used else "copy", free, free_workspace)
 
 
 def possible_links(source: Path, destination: Path) -> tuple[LinkType, ...]:

@@ -42,28 +42,30 @@ class Snapshot:
     """As the user wrote it: `HEAD~1`, `workspace`."""
     commit: str | None = None
     """Full commit hash; None for the workspace."""
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Dotted key -> value."""
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
     """Path of every dataset file, or of a folder of them that was not opened -> content hash, from dvc.lock."""
-    rows: Mapping[str, Mapping[str, Row]] = field(default_factory=dict)
+    rows: Mapping[str, Mapping[str, Row]] = field(default_factory=dict[str, Mapping[str, Row]])
     """Path of a changed dataset file -> record id -> row."""
-    datasets: Mapping[str, str] = field(default_factory=dict)
+    datasets: Mapping[str, str] = field(default_factory=dict[str, str])
     """Evaluated dataset -> path of its file."""
-    contents: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict[str, str])
     """Evaluated dataset -> hash of its file, from metrics/intervals.json."""
-    purposes: Mapping[str, str] = field(default_factory=dict)
+    purposes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Evaluated dataset -> what it is for, such as `dev`."""
     scores: Sequence[ScoreList] = ()
-    metrics: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(
+        default_factory=dict[str, Mapping[str, Mapping[str, Any]]]
+    )
     """Dataset -> probe -> metric: AUROC, and from metrics/intervals.json its interval and counts."""
-    overlap: Mapping[str, int] = field(default_factory=dict)
+    overlap: Mapping[str, int] = field(default_factory=dict[str, int])
     """Dataset version -> pairs of rows that two splits share."""
-    costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
+    costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict[str, Mapping[str, Cost]])
     """Stage -> key of each reply that it used -> its cost, for stages whose replies changed."""
-    computed: Mapping[str, Any] = field(default_factory=dict)
+    computed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Precision and quantisation of the forward pass, as a probe recorded them; empty when none is at hand."""
-    unread: Mapping[Unread, int] = field(default_factory=dict)
+    unread: Mapping[Unread, int] = field(default_factory=dict[Unread, int])
     """Kind -> files that are in no cache and on no remote."""
     missing: Sequence[str] = ()
     """What else could not be read, in words."""
@@ -134,7 +136,9 @@ def _dataset(path: str, before: Snapshot, after: Snapshot) -> DatasetChange:
     status = "changed" if all(known) else "new" if known[1] else "removed"
     if not path.endswith(".jsonl"):
         return DatasetChange(path, status, None, None)
-    first, second = (side.rows.get(path) if known_ else {} for side, known_ in zip((before, after), known, strict=True))
+    none: dict[str, Row] = {}
+    first = before.rows.get(path) if known[0] else none
+    second = after.rows.get(path) if known[1] else none
     change = DatasetChange(path, status, _labels(first), _labels(second))
     if first is None or second is None:
         return change
@@ -159,7 +163,7 @@ def _count(before: Mapping[str, Row], after: Mapping[str, Row], what: str) -> in
 
 def new_costs(before: Snapshot, after: Snapshot) -> dict[str, Cost]:
     """Replies that only the later revision uses, added up by stage."""
-    found = {}
+    found: dict[str, Cost] = {}
     for stage, replies in sorted(after.costs.items()):
         known = before.costs.get(stage, {})
         new = [cost for key, cost in replies.items() if key not in known]

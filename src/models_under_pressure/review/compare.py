@@ -191,7 +191,7 @@ def _unread(before: Snapshot, after: Snapshot, rows: Sequence[Comparison]) -> li
         "dataset files": "their rows are not counted",
         "replies": "their cost is left out",
     }
-    found = []
+    found: list[str] = []
     for kind, consequence in consequences.items():
         parts = [
             f"of {side.name} are {'not in the workspace' if side.commit is None else 'in no cache and on no remote'} "
