@@ -153,12 +153,12 @@ def read_description(
     """Read a description whose `format` is the one that this code reads.
 
     Args:
-        path: of the JSON file.
-        model: what it must hold.
-        version: the format.
+        path: path of the JSON file.
+        model: type of the description.
+        version: number of the format.
         what: name of the thing described, for messages.
-        remedy: what makes it anew.
-        upgrade: adds what older files of the same format leave out.
+        remedy: command or act that makes it anew, for messages.
+        upgrade: function that adds what older files of the same format leave out.
 
     Raises:
         UserError: the file is missing or damaged, or of another format.

@@ -17,9 +17,9 @@ TRAINING = Path("data/training/prompts_4x")
 CONFOUNDERS = TRAINING / "confounders.json"
 PROBES = Path("data/probes")
 RESULTS = Path("data/results")
-"""What the pipeline finds."""
+"""Folder of the results of the root pipeline."""
 EXPERIMENTS = Path("data/experiments")
-"""What language-model baselines and experiments find."""
+"""Folder of the results of experiments and language-model baselines."""
 OVERLAPS = RESULTS / "overlap.json"
 TOKEN_SCORES = RESULTS / "score_tokens.jsonl"
 FIGURES = Path("plots/figures")
@@ -34,7 +34,7 @@ class Dataset:
     name: str
     """Name, unique over all purposes, as in results."""
     purpose: Purpose
-    """What it is for."""
+    """Use it is put to."""
 
     @property
     def path(self) -> Path:

@@ -79,10 +79,10 @@ def tracked(
     Files are the same in every run of the same training: they hold epochs and values, no times.
 
     Args:
-        folder: gets one TSV file of `step` and value per metric.
+        folder: folder that gets one TSV file of `step` and value per metric.
         run: name of the run in Weights & Biases.
         settings: hyper-parameters shown there.
-        wandb_key: of Weights & Biases; without it nothing of that library is imported.
+        wandb_key: key of Weights & Biases; without it nothing of that library is imported.
 
     Raises:
         UserError: there is a key, but the library is missing.

@@ -1,4 +1,4 @@
-"""What probes are fitted on."""
+"""Labelled activations: the data that probes are fitted on, and the origin that must agree."""
 
 import logging
 from collections.abc import Mapping, Sequence

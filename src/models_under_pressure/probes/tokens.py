@@ -193,7 +193,7 @@ def refuse_non_finite(block: Block, activations: Activations) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one pass over the tokens finds."""
+    """Vectors found by one pass over the tokens."""
 
     means: Float[np.ndarray, "records hidden"]
     """Mean of each record's tokens."""

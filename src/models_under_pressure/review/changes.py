@@ -25,7 +25,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What replies took."""
+    """Tokens and price of some replies."""
 
     replies: int
     input_tokens: int
@@ -68,7 +68,7 @@ class Snapshot:
     unread: Mapping[Unread, int] = field(default_factory=dict[Unread, int])
     """Kind -> files that are in no cache and on no remote."""
     missing: Sequence[str] = ()
-    """What else could not be read, in words."""
+    """Sentences about other files that could not be read."""
 
     def hash_of(self, path: str) -> tuple[str, str] | None:
         """The file or unopened folder that holds a dataset file, and its hash; None when neither is known."""
@@ -112,7 +112,7 @@ class DatasetChange:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """What differs, by key."""
+    """The entries of two tables that differ, by key."""
     return [
         Change(key, before.get(key), after.get(key))
         for key in sorted({**before, **after})
