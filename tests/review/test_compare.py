@@ -151,7 +151,7 @@ def test_probes_that_came_or_went_are_named(base):
 def test_overlap_is_told_also_when_it_did_not_change(base):
     assert "**Overlap between splits**: 0 pairs in 1 dataset versions, as before." in to_markdown(review(base, base))
     found = review(base, replace(base, overlap={"mt_apr_30": 3, "aya_mar_25": 0}))
-    assert [(row.version, row.before, row.after) for row in found.overlap] == [
+    assert [(row.key, row.before, row.after) for row in found.overlap] == [
         ("aya_mar_25", None, 0),
         ("mt_apr_30", 0, 3),
     ]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,7 +52,7 @@ class ArrayActivations:
     offsets: Int64[np.ndarray, "records_plus_1"]
     ids: Sequence[str]
     roles: Int8[np.ndarray, "tokens"]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     token_ids: Int32[np.ndarray, "tokens"] | None = None
 
     @property
@@ -74,6 +73,9 @@ class View:
     offsets: Int64[np.ndarray, "records_plus_1"]
     """Record `i` owns the tokens `offsets[i]` up to but not including `offsets[i + 1]`."""
 
+    roles: Int8[np.ndarray, "tokens"]
+    """Role code of each token."""
+
     def __init__(self, parts: Sequence[tuple[Activations, Int[np.ndarray, "rows"]]]) -> None:
         """Choose, from each of the activations, the records with the given indices."""
         self._sources = [source for source, _ in parts]
@@ -83,6 +85,7 @@ class View:
         lengths = [np.diff(own)[rows] for own, (_, rows) in zip(bounds, parts, strict=True)]
         self.offsets = np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64)
         self.ids = [source.ids[int(row)] for source, rows in parts for row in rows]
+        self.roles = self._gather([source.roles for source in self._sources])
 
     @property
     def hidden(self) -> int:
@@ -94,12 +97,7 @@ class View:
         """Those of the first part: how activations were made, not which."""
         return self._sources[0].attributes
 
-    @cached_property
-    def roles(self) -> Int8[np.ndarray, "tokens"]:
-        """Role code of each token."""
-        return self._gather([source.roles for source in self._sources])
-
-    @cached_property
+    @property
     def token_ids(self) -> Int32[np.ndarray, "tokens"] | None:
         """Token ids; None where a part has none."""
         found = [getattr(source, "token_ids", None) for source in self._sources]

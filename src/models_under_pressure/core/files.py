@@ -1,17 +1,19 @@
-"""Atomic writes, canonical JSON and content hashes."""
+"""Files written atomically and read with refusals that help, canonical JSON, content hashes."""
 
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models_under_pressure.core.errors import UserError
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Frozen(BaseModel):
@@ -21,7 +23,7 @@ class Frozen(BaseModel):
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Generator[Path, None, None]:
     """Yield a temporary path beside `path` that takes its name when the block succeeds.
 
     A reader sees the old file or the whole new one, never a part; a failing block leaves nothing behind.
@@ -32,7 +34,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        current = os.umask(0)
+        os.umask(current)
+        temporary.chmod(0o666 & ~current)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -61,6 +65,16 @@ def read_json(path: Path) -> Any:
         raise UserError("file not found.", where=str(path), remedy="run `dvc repro` or `dvc pull`.") from None
     except ValueError as error:
         raise UserError(f"not JSON ({error}).", where=str(path), remedy="restore the file.") from None
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a JSON or YAML value is an object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Whether a JSON or YAML value is a list."""
+    return isinstance(value, list)
 
 
 def json_line(value: object) -> str:
@@ -127,15 +141,6 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
 def read_description(
     path: Path,
     model: type[M],
@@ -148,18 +153,18 @@ def read_description(
     """Read a description whose `format` is the one that this code reads.
 
     Args:
-        path: of the JSON file.
-        model: what it must hold.
-        version: the format.
+        path: path of the JSON file.
+        model: type of the description.
+        version: number of the format.
         what: name of the thing described, for messages.
-        remedy: what makes it anew.
-        upgrade: adds what older files of the same format leave out.
+        remedy: command or act that makes it anew, for messages.
+        upgrade: function that adds what older files of the same format leave out.
 
     Raises:
         UserError: the file is missing or damaged, or of another format.
     """
     content = read_json(path)
-    found = content.get("format") if isinstance(content, dict) else None
+    found = content.get("format") if is_object(content) else None
     if found != version:
         raise UserError(
             f"the {what} has the format {found}, this code reads {version}.",

@@ -1,4 +1,4 @@
-"""Where stages put what other stages read."""
+"""The datasets in use, and where stages put what other stages read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,20 @@ ORIGINS = IN_USE / "origins.json"
 """Name of a dataset -> the version or file that it is, the file it was balanced from, and its content."""
 
 
+TRAINING = Path("data/training/prompts_4x")
+CONFOUNDERS = TRAINING / "confounders.json"
+PROBES = Path("data/probes")
+RESULTS = Path("data/results")
+"""Folder of the results of the root pipeline."""
+EXPERIMENTS = Path("data/experiments")
+"""Folder of the results of experiments and language-model baselines."""
+OVERLAPS = RESULTS / "overlap.json"
+TOKEN_SCORES = RESULTS / "score_tokens.jsonl"
+FIGURES = Path("plots/figures")
+"""Charts, in one folder per stage that draws them."""
+METRICS = Path("metrics")
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """One dataset in use."""
@@ -20,7 +34,7 @@ class Dataset:
     name: str
     """Name, unique over all purposes, as in results."""
     purpose: Purpose
-    """What it is for."""
+    """Use it is put to."""
 
     @property
     def path(self) -> Path:
@@ -71,22 +85,6 @@ def the_one(purpose: Purpose) -> Dataset:
     return datasets_in_use(purpose)[0]
 
 
-TRAINING = Path("data/training/prompts_4x")
-CONFOUNDERS = TRAINING / "confounders.json"
-PROBES = Path("data/probes")
-RESULTS = Path("data/results")
-"""What the pipeline finds."""
-EXPERIMENTS = Path("data/experiments")
-"""What language-model baselines and experiments find."""
-OVERLAPS = RESULTS / "overlap.json"
-EVALUATED = "evaluate"
-"""Folder of every metric of each dataset, below RESULTS or EXPERIMENTS."""
-TOKEN_SCORES = RESULTS / "score_tokens.jsonl"
-FIGURES = Path("plots/figures")
-"""Charts, in one folder per stage that draws them."""
-METRICS = Path("metrics")
-
-
 def layer_folder(model: str, layer: int) -> Path:
     """Folder of the activations that enter one layer; the layer is in its name, so that switching layers keeps both."""
     return Path("data/activations") / model / f"layer_{layer}"
@@ -114,7 +112,7 @@ def scores_path(method: str, root: Path = RESULTS) -> Path:
 
 def evaluated_path(dataset: str, root: Path = RESULTS) -> Path:
     """Every metric of a dataset, with intervals and by group."""
-    return root / EVALUATED / f"{dataset}.json"
+    return root / "evaluate" / f"{dataset}.json"
 
 
 def timing_path(method: str) -> Path:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +22,7 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress(total: int, *, what: str, unit: str = "rows") -> Iterator[Progress]:
+def progress(total: int, *, what: str, unit: str = "rows") -> Generator[Progress, None, None]:
     """Show the progress of `total` units of work on standard error."""
     if sys.stderr.isatty():
         from tqdm import tqdm
@@ -45,7 +45,7 @@ def notice(text: str) -> None:
 
 class _Bar:
     def __init__(self, bar: "tqdm[Any]") -> None:
-        self._bar = bar
+        self._bar: Any = bar
 
     def advance(self, amount: int = 1, **notes: object) -> None:
         if notes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import read_jsonl, stable_hash, write_jsonl
+from models_under_pressure.core.files import is_list, is_object, read_jsonl, stable_hash, write_jsonl
 
 
 class Label(StrEnum):
@@ -47,7 +47,7 @@ class Record:
     """The labeller's confidence, 1 to 10."""
     scale_label_explanation: str | None = None
     scale_label_model: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The source's own columns."""
 
     @property
@@ -140,9 +140,9 @@ def to_record(row: object, *, where: str, default_id: str) -> Record:
     Raises:
         UserError: naming `where`: the row is malformed, empty or wrongly labelled.
     """
-    if not isinstance(row, dict):
+    if not is_object(row):
         raise UserError("row is not a JSON object.", where=where, remedy="write one object per line.")
-    columns: dict[str, Any] = dict(row)
+    columns = dict(row)
     if "inputs" not in columns:
         raise UserError(
             f"row has no `inputs` column (columns: {', '.join(sorted(columns))}).",
@@ -185,7 +185,7 @@ def _input(value: object, *, where: str) -> str | tuple[Message, ...]:
                 raise UserError("conversation is empty.", where=where, remedy="delete the row.")
             return value
         value = decoded
-    if not isinstance(value, list):
+    if not is_list(value):
         kind = "missing" if value is None or (isinstance(value, float) and math.isnan(value)) else f"a {type(value)}"
         raise UserError(f"conversation is {kind}.", where=where, remedy="give a string or a list of messages.")
     messages = tuple(_message(item, where=where) for item in value)
@@ -202,16 +202,18 @@ def _double_encoded(value: str) -> list[object] | None:
         decoded = json.loads(value)
     except ValueError:
         return None
-    is_conversation = isinstance(decoded, list) and all(
-        isinstance(item, dict) and "role" in item and "content" in item for item in decoded
-    )
-    return decoded if is_conversation else None
+    if is_list(decoded) and all(is_object(item) and "role" in item and "content" in item for item in decoded):
+        return decoded
+    return None
 
 
 def _message(item: object, *, where: str) -> Message:
-    match item:
-        case {"role": str(role), "content": str(content)}:
-            return Message(role, content)
+    if (
+        is_object(item)
+        and isinstance(role := item.get("role"), str)
+        and isinstance(content := item.get("content"), str)
+    ):
+        return Message(role, content)
     raise UserError(
         "message is not an object with the strings `role` and `content`.",
         where=where,

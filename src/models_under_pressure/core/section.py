@@ -9,121 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import Frozen
-
-T = TypeVar("T", bound=BaseModel)
-
-
-def load_yaml(path: Path, schema: type[T]) -> T:
-    """Read a YAML 1.2 file (as DVC does) into `schema`.
-
-    Raises:
-        UserError: the file is missing, is not YAML, or has an unknown, missing or mistyped key; all are listed, each
-            with its line, and for an unknown key the allowed ones.
-    """
-    tree = load_plain(path)
-    try:
-        return schema.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(explain(error, path, schema), remedy="correct the file.") from None
-
-
-def load_plain(path: Path) -> dict[str, Any]:
-    """Read a YAML 1.2 file as plain values.
-
-    Raises:
-        UserError: the file is missing, or is no YAML mapping.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        tree = YAML(typ="safe").load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            "file not found.", where=str(path), remedy="run from the project's folder, or restore the file with git."
-        ) from None
-    except YAMLError as error:
-        raise UserError(f"not YAML ({error}).", where=str(path), remedy="repair the file.") from None
-    if not isinstance(tree, dict):
-        raise UserError("not a mapping of names to values.", where=str(path), remedy="restore the file with git.")
-    return tree
-
-
-def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value; lists stay whole, because their places are not names."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat |= dotted(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
-    return flat
-
-
-def explain(error: ValidationError, path: Path, schema: Any, *, under: Sequence[str] = ()) -> str:
-    """Every problem of a file that does not fit `schema`, each with its line; `under` leads to the part checked."""
-    from ruamel.yaml import YAML
-
-    tree = YAML(typ="rt").load(path.read_text("utf-8"))
-    return "; ".join(_describe(details, tree, schema, path, under) for details in error.errors())
-
-
-def _describe(details: ErrorDetails, tree: Any, schema: Any, path: Path, under: Sequence[str]) -> str:
-    location = [part for part in details["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    keys, line = _place([*under, *location], tree)
-    place = f"{path}:{line}: `{'.'.join(map(str, keys)) or 'file'}`"
-    if details["type"] == "extra_forbidden":
-        allowed = sorted({name for model in _models(schema, location[:-1]) for name in model.model_fields})
-        return f"{place}: unknown key; allowed: {', '.join(allowed)}"
-    given = f", not {details['input']!r}" if isinstance(details["input"], str | int | float | bool) else ""
-    return f"{place}: {details['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _place(location: Sequence[str | int], tree: Any) -> tuple[list[str | int], int]:
-    """The keys of `location` that exist in the file (pydantic adds union tags), and the line of the last."""
-    keys: list[str | int] = []
-    line = 1
-    for index, part in enumerate(location):
-        is_last = index == len(location) - 1
-        if isinstance(tree, dict) and part in tree:
-            line = tree.lc.key(part)[0] + 1  # pyright: ignore[reportAttributeAccessIssue]
-            tree = tree[part]
-        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
-            line = tree.lc.item(part)[0] + 1  # pyright: ignore[reportAttributeAccessIssue]
-            tree = tree[part]
-        elif not is_last:
-            continue
-        keys.append(part)
-    return keys, line
-
-
-def _models(annotation: Any, location: Sequence[str | int]) -> Iterator[type[BaseModel]]:
-    """The models that `location` can mean inside a type."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _models(get_args(annotation)[0], location)
-    elif origin is types.UnionType or str(origin) == "typing.Union":
-        members = get_args(annotation)
-        tagged = [member for member in members if location and _has_tag(member, location[0])]
-        for member in tagged or members:
-            yield from _models(member, location[1:] if tagged else location)
-    elif origin in (dict, list, tuple, set):
-        if location:
-            yield from _models(get_args(annotation)[-1 if origin is dict else 0], location[1:])
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if not location:
-            yield annotation
-        elif (field := annotation.model_fields.get(str(location[0]))) is not None:
-            yield from _models(field.annotation, location[1:])
-
-
-def _has_tag(member: Any, tag: str | int) -> bool:
-    if not (isinstance(member, type) and issubclass(member, BaseModel)):
-        return False
-    return any(
-        get_origin(field.annotation) is Literal and tag in get_args(field.annotation)
-        for field in member.model_fields.values()
-    )
-
+from models_under_pressure.core.files import Frozen, is_object
 
 T = TypeVar("T")
 
@@ -155,17 +41,15 @@ def read(name: str, schema: type[T], file: Path = PARAMS) -> T:
     known = section_names(file)
     for key in tree:
         if key not in known:
+            _, line = _place([key], _with_lines(file))
             raise UserError(
                 f"`{key}`: unknown key; allowed: {', '.join(sorted(known))}",
-                where=f"{file}:{_line(file, key)}",
+                where=f"{file}:{line}",
                 remedy="correct the file.",
             )
     if name not in tree:
         raise UserError(f"`{name}`: this section is missing.", where=str(file), remedy="restore it with git.")
-    try:
-        return TypeAdapter(schema).validate_python(tree[name])
-    except ValidationError as error:
-        raise UserError(explain(error, file, schema, under=(name,)), remedy="correct the file.") from None
+    return _checked(tree[name], schema, file, under=(name,))
 
 
 def entry(entries: Mapping[str, T], name: str, where: str) -> T:
@@ -189,6 +73,123 @@ def section_names(file: Path) -> set[str]:
     return names if room == "experiments" else names | set(_SHARED)
 
 
-def _line(file: Path, key: str) -> int:
-    lines = file.read_text("utf-8").splitlines()
-    return next((number for number, line in enumerate(lines, start=1) if line.startswith(f"{key}:")), 1)
+def load_yaml(path: Path, schema: type[T]) -> T:
+    """Read a YAML 1.2 file (as DVC does) into `schema`.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or has an unknown, missing or mistyped key; all are listed, each
+            with its line, and for an unknown key the allowed ones.
+    """
+    return _checked(load_plain(path), schema, path)
+
+
+def load_plain(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 file as plain values.
+
+    Raises:
+        UserError: the file is missing, or is no YAML mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        parser: Any = YAML(typ="safe")
+        tree = parser.load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            "file not found.", where=str(path), remedy="run from the project's folder, or restore the file with git."
+        ) from None
+    except YAMLError as error:
+        raise UserError(f"not YAML ({error}).", where=str(path), remedy="repair the file.") from None
+    if not is_object(tree):
+        raise UserError("not a mapping of names to values.", where=str(path), remedy="restore the file with git.")
+    return tree
+
+
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value; lists stay whole, because their places are not names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat |= dotted(value, f"{name}.") if is_object(value) and value else {name: value}
+    return flat
+
+
+def _checked(values: Any, schema: type[T], path: Path, under: Sequence[str] = ()) -> T:
+    """The values of a file, or of the part that `under` leads to, as `schema`."""
+    try:
+        return TypeAdapter(schema).validate_python(values)
+    except ValidationError as error:
+        tree = _with_lines(path)
+        problems = "; ".join(_describe(details, tree, schema, path, under) for details in error.errors())
+        raise UserError(problems, remedy="correct the file.") from None
+
+
+def _with_lines(path: Path) -> Any:
+    from ruamel.yaml import YAML
+
+    parser: Any = YAML(typ="rt")
+    return parser.load(path.read_text("utf-8"))
+
+
+def _describe(details: ErrorDetails, tree: Any, schema: Any, path: Path, under: Sequence[str]) -> str:
+    location = [part for part in details["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    keys, line = _place([*under, *location], tree)
+    place = f"{path}:{line}: `{'.'.join(map(str, keys)) or 'file'}`"
+    if details["type"] == "extra_forbidden":
+        allowed = sorted({name for model in _models(schema, location[:-1]) for name in model.model_fields})
+        return f"{place}: unknown key; allowed: {', '.join(allowed)}"
+    given = f", not {details['input']!r}" if isinstance(details["input"], str | int | float | bool) else ""
+    return f"{place}: {details['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _place(location: Sequence[str | int], tree: Any) -> tuple[list[str | int], int]:
+    """The keys of `location` that exist in the file (pydantic adds union tags), and the line of the last."""
+    keys: list[str | int] = []
+    line = 1
+    for index, part in enumerate(location):
+        found = _child(tree, part)
+        if found is not None:
+            line, tree = found
+        elif index < len(location) - 1:
+            continue
+        keys.append(part)
+    return keys, line
+
+
+def _child(tree: Any, part: str | int) -> tuple[int, Any] | None:
+    """The line of a key or of a place in a list, and what stands there; None when there is none."""
+    is_mapping = hasattr(tree, "keys")
+    if not hasattr(tree, "lc") or not (part in tree if is_mapping else isinstance(part, int) and part < len(tree)):
+        return None
+    where = tree.lc.key(part) if is_mapping else tree.lc.item(part)
+    return where[0] + 1, tree[part]
+
+
+def _models(annotation: Any, location: Sequence[str | int]) -> Iterator[type[BaseModel]]:
+    """The models that `location` can mean inside a type."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _models(get_args(annotation)[0], location)
+    elif origin is types.UnionType or str(origin) == "typing.Union":
+        members = get_args(annotation)
+        tagged = [member for member in members if location and _has_tag(member, location[0])]
+        for member in tagged or members:
+            yield from _models(member, location[1:] if tagged else location)
+    elif origin in (dict, list, tuple, set):
+        if location:
+            yield from _models(get_args(annotation)[-1 if origin is dict else 0], location[1:])
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not location:
+            yield annotation
+        elif (field := annotation.model_fields.get(str(location[0]))) is not None:
+            yield from _models(field.annotation, location[1:])
+
+
+def _has_tag(member: Any, tag: str | int) -> bool:
+    if not (isinstance(member, type) and issubclass(member, BaseModel)):
+        return False
+    return any(
+        get_origin(field.annotation) is Literal and tag in get_args(field.annotation)
+        for field in member.model_fields.values()
+    )

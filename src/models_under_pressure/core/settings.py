@@ -1,7 +1,7 @@
-"""Secrets and paths of this machine, from the environment or `.env`."""
+"""Secrets and paths of this machine, from the environment or `.env`; and the curves of training, which need a key."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,16 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models_under_pressure.core.errors import UserError
+
+CURVES = Path("plots/curves")
+WANDB_PROJECT = "models-under-pressure"
+"""Project in Weights & Biases, unless WANDB_PROJECT names another."""
+
+Values = Mapping[str, float]
+"""Name of a metric -> its value after an epoch."""
+
+Watch = Callable[[int, Values], None]
+"""Told the number of each epoch, from 1, and its values."""
 
 
 class Settings(BaseSettings):
@@ -48,61 +58,55 @@ def load_settings() -> Settings:
     return Settings(_env_file=find_dotenv(usecwd=True) or None)  # pyright: ignore[reportCallIssue] pydantic's argument
 
 
-Values = Mapping[str, float]
-"""Name of a metric -> its value after an epoch."""
+def curve(
+    stage: str, name: str, seed: int, config: Mapping[str, Any], settings: Settings
+) -> AbstractContextManager[Watch]:
+    """Follow the training of one model from one seed.
 
-Watch = Callable[[int, Values], None]
-"""Told the number of each epoch, from 1, and its values."""
-
-WANDB_PROJECT = "models-under-pressure"
-"""Unless WANDB_PROJECT names another."""
+    Raises:
+        UserError: see `tracked`.
+    """
+    run, key = f"{stage}/{name}/seed_{seed}", settings.wandb_api_key
+    return tracked(CURVES / run, run, {**config, "seed": seed}, wandb_key=key.get_secret_value() if key else None)
 
 
 @contextmanager
-def tracked(folder: Path, run: str, settings: Mapping[str, Any], *, wandb_key: str | None = None) -> Iterator[Watch]:
+def tracked(
+    folder: Path, run: str, settings: Mapping[str, Any], *, wandb_key: str | None = None
+) -> Generator[Watch, None, None]:
     """Write the curve of one training run; what stood in the folder before goes.
 
     Files are the same in every run of the same training: they hold epochs and values, no times.
 
     Args:
-        folder: gets one TSV file of `step` and value per metric.
+        folder: folder that gets one TSV file of `step` and value per metric.
         run: name of the run in Weights & Biases.
         settings: hyper-parameters shown there.
-        wandb_key: of Weights & Biases; without it nothing of that library is imported.
+        wandb_key: key of Weights & Biases; without it nothing of that library is imported.
 
     Raises:
         UserError: there is a key, but the library is missing.
     """
-    with ExitStack() as stack:
-        watches = [stack.enter_context(_dvclive(folder))]
-        if wandb_key:
-            watches.append(stack.enter_context(_wandb(run, settings, wandb_key)))
-
-        def watch(epoch: int, values: Values) -> None:
-            for each in watches:
-                each(epoch, values)
-
-        yield watch
-
-
-@contextmanager
-def _dvclive(folder: Path) -> Iterator[Watch]:
     from dvclive.live import Live
 
-    # the pipeline declares the files: DVCLive is to save no experiment, no dvc.yaml and no report of its own
-    with Live(str(folder), save_dvc_exp=False, dvcyaml=None) as live:
+    with ExitStack() as stack:
+        # the pipeline declares the files: DVCLive is to save no experiment, no dvc.yaml and no report of its own
+        live = stack.enter_context(Live(str(folder), save_dvc_exp=False, dvcyaml=None))
+        sent = stack.enter_context(_wandb(run, settings, wandb_key)) if wandb_key else None
 
         def watch(epoch: int, values: Values) -> None:
             live.step = epoch
             for name, value in values.items():
                 live.log_metric(name, value)
+            if sent is not None:
+                sent.log(dict(values), step=epoch)
 
         yield watch
     (folder / "metrics.json").unlink(missing_ok=True)  # the last epoch's values, which are not those of the best
 
 
-@contextmanager
-def _wandb(run: str, settings: Mapping[str, Any], key: str) -> Iterator[Watch]:
+def _wandb(run: str, settings: Mapping[str, Any], key: str) -> Any:
+    """A run of Weights & Biases, as a context."""
     if find_spec("wandb") is None:
         raise UserError(
             "WANDB_API_KEY is set, but Weights & Biases is not installed.",
@@ -113,25 +117,4 @@ def _wandb(run: str, settings: Mapping[str, Any], key: str) -> Iterator[Watch]:
     os.environ.setdefault("WANDB_API_KEY", key)  # the library's own way; it may stand in .env only
     os.environ.setdefault("WANDB_SILENT", "true")
     project = os.environ.get("WANDB_PROJECT", WANDB_PROJECT)
-    with wandb.init(project=project, name=run, config=dict(settings)) as started:
-        yield lambda epoch, values: started.log(dict(values), step=epoch)
-
-
-CURVES = Path("plots/curves")
-
-
-def curve(
-    stage: str, name: str, seed: int, config: Mapping[str, Any], settings: Settings
-) -> AbstractContextManager[Watch]:
-    """Follow the training of one model from one seed.
-
-    Raises:
-        UserError: see `tracked`.
-    """
-    key = settings.wandb_api_key
-    return tracked(
-        CURVES / stage / name / f"seed_{seed}",
-        f"{stage}/{name}/seed_{seed}",
-        {**config, "seed": seed},
-        wandb_key=key.get_secret_value() if key else None,
-    )
+    return wandb.init(project=project, name=run, config=dict(settings))

@@ -1,6 +1,8 @@
 """Maps from a probe's logit to a probability, fitted on the validation split."""
 
 import math
+from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +16,13 @@ from models_under_pressure.probes.family import CalibrationMethod
 def sigmoid(logits: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """The logistic function, without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * logits))
+
+
+def cross_entropy(
+    logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"] | Float[np.ndarray, "records"]
+) -> Float[np.ndarray, "records"]:
+    """Negative log-likelihood of each label, in nats."""
+    return np.logaddexp(0.0, logits) - labels * logits
 
 
 class Sigmoid(Frozen):
@@ -47,21 +56,21 @@ def fit_calibration(
     method: CalibrationMethod, logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
 ) -> Calibration | None:
     """Fit a map on logits of records that the probe was not fitted on; None for `none`."""
-    fits = {"none": lambda *_: None, "isotonic": _isotonic, "platt": _platt, "temperature": _temperature}
-    return fits[method](logits, labels)
+    fits: dict[CalibrationMethod, Callable[[np.ndarray, np.ndarray], Calibration]]
+    fits = {"isotonic": _isotonic, "platt": _platt, "temperature": _temperature}
+    return None if method == "none" else fits[method](logits, labels)
 
 
 def _isotonic(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Isotonic:
     from sklearn.isotonic import IsotonicRegression
 
-    curve: Any = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logits, labels)
+    curve: Any = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+    curve.fit(logits, labels)
     return Isotonic(logits=tuple(curve.X_thresholds_.tolist()), values=tuple(curve.y_thresholds_.tolist()))
 
 
 def _platt(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Sigmoid:
     """Logistic regression on the logit (Platt 1999)."""
-    from scipy.optimize import minimize
-
     # Platt's targets keep the slope finite when the split is separable.
     high, low = int(labels.sum()), int((~labels).sum())
     targets = np.where(labels, (high + 1) / (high + 2), 1 / (low + 2))
@@ -71,22 +80,18 @@ def _platt(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "recor
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         values = parameters[0] * scaled + parameters[1]
         error = sigmoid(values) - targets
-        return float(np.mean(np.logaddexp(0.0, values) - targets * values)), np.array(
-            [np.mean(error * scaled), np.mean(error)]
-        )
+        return cross_entropy(values, targets).mean(), np.array([np.mean(error * scaled), np.mean(error)])
 
-    slope, intercept = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    start, options = np.array([1.0, 0.0]), {"gtol": 1e-9}
+    slope, intercept = _scipy("optimize").minimize(loss, start, jac=True, method="BFGS", options=options).x
     return Sigmoid(slope=float(slope) / spread, intercept=float(intercept))
 
 
 def _temperature(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Sigmoid:
-    from scipy.optimize import minimize_scalar
-
     def loss(log_slope: float) -> float:
-        values = np.exp(log_slope) * logits
-        return float(np.mean(np.logaddexp(0.0, values) - labels * values))
+        return cross_entropy(np.exp(log_slope) * logits, labels).mean()
 
-    found = minimize_scalar(loss, bounds=(-10.0, 10.0), method="bounded", options={"xatol": 1e-9})
+    found = _scipy("optimize").minimize_scalar(loss, bounds=(-10.0, 10.0), method="bounded", options={"xatol": 1e-9})
     return Sigmoid(slope=float(np.exp(found.x)))
 
 
@@ -116,15 +121,13 @@ def threshold_table(
 
 
 def _threshold(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"], budget: float) -> Threshold:
-    from scipy.stats import binomtest
-
     from models_under_pressure.evaluation.metrics import threshold_at_fpr
 
     threshold = threshold_at_fpr(logits, labels, budget)
     flagged = logits >= threshold
     negatives, positives = int((~labels).sum()), int(labels.sum())
     false = int((flagged & ~labels).sum())
-    interval = binomtest(false, negatives).proportion_ci(0.95, method="exact")
+    interval = _scipy("stats").binomtest(false, negatives).proportion_ci(0.95, method="exact")
     return Threshold(
         budget=budget,
         logit=float(threshold) if math.isfinite(threshold) else None,
@@ -135,3 +138,8 @@ def _threshold(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "r
         negatives=negatives,
         positives=positives,
     )
+
+
+def _scipy(name: str) -> Any:
+    """A part of SciPy, which knows no types; nothing that only scores needs it."""
+    return import_module(f"scipy.{name}")

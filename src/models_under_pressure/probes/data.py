@@ -1,4 +1,4 @@
-"""What probes are fitted on."""
+"""Labelled activations: the data that probes are fitted on, and the origin that must agree."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ class TrainingData:
     def only(self, chosen: Bool[np.ndarray, "records"] | Int[np.ndarray, "rows"]) -> "TrainingData":
         """Some records, by yes or no for each or by their indices; activations are read when asked for, not copied."""
         rows = np.arange(len(self.groups))[chosen]
-        groups = [self.groups[row] for row in rows]
+        groups = [self.groups[int(row)] for row in rows]
         return TrainingData(View([(self.activations, rows)]), self.labels[rows], groups, self.ambiguous)
 
 
@@ -130,7 +130,8 @@ def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData,
     """
     records = read_records(records_path)
     by_id = {record.id: record for record in records}
-    data = with_labels(open_store(store), records)
+    activations: Any = open_store(store)
+    data = with_labels(activations, records)
     return data, [by_id[id_] for id_ in data.activations.ids]
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from models_under_pressure.probes.calibration import sigmoid
+from models_under_pressure.probes.calibration import cross_entropy, sigmoid
 from models_under_pressure.probes.family import Family, FamilyConfig, Linear
 from models_under_pressure.probes.pools import Batch, Pools, Space
 
@@ -157,7 +157,8 @@ def descend(
             losses = np.zeros(len(active))
             for batch in train.pools.epoch(generator):
                 losses += _step(active, batch, train.labels[batch.records])
-            checks = _check(active, validation) if validation else [{} for _ in active]
+            none: list[dict[str, float]] = [{} for _ in active]
+            checks = _check(active, validation) if validation else none
             for run, loss, found in zip(active, losses / len(train.labels), checks, strict=True):
                 run.epoch += 1
                 run.history.append({"train_loss": float(loss), **found})
@@ -206,7 +207,8 @@ def weighted_sums(
 
 def _step(runs: Sequence[_Run], batch: Batch, labels: Bool[np.ndarray, "records"]) -> Float[np.ndarray, "members"]:
     """One step of each member; returns the sums of their losses over the batch's records."""
-    by_projections, losses = [], []
+    by_projections: list[np.ndarray] = []
+    losses: list[float] = []
     for run, projections in zip(runs, _project(runs, batch), strict=True):
         pooled = run.member.family.pool(projections, batch.segments, run.member.config)
         losses.append(cross_entropy(pooled.logits, labels).sum())
@@ -232,10 +234,3 @@ def _check(runs: Sequence[_Run], split: Split) -> list[dict[str, float]]:
         {"validation_loss": loss, "validation_auroc": auroc(row, labels)}
         for loss, row in zip(losses, logits, strict=True)
     ]
-
-
-def cross_entropy(
-    logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
-) -> Float[np.ndarray, "records"]:
-    """Negative log-likelihood of each label, in nats."""
-    return np.logaddexp(0.0, logits) - labels * logits

@@ -55,9 +55,9 @@ def best_by_cross_validation(
     splits = grouped_folds(vectors.labels, vectors.groups, _FOLDS, seed)
 
     def score(candidate: float) -> float:
-        found = []
+        found: list[float] = []
         for train, test in splits:
-            groups = [vectors.groups[row] for row in train]
+            groups = [vectors.groups[int(row)] for row in train]
             solution = solve(RecordVectors(vectors.values[train], vectors.labels[train], groups), candidate)
             found.append(auroc(vectors.values[test] @ solution.projection[:, 0], vectors.labels[test]))
         return float(np.mean(found))
@@ -76,11 +76,10 @@ def grouped_folds(
     from sklearn.model_selection import StratifiedGroupKFold
 
     count = len(set(groups))
-    splits = []
+    splits: list[Any] = []
     if count >= folds:
-        splits = list(
-            StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(np.empty(len(labels)), labels, groups)
-        )
+        cut: Any = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        splits = list(cut.split(np.empty(len(labels)), labels, groups))
     if not splits or any(len(set(labels[part])) < 2 for split in splits for part in split):
         raise UserError(
             f"{len(labels)} records in {count} groups are too few for cross-validation in {folds} folds.",

@@ -62,14 +62,15 @@ def load_probe(directory: Path) -> Probe:
     Raises:
         UserError: a file is missing or damaged, the files are not of one probe, or the format is not known.
     """
-    from safetensors.numpy import load_file
+    import safetensors.numpy
 
+    untyped: Any = safetensors.numpy
     path = directory / DESCRIPTION
     remedy = "train it again"
     found = read_description(path, _Description, version=FORMAT, what="probe", remedy=remedy, upgrade=_upgrade)
     check_weights(directory / WEIGHTS, found.weights_sha256, what="probe", remedy="train the probe again")
     saved: dict[str, Any] = {name: getattr(found, name) for name in _SAVED}
-    return Probe(weights=load_file(directory / WEIGHTS), **saved)
+    return Probe(weights=untyped.load_file(directory / WEIGHTS), **saved)
 
 
 def _upgrade(content: dict[str, Any]) -> None:
@@ -82,9 +83,13 @@ def model_card(probe: Probe) -> str:
     """Markdown with the header that the Hugging Face Hub reads."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader(__package__ or "", ".")
-    style: dict[str, bool] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    card = Environment(loader=loader, undefined=StrictUndefined, **style).get_template("card.md.j2")
+    card = Environment(
+        loader=PackageLoader(__package__ or "", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    ).get_template("card.md.j2")
     model = str(probe.provenance.get("model", ""))
     is_on_hub = model.count("/") == 1 and not model.startswith((".", "/", "~"))
     settings = probe.config.model_dump(mode="json", exclude={"seeds"})

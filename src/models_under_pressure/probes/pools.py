@@ -90,7 +90,7 @@ def _plan(selection: Selection, batch_size: int, generator: np.random.Generator 
     records = values = 0
     order = generator.permutation(len(runs))
     for position, number in enumerate(order):
-        first, stop = runs[number]
+        first, stop = runs[int(number)]
         held.append((first, stop))
         records += stop - first
         values += int(selection.offsets[stop] - selection.offsets[first]) * hidden
@@ -118,8 +118,8 @@ def _read(selection: Selection, pool: _Pool) -> Float32[np.ndarray, "tokens hidd
     return values
 
 
-def _order(count: int, generator: np.random.Generator | None) -> np.ndarray:
-    return np.arange(count) if generator is None else generator.permutation(count)
+def _order(count: int, generator: np.random.Generator | None) -> list[int]:
+    return list(range(count)) if generator is None else generator.permutation(count).tolist()
 
 
 @dataclass(frozen=True, eq=False)

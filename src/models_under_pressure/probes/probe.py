@@ -38,12 +38,12 @@ class Probe:
     weights: Mapping[str, np.ndarray]
     """`projection` [hidden, columns] and `bias` [columns] of a token's projections; `sentence_end_ids` where used."""
     seed: int = 0
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Attributes of the training activations (model, revision, layer, hook point, template hash, …) and their hash."""
     thresholds: tuple[Threshold, ...] = ()
     """Thresholds of the logit at the false positive rates asked for, from the validation split."""
     calibration: Calibration | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     """Metrics on the validation split, and how the fitting went."""
     history: tuple[Mapping[str, float], ...] = ()
     """Losses and validation AUROC after each epoch, one entry where a solver fits; not saved."""

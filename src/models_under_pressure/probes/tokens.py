@@ -141,10 +141,11 @@ def _offsets_of(chosen: Bool[np.ndarray, "tokens"], activations: Activations) ->
 def record_blocks(offsets: Int64[np.ndarray, "records_plus_1"], hidden: int) -> list[tuple[int, int]]:
     """Cut records into runs of about `BLOCK_VALUES` values (a longer record is a run of its own)."""
     limit = max(1, BLOCK_VALUES // hidden)
-    runs = []
+    runs: list[tuple[int, int]] = []
     stop = 0
     while (first := stop) < len(offsets) - 1:
-        stop = max(int(np.searchsorted(offsets, offsets[first] + limit, side="right")) - 1, first + 1)
+        end = int(offsets[first]) + limit
+        stop = max(int(offsets.searchsorted(end, side="right")) - 1, first + 1)
         runs.append((first, stop))
     return runs
 
@@ -182,7 +183,7 @@ def refuse_non_finite(block: Block, activations: Activations) -> None:
     """
     bad = np.flatnonzero(~np.isfinite(block.values).all(axis=1))
     if len(bad):
-        record = block.first + int(np.searchsorted(block.offsets, bad[0], side="right")) - 1
+        record = block.first + int(block.offsets.searchsorted(int(bad[0]), side="right")) - 1
         raise UserError(
             f"{len(bad)} tokens have activations that are NaN or infinite, first in record "
             f"{activations.ids[record]!r}.",
@@ -192,7 +193,7 @@ def refuse_non_finite(block: Block, activations: Activations) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one pass over the tokens finds."""
+    """Vectors found by one pass over the tokens."""
 
     means: Float[np.ndarray, "records hidden"]
     """Mean of each record's tokens."""

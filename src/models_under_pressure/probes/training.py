@@ -100,11 +100,11 @@ def continue_probe(
     Every family is continued by gradient descent, those with a solver too: their penalty then has no part in it.
 
     Args:
-        probe: where to start.
-        train: what to go on with; few records are enough.
-        validation: chooses the epoch (the start is one of the candidates), the thresholds and the calibration; without
-            it, the last epoch is returned, with none of these.
-        settings: of the descent; by default the probe's own, or for a family with a solver those of `DescentConfig`.
+        probe: probe to start from.
+        train: data to go on with; few records are enough.
+        validation: data that choose the epoch (the start is one of the candidates), the thresholds and the calibration;
+            without them, the last epoch is returned, with none of these.
+        settings: settings of the descent; by default the probe's own, or for a family with a solver the defaults.
 
     Raises:
         UserError: see `fit_probes`; or the data come from where the probe does not read.

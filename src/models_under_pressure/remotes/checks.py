@@ -1,4 +1,4 @@
-"""Trying everything that DVC will do with a remote, one right at a time."""
+"""Trying everything that DVC will do with a remote, one right at a time; and what its errors mean."""
 
 import ssl
 import time
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from models_under_pressure.core.files import is_object
+from models_under_pressure.core.section import load_plain
 from models_under_pressure.remotes.config import aws_config_file
 from models_under_pressure.remotes.target import Target
-
-State = Literal["ok", "note", "failure"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Finding:
 
     topic: str
     """What was looked at."""
-    state: State
+    state: Literal["ok", "note", "failure"]
     """ok: as it should be; note: works, with something to know; failure: stands in the way."""
     detail: str
     """What was found."""
@@ -34,40 +34,13 @@ def failed(findings: Iterable[Finding]) -> bool:
     return any(finding.state == "failure" for finding in findings)
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """An error in the words of its reader."""
 
     problem: str
     remedy: str
 
 
-_KEYS = "copy the keys anew into .env, and run `mup remote {provider}` again"
-_REMEDIES: dict[str, tuple[str, str]] = {
-    "InvalidAccessKeyId": ("the server does not know this access key id", _KEYS),
-    "Unauthorized": (
-        "the server refuses the keys",
-        _KEYS + "; R2 answers the same to uploads with checksums, which .dvc/aws.conf turns off",
-    ),
-    "SignatureDoesNotMatch": ("the secret key does not belong to the access key id", _KEYS),
-    "AuthorizationHeaderMalformed": ("the request was signed for another region", "set AWS_REGION to the bucket's"),
-    "PermanentRedirect": ("the bucket is in another region", "set AWS_REGION to the bucket's"),
-    "IllegalLocationConstraintException": ("the bucket is in another region", "set AWS_REGION to the bucket's"),
-    "ExpiredToken": ("the session token has expired", "get a new one"),
-    "InvalidToken": ("the session token is not valid", "get a new one, or leave AWS_SESSION_TOKEN empty"),
-    "RequestTimeTooSkewed": ("this machine's clock is wrong", "set the clock (`timedatectl set-ntp true`)"),
-    "ExpiredRequest": ("this machine's clock is wrong", "set the clock (`timedatectl set-ntp true`)"),
-    "InvalidBucketName": ("{bucket!r} is not a possible name of a bucket", "correct the name in .env"),
-    "NotEntitled": ("the account has no R2 subscription", "switch R2 on in the Cloudflare dashboard"),
-    "MissingContentLength": ("the server refuses botocore's checksums", "{checksums}"),
-    "NotImplemented": ("the server refuses botocore's checksums", "{checksums}"),
-    "XAmzContentSHA256Mismatch": ("the server refuses botocore's checksums", "{checksums}"),
-    "SlowDown": ("the server asks for fewer requests", "try later, or with fewer jobs (`dvc push -j 1`)"),
-}
-_CHECKSUMS = (
-    "keep .dvc/aws.conf in place and unset AWS_CONFIG_FILE, or set AWS_REQUEST_CHECKSUM_CALCULATION=when_required "
-    "and AWS_RESPONSE_CHECKSUM_VALIDATION=when_required"
-)
 _RIGHTS = {
     "list": "give the token the right to list (R2: `Object Read & Write`, or `Object Read only` for a reader; "
     "AWS: s3:ListBucket on the bucket itself)",
@@ -76,99 +49,6 @@ _RIGHTS = {
     "read": "give the token the right to read (AWS: s3:GetObject)",
     "delete": "give the token the right to delete (AWS: s3:DeleteObject), or leave it: DVC deletes in `dvc gc -c` only",
 }
-
-
-def explain(error: BaseException, *, target: Target, action: str = "use") -> Explanation:
-    """Explain an error met while an `action` (list, write, read, delete) was tried on a remote.
-
-    The chain of causes is searched, since s3fs wraps botocore's errors. The server's own message is left out: it can
-    quote the signed request.
-    """
-    for cause in _chain(error):
-        found = _explain_one(cause, target, action)
-        if found:
-            return found
-    # botocore's own errors are about this machine's set-up and quote no request
-    own = f": {error}" if type(error).__module__.startswith("botocore") else ""
-    return Explanation(f"{type(error).__name__} while trying to {action}{own}", "run `dvc doctor` and `dvc push -v`")
-
-
-def error_code(error: BaseException) -> str | None:
-    """The S3 code of an error, such as NoSuchBucket."""
-    response: Any = getattr(error, "response", None)
-    return str(response["Error"].get("Code", "")) if isinstance(response, dict) and "Error" in response else None
-
-
-def _explain_one(error: BaseException, target: Target, action: str) -> Explanation | None:
-    code = error_code(error)
-    if code is not None:
-        return _explain_code(code, target, action)
-    name = type(error).__name__
-    if name in ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"):
-        return Explanation(
-            "no keys were found", _fill("fill in the keys in .env and run `mup remote {provider}`", target)
-        )
-    if "certificate" in str(error).lower() and "verify failed" in str(error).lower():
-        return Explanation(
-            f"the certificate of {_host(target)} is not trusted",
-            "set AWS_CA_BUNDLE (the environment comes before .env) to the server's certificate; "
-            "behind a company's proxy, to that proxy's",
-        )
-    if name in ("SSLError", "SSLZeroReturnError", "ClientConnectorSSLError"):
-        return Explanation(f"no TLS connection to {_host(target)}", _unreachable(target))
-    if name in ("EndpointConnectionError", "ClientConnectorDNSError", "gaierror", "ConnectionRefusedError"):
-        return Explanation(f"{_host(target)} cannot be reached", _unreachable(target))
-    if name in ("ConnectTimeoutError", "ReadTimeoutError", "TimeoutError", "ServerTimeoutError"):
-        return Explanation(f"{_host(target)} does not answer", "check the network, then try again")
-    if name in ("ConnectionClosedError", "HTTPClientError", "ResponseStreamingError", "IncompleteReadError"):
-        return Explanation(f"{_host(target)} closed the connection", "try again; what was transferred is kept")
-    return None
-
-
-def _explain_code(code: str, target: Target, action: str) -> Explanation:
-    if code in _REMEDIES:
-        problem, remedy = _REMEDIES[code]
-        return Explanation(_fill(problem, target), _fill(remedy, target))
-    if code in ("NoSuchBucket", "404"):
-        elsewhere = " or R2_JURISDICTION, if it was made in one" if target.provider == "r2" else ""
-        return Explanation(
-            f"there is no bucket {target.bucket!r} in this account",
-            f"create it, or correct the name in .env{elsewhere}",
-        )
-    if code in ("AccessDenied", "403", "AllAccessDisabled"):
-        rights = _RIGHTS.get(action, "check the rights of the token")
-        return Explanation(f"the keys have no right to {action} in {target.bucket!r}", rights)
-    if code == "InvalidArgument" and target.provider == "r2":
-        return Explanation(
-            "R2 refuses the form of the keys", _fill(_KEYS, target) + " (an access key id has 32 characters)"
-        )
-    if code in ("InternalError", "ServiceUnavailable") or code.startswith("5"):
-        return Explanation(f"the server fails ({code})", "try again; what was transferred is kept")
-    return Explanation(f"the server answers {code} when asked to {action}", "look the code up in the server's manual")
-
-
-def _unreachable(target: Target) -> str:
-    if target.provider == "r2" and "cloudflarestorage.com" in (target.endpoint or ""):
-        return "check the network and R2_ACCOUNT_ID: the endpoint of an account that does not exist refuses to connect"
-    return "check the network and the address of the endpoint in .env"
-
-
-def _host(target: Target) -> str:
-    return target.endpoint or (target.url if target.url.startswith("http") else "AWS S3")
-
-
-def _fill(text: str, target: Target) -> str:
-    return text.replace("{checksums}", _CHECKSUMS).format(provider=target.provider, bucket=target.bucket)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 _SKEW_LIMIT = 300
 """Seconds; servers refuse signatures at 900."""
 _TRIAL = b"written by `mup remote test`; delete it\n"
@@ -179,18 +59,20 @@ def check_remote(target: Target, *, root: Path) -> Iterator[Finding]:
 
     Stops at the first failure that makes the rest meaningless. What it writes in the bucket, it deletes.
     """
-    if target.provider == "folder":
-        yield _check_folder(target)
+    if target.provider == "folder" and not Path(target.url).is_dir():
+        yield Finding("folder", "note", f"{target.url} does not exist yet", "the first `dvc push` makes it")
+    elif target.provider == "folder":
+        yield Finding("folder", "ok", target.url)
     elif target.ca_bundle and not Path(target.ca_bundle).is_file():
         remedy = "correct AWS_CA_BUNDLE (the environment comes before .env), or take it out"
         yield Finding("certificate", "failure", f"{target.ca_bundle} does not exist", remedy)
     elif target.url.startswith("s3://"):
         yield from _check_bucket(target, aws_config_file(root=root))
     else:
-        yield check_public(target, root=root)
+        yield _check_public(target, root)
 
 
-def s3_client(target: Target, *, config_file: str | None, checksums: str | None = None) -> Any:
+def _client(target: Target, *, config_file: str | None, checksums: str | None = None) -> Any:
     """A botocore client set up as DVC's own; `checksums` overrides when they are calculated."""
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -219,18 +101,11 @@ def s3_client(target: Target, *, config_file: str | None, checksums: str | None 
     )
 
 
-def _check_folder(target: Target) -> Finding:
-    path = Path(target.url)
-    if not path.is_dir():
-        return Finding("folder", "note", f"{path} does not exist yet", "the first `dvc push` makes it")
-    return Finding("folder", "ok", f"{path}")
-
-
 def _check_bucket(target: Target, config_file: str | None) -> Iterator[Finding]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        client = s3_client(target, config_file=config_file)
+        client = _client(target, config_file=config_file)
         answer = client.list_objects_v2(Bucket=target.bucket, Prefix=f"{target.prefix}/", MaxKeys=1)
     except (BotoCoreError, ClientError) as error:
         clock = _check_clock(getattr(error, "response", {}))
@@ -238,7 +113,7 @@ def _check_bucket(target: Target, config_file: str | None) -> Iterator[Finding]:
         if clock or target.anonymous or error_code(error) not in ("AccessDenied", "403"):
             return
         # without the right to list, DVC cannot tell what is missing; the other rights are still worth knowing
-        client = s3_client(target, config_file=config_file)
+        client = _client(target, config_file=config_file)
     else:
         yield Finding("list", "ok", f"{target.url} at {target.endpoint or 'AWS S3'}")
         clock = _check_clock(answer)
@@ -287,15 +162,15 @@ def _check_checksums(target: Target, config_file: str | None) -> Iterator[Findin
     """Whether uploads work as configured although the server may refuse botocore's default checksums."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    effective = s3_client(target, config_file=config_file).meta.config.request_checksum_calculation
+    effective = _client(target, config_file=config_file).meta.config.request_checksum_calculation
     if effective == "when_required":
         yield Finding("checksums", "ok", "sent only when required, which every server accepts")
         return
     place = {"Bucket": target.bucket, "Key": f"{target.prefix}/.mup-test/{uuid.uuid4().hex}"}
-    client = s3_client(target, config_file=config_file, checksums="when_required")
+    client = _client(target, config_file=config_file, checksums="when_required")
     try:
         client.put_object(**place, Body=_TRIAL)
-        s3_client(target, config_file=config_file).put_object(**place, Body=_TRIAL)
+        _client(target, config_file=config_file).put_object(**place, Body=_TRIAL)
     except (BotoCoreError, ClientError) as error:
         yield _failure("write", error, target, topic="checksums")
     else:
@@ -312,7 +187,7 @@ def _failure(action: str, error: BaseException, target: Target, topic: str | Non
     return Finding(topic or action, "failure", found.problem, found.remedy)
 
 
-def check_public(target: Target, *, root: Path) -> Finding:
+def _check_public(target: Target, root: Path) -> Finding:
     """Ask for one file that dvc.lock names; a plain web server cannot list."""
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen
@@ -324,7 +199,8 @@ def check_public(target: Target, *, root: Path) -> Finding:
         return Finding("read", "note", f"dvc.lock names nothing of {target.name}", "check out a commit with results")
     url = f"{target.url}/files/md5/{known[0][:2]}/{known[0][2:]}"
     try:
-        with urlopen(Request(url, method="HEAD"), timeout=30, context=_trust(target)):
+        trust = ssl.create_default_context(cafile=target.ca_bundle) if url.startswith("https://") else None
+        with urlopen(Request(url, method="HEAD"), timeout=30, context=trust):
             return Finding("read", "ok", f"{target.url} has what dvc.lock names")
     except HTTPError as error:
         remedy = "check the address, and that this commit's results were pushed"
@@ -336,5 +212,53 @@ def check_public(target: Target, *, root: Path) -> Finding:
         )
 
 
-def _trust(target: Target) -> ssl.SSLContext | None:
-    return ssl.create_default_context(cafile=target.ca_bundle) if target.url.startswith("https://") else None
+def explain(error: BaseException, *, target: Target, action: str = "use") -> Explanation:
+    """Explain an error met while an `action` (list, write, read, delete) was tried on a remote.
+
+    The chain of causes is searched, since s3fs wraps botocore's errors. The server's own message is left out: it can
+    quote the signed request.
+    """
+    for cause in _chain(error):
+        code, said = error_code(cause), str(cause).lower()
+        is_certificate = "certificate" in said and "verify failed" in said
+        name = code or ("certificate" if is_certificate else type(cause).__name__)
+        for each in (f"{name}/{target.provider}", name, f"{name[:1]}xx"):
+            for names, words in load_plain(Path(__file__).with_name("errors.yaml")).items():
+                if each in names.split():
+                    facts = _facts(target, action) | {"name": name}
+                    return Explanation(*(text.format(**facts) for text in words))
+        if code is not None:
+            problem = f"the server answers {code} when asked to {action}"
+            return Explanation(problem, "look the code up in the server's manual")
+    # botocore's own errors are about this machine's set-up and quote no request
+    own = f": {error}" if type(error).__module__.startswith("botocore") else ""
+    return Explanation(f"{type(error).__name__} while trying to {action}{own}", "run `dvc doctor` and `dvc push -v`")
+
+
+def error_code(error: BaseException) -> str | None:
+    """The S3 code of an error, such as NoSuchBucket."""
+    response = getattr(error, "response", None)
+    return str(response["Error"].get("Code", "")) if is_object(response) and "Error" in response else None
+
+
+def _facts(target: Target, action: str) -> dict[str, str]:
+    unreachable = "check the network and the address of the endpoint in .env"
+    if target.provider == "r2" and "cloudflarestorage.com" in (target.endpoint or ""):
+        unreachable = "check the network and R2_ACCOUNT_ID: the endpoint of an account that does not exist refuses to "
+        unreachable += "connect"
+    return {
+        "provider": target.provider,
+        "bucket": target.bucket,
+        "host": target.endpoint or (target.url if target.url.startswith("http") else "AWS S3"),
+        "action": action,
+        "rights": _RIGHTS.get(action, "check the rights of the token"),
+        "unreachable": unreachable,
+    }
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

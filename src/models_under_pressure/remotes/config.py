@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ JOBS = 4
 AWS_CONFIG = "aws.conf"
 """Tracked file in .dvc that turns botocore's checksums off; it holds no secret."""
 _LOCAL = "config.local"
+_SECRETS = ("access_key_id", "secret_access_key", "session_token")
+"""Options of a remote, and attributes of a target, that hold keys."""
 
 
 def point_remotes(targets: Sequence[Target], *, root: Path) -> Path:
@@ -41,15 +43,13 @@ def point_remotes(targets: Sequence[Target], *, root: Path) -> Path:
     return path
 
 
-def restore_folders(*, root: Path) -> Path:
+def restore_folders(*, root: Path) -> None:
     """Point the remotes back at what .dvc/config says, and forget the keys."""
     folder = _dvc_folder(root)
-    path = folder / _LOCAL
-    if path.exists():
+    if (folder / _LOCAL).exists():
         with _edited(folder) as config:
             for name in REMOTES:
                 config["remote"].pop(name, None)
-    return path
 
 
 def read_targets(*, root: Path) -> tuple[Target, ...]:
@@ -90,20 +90,17 @@ def _options(target: Target, folder: Path) -> dict[str, Any]:
             "profile": target.profile,
             # DVC reads it relative to the working directory and writes it relative to .dvc
             "configpath": os.path.relpath(folder / AWS_CONFIG) if (folder / AWS_CONFIG).exists() else None,
-            "access_key_id": _reveal(target.access_key_id),
-            "secret_access_key": _reveal(target.secret_access_key),
-            "session_token": _reveal(target.session_token),
             "allow_anonymous_login": True if target.anonymous else None,
         }
+        secrets: dict[str, SecretStr | None] = {key: getattr(target, key) for key in _SECRETS}
+        options |= {key: secret.get_secret_value() for key, secret in secrets.items() if secret}
     if not target.url.startswith("http://"):
         options["ssl_verify"] = target.ca_bundle
     return {key: value for key, value in options.items() if value is not None}
 
 
 def _target(name: str, options: dict[str, Any]) -> Target:
-    def secret(key: str) -> SecretStr | None:
-        return SecretStr(options[key]) if options.get(key) else None
-
+    verify = options.get("ssl_verify")
     return Target(
         name=name,
         url=options["url"],
@@ -111,11 +108,9 @@ def _target(name: str, options: dict[str, Any]) -> Target:
         endpoint=options.get("endpointurl"),
         region=options.get("region"),
         profile=options.get("profile"),
-        access_key_id=secret("access_key_id"),
-        secret_access_key=secret("secret_access_key"),
-        session_token=secret("session_token"),
-        ca_bundle=options["ssl_verify"] if isinstance(options.get("ssl_verify"), str) else None,
+        ca_bundle=verify if isinstance(verify, str) else None,
         anonymous=bool(options.get("allow_anonymous_login")),
+        **{key: SecretStr(options[key]) for key in _SECRETS if options.get(key)},
     )
 
 
@@ -126,10 +121,6 @@ def _provider(options: dict[str, Any]) -> Provider:
     if not url.startswith("s3://"):
         return "folder"
     return "r2" if options.get("region") == "auto" else "s3"
-
-
-def _reveal(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
 
 
 def _dvc_folder(root: Path) -> Path:
@@ -158,26 +149,21 @@ def invalid_config(error: BaseException, folder: Path) -> UserError:
 
 
 @contextmanager
-def _edited(folder: Path) -> Iterator[Any]:
+def _edited(folder: Path) -> Generator[Any, None, None]:
     """Change config.local. DVC writes in place: if that fails, on a full disk say, the file is as it was."""
     path, kept = folder / _LOCAL, folder / "tmp" / f"{_LOCAL}.before"
     config = _config(folder)
     (folder / "tmp").mkdir(exist_ok=True)
     try:
         shutil.copy2(path, kept)
-        with _restored(path, kept), config.edit("local") as content:
-            yield content
+        try:
+            with config.edit("local") as content:
+                yield content
+        except BaseException:
+            kept.replace(path)
+            raise
     finally:
         kept.unlink(missing_ok=True)
-
-
-@contextmanager
-def _restored(path: Path, kept: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        kept.replace(path)
-        raise
 
 
 def _check_ignored(path: Path, root: Path) -> None:

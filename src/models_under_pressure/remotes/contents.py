@@ -2,21 +2,15 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.remotes.checks import explain
 from models_under_pressure.remotes.config import invalid_config, read_targets
-
-if TYPE_CHECKING:
-    from dvc.output import Output
-    from dvc.repo import Repo
-    from dvc_data.hashfile.db import HashFileDB
-    from dvc_data.hashfile.tree import Tree
 
 Stored = Literal["whole", "damaged", "part", "absent"]
 
@@ -64,26 +58,23 @@ def contents(*, root: Path, all_tags: bool = False) -> list[OutputStatus]:
         UserError: a remote cannot be read.
     """
     with open_repo(root) as repo:
-        statuses = []
+        statuses: list[OutputStatus] = []
         outputs = _tracked(repo, all_tags)
         for remote in sorted({output.remote for output in outputs}):
             mine = [output for output in outputs if output.remote == remote]
-            with explained(remote, action="list", root=root):
-                statuses += _statuses(mine, repo.cache.local, remote_store(repo, remote))
+            with _opened(repo, remote, "list") as odb:
+                statuses += _statuses(mine, repo.cache.local, odb)
         return sorted(statuses, key=lambda status: status.output.path)
 
 
-def listed(path: str, *, root: Path) -> list[str]:
+def listed(output: TrackedOutput, *, root: Path) -> list[str]:
     """Names of the files in an output that is a folder; none when neither the cache nor the remote has its listing.
 
     Raises:
         UserError: the remote cannot be read.
     """
-    with open_repo(root) as repo:
-        output = next(one for one in _tracked(repo, all_tags=False) if one.path == path)
-        with explained(output.remote, action="list", root=root):
-            tree = _tree(output.hash, repo.cache.local, remote_store(repo, output.remote))
-            return ["/".join(key) for key, _, _ in tree or ()]
+    with open_repo(root) as repo, _opened(repo, output.remote, "list") as odb:
+        return [name for name, _ in _listing(output.hash, repo.cache.local, odb) or ()]
 
 
 def folder_listings(hashes: Iterable[str], *, root: Path) -> dict[str, dict[str, str]]:
@@ -94,28 +85,14 @@ def folder_listings(hashes: Iterable[str], *, root: Path) -> dict[str, dict[str,
     found: dict[str, dict[str, str]] = {}
     with open_repo(root) as repo:
         for name in (None, *repo.config["remote"]):
-            for hash_ in sorted(set(hashes) - found.keys()):
-                try:
-                    place = repo.cache.local if name is None else remote_store(repo, name)
-                    tree = _tree(hash_, place)
-                except (BotoCoreError, ClientError, DvcException, OSError):
-                    break  # a remote that does not answer holds up nobody
-                if tree is not None:
-                    found[hash_] = {"/".join(key): str(info.value) for key, _, info in tree if info}
+            try:
+                place = repo.cache.local if name is None else repo.cloud.get_remote_odb(name)
+                for hash_ in sorted(set(hashes) - found.keys()):
+                    if (listing := _listing(hash_, place)) is not None:
+                        found[hash_] = dict(listing)
+            except (BotoCoreError, ClientError, DvcException, OSError):
+                continue  # a remote that does not answer holds up nobody
     return found
-
-
-@contextmanager
-def explained(remote: str, *, action: str, root: Path) -> Iterator[None]:
-    """Turn what a server's client raises into an error with its remedy."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError, OSError) as error:
-        target = next(target for target in read_targets(root=root) if target.name == remote)
-        found = explain(error, target=target, action=action)
-        raise UserError(f"{found.problem}.", where=f"remote {remote}", remedy=f"{found.remedy}.") from error
 
 
 def repair(*, root: Path, paths: Iterable[str] = ()) -> list[TrackedOutput]:
@@ -127,22 +104,22 @@ def repair(*, root: Path, paths: Iterable[str] = ()) -> list[TrackedOutput]:
         UserError: an output is not whole in the cache, or no output is at a path.
     """
     wanted = {path.rstrip("/") for path in paths}
-    mended = []
+    statuses = contents(root=root)
+    unknown = wanted - {status.output.path for status in statuses}
+    if unknown:
+        raise UserError(f"no output at {', '.join(sorted(unknown))}.", remedy="name outputs as dvc.yaml does.")
+    mended: list[TrackedOutput] = []
     with open_repo(root) as repo:
-        statuses = contents(root=root)
-        unknown = wanted - {status.output.path for status in statuses}
-        if unknown:
-            raise UserError(f"no output at {', '.join(sorted(unknown))}.", remedy="name outputs as dvc.yaml does.")
         for status in statuses:
             if status.stored == "damaged" or status.output.path in wanted:
-                with explained(status.output.remote, action="write", root=root):
-                    _upload(status, repo.cache.local, remote_store(repo, status.output.remote))
+                with _opened(repo, status.output.remote, "write") as odb:
+                    _upload(status, repo.cache.local, odb)
                 mended.append(status.output)
     return mended
 
 
-def open_repo(root: Path) -> "Repo":
-    """The project as DVC sees it.
+def open_repo(root: Path) -> Any:
+    """The project as DVC sees it: a `dvc.repo.Repo`, which knows no types.
 
     Raises:
         UserError: `root` is no DVC project, or its configuration cannot be read.
@@ -161,12 +138,20 @@ def open_repo(root: Path) -> "Repo":
         raise invalid_config(error, root / ".dvc") from None
 
 
-def remote_store(repo: "Repo", name: str) -> "HashFileDB":
-    """The files of a remote, by hash."""
-    return repo.cloud.get_remote_odb(name)
+@contextmanager
+def _opened(repo: Any, remote: str, action: str) -> Generator[Any, None, None]:
+    """The files of a remote, by hash; what a server's client raises turns into an error with its remedy."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield repo.cloud.get_remote_odb(remote)
+    except (BotoCoreError, ClientError, OSError) as error:
+        target = next(target for target in read_targets(root=Path(repo.root_dir)) if target.name == remote)
+        found = explain(error, target=target, action=action)
+        raise UserError(f"{found.problem}.", where=f"remote {remote}", remedy=f"{found.remedy}.") from error
 
 
-def _tracked(repo: "Repo", all_tags: bool) -> list[TrackedOutput]:
+def _tracked(repo: Any, all_tags: bool) -> list[TrackedOutput]:
     found: dict[tuple[str, str], TrackedOutput] = {}
     default = str(repo.config["core"].get("remote"))
     for revision in repo.brancher(all_tags=all_tags):
@@ -179,7 +164,7 @@ def _tracked(repo: "Repo", all_tags: bool) -> list[TrackedOutput]:
     return [found[key] for key in sorted(found)]
 
 
-def _outs(repo: "Repo", revision: str) -> "list[Output]":
+def _outs(repo: Any, revision: str) -> list[Any]:
     from dvc.exceptions import DvcException
 
     try:
@@ -197,67 +182,64 @@ def _outs(repo: "Repo", revision: str) -> "list[Output]":
         raise UserError(first, where=f"dvc.yaml{of}", remedy="`dvc stage list` shows the place.") from error
 
 
-def _statuses(outputs: list[TrackedOutput], cache: "HashFileDB", odb: "HashFileDB") -> Iterator[OutputStatus]:
+def _statuses(outputs: list[TrackedOutput], cache: Any, odb: Any) -> Iterator[OutputStatus]:
     objects = {output: _objects(output.hash, cache, odb) for output in outputs}
-    sizes = _sizes(odb, {hash_ for hashes in objects.values() for hash_ in hashes})
+    there = _sizes(odb, {hash_ for hashes in objects.values() for hash_ in hashes})
     for output, hashes in objects.items():
         here = {hash_: size for hash_ in hashes if (size := _size(cache, hash_)) is not None}
-        there = {hash_: sizes[hash_] for hash_ in hashes if hash_ in sizes}
-        cached = here.keys() == set(hashes) and _total(hashes, here) == output.size
-        yield OutputStatus(output, cached=cached, stored=_stored(output, hashes, there))
+        yield OutputStatus(output, cached=_held(output, hashes, here) == "whole", stored=_held(output, hashes, there))
 
 
-def _stored(output: TrackedOutput, hashes: list[str], there: dict[str, int]) -> Stored:
-    if not there:
-        return "absent"
-    if len(set(there)) < len(set(hashes)):
-        return "part"
-    return "whole" if _total(hashes, there) == output.size else "damaged"
+def _held(output: TrackedOutput, hashes: list[str], sizes: dict[str, int]) -> Stored:
+    """How much of an output a place has that holds files of these sizes."""
+    kept = [hash_ for hash_ in hashes if hash_ in sizes]
+    if len(kept) < len(hashes):
+        return "part" if kept else "absent"
+    # the listing of a folder is none of its files
+    total = sum(sizes[hash_] for hash_ in hashes if not hash_.endswith(".dir"))
+    return "whole" if total == output.size else "damaged"
 
 
-def _total(hashes: list[str], sizes: dict[str, int]) -> int:
-    """Bytes of the files; the listing of a folder is not one of them."""
-    return sum(sizes[hash_] for hash_ in hashes if not hash_.endswith(".dir"))
-
-
-def _objects(hash_: str, cache: "HashFileDB", odb: "HashFileDB") -> list[str]:
+def _objects(hash_: str, cache: Any, odb: Any) -> list[str]:
     """Hashes of the files of an output, with repetitions; of a folder whose listing is nowhere, its own only."""
-    tree = _tree(hash_, cache, odb) if hash_.endswith(".dir") else None
-    return [hash_, *(str(info.value) for _, _, info in tree or () if info)]
+    listing = _listing(hash_, cache, odb) if hash_.endswith(".dir") else None
+    return [hash_, *(one for _, one in listing or ())]
 
 
-def _tree(hash_: str, *places: "HashFileDB") -> "Tree | None":
-    """The listing of a folder; None when it is nowhere."""
+def _listing(hash_: str, *places: Any) -> list[tuple[str, str]] | None:
+    """Name and hash of each file of a folder; None when its listing is nowhere."""
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
     from dvc_objects.errors import ObjectFormatError
 
+    untyped: Any = Tree
     for place in places:
         try:
-            return Tree.load(place, HashInfo("md5", hash_))
+            tree = untyped.load(place, HashInfo("md5", hash_))
         except (FileNotFoundError, ObjectFormatError):
             continue
+        return [("/".join(key), str(info.value)) for key, _, info in tree if info]
     return None
 
 
-def _sizes(odb: "HashFileDB", hashes: set[str]) -> dict[str, int]:
+def _sizes(odb: Any, hashes: set[str]) -> dict[str, int]:
     """Size of each file of a remote that is there."""
     if odb.fs.protocol != "s3":
         return {hash_: size for hash_ in sorted(hashes) if (size := _size(odb, hash_)) is not None}
     # one listing asks for a thousand files at once
-    listed: Any = odb.fs.fs.find(odb.path, detail=True)
+    listed = odb.fs.fs.find(odb.path, detail=True)
     paths = {hash_: odb.oid_to_path(hash_) for hash_ in hashes}
     return {hash_: listed[path]["size"] for hash_, path in paths.items() if path in listed}
 
 
-def _size(odb: "HashFileDB", hash_: str) -> int | None:
+def _size(odb: Any, hash_: str) -> int | None:
     try:
         return odb.fs.info(odb.oid_to_path(hash_))["size"]
     except FileNotFoundError:
         return None
 
 
-def _upload(status: OutputStatus, cache: "HashFileDB", odb: "HashFileDB") -> None:
+def _upload(status: OutputStatus, cache: Any, odb: Any) -> None:
     output = status.output
     if not status.cached:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Pushing and pulling activation stores, those of the pipeline and those that `mup acts store` made."""
+"""Activation stores pushed and pulled, the pipeline's and a user's own; and the cache that their bytes lie in."""
 
 import re
 import shutil
@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.remotes.contents import listed, open_repo, tracked_outputs
+from models_under_pressure.remotes.contents import TrackedOutput, listed, open_repo, tracked_outputs
 
 REMOTE = "activations"
+
+LinkType = Literal["reflink", "hardlink", "symlink", "copy"]
+_KINDS: tuple[LinkType, ...] = ("reflink", "hardlink", "symlink", "copy")
 
 
 def push_stores(stores: Sequence[Path], *, root: Path) -> list[Path]:
@@ -25,8 +28,11 @@ def push_stores(stores: Sequence[Path], *, root: Path) -> list[Path]:
     Raises:
         UserError: DVC fails; its own message comes before.
     """
-    known = _known(root)
-    outputs = {store: _output_of(store, known, root) for store in stores}
+    known = {(root / output.path).absolute(): Path(output.path) for output in tracked_outputs(root=root)}
+    outputs = {
+        store: next((known[place] for place in (store.absolute(), *store.absolute().parents) if place in known), None)
+        for store in stores
+    }
     new = [store for store, output in outputs.items() if output is None]
     if new:
         _dvc("add", new, root=root)
@@ -45,64 +51,41 @@ def pull_stores(
     """
     below = (root / folder).absolute()
     wanted: list[Path] = []
-    for path in _known(root):
-        if (root / path).absolute().is_relative_to(below):
-            relative = (root / path).absolute().relative_to(below)
-            if _is_layer(relative):
-                parts = _inside_layer(root, path, relative, model, datasets, layers)
-            else:
-                parts = _matching(relative, model, datasets, layers)
-            wanted += [path / part for part in parts]
+    for output in tracked_outputs(root=root):
+        place = (root / output.path).absolute()
+        if place.is_relative_to(below):
+            parts = _parts(output, place.relative_to(below), model, datasets, layers, root)
+            wanted += [Path(output.path) / part for part in parts]
     if wanted:
         _dvc("pull", wanted, root=root)
     return wanted
 
 
-def _known(root: Path) -> list[Path]:
-    """What dvc.lock and .dvc files name."""
-    return [Path(output.path) for output in tracked_outputs(root=root)]
+def _parts(
+    output: TrackedOutput, path: Path, model: str | None, datasets: Sequence[str], layers: Sequence[int], root: Path
+) -> list[str]:
+    """Which parts of an output are wanted: all of it ("."), nothing, or stores inside it.
 
-
-def _output_of(store: Path, known: Sequence[Path], root: Path) -> Path | None:
-    absolute = {(root / path).absolute(): path for path in known}
-    return next((absolute[place] for place in (store.absolute(), *store.absolute().parents) if place in absolute), None)
-
-
-def _matching(path: Path, model: str | None, datasets: Sequence[str], layers: Sequence[int]) -> list[str]:
-    """Which parts of an output are wanted: all of it ("."), nothing, or stores inside a folder of several layers.
-
-    Such a folder (`<model>/layers`) is one dataset's; a choice of its layers has to name it as the dataset.
+    An output is one layer of the pipeline (`<model>/layer_<L>`, stores in a folder per purpose), one store
+    (`<model>/<dataset>/layer_<L>.zarr`), or several layers of one dataset (`<model>/layers`); a choice of layers from
+    the last has to name it as the dataset.
     """
     home = path.parent if path.suffix == ".zarr" else path
     if model is not None and str(home.parent) not in (model, Path(model).name):
         return []
+    if one_layer := re.fullmatch(r"layer_(\d+)", path.name):
+        if layers and int(one_layer[1]) not in layers:
+            return []
+        if not datasets:
+            return ["."]
+        stores = {Path(*Path(name).parts[:2]) for name in listed(output, root=root)}
+        return sorted(store.as_posix() for store in stores if store.stem in datasets)
     if datasets and home.name not in datasets:
         return []
-    if not layers:
-        return ["."]
     names = [f"layer_{layer}.zarr" for layer in layers]
-    if home == path:
+    if names and home == path:
         return names if datasets else []
-    return ["."] if path.name in names else []
-
-
-def _is_layer(path: Path) -> bool:
-    """Whether an output is the pipeline's: all stores of one layer, in a folder per purpose."""
-    return re.fullmatch(r"layer_\d+", path.name) is not None
-
-
-def _inside_layer(
-    root: Path, output: Path, path: Path, model: str | None, datasets: Sequence[str], layers: Sequence[int]
-) -> list[str]:
-    """Which parts of the pipeline's folder of one layer are wanted."""
-    if model is not None and str(path.parent) not in (model, Path(model).name):
-        return []
-    if layers and int(path.name.removeprefix("layer_")) not in layers:
-        return []
-    if not datasets:
-        return ["."]
-    stores = {Path(*Path(name).parts[:2]) for name in listed(output.as_posix(), root=root)}
-    return sorted(store.as_posix() for store in stores if store.stem in datasets)
+    return ["."] if not names or path.name in names else []
 
 
 def _dvc(action: str, paths: Sequence[Path], *, root: Path) -> None:
@@ -117,34 +100,19 @@ def _dvc(action: str, paths: Sequence[Path], *, root: Path) -> None:
         )
 
 
-LinkType = Literal["reflink", "hardlink", "symlink", "copy"]
-_KINDS: tuple[LinkType, ...] = ("reflink", "hardlink", "symlink", "copy")
-
-
 @dataclass(frozen=True)
 class CacheState:
     """The cache, and the ways in which outputs share its bytes."""
 
     path: Path
-    configured: tuple[str, ...]
-    """What .dvc/config asks for, in the order in which DVC tries."""
     possible: tuple[LinkType, ...]
-    """What works between the cache and the project."""
+    """Types of link that work between the cache and the project."""
+    used: LinkType
+    """The first type that .dvc/config asks for and that works."""
     free: int
     """Bytes free on the disk of the cache."""
     free_workspace: int
     """Bytes free on the disk of the project."""
-    same_disk: bool
-    """Whether cache and project share a disk; only then do reflinks and hard links work."""
-
-    @property
-    def used(self) -> LinkType:
-        """The first configured type that works."""
-        for name in self.configured:
-            for kind in self.possible:
-                if kind == name:
-                    return kind
-        return "copy"
 
     @property
     def copies(self) -> int:
@@ -159,18 +127,12 @@ def cache_state(*, root: Path) -> CacheState:
         UserError: `root` is no DVC project.
     """
     with open_repo(root) as repo:
-        path = Path(repo.cache.local.path)
-        configured: tuple[str, ...] = tuple(repo.cache.local.cache_types)
-        workspace = Path(repo.root_dir)
-    near = _existing(path)
-    return CacheState(
-        path=path,
-        configured=configured,
-        possible=possible_links(near, workspace),
-        free=shutil.disk_usage(near).free,
-        free_workspace=shutil.disk_usage(workspace).free,
-        same_disk=near.stat().st_dev == workspace.stat().st_dev,
-    )
+        path, workspace, configured = Path(repo.cache.local.path), Path(repo.root_dir), repo.cache.local.cache_types
+    near = next(folder for folder in (path, *path.parents) if folder.is_dir())
+    possible = possible_links(near, workspace)
+    used: list[LinkType] = [kind for name in configured for kind in possible if kind == name]
+    free, free_workspace = (shutil.disk_usage(folder).free for folder in (near, workspace))
+    return CacheState(path, possible, used[0] if used else "copy", free, free_workspace)
 
 
 def possible_links(source: Path, destination: Path) -> tuple[LinkType, ...]:
@@ -185,10 +147,3 @@ def possible_links(source: Path, destination: Path) -> tuple[LinkType, ...]:
         system = LocalFileSystem()
         works = test_links(list(_KINDS), system, here, system, str(Path(there) / "link"))
     return tuple(kind for kind in _KINDS if kind in works)
-
-
-def _existing(path: Path) -> Path:
-    """The nearest folder at or above a path that exists."""
-    while not path.is_dir():
-        path = path.parent
-    return path

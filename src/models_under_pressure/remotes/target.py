@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from dotenv import find_dotenv
 from pydantic import AliasChoices, Field, SecretStr
@@ -92,7 +92,7 @@ def r2_targets(settings: BucketSettings) -> tuple[Target, ...]:
     _require(settings, names)
     return _targets(
         "r2",
-        buckets=(settings.r2_datasets_bucket, settings.r2_activations_bucket),
+        (settings.r2_datasets_bucket, settings.r2_activations_bucket),
         endpoint=settings.r2_endpoint_url or _r2_endpoint(settings),
         region="auto",
         access_key_id=settings.r2_access_key_id,
@@ -115,7 +115,7 @@ def s3_targets(settings: BucketSettings) -> tuple[Target, ...]:
     _require(settings, names)
     return _targets(
         "s3",
-        buckets=(settings.s3_datasets_bucket, settings.s3_activations_bucket),
+        (settings.s3_datasets_bucket, settings.s3_activations_bucket),
         endpoint=settings.s3_endpoint_url,
         region=settings.aws_region,
         profile=None if settings.aws_access_key_id else settings.aws_profile,
@@ -150,34 +150,11 @@ def public_targets(
     )
 
 
-def _targets(
-    provider: Provider,
-    *,
-    buckets: tuple[str | None, str | None],
-    endpoint: str | None,
-    region: str | None,
-    access_key_id: SecretStr | None,
-    secret_access_key: SecretStr | None,
-    ca_bundle: str | None,
-    session_token: SecretStr | None = None,
-    profile: str | None = None,
-) -> tuple[Target, ...]:
-    return tuple(
-        Target(
-            name=name,
-            # one bucket may serve both: each remote has its own folder in it
-            url=f"s3://{bucket}/{PREFIX}" if buckets[0] != buckets[1] else f"s3://{bucket}/{PREFIX}-{name}",
-            provider=provider,
-            endpoint=endpoint,
-            region=region,
-            profile=profile,
-            access_key_id=access_key_id,
-            secret_access_key=secret_access_key,
-            session_token=session_token,
-            ca_bundle=ca_bundle,
-        )
-        for name, bucket in zip(REMOTES, buckets, strict=True)
-    )
+def _targets(provider: Provider, buckets: tuple[str | None, str | None], **options: Any) -> tuple[Target, ...]:
+    # one bucket may serve both: each remote has its own folder in it
+    folders = (PREFIX, PREFIX) if buckets[0] != buckets[1] else (f"{PREFIX}-{name}" for name in REMOTES)
+    places = zip(REMOTES, buckets, folders, strict=True)
+    return tuple(Target(name, f"s3://{bucket}/{folder}", provider, **options) for name, bucket, folder in places)
 
 
 def _require(settings: BucketSettings, names: list[str]) -> None:

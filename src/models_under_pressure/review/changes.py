@@ -25,7 +25,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What replies took."""
+    """Tokens and price of some replies."""
 
     replies: int
     input_tokens: int
@@ -42,31 +42,33 @@ class Snapshot:
     """As the user wrote it: `HEAD~1`, `workspace`."""
     commit: str | None = None
     """Full commit hash; None for the workspace."""
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Dotted key -> value."""
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
     """Path of every dataset file, or of a folder of them that was not opened -> content hash, from dvc.lock."""
-    rows: Mapping[str, Mapping[str, Row]] = field(default_factory=dict)
+    rows: Mapping[str, Mapping[str, Row]] = field(default_factory=dict[str, Mapping[str, Row]])
     """Path of a changed dataset file -> record id -> row."""
-    datasets: Mapping[str, str] = field(default_factory=dict)
+    datasets: Mapping[str, str] = field(default_factory=dict[str, str])
     """Evaluated dataset -> path of its file."""
-    contents: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict[str, str])
     """Evaluated dataset -> hash of its file, from metrics/intervals.json."""
-    purposes: Mapping[str, str] = field(default_factory=dict)
+    purposes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Evaluated dataset -> what it is for, such as `dev`."""
     scores: Sequence[ScoreList] = ()
-    metrics: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(
+        default_factory=dict[str, Mapping[str, Mapping[str, Any]]]
+    )
     """Dataset -> probe -> metric: AUROC, and from metrics/intervals.json its interval and counts."""
-    overlap: Mapping[str, int] = field(default_factory=dict)
+    overlap: Mapping[str, int] = field(default_factory=dict[str, int])
     """Dataset version -> pairs of rows that two splits share."""
-    costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
+    costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict[str, Mapping[str, Cost]])
     """Stage -> key of each reply that it used -> its cost, for stages whose replies changed."""
-    computed: Mapping[str, Any] = field(default_factory=dict)
+    computed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Precision and quantisation of the forward pass, as a probe recorded them; empty when none is at hand."""
-    unread: Mapping[Unread, int] = field(default_factory=dict)
+    unread: Mapping[Unread, int] = field(default_factory=dict[Unread, int])
     """Kind -> files that are in no cache and on no remote."""
     missing: Sequence[str] = ()
-    """What else could not be read, in words."""
+    """Sentences about other files that could not be read."""
 
     def hash_of(self, path: str) -> tuple[str, str] | None:
         """The file or unopened folder that holds a dataset file, and its hash; None when neither is known."""
@@ -84,14 +86,9 @@ def rows_of(records: Iterable[Record]) -> dict[str, Row]:
     }
 
 
-def label_counts(rows: Mapping[str, Row]) -> dict[str, int]:
-    """Number of rows of each label, `none` for rows without one."""
-    return dict(sorted(Counter(row.label or "none" for row in rows.values()).items()))
-
-
 @dataclass(frozen=True, slots=True)
-class ParamChange:
-    """A parameter that differs; None on the side that lacks it."""
+class Change:
+    """A parameter, or a version's pairs of rows shared between splits, that differs; None on the side that lacks it."""
 
     key: str
     before: Any
@@ -114,19 +111,10 @@ class DatasetChange:
     relabelled: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OverlapChange:
-    """Pairs of rows shared between splits of a version; None on the side that lacks it."""
-
-    version: str
-    before: int | None
-    after: int | None
-
-
-def param_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ParamChange]:
-    """Parameters that differ, by key."""
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """The entries of two tables that differ, by key."""
     return [
-        ParamChange(key, before.get(key), after.get(key))
+        Change(key, before.get(key), after.get(key))
         for key in sorted({**before, **after})
         if before.get(key) != after.get(key) or (key in before) != (key in after)
     ]
@@ -148,13 +136,10 @@ def _dataset(path: str, before: Snapshot, after: Snapshot) -> DatasetChange:
     status = "changed" if all(known) else "new" if known[1] else "removed"
     if not path.endswith(".jsonl"):
         return DatasetChange(path, status, None, None)
-    first, second = (side.rows.get(path) if known_ else {} for side, known_ in zip((before, after), known, strict=True))
-    change = DatasetChange(
-        path,
-        status,
-        None if first is None else label_counts(first),
-        None if second is None else label_counts(second),
-    )
+    none: dict[str, Row] = {}
+    first = before.rows.get(path) if known[0] else none
+    second = after.rows.get(path) if known[1] else none
+    change = DatasetChange(path, status, _labels(first), _labels(second))
     if first is None or second is None:
         return change
     return replace(
@@ -166,23 +151,19 @@ def _dataset(path: str, before: Snapshot, after: Snapshot) -> DatasetChange:
     )
 
 
+def _labels(rows: Mapping[str, Row] | None) -> dict[str, int] | None:
+    """Number of rows of each label, `none` for rows without one."""
+    return None if rows is None else dict(sorted(Counter(row.label or "none" for row in rows.values()).items()))
+
+
 def _count(before: Mapping[str, Row], after: Mapping[str, Row], what: str) -> int:
     """Rows on both sides that differ in an attribute."""
     return sum(getattr(before[id_], what) != getattr(after[id_], what) for id_ in before.keys() & after.keys())
 
 
-def overlap_changes(before: Mapping[str, int], after: Mapping[str, int]) -> list[OverlapChange]:
-    """Versions whose number of overlapping pairs differs."""
-    return [
-        OverlapChange(version, before.get(version), after.get(version))
-        for version in sorted({**before, **after})
-        if before.get(version) != after.get(version)
-    ]
-
-
 def new_costs(before: Snapshot, after: Snapshot) -> dict[str, Cost]:
     """Replies that only the later revision uses, added up by stage."""
-    found = {}
+    found: dict[str, Cost] = {}
     for stage, replies in sorted(after.costs.items()):
         known = before.costs.get(stage, {})
         new = [cost for key, cost in replies.items() if key not in known]

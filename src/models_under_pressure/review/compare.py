@@ -15,18 +15,16 @@ from models_under_pressure.evaluation.comparison import (
 from models_under_pressure.evaluation.differences import unpaired_difference
 from models_under_pressure.evaluation.intervals import Difference, Estimate
 from models_under_pressure.review.changes import (
+    Change,
     Cost,
     DatasetChange,
-    OverlapChange,
-    ParamChange,
     Snapshot,
     Unread,
     change_of,
+    changes,
     dataset_changes,
     is_same_file,
     new_costs,
-    overlap_changes,
-    param_changes,
 )
 
 _JUDGED = (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE)
@@ -46,11 +44,12 @@ class Review:
 
     before: Snapshot
     after: Snapshot
-    params: Sequence[ParamChange]
+    params: Sequence[Change]
     datasets: Sequence[DatasetChange]
     rows: Sequence[Comparison]
     means: Sequence[MeanRow]
-    overlap: Sequence[OverlapChange]
+    overlap: Sequence[Change]
+    """Dataset version -> pairs of rows that two splits share."""
     costs: Mapping[str, Cost]
     """Stage -> replies that only the later revision uses: what the change had to ask for."""
     alpha: float
@@ -89,11 +88,11 @@ def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
     return Review(
         before=before,
         after=after,
-        params=param_changes(before.params, after.params),
+        params=changes(before.params, after.params),
         datasets=dataset_changes(before, after),
         rows=rows,
         means=means,
-        overlap=overlap_changes(before.overlap, after.overlap),
+        overlap=changes(before.overlap, after.overlap),
         costs=new_costs(before, after),
         alpha=alpha,
         warnings=[*before.missing, *after.missing, *_unread(before, after, rows), *_computed(before, after)],
@@ -120,14 +119,13 @@ def _changed(before: Snapshot, after: Snapshot) -> dict[str, str]:
 
 def _completed(rows: Sequence[Comparison], before: Snapshot, after: Snapshot, confidence: float) -> list[Comparison]:
     """Rows with what the metrics in git know where scores are out of reach."""
-    known = {(row.dataset, row.probe): row for row in rows if row.reason not in ("new", "removed")}
-    partial = {(row.dataset, row.probe): row for row in rows if row.reason in ("new", "removed")}
-    keys = [*known, *partial]
-    keys += [
-        (dataset, probe) for side in (after, before) for dataset, probes in side.metrics.items() for probe in probes
-    ]
+    found = {(row.dataset, row.probe): row for row in rows}
+    partial = {key: row for key, row in found.items() if row.reason in ("new", "removed")}
+    known = {key: row for key, row in found.items() if key not in partial}
+    in_git = ((name, probe) for side in (after, before) for name, probes in side.metrics.items() for probe in probes)
     return [
-        known.get(key) or _from_metrics(key, partial.get(key), before, after, confidence) for key in dict.fromkeys(keys)
+        known.get(key) or _from_metrics(key, partial.get(key), before, after, confidence)
+        for key in dict.fromkeys([*known, *partial, *in_git])
     ]
 
 
@@ -152,8 +150,7 @@ def _from_metrics(
         return replace(row, reason=reason)
     if row.before is None or row.after is None:
         return replace(row, reason="one class only")
-    sides = [_interval(side.params, found) for side, found in ((before, first), (after, second))]
-    change = _unpaired(sides, confidence)
+    change = _unpaired(_interval(before.params, first), _interval(after.params, second), confidence)
     if equal and is_same_file(key[0], before, after):
         return replace(row, difference=change, verdict=Verdict.UNCHANGED)
     if change is None:
@@ -177,9 +174,10 @@ def _interval(params: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[Esti
     return estimate, params.get("evaluate.confidence", 0.95)
 
 
-def _unpaired(sides: Sequence[tuple[Estimate, float] | None], confidence: float) -> Difference | None:
+def _unpaired(
+    first: tuple[Estimate, float] | None, second: tuple[Estimate, float] | None, confidence: float
+) -> Difference | None:
     """The difference by both intervals; None when one is missing, or they cover at different levels."""
-    first, second = sides
     if first is None or second is None or first[1] != second[1]:
         return None
     return unpaired_difference(first[0], second[0], confidence, of_interval=first[1])
@@ -193,7 +191,7 @@ def _unread(before: Snapshot, after: Snapshot, rows: Sequence[Comparison]) -> li
         "dataset files": "their rows are not counted",
         "replies": "their cost is left out",
     }
-    found = []
+    found: list[str] = []
     for kind, consequence in consequences.items():
         parts = [
             f"of {side.name} are {'not in the workspace' if side.commit is None else 'in no cache and on no remote'} "

@@ -3,13 +3,13 @@
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models_under_pressure.core.files import read_json, read_jsonl
+from models_under_pressure.core.files import is_object, read_json, read_jsonl
 from models_under_pressure.core.paths import PURPOSES
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, PARAMS, dotted
@@ -47,21 +47,22 @@ def today(path: str) -> str:
 def datasets_in_use(lineage: Mapping[str, Any]) -> dict[str, Used]:
     """Name -> file and purpose, from data/versions.yaml of either form."""
     section: Mapping[str, Any] = lineage.get("datasets") or {}
-    if all(isinstance(entry, dict) and entry.keys() == {"path", "purpose"} for entry in section.values()):
+    if all(is_object(entry) and entry.keys() == {"path", "purpose"} for entry in section.values()):
         return {name: Used(today(entry["path"]), entry["purpose"]) for name, entry in section.items()}
     names: Mapping[str, Any] = lineage.get("sources") or {}
     sources = sorted(names, key=len, reverse=True)
+    by_purpose: dict[str, dict[str, str]] = {purpose: section.get(purpose) or {} for purpose in PURPOSES}
     return {
         name: Used(_file(value, purpose, sources), purpose)
-        for purpose in PURPOSES
-        for name, value in (section.get(purpose) or {}).items()
+        for purpose, files in by_purpose.items()
+        for name, value in files.items()
     }
 
 
 def aurocs(metrics: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """Dataset -> method -> metrics, from metrics/evaluate.json of either form."""
     values = metrics.get("auroc")
-    if isinstance(values, dict) and all(
+    if is_object(values) and all(
         isinstance(value, float | int) for methods in values.values() for value in methods.values()
     ):
         return {name: {method: {"auroc": one} for method, one in methods.items()} for name, methods in values.items()}
@@ -98,7 +99,7 @@ class _Side:
 
 
 @contextmanager
-def two_snapshots(before: str, after: str) -> Iterator[tuple[Snapshot, Snapshot]]:
+def two_snapshots(before: str, after: str) -> Generator[tuple[Snapshot, Snapshot], None, None]:
     """Read two revisions; dataset rows and replies only where their hashes differ.
 
     Raises:
@@ -200,7 +201,7 @@ def _is_closed(path: str, side: _Side) -> bool:
 
 def _costs(revision: Revision, paths: Sequence[str], params: Mapping[str, Any]) -> dict[str, dict[str, Cost]]:
     asked = params.get("llm", {})
-    table = asked.get("prices") or {}
+    table: Mapping[str, Any] = asked.get("prices") or {}
     price = Price.model_validate(table[asked["model"]]) if asked.get("model") in table else None
     costs: dict[str, dict[str, Cost]] = {}
     for path in paths:

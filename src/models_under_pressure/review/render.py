@@ -2,11 +2,12 @@
 
 import html
 import json
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from models_under_pressure.core.table import markdown_line, markdown_table
 from models_under_pressure.evaluation.comparison import Comparison, MeanComparison, Verdict
@@ -14,59 +15,18 @@ from models_under_pressure.evaluation.intervals import Difference
 from models_under_pressure.review.changes import DatasetChange, Snapshot
 from models_under_pressure.review.compare import Review
 
+MARKER = "<!-- mup-review -->"
+"""First line of the Markdown, by which a later run finds the comment it replaces."""
+
+LIMIT = 20_000
+"""Characters of the Markdown, whatever changed: a comment that one reads, and GitHub holds 65,536."""
+
 SHOWN = 12
 """Rows of a table that are shown at once; the others are folded."""
 
 _LONGEST = 100
 """Characters of one cell."""
 
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, most: int = 3_000) -> str:
-    """A table of cells that are Markdown already: the first rows, the next ones folded, the rest counted.
-
-    Args:
-        heads: of the columns.
-        rows: cells.
-        most: characters of the table, from which rows are left out; a first row is always there.
-    """
-    head = markdown_table(heads, ()).splitlines()
-    room = most - 2 * sum(map(len, head))
-    kept: list[str] = []
-    for line in map(markdown_line, rows):
-        room -= len(line) + 1
-        if kept and room < 0:
-            break
-        kept.append(line)
-    drawn = "\n".join([*head, *kept[:SHOWN]])
-    if folded := kept[SHOWN:]:
-        inside = "\n".join([*head, *folded])
-        drawn += f"\n\n<details><summary>{len(folded):,} more rows</summary>\n\n{inside}\n\n</details>"
-    rest = len(rows) - len(kept)
-    return drawn + (f"\n\n… and {rest:,} more rows: `mup review --format json` has them." if rest > 0 else "")
-
-
-def code(value: str) -> str:
-    """A value in a code span, where neither HTML nor mentions work; cut when long."""
-    flat = _flat(value).replace("`", "'").replace("|", "\\|")
-    return f"`{flat}`" if flat else ""
-
-
-def text(value: str, *, longest: int = _LONGEST) -> str:
-    """Prose with everything escaped that Markdown or GitHub would act on."""
-    escaped = html.escape(_flat(value, longest), quote=False)
-    return re.sub(r"([\\`*_\[\]|#@~])", r"\\\1", escaped).replace("\\@", "&#64;")
-
-
-def _flat(value: str, longest: int = _LONGEST) -> str:
-    flat = " ".join(value.split())
-    return flat if len(flat) <= longest else flat[: longest - 1] + "…"
-
-
-MARKER = "<!-- mup-review -->"
-"""First line of the Markdown, by which a later run finds the comment it replaces."""
-
-LIMIT = 20_000
-"""Characters of the Markdown, whatever changed: a comment that one reads, and GitHub holds 65,536."""
 
 _MEANS, _RESULTS, _PARAMS, _DATASETS, _OTHERS, _WARNINGS = 2_400, 5_500, 2_800, 2_800, 1_200, 1_500
 """Characters of each section's table; their sum leaves room for headings and notes below the limit."""
@@ -83,22 +43,21 @@ _ORDER = list(_SIGNS)
 
 def to_json(review: Review) -> dict[str, Any]:
     """The review as JSON values, infinities as null; scores and rows of records are left out."""
-    return _plain(
-        {
-            "before": {"name": review.before.name, "commit": review.before.commit},
-            "after": {"name": review.after.name, "commit": review.after.commit},
-            "alpha": review.alpha,
-            "verdicts": {verdict.value: count for verdict, count in review.verdicts.items()},
-            "params": [asdict(change) for change in review.params],
-            "datasets": [asdict(change) for change in review.datasets],
-            "means": [{"purpose": row.purpose, **asdict(row.mean)} for row in review.means],
-            "results": [asdict(row) for row in _ordered(review.rows)],
-            "overlap": [asdict(change) for change in review.overlap],
-            "overlap_pairs": sum(review.after.overlap.values()),
-            "costs": {stage: asdict(cost) for stage, cost in review.costs.items()},
-            "warnings": list(review.warnings),
-        }
-    )
+    found = {
+        "before": {"name": review.before.name, "commit": review.before.commit},
+        "after": {"name": review.after.name, "commit": review.after.commit},
+        "alpha": review.alpha,
+        "verdicts": review.verdicts,
+        "params": review.params,
+        "datasets": review.datasets,
+        "means": [{"purpose": row.purpose, **asdict(row.mean)} for row in review.means],
+        "results": _ordered(review.rows),
+        "overlap": [{"version": one.key, "before": one.before, "after": one.after} for one in review.overlap],
+        "overlap_pairs": sum(review.after.overlap.values()),
+        "costs": review.costs,
+        "warnings": review.warnings,
+    }
+    return to_jsonable_python(found, inf_nan_mode="null", fallback=str)
 
 
 def to_markdown(review: Review) -> str:
@@ -221,14 +180,12 @@ def _sides(change: DatasetChange) -> list[str]:
     """Rows before and after; of a folder that could not be opened, that it changed."""
     if not change.path.endswith(".jsonl"):
         return [change.status, ""]
-    return [_labels(side) for side in (change.before, change.after)]
-
-
-def _labels(counts: Mapping[str, int] | None) -> str:
-    if counts is None:
-        return "not read"
-    parts = ", ".join(f"{count:,} {text(label)}" for label, count in counts.items())
-    return f"{sum(counts.values()):,} rows" + (f" ({parts})" if parts else "")
+    shown: list[str] = []
+    for counts in (change.before, change.after):
+        parts = ", ".join(f"{count:,} {text(label)}" for label, count in (counts or {}).items())
+        rows = f"{sum((counts or {}).values()):,} rows" + (f" ({parts})" if parts else "")
+        shown.append("not read" if counts is None else rows)
+    return shown
 
 
 def _overlap(review: Review) -> str:
@@ -238,7 +195,7 @@ def _overlap(review: Review) -> str:
     versions = len(review.after.overlap)
     if not review.overlap:
         return f"**Overlap between splits**: {pairs} pairs in {versions} dataset versions, as before."
-    rows = [[code(change.version), _number(change.before), _number(change.after)] for change in review.overlap]
+    rows = [[code(change.key), _number(change.before), _number(change.after)] for change in review.overlap]
     return f"### Overlap between splits: {pairs} pairs\n\n" + table(["version", "before", "after"], rows, most=_OTHERS)
 
 
@@ -248,9 +205,7 @@ def _costs(review: Review) -> Iterable[str]:
     rows = [
         [
             code(stage),
-            f"{cost.replies:,}",
-            f"{cost.input_tokens:,}",
-            f"{cost.output_tokens:,}",
+            *(f"{count:,}" for count in (cost.replies, cost.input_tokens, cost.output_tokens)),
             "not recorded" if cost.usd is None else f"${cost.usd:,.2f}",
         ]
         for stage, cost in review.costs.items()
@@ -280,9 +235,8 @@ def _number(value: int | None) -> str:
 
 
 def _value(value: Any) -> str:
-    return (
-        "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    )
+    shown = "" if value is None else value
+    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)
 
 
 def _list(title: str, items: Sequence[str]) -> str:
@@ -295,11 +249,42 @@ def _list(title: str, items: Sequence[str]) -> str:
     return f"### {title}\n\n" + "\n".join([*lines, *rest])
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, most: int = 3_000) -> str:
+    """A table of cells that are Markdown already: the first rows, the next ones folded, the rest counted.
+
+    Args:
+        heads: of the columns.
+        rows: cells.
+        most: characters of the table, from which rows are left out; a first row is always there.
+    """
+    head = markdown_table(heads, ()).splitlines()
+    room = most - 2 * sum(map(len, head))
+    kept: list[str] = []
+    for line in map(markdown_line, rows):
+        room -= len(line) + 1
+        if kept and room < 0:
+            break
+        kept.append(line)
+    drawn = "\n".join([*head, *kept[:SHOWN]])
+    if folded := kept[SHOWN:]:
+        inside = "\n".join([*head, *folded])
+        drawn += f"\n\n<details><summary>{len(folded):,} more rows</summary>\n\n{inside}\n\n</details>"
+    rest = len(rows) - len(kept)
+    return drawn + (f"\n\n… and {rest:,} more rows: `mup review --format json` has them." if rest > 0 else "")
+
+
+def code(value: str) -> str:
+    """A value in a code span, where neither HTML nor mentions work; cut when long."""
+    flat = _flat(value).replace("`", "'").replace("|", "\\|")
+    return f"`{flat}`" if flat else ""
+
+
+def text(value: str, *, longest: int = _LONGEST) -> str:
+    """Prose with everything escaped that Markdown or GitHub would act on."""
+    escaped = html.escape(_flat(value, longest), quote=False)
+    return re.sub(r"([\\`*_\[\]|#@~])", r"\\\1", escaped).replace("\\@", "&#64;")
+
+
+def _flat(value: str, longest: int = _LONGEST) -> str:
+    flat = " ".join(value.split())
+    return flat if len(flat) <= longest else flat[: longest - 1] + "…"

@@ -45,7 +45,8 @@ class Revision:
         from ruamel.yaml.error import YAMLError
 
         try:
-            return YAML(typ="safe").load(self.text(path)) or {}
+            parser: Any = YAML(typ="safe")
+            return parser.load(self.text(path)) or {}
         except YAMLError as error:
             raise UserError(
                 f"not YAML ({' '.join(str(error).split())}).",
@@ -95,13 +96,14 @@ class Revision:
 
     def _dvc(self) -> Any:
         if self._filesystem is None:
-            from dvc.api import DVCFileSystem
+            import dvc.api
             from dvc.config import Config
 
             # Remotes as they are today: an older commit may lack them, and its relative paths would be taken for
             # places inside git.
-            config: Any = Config(dvc_dir=".dvc").read()
-            self._filesystem = DVCFileSystem(".", rev=self.commit, config=config)
+            untyped: Any = dvc.api
+            config: Any = Config(dvc_dir=".dvc")
+            self._filesystem = untyped.DVCFileSystem(".", rev=self.commit, config=config.read())
         return self._filesystem
 
 

@@ -10,11 +10,11 @@ epochs, patience 50) ends where this one does, which starts near the end (docs/b
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field
 
-from models_under_pressure.probes.descent import DescentConfig, random_directions
-from models_under_pressure.probes.family import Descent, Family, Linear, Pooled, Segments
+from models_under_pressure.probes.descent import DescentConfig
+from models_under_pressure.probes.families.multi_head_attention import pool, start_heads
+from models_under_pressure.probes.family import Descent, Family, Linear
 
 
 class Config(DescentConfig):
@@ -28,20 +28,9 @@ class Config(DescentConfig):
     final_learning_rate: float = Field(default=5e-4, ge=0)
 
 
-def pool(projections: Float[np.ndarray, "tokens 2"], segments: Segments, config: Config) -> Pooled:
-    """Average the values (column 1), weighted by the softmax of the scores (column 0)."""
-    shares = segments.softmax(projections[:, 0])
-    values = projections[:, 1]
-    contributions = shares * values
-    logits = segments.sum(contributions)
-    gradient = np.column_stack([shares * (values - segments.spread(logits)), shares])
-    return Pooled(logits, contributions, gradient)
-
-
 def start(mean: Linear, config: Config, generator: np.random.Generator) -> Linear:
     """A random query, and the values that are best for equal attention."""
-    query = random_directions(len(mean.projection), 1, generator)
-    return Linear(np.hstack([query, mean.projection]), np.array([0.0, mean.bias[0]]))
+    return start_heads(1, mean, generator)
 
 
 FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start))

@@ -37,7 +37,8 @@ def _solve(vectors: RecordVectors, shrinkage: float | Literal["auto"]) -> Linear
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     values, centre, scale = standardise(vectors.values)
-    model: Any = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(values, vectors.labels)
+    model: Any = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+    model.fit(values, vectors.labels)
     return fold(model.coef_[0], float(model.intercept_[0]), centre, scale)
 
 

@@ -23,10 +23,11 @@ class Config(DescentConfig):
     heads: int = Field(default=4, ge=1)
 
 
-def pool(projections: Float[np.ndarray, "tokens columns"], segments: Segments, config: Config) -> Pooled:
+def pool(projections: Float[np.ndarray, "tokens columns"], segments: Segments, config: DescentConfig) -> Pooled:
     """Sum over heads of the mean value (the second half of the columns), weighted by the scores (the first half)."""
-    shares = segments.softmax(projections[:, : config.heads])
-    values = projections[:, config.heads :]
+    heads = projections.shape[1] // 2
+    shares = segments.softmax(projections[:, :heads])
+    values = projections[:, heads:]
     contributions = shares * values
     by_head = segments.sum(contributions)
     gradient = np.hstack([shares * (values - segments.spread(by_head)), shares])
@@ -34,10 +35,15 @@ def pool(projections: Float[np.ndarray, "tokens columns"], segments: Segments, c
 
 
 def start(mean: Linear, config: Config, generator: np.random.Generator) -> Linear:
+    """See `start_heads`."""
+    return start_heads(config.heads, mean, generator)
+
+
+def start_heads(heads: int, mean: Linear, generator: np.random.Generator) -> Linear:
     """Random queries, and values that share the best ones for equal attention."""
-    queries = random_directions(len(mean.projection), config.heads, generator)
-    values = np.tile(mean.projection / config.heads, config.heads)
-    bias = np.concatenate([np.zeros(config.heads), np.full(config.heads, mean.bias[0] / config.heads)])
+    queries = random_directions(len(mean.projection), heads, generator)
+    values = np.tile(mean.projection / heads, heads)
+    bias = np.concatenate([np.zeros(heads), np.full(heads, mean.bias[0] / heads)])
     return Linear(np.hstack([queries, values]), bias)
 
 
