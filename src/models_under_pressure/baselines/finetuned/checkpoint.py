@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import atomic_path, read_json, write_json
 
 if TYPE_CHECKING:
     import torch
-
-    Tensors = Mapping[str, torch.Tensor]
-    import torch
     from torch import nn
 
+    Tensors = Mapping[str, torch.Tensor]
 
 _STATE = "state.json"
 
@@ -136,23 +133,6 @@ def checkpoints_of(run: str, root: Path) -> Iterator[Checkpoints]:
         raise UserError(
             "another process is training this very model.", where=str(folder), remedy="wait for it, or end it."
         ) from None
-
-
-def make_optimiser(weights: "Mapping[str, nn.Parameter]", config: FinetuneConfig) -> "torch.optim.Optimizer":
-    """AdamW (Loshchilov and Hutter 2019), its moments in float32 or 8 bits."""
-    settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    if config.optimiser == "adamw8bit":
-        from bitsandbytes.optim.adamw import AdamW8bit
-
-        return AdamW8bit(list(weights.values()), **settings)
-    import torch
-
-    return torch.optim.AdamW(list(weights.values()), **settings)
-
-
-def learning_rate(config: FinetuneConfig, epoch: int) -> float:
-    """The rate of an epoch, counted from 0: a step down every `decay_every` epochs."""
-    return config.learning_rate * config.decay ** (epoch // config.decay_every)
 
 
 def state_of(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -21,9 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from models_under_pressure.activations.config import Dtype, ModelConfig
 from models_under_pressure.activations.flops import Architecture, forward_flops, read_architecture
 from models_under_pressure.activations.model import (
+    PACKAGE,
     ModelDescription,
     describe_model,
     load_language_model,
+    source_hash,
     tokenizer_fingerprint,
 )
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
@@ -273,12 +274,6 @@ def choose_template(
     return max(templates, key=lambda template: fmean(found[template].values())), found
 
 
-def _code_hash() -> str:
-    """Hash of the source that makes rows: rows of other code are not believed."""
-    sources = [
-        file.read_text("utf-8")
-        for room in ("activations", "baselines")
-        for file in sorted(files(f"models_under_pressure.{room}").iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".py") and (room == "activations" or file.name.startswith("prompted"))
-    ]
-    return stable_hash(sources)
+def _code_hash(package: Path = PACKAGE) -> str:
+    """Hash of the source that makes rows: those of other code are computed again."""
+    return source_hash(package / "activations", package / "core" / "records.py", package / "baselines" / "prompted")
