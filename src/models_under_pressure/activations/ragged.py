@@ -52,7 +52,7 @@ class ArrayActivations:
     offsets: Int64[np.ndarray, "records_plus_1"]
     ids: Sequence[str]
     roles: Int8[np.ndarray, "tokens"]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     token_ids: Int32[np.ndarray, "tokens"] | None = None
 
     @property

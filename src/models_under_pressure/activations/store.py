@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,6 @@ def open_store(path: Path) -> Store:
     Raises:
         UserError: there is no finished store of a known version at `path`, or a file of it is missing or cut.
     """
-    import zarr
-
     if not (path / MANIFEST).is_file():
         partial = partial_path(path)
         raise UserError(
@@ -135,7 +134,7 @@ def open_store(path: Path) -> Store:
             else "run `mup extract`, `mup acts store` or `dvc pull`.",
         )
     _check_sizes(path)  # zarr would read a missing file as zeros
-    group = zarr.open_group(path, mode="r", zarr_format=3)
+    group = zarr().open_group(path, mode="r", zarr_format=3)
     version = group.attrs.get("format_version")
     if group.attrs.get("format") != FORMAT or version != FORMAT_VERSION:
         raise UserError(
@@ -144,6 +143,11 @@ def open_store(path: Path) -> Store:
             remedy="extract it again with this version of the project.",
         )
     return Store(path, group)
+
+
+def zarr() -> Any:
+    """The library, whose own types say little; imported when asked for."""
+    return import_module("zarr")
 
 
 def partial_path(path: Path) -> Path:

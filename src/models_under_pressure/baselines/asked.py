@@ -6,6 +6,7 @@ Likelihoods of given replies are not to be had from most endpoints, so that the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -79,7 +80,7 @@ def to_list(asked: Asked, monitor: str, *, seed: int) -> ScoreList:
 
 def write_asked(path: Path, asked: Asked) -> None:
     """Write one row per record: the probability, the model's reasons, and the model as the server named it."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for record, answer in zip(asked.data.records, asked.answers, strict=True):
         if isinstance(answer, Failure):
             rows.append({"id": record.id, "probability": _UNDECIDED, "unanswered": answer.kind})

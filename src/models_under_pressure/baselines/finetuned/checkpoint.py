@@ -5,9 +5,10 @@ last and at once, says which of them belong together, so a kill at any moment le
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,11 @@ class Checkpoint:
     """The best epoch's weights; empty before the end of the first epoch."""
 
 
+def tensor_files() -> Any:
+    """`load_file` and `save_file` of tensors, which are not typed whole."""
+    return import_module("safetensors.torch")
+
+
 class Checkpoints:
     """The latest checkpoint of one run."""
 
@@ -60,7 +66,6 @@ class Checkpoints:
             UserError: a file of it is missing or damaged.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
         path = self._folder / _STATE
         if not path.exists():
@@ -69,12 +74,14 @@ class Checkpoints:
         content = read_json(path)
         self._keep_only(content["files"])  # a killed run may have left more
         try:
-            tensors = {part: load_file(self._folder / name) for part, name in content["files"].items()}
+            tensors: dict[str, Any] = {
+                part: tensor_files().load_file(self._folder / name) for part, name in content["files"].items()
+            }
         except (OSError, SafetensorError) as error:
             raise UserError(
                 f"the checkpoint is damaged ({error}).", where=str(path), remedy="delete this folder to train anew."
             ) from None
-        return Checkpoint(content["state"], **({"best": {}} | tensors))
+        return Checkpoint(content["state"], tensors["weights"], tensors["optimiser"], tensors.get("best") or {})
 
     def save(self, checkpoint: Checkpoint, *, step: int, best_epoch: int | None) -> None:
         """Replace the latest checkpoint.
@@ -105,14 +112,12 @@ class Checkpoints:
                 file.unlink()
 
     def _write(self, name: str, tensors: "Tensors") -> None:
-        from safetensors.torch import save_file
-
         with atomic_path(self._folder / name) as temporary:
-            save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
+            tensor_files().save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
 
 
 @contextmanager
-def checkpoints_of(run: str, root: Path) -> Iterator[Checkpoints]:
+def checkpoints_of(run: str, root: Path) -> Generator[Checkpoints]:
     """The checkpoints of a run, for this process alone.
 
     Args:

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,7 +82,7 @@ def make_classifier(config: FinetuneConfig, *, seed: int) -> Classifier:
     Raises:
         UserError: the model is not found, gated, not causal, or has fewer blocks than are kept or trained.
     """
-    precision = _resolve_precision(config)
+    precision = resolve_precision(config)
     loaded = load_model(_model_config(config, precision), layers=[config.blocks - 1] if config.blocks else None)
     decoder, count = loaded.model, len(blocks_of(loaded.model))
     first_trained = count - config.trained_blocks if config.trained_blocks else 0
@@ -110,12 +110,13 @@ def make_classifier(config: FinetuneConfig, *, seed: int) -> Classifier:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Generator[None]:
     """Draw from a seed for a while, and leave the process's own generators as they were."""
     import torch
 
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+    random: Any = torch.random
+    with random.fork_rng(devices=range(torch.cuda.device_count())):
+        random.manual_seed(seed)
         yield
 
 
@@ -131,11 +132,12 @@ def fit_head(
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    scaler: Any = StandardScaler().fit(pooled)
-    fitted: Any = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=10_000).fit(scaler.transform(pooled), labels)
+    scaler: Any = StandardScaler()
+    fitted: Any = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=10_000)
+    fitted.fit(scaler.fit_transform(pooled), labels)
     weight = fitted.coef_[0] / scaler.scale_
     with torch.no_grad():
-        classifier.head.weight[1] = torch.from_numpy(weight)
+        classifier.head.weight[1] = torch.as_tensor(weight)
         classifier.head.bias[1] = float(fitted.intercept_[0] - weight @ scaler.mean_)
 
 
@@ -163,7 +165,7 @@ class FrozenStates(threading.local):
             self._present[place] = part
 
     @contextmanager
-    def skipping(self, decoder: Any, block: int) -> Iterator[None]:
+    def skipping(self, decoder: Any, block: int) -> Generator[None]:
         """Let the decoder begin at a block, with the states laid out."""
         blocks = blocks_of(decoder)
         with ExitStack() as stack:
@@ -189,10 +191,10 @@ def places(batch: Sequence[np.ndarray], *, packed: bool) -> list[tuple[int, slic
 
 
 @contextmanager
-def _idle(module: Any) -> Iterator[None]:
+def _idle(module: Any) -> Generator[None]:
     """Let a block hand its input on."""
-    own = vars(module).get("forward")
-    module.forward = lambda hidden_states, *_, **__: hidden_states
+    own = module.__dict__.get("forward")
+    module.forward = _first_argument
     try:
         yield
     finally:
@@ -201,7 +203,11 @@ def _idle(module: Any) -> Iterator[None]:
             module.forward = own
 
 
-def _resolve_precision(config: FinetuneConfig) -> Precision:
+def _first_argument(hidden_states: Any, *_: Any, **__: Any) -> Any:
+    return hidden_states
+
+
+def resolve_precision(config: FinetuneConfig) -> Precision:
     """The precision that `auto` means here."""
     import torch
 

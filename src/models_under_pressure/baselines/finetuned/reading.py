@@ -1,7 +1,7 @@
 """Conversations through a classifier: tokens in packed or padded batches in, two logits per record out."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -18,7 +18,7 @@ from models_under_pressure.activations.batches import (
     run_batches,
     side_by_side,
 )
-from models_under_pressure.activations.blocks import tapped
+from models_under_pressure.activations.blocks import relative_difference, tapped
 from models_under_pressure.activations.model import ModelDescription
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
 from models_under_pressure.baselines.data import LabelledRecords
@@ -115,7 +115,7 @@ class Reader:
         return packed_inputs(batch, self._packing, device) if self._packing else padded_inputs(batch, device)
 
     @contextmanager
-    def arithmetic(self) -> Iterator[None]:
+    def arithmetic(self) -> Generator[None]:
         """Let the decoder compute in the classifier's precision."""
         import torch
 
@@ -125,7 +125,7 @@ class Reader:
 
 
 @contextmanager
-def reading(classifier: Classifier) -> Iterator[Reader]:
+def reading(classifier: Classifier) -> Generator[Reader]:
     """Prepare a classifier's attention for the batches to come."""
     with ExitStack() as stack:
         packing = stack.enter_context(packed(classifier.decoder)) if classifier.packs else None
@@ -197,7 +197,7 @@ def _check_skipping(classifier: Classifier, tokens: np.ndarray) -> None:
             with reading(one) as reader:
                 found.append(reader.states([tokens])[0, : len(tokens)].float())
     skipped, whole = found
-    if not float((skipped - whole).norm()) <= _TOLERANCES[classifier.precision] * float(whole.norm()):
+    if not relative_difference(skipped, whole) <= _TOLERANCES[classifier.precision]:
         raise UserError(
             "the frozen blocks of this model cannot be skipped.",
             where=classifier.loaded.name,

@@ -21,7 +21,7 @@ from models_under_pressure.activations.flops import (
 )
 from models_under_pressure.activations.model import LoadedModel, library_versions, tokenizer_fingerprint
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
-from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of
+from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of, tensor_files
 from models_under_pressure.baselines.finetuned.classifier import Classifier, Precision, make_classifier
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.reading import Split, score, tokenised_split
@@ -158,11 +158,9 @@ def save_finetuned(
     training: dict[str, Any],
 ) -> None:
     """Write a finetuned model's files; the description last."""
-    from safetensors.torch import save_file
-
     tensors = {name: weight.detach().cpu().contiguous() for name, weight in classifier.trained.items()}
     with atomic_path(directory / _WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+        tensor_files().save_file(tensors, temporary)
     description = Description(
         format=_FORMAT,
         weights_sha256=file_hash(directory / _WEIGHTS),
@@ -184,13 +182,11 @@ def load_finetuned(directory: Path) -> tuple[Classifier, Description]:
         UserError: a file is missing or damaged, the format is not known, or the model, its chat template or its
             tokenizer is not the one that was trained.
     """
-    from safetensors.torch import load_file
-
     mend, weights = "finetune again", directory / _WEIGHTS
     path = directory / _DESCRIPTION
     description = read_description(path, Description, version=_FORMAT, what="finetuned model", remedy=mend)
     check_weights(weights, description.weights_sha256, what="model", remedy=mend)
-    tensors = load_file(weights)
+    tensors = tensor_files().load_file(weights)
     config = description.config.model_copy(update={"precision": description.precision})
     classifier = make_classifier(config, seed=description.seed)
     found = _identity(classifier.loaded)

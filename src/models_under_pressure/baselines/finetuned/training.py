@@ -6,7 +6,7 @@ checkpoint needs no generator's state.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ class Position:
     """Sum over the records read in the present epoch."""
     seconds: float = 0.0
     """Wall time, of interrupted parts too."""
-    history: list[Epoch] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list[Epoch])
 
     @property
     def best(self) -> Epoch | None:
@@ -184,15 +184,16 @@ class _Run:
         import torch
         from torch.nn.functional import cross_entropy
 
-        torch.manual_seed(int(stable_uniform("dropout", self._seed, self.position.steps) * 2**53))
+        library: Any = torch
+        library.manual_seed(int(stable_uniform("dropout", self._seed, self.position.steps) * 2**53))
         total = 0.0
         self._optimiser.zero_grad(set_to_none=True)
         budget = self._config.batch_tokens
         for part in plan_batches(self._lengths[batch], budget=budget, packing=self._classifier.packs):
-            rows = batch[part]
+            rows: list[int] = batch[part].tolist()
             logits = reader.logits([self._data.records[row].token_ids for row in rows])
             labels = torch.tensor(self._data.labels[rows], dtype=torch.int64, device=logits.device)
-            loss = cross_entropy(logits, labels, reduction="sum")
+            loss: Any = cross_entropy(logits, labels, reduction="sum")
             (loss / len(batch)).backward()
             total += float(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(list(self._weights.values()), self._config.max_gradient_norm)
@@ -282,7 +283,7 @@ def _tell(watch: Watch | None, epoch: Epoch) -> None:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def _threads(count: int | None) -> Generator[None]:
     """Let so many cores share a product."""
     import torch
 

@@ -3,7 +3,7 @@
 Prompts share a row of a pass: their common beginning once, then each prompt with its two replies as branches.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -160,7 +160,7 @@ def make_row(prompts: Sequence[Prompt], root: int) -> Row:
     """Lay prompts out in one row: their common beginning, each prompt with its high reply, its low one; a filler."""
     token_ids = [prompts[0].shared[:root]]
     branches = [Branch(0, root)] if root else []
-    readings = []
+    readings: list[tuple[Reading, Reading]] = []
     beginning = ((0, root),) if root else ()
     end = root
     for prompt in prompts:
@@ -187,7 +187,7 @@ def _reading(last_shared: int, start: int, reply: np.ndarray) -> Reading:
 
 def read_twice(model: LoadedModel, prompt: Prompt) -> Likelihoods:
     """The likelihoods from two passes, each over the whole prompt with one reply: the method without any sharing."""
-    found = []
+    found: list[float] = []
     for reply in (prompt.high, prompt.low):
         tokens = np.concatenate([prompt.shared, reply[:-1]])
         places = np.arange(len(prompt.shared) - 1, len(tokens))
@@ -217,14 +217,14 @@ def _predict(model: Any, token_ids: np.ndarray, positions: np.ndarray, readings:
     device = model.get_input_embeddings().weight.device
     with torch.inference_mode():
         logits = model(
-            input_ids=torch.from_numpy(token_ids[None].astype(np.int64)).to(device),
-            position_ids=torch.from_numpy(positions[None]).to(device),
+            input_ids=torch.as_tensor(token_ids[None].astype(np.int64)).to(device),
+            position_ids=torch.as_tensor(positions[None]).to(device),
             use_cache=False,
-            logits_to_keep=torch.from_numpy(places).to(device),
+            logits_to_keep=torch.as_tensor(places).to(device),
         ).logits[0]
         normalised = torch.log_softmax(logits, dim=-1)
-        targets = torch.from_numpy(np.concatenate([reading.tokens for reading in readings])).to(logits.device)
-        values = normalised[torch.from_numpy(inverse).to(logits.device), targets].double().cpu().numpy()
+        targets = torch.as_tensor(np.concatenate([reading.tokens for reading in readings])).to(logits.device)
+        values = normalised[torch.as_tensor(inverse).to(logits.device), targets].double().cpu().numpy()
     ends = np.cumsum([len(reading.tokens) for reading in readings])
     return [float(part.sum()) for part in np.split(values, ends[:-1])]
 
@@ -242,7 +242,7 @@ def _agree(model: LoadedModel, prompts: Sequence[Prompt]) -> bool:
 
 
 @contextmanager
-def _precise_head(model: Any) -> Iterator[None]:
+def _precise_head(model: Any) -> Generator[None]:
     """Let the head compute in float32: bfloat16 logits near 20 are 0.125 apart, so that many scores would be ties."""
     handle = model.get_output_embeddings().register_forward_hook(_in_float32)
     try:

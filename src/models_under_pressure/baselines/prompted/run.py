@@ -82,7 +82,7 @@ class PromptedScores:
     """Wall time of tokenising and the forward passes; None for rows that were read from disk."""
     truncated: tuple[str, ...] = ()
     """Ids of records whose conversation lost its end."""
-    normalised: dict[str, int] = field(default_factory=dict)
+    normalised: dict[str, int] = field(default_factory=dict[str, int])
     """How conversations were changed for the chat template -> records."""
     neutralised: tuple[str, ...] = ()
     """Ids of records whose content spells special tokens."""
