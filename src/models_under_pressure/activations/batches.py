@@ -179,13 +179,8 @@ class Packing(threading.local):
     ) -> "tuple[torch.Tensor, None]":
         """Hugging Face's own attention, once per branch: exact by construction, and no mask of tokens x tokens.
 
-        Args:
-            module: the attention module.
-            query: [1, heads, tokens, head size]; key and value alike.
-            key: see query.
-            value: see query.
-            attention_mask: None, because transformers builds none for an attention that it does not know.
-            **settings: scaling, sliding window and the like, as the module gives them.
+        Query, key and value are [1, heads, tokens, head size]; transformers builds no mask for an attention that it
+        does not know, and gives the module's settings (scaling, sliding window) as keywords.
         """
         import torch
 

@@ -46,11 +46,8 @@ class Forward:
         budget: int,
         workers: int,
     ) -> None:
-        self._model, self._taps, self._packing = model, taps, packing
-        self._layers = tuple(layers)
-        self._config = config
-        self._workers = workers
-        self.budget = budget
+        self._model, self._taps, self._packing, self._layers = model, taps, packing, tuple(layers)
+        self._config, self._workers, self.budget = config, workers, budget
 
     @property
     def packs(self) -> bool:

@@ -68,15 +68,6 @@ class ArrayActivations:
 class Subset:
     """`Activations` of chosen records, in their order, read from the whole when asked for."""
 
-    ids: Sequence[str]
-    """Record ids, in the order of the offsets."""
-    offsets: Int64[np.ndarray, "records_plus_1"]
-    """Record `i` owns the tokens `offsets[i]` up to but not including `offsets[i + 1]`."""
-    roles: Int8[np.ndarray, "tokens"]
-    """Role code of each token."""
-    token_ids: Int32[np.ndarray, "tokens"] | None
-    """Token ids; None where the whole has none."""
-
     def __init__(self, whole: Activations, chosen: Bool[np.ndarray, "records"]) -> None:
         if chosen.shape != (len(whole.ids),) or chosen.dtype != np.bool_:
             raise ValueError(f"{len(whole.ids)} records, a choice of {chosen.shape} {chosen.dtype}: not aligned")
@@ -86,11 +77,11 @@ class Subset:
         tokens = np.repeat(chosen, np.diff(bounds))
         self._starts = bounds[:-1][rows]
         """Where each chosen record begins in the whole."""
-        self.ids = [whole.ids[int(row)] for row in rows]
-        self.offsets = np.concatenate([[0], np.cumsum(np.diff(bounds)[rows])])
-        self.roles = np.asarray(whole.roles)[tokens]
+        self.ids: Sequence[str] = [whole.ids[int(row)] for row in rows]
+        self.offsets: Int64[np.ndarray, records_plus_1] = np.concatenate([[0], np.cumsum(np.diff(bounds)[rows])])
+        self.roles: Int8[np.ndarray, tokens] = np.asarray(whole.roles)[tokens]
         ids = getattr(whole, "token_ids", None)
-        self.token_ids = None if ids is None else np.asarray(ids)[tokens]
+        self.token_ids: Int32[np.ndarray, tokens] | None = None if ids is None else np.asarray(ids)[tokens]
 
     @property
     def hidden(self) -> int:
@@ -109,19 +100,16 @@ class Subset:
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Where the tokens lie in the whole, neighbours together."""
-        if stop <= start:
-            return
-        begin = end = -1
+        begin = end = 0
         first = int(np.searchsorted(self.offsets, start, side="right")) - 1
         last = int(np.searchsorted(self.offsets, stop, side="left"))
         for record in range(first, last):
             shift = int(self._starts[record] - self.offsets[record])
             own = max(start, int(self.offsets[record])) + shift, min(stop, int(self.offsets[record + 1])) + shift
-            if own[0] == end:
-                end = own[1]
-                continue
-            if end > begin:
-                yield begin, end
-            begin, end = own
+            if own[0] != end:
+                if end > begin:
+                    yield begin, end
+                begin = own[0]
+            end = own[1]
         if end > begin:
             yield begin, end

@@ -170,8 +170,9 @@ def _job(window: Window, tokenised: Sequence[TokenisedRecord], writers: Mapping[
 
 
 def _lost(job: Job) -> UserError:
+    rows = f"rows {job.window.first_row} to {job.window.last_row}"
     return UserError(
-        f"the workers that computed rows {job.window.first_row} to {job.window.last_row} died {_LOSSES} times.",
+        f"the workers that computed {rows} died {_LOSSES} times.",
         where=str(job.shards[0][1]),
         remedy="see Ray's logs; the memory of a node may be too small for the model.",
     )

@@ -90,20 +90,6 @@ class Store:
         """The activations of one record."""
         return self.read(int(self.offsets[index]), int(self.offsets[index + 1]))
 
-    def shards(self) -> Iterator[Float32[np.ndarray, "tokens hidden"]]:
-        """All activations in order, one file at a time."""
-        rows = int(self._values.shape[0])
-        for start in range(0, rows, self.shard_rows):
-            yield self.read(start, min(rows, start + self.shard_rows))
-
-    def pooled(self, *, keep: str = "mean") -> Float32[np.ndarray, "records hidden"]:
-        """One vector per record: the mean of its tokens, or the last."""
-        result = np.empty((len(self.ids), self.hidden), dtype=np.float32)
-        for index in range(len(self.ids)):
-            values = self.record(index)
-            result[index] = values[-1] if keep == "last" else values.mean(axis=0)
-        return result
-
     def verify(self) -> None:
         """Compare every file with its checksum.
 

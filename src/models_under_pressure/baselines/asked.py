@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.baselines.data import LabelledRecords, to_scores
-from models_under_pressure.baselines.prompted.questions import conversation_text
+from models_under_pressure.baselines.data import LabelledRecords, conversation_text, to_scores
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.records import Message
 from models_under_pressure.evaluation.scores import ScoreList

@@ -10,7 +10,7 @@ from models_under_pressure.baselines.prompted.run import _code_hash
 
 HASHES = {
     "activations": (code_fingerprint, ("activations", "core/records.py")),
-    "prompted": (_code_hash, ("activations", "core/records.py", "baselines/prompted")),
+    "prompted": (_code_hash, ("activations", "core/records.py", "baselines/data.py", "baselines/prompted")),
 }
 
 

@@ -1,9 +1,10 @@
-"""A training run on disk, so that a killed one goes on where it was: safetensors and JSON.
+"""A training run on disk, so that a killed one goes on where it was.
 
-Each run has a folder named by a hash of all that shapes it. Tensors are written under new names; `state.json`, replaced
-last and at once, says which of them belong together, so a kill at any moment leaves the older checkpoint whole.
+Each run has a folder named by a hash of all that shapes it, and in it one file of tensors, whose header holds the plain
+values. The file is replaced at once, so a kill at any moment leaves the older checkpoint whole.
 """
 
+import json
 import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import atomic_path, read_json, write_json
+from models_under_pressure.core.files import atomic_path
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, torch.Tensor]
 
-_STATE = "state.json"
+_FILE = "checkpoint.safetensors"
 
 
 def checkpoint_root() -> Path:
@@ -57,63 +58,45 @@ class Checkpoints:
     """The latest checkpoint of one run."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._path = folder / _FILE
 
     def load(self) -> Checkpoint | None:
         """The latest checkpoint, None if there is none.
 
         Raises:
-            UserError: a file of it is missing or damaged.
+            UserError: its file is damaged.
         """
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
 
-        path = self._folder / _STATE
-        if not path.exists():
-            self._keep_only({})
+        for left in self._path.parent.glob(f".{_FILE}.*"):  # half-written by a killed run
+            left.unlink()
+        if not self._path.exists():
             return None
-        content = read_json(path)
-        self._keep_only(content["files"])  # a killed run may have left more
+        parts: dict[str, dict[str, Any]] = {"weights": {}, "optimiser": {}, "best": {}}
+        open_file: Any = safe_open
         try:
-            tensors: dict[str, Any] = {
-                part: tensor_files().load_file(self._folder / name) for part, name in content["files"].items()
-            }
+            with open_file(self._path, "pt") as file:
+                state = json.loads(file.metadata()["state"])
+                for key in file.keys():  # noqa: SIM118 - the library's own method
+                    part, _, name = key.partition("/")
+                    parts[part][name] = file.get_tensor(key)
         except (OSError, SafetensorError) as error:
             raise UserError(
-                f"the checkpoint is damaged ({error}).", where=str(path), remedy="delete this folder to train anew."
+                f"the checkpoint is damaged ({error}).", where=str(self._path), remedy="delete it to train anew."
             ) from None
-        return Checkpoint(content["state"], tensors["weights"], tensors["optimiser"], tensors.get("best") or {})
+        return Checkpoint(state, **parts)
 
-    def save(self, checkpoint: Checkpoint, *, step: int, best_epoch: int | None) -> None:
-        """Replace the latest checkpoint.
-
-        Args:
-            checkpoint: what to keep.
-            step: optimiser steps so far; part of the files' names.
-            best_epoch: the epoch whose weights `best` holds; these are written once.
-        """
-        names = {"weights": f"weights-{step}.safetensors", "optimiser": f"optimiser-{step}.safetensors"}
-        self._write(names["weights"], checkpoint.weights)
-        self._write(names["optimiser"], checkpoint.optimiser)
-        if best_epoch is not None:
-            names["best"] = f"best-{best_epoch}.safetensors"
-            if not (self._folder / names["best"]).exists():
-                self._write(names["best"], checkpoint.best)
-        write_json(self._folder / _STATE, {"files": names, "state": checkpoint.state})
-        self._keep_only(names)
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the latest checkpoint."""
+        parts = {"weights": checkpoint.weights, "optimiser": checkpoint.optimiser, "best": checkpoint.best}
+        tensors = {f"{part}/{name}": one.contiguous() for part, held in parts.items() for name, one in held.items()}
+        with atomic_path(self._path) as temporary:
+            tensor_files().save_file(tensors, temporary, {"state": json.dumps(checkpoint.state)})
 
     def remove(self) -> None:
         """Delete everything; the folder's lock stays."""
-        (self._folder / _STATE).unlink(missing_ok=True)
-        self._keep_only({})
-
-    def _keep_only(self, names: Mapping[str, str]) -> None:
-        for file in self._folder.glob("*.safetensors"):
-            if file.name not in names.values():
-                file.unlink()
-
-    def _write(self, name: str, tensors: "Tensors") -> None:
-        with atomic_path(self._folder / name) as temporary:
-            tensor_files().save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
+        for file in self._path.parent.glob(f"*{_FILE}*"):
+            file.unlink()
 
 
 @contextmanager

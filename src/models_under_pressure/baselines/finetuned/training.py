@@ -237,17 +237,8 @@ class _Run:
     def save(self, checkpoints: Checkpoints) -> None:
         """Leave a checkpoint."""
         tensors, numbers = state_of(self._optimiser, self._weights)
-        best = self.position.best
-        checkpoints.save(
-            Checkpoint(
-                state={"position": asdict(self.position), "optimiser": numbers},
-                weights=self._classifier.copies(),
-                optimiser=tensors,
-                best=self._best,
-            ),
-            step=self.position.steps,
-            best_epoch=best.number if best else None,
-        )
+        state = {"position": asdict(self.position), "optimiser": numbers}
+        checkpoints.save(Checkpoint(state, self._classifier.copies(), tensors, self._best))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
