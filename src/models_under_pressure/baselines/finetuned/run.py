@@ -126,7 +126,7 @@ class Monitor:
         self._architecture = architecture_of(self._description.config)
 
     def score(self, data: LabelledRecords, name: str) -> ScoreList:
-        """Score labelled records under a name; each record's score is the same in any company.
+        """Score labelled records under a name; in any batches (see docs/finetuned.md).
 
         The cost of a record is the model's forward pass and the head; adapters are too small to count.
 
