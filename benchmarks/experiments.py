@@ -26,6 +26,7 @@ from models_under_pressure.experiments import (
 )
 from models_under_pressure.experiments.layers import to_table
 from models_under_pressure.experiments.shared.sets import LabelledSet, held, take
+from models_under_pressure.experiments.shared.setting import Setting
 from models_under_pressure.figures.choose_layer import chart as layer_figure
 from models_under_pressure.figures.compare_probes import chart as compare_figure
 from models_under_pressure.figures.measure_data_efficiency import chart as efficiency_figure
@@ -122,6 +123,11 @@ def load(options: argparse.Namespace, name: str, layer: int = LAYER) -> Labelled
     return held(LabelledSet(name, purpose, data, ordered))
 
 
+def setting(options: argparse.Namespace, tested: Sequence[LabelledSet]) -> Setting:
+    """The training prompts, and what is tested."""
+    return Setting(load(options, "train"), load(options, "validation"), tested, seed=SEED)
+
+
 def halves(whole: LabelledSet) -> tuple[LabelledSet, LabelledSet]:
     """A dev and a test part; by text, because the same one can stand under two ids (it does in the MT file)."""
     in_dev = np.array([stable_uniform("half", record.text) < 0.5 for record in whole.records])
@@ -150,7 +156,7 @@ def probes(options: argparse.Namespace) -> None:
     """Experiment 1."""
     config = compare_probes.CompareProbes(seeds=3, probes={name: one.config() for name, one in FAMILIES.items()})
     tested = [load(options, name) for name in DEV]
-    rows = compare_probes.run(config, load(options, "train"), load(options, "validation"), tested, seed=SEED)
+    rows = compare_probes.run(config, setting(options, tested))
     _write(options, "compare_probes", rows, compare_figure(rows))
     means = sorted((row for row in rows if row["dataset"] == "mean"), key=lambda row: -row["auroc"])
     lines = []
@@ -181,8 +187,7 @@ def dev_samples(options: argparse.Namespace) -> None:
         learning_rate=0.005,
         probe=ATTENTION,
     )
-    prompts = load(options, "train"), load(options, "validation")
-    rows = train_on_dev.run(config, prompts, [halves(load(options, name)) for name in DEV], seed=SEED)
+    rows = train_on_dev.run(config, setting(options, [half for name in DEV for half in halves(load(options, name))]))
     _write(options, "train_on_dev", rows, dev_figure(rows))
     sizes = sorted({row["size"] for row in rows if row["size"]})
     names = list(dict.fromkeys(row["dataset"] for row in rows))
@@ -203,8 +208,7 @@ def efficiency(options: argparse.Namespace) -> None:
         "mean_logistic": FAMILIES["mean_logistic"].config(),
     }
     config = measure_data_efficiency.MeasureDataEfficiency(sizes=(4, 16, 64), repeats=3, probes=configs)
-    tested = [load(options, name) for name in DEV]
-    rows = measure_data_efficiency.run(config, load(options, "train"), load(options, "validation"), tested, seed=SEED)
+    rows = measure_data_efficiency.run(config, setting(options, [load(options, name) for name in DEV]))
     _write(options, "data_efficiency", rows, efficiency_figure(rows))
     means = {(row["method"], row["size"]): row for row in rows if row["dataset"] == "mean"}
     sizes = sorted({size for _, size in means})
@@ -221,7 +225,7 @@ def generalisation(options: argparse.Namespace) -> None:
         least=3,
         probe=FAMILIES["attention"].config(epochs=10, seeds=2),
     )
-    rows = measure_generalisation.run(config, load(options, "train"), load(options, "validation"), seed=SEED)
+    rows = measure_generalisation.run(config, setting(options, []))
     _write(options, "generalisation", rows, generalisation_figure(rows))
     for attribute in dict.fromkeys(row["attribute"] for row in rows):
         part = [row for row in rows if row["attribute"] == attribute]

@@ -1,14 +1,17 @@
 """Cascades of two monitors: selection, merging, cost and the Pareto front."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models_under_pressure.evaluation.cascade import SELECTIONS, band_of, cost, inside, merge, pareto, select
+from models_under_pressure.evaluation.cascade import Selection, band_of, cost, inside, merge, pareto, select
 
 probability = st.floats(0, 1, allow_nan=False, width=32)
+SELECTIONS = get_args(Selection)
 scores = arrays(np.float64, st.integers(1, 40), elements=probability)
 
 

@@ -1,16 +1,14 @@
 """Verdicts: a change is called by its name, and noise is called noise."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.evaluation import curves
 from models_under_pressure.evaluation.comparison import Verdict, compare, compare_means
-from models_under_pressure.evaluation.differences import holm, mean_difference, paired_bootstrap, unpaired_difference
+from models_under_pressure.evaluation.differences import holm, mean_difference, unpaired_difference
 from models_under_pressure.evaluation.intervals import Difference, Estimate
 from models_under_pressure.evaluation.scores import ScoreList
 
@@ -164,20 +162,6 @@ def test_a_mean_difference_adds_variances():
     parts = [Difference(0.1, 0, 0, 0.03, 1), Difference(0.3, 0, 0, 0.04, 1)]
     mean = mean_difference(parts)
     assert (mean.value, mean.error) == pytest.approx((0.2, 0.025))
-
-
-def test_the_paired_bootstrap_takes_any_ranking_metric():
-    poor, good = score_list(signal=0.8), score_list(signal=2.5)
-    found = paired_bootstrap(
-        partial(curves.tpr_at_fpr, budget=0.1),
-        poor.logits,
-        good.logits,
-        poor.labels,
-        poor.groups,
-        seed=0,
-        resamples=500,
-    )
-    assert found.low > 0
 
 
 def test_an_unpaired_difference_is_that_of_zou_and_donner():

@@ -6,13 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models_under_pressure.evaluation import curves
-from models_under_pressure.evaluation.differences import (
-    averaged_difference,
-    delong,
-    delong_difference,
-    paired_bootstrap,
-)
-from models_under_pressure.evaluation.intervals import bootstrap_auroc
+from models_under_pressure.evaluation.differences import averaged_difference, delong
+from models_under_pressure.evaluation.intervals import bootstrap_auroc, plan, replicate
+
+
+def delong_difference(before, after, labels):
+    return averaged_difference([before], [after], np.asarray(labels, dtype=bool))
 
 
 def by_definition(before, after, labels):
@@ -53,9 +52,15 @@ def test_delong_equals_the_bootstrap_in_a_large_sample():
     exact, drawn = delong(before, labels), bootstrap_auroc(before, labels, seed=0, resamples=4000)
     assert (exact.low, exact.high) == pytest.approx((drawn.low, drawn.high), abs=0.0006)
     exact = delong_difference(before, after, labels)
-    drawn = paired_bootstrap(curves.auroc, before, after, labels, seed=0, resamples=4000)
-    assert exact.error == pytest.approx(drawn.error, rel=0.05)
-    assert exact.value == pytest.approx(drawn.value, abs=1e-12)
+    ranked = [curves.rank(scores, labels) for scores in (before, after)]
+
+    def change(weights):
+        first, second = (curves.auroc(curves.count(one, weights)) for one in ranked)
+        return {"change": second - first}
+
+    drawn = replicate(change, plan(labels), 4000, np.random.default_rng(0))["change"]
+    assert exact.error == pytest.approx(drawn.std(), rel=0.05)
+    assert exact.value == pytest.approx(float(change(np.ones((1, len(labels))))["change"][0]), abs=1e-12)
 
 
 @pytest.mark.parametrize("mixed", [True, False], ids=["groups of both classes", "groups of one class"])

@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.special import expit
+from sklearn import metrics as oracle
 
 from models_under_pressure.evaluation import metrics
-from models_under_pressure.evaluation.breakdown import by_attribute, by_attributes, length_bins
 from models_under_pressure.evaluation.intervals import Estimate
-from models_under_pressure.evaluation.metrics import rates_at_threshold, tpr_at_fpr_interval
+from models_under_pressure.evaluation.measure import by_attribute, length_bins
+from models_under_pressure.evaluation.metrics import EQUAL_MASS, bin_gaps, tpr_at_fpr_interval
 from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, percent
+from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_estimate, mean_over_datasets
 
 CONFIG = EvaluateConfig(resamples=300)
@@ -29,16 +32,17 @@ def test_every_metric_has_its_value_and_an_interval_around_it(data):
     probabilities = 1 / (1 + np.exp(-logits))
     found = evaluate_scores(logits, labels, groups, config=CONFIG, seed=0, probabilities=probabilities)
     assert (found["n"], found["positives"]) == (200, 100)
+    tpr = metrics.tpr_at_fpr(logits, labels, 0.01)
     expected = {
         "auroc": metrics.auroc(logits, labels),
-        "auprc": metrics.auprc(logits, labels),
+        "auprc": oracle.average_precision_score(labels, logits),
         "accuracy": metrics.accuracy(probabilities, labels),
-        "brier": metrics.brier(probabilities, labels),
-        "log_loss": metrics.log_loss(probabilities, labels),
+        "brier": oracle.brier_score_loss(labels, probabilities),
+        "log_loss": oracle.log_loss(labels, probabilities),
         "ece": metrics.ece(probabilities, labels),
-        "adaptive_ece": metrics.adaptive_ece(probabilities, labels),
-        "tpr_at_1pct_fpr": metrics.tpr_at_fpr(logits, labels, 0.01),
-        "precision_at_1pct_fpr": metrics.precision_at_prevalence(logits, labels),
+        "adaptive_ece": abs(bin_gaps(probabilities, labels, 10, EQUAL_MASS).sum(axis=0)).sum() / 200,
+        "tpr_at_1pct_fpr": tpr,
+        "precision_at_1pct_fpr": 0.01 * tpr / (0.01 * tpr + 0.99 * 0.01),
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, abs=5e-5)
@@ -109,13 +113,17 @@ def test_the_mean_of_one_estimate_is_itself():
     assert (mean.value, mean.low, mean.high) == pytest.approx((0.8, 0.7, 0.85))
 
 
+def score_list(logits, labels, groups):
+    return ScoreList("mt", "mean", 0, tuple(map(str, range(200))), tuple(groups), labels, logits, expit(logits))
+
+
 def test_each_value_of_an_attribute_is_measured_at_the_threshold_that_all_share(data):
     logits, labels, groups = data
     language = ["de" if number % 4 < 2 else "fr" for number in range(200)]
     # One language scores higher throughout: its own ranking is as good, its false alarms are not.
     shifted = logits + np.array([2.0 if value == "fr" else 0.0 for value in language])
     config = EvaluateConfig(resamples=100, fpr_budgets=(0.1,))
-    found = by_attribute(shifted, labels, groups, language, config=config, seed=0)
+    found = by_attribute(score_list(shifted, labels, groups), language, config, 0)
     assert list(found) == ["de", "fr"]
     assert found["de"]["n"] == found["fr"]["n"] == 100
     assert found["fr"]["auroc"] == pytest.approx(
@@ -131,7 +139,7 @@ def test_each_value_of_an_attribute_is_measured_at_the_threshold_that_all_share(
 def test_a_part_of_one_class_has_the_rate_of_that_class(data):
     logits, labels, groups = data
     values = ["high" if label else "low" for label in labels]
-    found = by_attributes(logits, labels, groups, {"stakes": values}, config=CONFIG, seed=0)["stakes"]
+    found = by_attribute(score_list(logits, labels, groups), values, CONFIG, 0)
     assert "auroc" not in found["low"]
     assert "tpr_at_shared_1pct" not in found["low"]
     assert found["low"]["fpr_at_shared_1pct"] <= 0.01
@@ -140,7 +148,7 @@ def test_a_part_of_one_class_has_the_rate_of_that_class(data):
 def test_an_attribute_of_another_length_is_refused(data):
     logits, labels, groups = data
     with pytest.raises(ValueError, match="attribute values have shape"):
-        by_attribute(logits, labels, groups, ["de"], config=CONFIG, seed=0)
+        by_attribute(score_list(logits, labels, groups), ["de"], CONFIG, 0)
 
 
 def test_length_bins_hold_equal_parts_and_sort_by_length():
@@ -153,16 +161,6 @@ def test_length_bins_hold_equal_parts_and_sort_by_length():
 
 def test_length_bins_merge_when_lengths_repeat():
     assert set(length_bins([7] * 10)) == {"1: up to 7"}
-
-
-def test_rates_at_a_threshold_count_groups_as_trials():
-    labels = np.repeat([True, False], 40)
-    scores = np.concatenate([np.arange(40.0), np.arange(40.0) - 20])
-    tpr, fpr = rates_at_threshold(scores, labels, 10.0)
-    assert (tpr.value, fpr.value) == (0.75, 0.25)
-    grouped, _ = rates_at_threshold(scores, labels, 10.0, groups=np.arange(80) // 4)
-    assert grouped.value == tpr.value
-    assert grouped.high - grouped.low > tpr.high - tpr.low
 
 
 def test_few_negatives_cannot_bound_the_tpr_from_below():

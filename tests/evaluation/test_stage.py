@@ -14,7 +14,7 @@ from models_under_pressure.core.files import file_hash, read_json, write_json
 from models_under_pressure.core.paths import OVERLAPS, RESULTS, Dataset, evaluated_path, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.core.section import dotted
-from models_under_pressure.evaluation.breakdown import attributes_of
+from models_under_pressure.evaluation.measure import attributes_of
 from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.evaluation.summary import headline, means_by_purpose

@@ -8,12 +8,13 @@ from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.experiments.measure_calibration import Judging, MeasureCalibration
+from models_under_pressure.experiments.measure_calibration import MeasureCalibration
 from models_under_pressure.experiments.measure_calibration import run as measure_calibration
 from models_under_pressure.experiments.shared.monitors import first_seeds
 
-JUDGING = Judging(bins=10, resamples=200, confidence=0.95, seed=0)
+MEASURED = EvaluateConfig(resamples=200)
 PURPOSES = {"validation": "validation", "a_dev": "dev", "a_test": "test", "b_test": "test"}
 MAPS = ("platt", "isotonic", "temperature")
 
@@ -38,7 +39,7 @@ def stakes_of(scores):
 def measure(lists, *, purposes=PURPOSES, monitors=("probe",), fit_on="validation", maps=MAPS):
     scales = {one.dataset: stakes_of(one) for one in lists}
     config = MeasureCalibration(monitors=monitors, fit_on=fit_on, recalibrations=maps)
-    return measure_calibration(config, first_seeds(lists), purposes, scales, judging=JUDGING)
+    return measure_calibration(config, first_seeds(lists), purposes, scales, measured=MEASURED, seed=0)
 
 
 def error(found, dataset, recalibration, name="ece", monitor="probe"):
@@ -129,7 +130,7 @@ def test_the_scale_holds_mean_probabilities_and_their_rank_correlation():
 def test_datasets_without_the_scale_have_no_rows_of_it():
     lists = first_seeds([make(name) for name in PURPOSES])
     config = MeasureCalibration(monitors=["probe"], fit_on="validation", recalibrations=[])
-    found = measure_calibration(config, lists, PURPOSES, {}, judging=JUDGING)
+    found = measure_calibration(config, lists, PURPOSES, {}, measured=MEASURED, seed=0)
     assert found["scale"] == []
     assert all("stakes_correlation" not in row for row in found["errors"])
 

@@ -1,33 +1,34 @@
 """Fits side by side: the rows of one process, in the order of the jobs."""
 
+import operator
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from pydantic import BaseModel
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.section import load_yaml
 from models_under_pressure.experiments import compare_probes, measure_data_efficiency, train_on_dev
 from models_under_pressure.experiments.shared.processes import each
+from models_under_pressure.experiments.shared.setting import Setting
 from models_under_pressure.probes.families import FAMILIES
 
 PROBES = {name: FAMILIES[name].config() for name in ("mean_logistic", "softmax", "attention")}
 ATTENTION = FAMILIES["attention"].config(epochs=3)
 
 
-def add(data, job):
-    if job < 0:
-        raise UserError("below zero", remedy="add more.")
-    return data + job
-
-
 @pytest.mark.parametrize("processes", [1, 2])
 def test_results_come_in_the_order_of_the_jobs_and_errors_as_they_are(processes):
-    assert each(add, 10, [3, 1, 2], processes=processes) == [13, 11, 12]
-    with pytest.raises(UserError, match="below zero"):
-        each(add, 10, [1, -1], processes=processes)
+    assert each(operator.sub, 10, [3, 1, 2], processes=processes) == [7, 9, 8]
+    with pytest.raises(UserError, match="missing.yaml"):
+        each(load_yaml, Path("missing.yaml"), [BaseModel, BaseModel], processes=processes)
 
 
 def test_rows_do_not_depend_on_the_number_of_processes(make_set):
-    train, validation = make_set(), make_set("validation", purpose="validation", seed=1)
-    tested = [make_set(f"{name}_dev", purpose="dev", seed=seed) for name, seed in (("a", 2), ("b", 3))]
-    pairs = [(one, make_set(one.name.replace("dev", "test"), seed=9 + number)) for number, one in enumerate(tested)]
+    dev = [make_set(f"{name}_dev", purpose="dev", seed=seed) for name, seed in (("a", 2), ("b", 3))]
+    test = [make_set(one.name.replace("dev", "test"), seed=9 + number) for number, one in enumerate(dev)]
+    setting = Setting(make_set(), make_set("validation", purpose="validation", seed=1), [*dev, *test])
     compared = compare_probes.CompareProbes(seeds=2, probes=PROBES)
     sampled = measure_data_efficiency.MeasureDataEfficiency(sizes=(4,), repeats=2, probes={"attention": ATTENTION})
     trained = train_on_dev.TrainOnDev(
@@ -35,9 +36,9 @@ def test_rows_do_not_depend_on_the_number_of_processes(make_set):
     )
     one, two = (
         [
-            compare_probes.run(compared, train, validation, tested, seed=0, processes=processes),
-            measure_data_efficiency.run(sampled, train, validation, tested, seed=0, processes=processes),
-            train_on_dev.run(trained, (train, validation), pairs, seed=0, processes=processes),
+            compare_probes.run(compared, replace(setting, processes=processes)),
+            measure_data_efficiency.run(sampled, replace(setting, processes=processes)),
+            train_on_dev.run(trained, replace(setting, processes=processes)),
         ]
         for processes in (1, 2)
     )

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
-from models_under_pressure.evaluation.metrics import log_loss
 from models_under_pressure.probes.calibration import fit_calibration, sigmoid, threshold_table
 
 
@@ -38,7 +38,7 @@ def test_temperature_finds_the_true_slope():
 def test_calibrated_probabilities_are_likelier_on_new_records(method):
     calibration = fit_calibration(method, *sample(slope=5.0, intercept=0.0, seed=1))
     logits, labels = sample(slope=5.0, intercept=0.0, seed=2)
-    assert log_loss(calibration.probabilities(logits), labels) < log_loss(sigmoid(logits), labels)
+    assert log_loss(labels, calibration.probabilities(logits)) < log_loss(labels, sigmoid(logits))
 
 
 @pytest.mark.parametrize("method", ["platt", "isotonic", "temperature"])

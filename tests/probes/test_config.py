@@ -6,8 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from models_under_pressure.probes import families
-from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 
 ADAPTER = TypeAdapter(ProbeConfig)
 
@@ -68,7 +67,7 @@ def test_the_defaults_are_the_papers_but_for_the_descent_of_attention_and_softma
 
 def test_params_yaml_spells_out_what_the_families_have_as_defaults():
     from models_under_pressure.core.section import read
-    from models_under_pressure.probes.config import TrainConfig
+    from models_under_pressure.probes.families import TrainConfig
 
     probes = read("train", TrainConfig, Path(__file__).parents[2] / "params.yaml").probes
     for name, family in (("mean", "mean_logistic"), ("attention", "attention")):

@@ -12,7 +12,7 @@ from test_faults import assert_whole, cached
 
 from models_under_pressure.core.errors import disk_error
 from models_under_pressure.tools import _planned_run
-from models_under_pressure.tools._inputs import or_failure
+from models_under_pressure.tools.doctor import or_failure
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from remote_servers import KEY_ID, SECRET
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.remotes.target import BucketSettings
 from models_under_pressure.tools import doctor
-from models_under_pressure.tools._planned_run import estimate_stores, model_access, planned_run
+from models_under_pressure.tools._planned_run import PlannedStore, estimate_stores, model_access, planned_run
 
 SECRETS = [name for name, field in BucketSettings.model_fields.items() if "SecretStr" in str(field.annotation)]
 
@@ -49,15 +49,15 @@ def test_the_space_of_stores_is_counted_in_rows_of_two_bytes_per_value(tmp_path)
     (tmp_path / "a.jsonl").write_bytes(b"".join(lines))
     (tmp_path / "done.zarr").mkdir()
     (tmp_path / "b.jsonl").write_bytes(b"".join(lines))
-    datasets = {
-        "a": (tmp_path / "a.jsonl", tmp_path / "a.zarr"),
-        "b": (tmp_path / "b.jsonl", tmp_path / "done.zarr"),
-        "later": (tmp_path / "c.jsonl", tmp_path / "c.zarr"),
-    }
-    found = estimate_stores(datasets, hidden=64, max_tokens=512, per_token=True)
+    files = {"a": ("a.jsonl", "a.zarr"), "b": ("b.jsonl", "done.zarr"), "later": ("c.jsonl", "c.zarr")}
+    tokens, records = (
+        [PlannedStore(name, tmp_path / file, tmp_path / store, keep) for name, (file, store) in files.items()]
+        for keep in (True, False)
+    )
+    found = estimate_stores(tokens, hidden=64, max_tokens=512)
     assert (found.existing, found.planned, found.unknown) == (1, 1, ("later",))
     assert found.bytes == (101 + 512) * 64 * 2, "350 characters are 101 tokens at most; the long record is cut"
-    assert estimate_stores(datasets, hidden=64, max_tokens=512, per_token=False).bytes == 2 * 64 * 2
+    assert estimate_stores(records, hidden=64, max_tokens=512).bytes == 2 * 64 * 2
 
 
 @pytest.fixture

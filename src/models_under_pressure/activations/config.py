@@ -86,6 +86,23 @@ class ExtractConfig(BaseModel):
     """Ray workers, each with its own model; auto is one per GPU, or one per two CPU cores."""
 
 
+class Layers(BaseModel):
+    """Which layers are compared, and what is kept of each record for it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    layers: tuple[int, ...] = Field(min_length=1)
+    """Decoder blocks, from 0; all are extracted in one pass."""
+    keep: Keep
+    """What is kept of each record; one vector is enough for a probe of mean or last tokens."""
+
+    @model_validator(mode="after")
+    def _layers_are_distinct(self) -> "Layers":
+        if len(set(self.layers)) < len(self.layers) or min(self.layers) < 0:
+            raise ValueError("layers must be distinct and at least 0")
+        return self
+
+
 def resolve_device(name: str) -> str:
     """The torch device that `auto` means here: cuda, then mps, then cpu."""
     import torch

@@ -1,11 +1,12 @@
 """Ragged activations: a flat `[tokens, hidden]` array cut into records by offsets, in memory or on disk."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int8, Int32, Int64
+from jaxtyping import Float32, Int, Int8, Int32, Int64
 
 SYSTEM, USER, ASSISTANT, TEMPLATE = range(4)
 """Role codes of tokens; TEMPLATE marks what the chat template adds around the content."""
@@ -65,51 +66,68 @@ class ArrayActivations:
         return self.values[start:stop]
 
 
-class Subset:
-    """`Activations` of chosen records, in their order, read from the whole when asked for."""
+class View:
+    """Chosen records of some activations, in the order given and read in place; one may be chosen twice."""
 
-    def __init__(self, whole: Activations, chosen: Bool[np.ndarray, "records"]) -> None:
-        if chosen.shape != (len(whole.ids),) or chosen.dtype != np.bool_:
-            raise ValueError(f"{len(whole.ids)} records, a choice of {chosen.shape} {chosen.dtype}: not aligned")
-        self._whole = whole
-        rows = np.flatnonzero(chosen)
-        bounds = np.asarray(whole.offsets, dtype=np.int64)
-        tokens = np.repeat(chosen, np.diff(bounds))
-        self._starts = bounds[:-1][rows]
-        """Where each chosen record begins in the whole."""
-        self.ids: Sequence[str] = [whole.ids[int(row)] for row in rows]
-        self.offsets: Int64[np.ndarray, records_plus_1] = np.concatenate([[0], np.cumsum(np.diff(bounds)[rows])])
-        self.roles: Int8[np.ndarray, tokens] = np.asarray(whole.roles)[tokens]
-        ids = getattr(whole, "token_ids", None)
-        self.token_ids: Int32[np.ndarray, tokens] | None = None if ids is None else np.asarray(ids)[tokens]
+    ids: Sequence[str]
+    """Record ids, in the order of the offsets."""
+    offsets: Int64[np.ndarray, "records_plus_1"]
+    """Record `i` owns the tokens `offsets[i]` up to but not including `offsets[i + 1]`."""
+
+    def __init__(self, parts: Sequence[tuple[Activations, Int[np.ndarray, "rows"]]]) -> None:
+        """Choose, from each of the activations, the records with the given indices."""
+        self._sources = [source for source, _ in parts]
+        self._source_of = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
+        bounds = [np.asarray(source.offsets, dtype=np.int64) for source, _ in parts]
+        self._starts = np.concatenate([own[:-1][rows] for own, (_, rows) in zip(bounds, parts, strict=True)])
+        lengths = [np.diff(own)[rows] for own, (_, rows) in zip(bounds, parts, strict=True)]
+        self.offsets = np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64)
+        self.ids = [source.ids[int(row)] for source, rows in parts for row in rows]
 
     @property
     def hidden(self) -> int:
         """Width of an activation."""
-        return self._whole.hidden
+        return self._sources[0].hidden
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Those of the whole: how activations were made, not which."""
-        return self._whole.attributes
+        """Those of the first part: how activations were made, not which."""
+        return self._sources[0].attributes
+
+    @cached_property
+    def roles(self) -> Int8[np.ndarray, "tokens"]:
+        """Role code of each token."""
+        return self._gather([source.roles for source in self._sources])
+
+    @cached_property
+    def token_ids(self) -> Int32[np.ndarray, "tokens"] | None:
+        """Token ids; None where a part has none."""
+        found = [getattr(source, "token_ids", None) for source in self._sources]
+        return None if any(ids is None for ids in found) else self._gather(found)
 
     def read(self, start: int, stop: int) -> Float32[np.ndarray, "tokens hidden"]:
         """The activations of the tokens from `start` up to but not including `stop`."""
-        parts = [self._whole.read(begin, end) for begin, end in self._pieces(start, stop)]
-        return np.concatenate(parts) if parts else np.empty((0, self.hidden), dtype=np.float32)
+        pieces = [self._sources[number].read(first, last) for number, first, last in self._pieces(start, stop)]
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate([np.empty((0, self.hidden), dtype=np.float32), *pieces])
 
-    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Where the tokens lie in the whole, neighbours together."""
-        begin = end = 0
-        first = int(np.searchsorted(self.offsets, start, side="right")) - 1
-        last = int(np.searchsorted(self.offsets, stop, side="left"))
-        for record in range(first, last):
+    def _gather(self, columns: Sequence[Any]) -> Any:
+        arrays = [np.asarray(column) for column in columns]
+        pieces = self._pieces(0, int(self.offsets[-1]))
+        return np.concatenate([arrays[0][:0], *(arrays[number][first:last] for number, first, last in pieces)])
+
+    def _pieces(self, start: int, stop: int) -> list[tuple[int, int, int]]:
+        """(source, first token, last token) of the runs that make up a span; neighbours in a source are one run."""
+        runs: list[tuple[int, int, int]] = []
+        record = int(np.searchsorted(self.offsets, start, side="right")) - 1
+        while start < stop:
+            end = min(stop, int(self.offsets[record + 1]))
             shift = int(self._starts[record] - self.offsets[record])
-            own = max(start, int(self.offsets[record])) + shift, min(stop, int(self.offsets[record + 1])) + shift
-            if own[0] != end:
-                if end > begin:
-                    yield begin, end
-                begin = own[0]
-            end = own[1]
-        if end > begin:
-            yield begin, end
+            source, first, last = int(self._source_of[record]), start + shift, end + shift
+            if runs and runs[-1][0] == source and runs[-1][2] == first:
+                first = runs.pop()[1]
+            if first < last:
+                runs.append((source, first, last))
+            start, record = end, record + 1
+        return runs

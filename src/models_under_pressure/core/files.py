@@ -9,9 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models_under_pressure.core.errors import UserError
+
+
+class Frozen(BaseModel):
+    """A description: its fields do not change, and a field that it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import Frozen
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -134,10 +135,8 @@ _SHARED = ("seed", "llm", "model", "models", "probe")
 _PACKAGE = Path(__file__).parents[1]
 
 
-class Section(BaseModel):
+class Section(Frozen):
     """A section that one stage reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def read(name: str, schema: type[T], file: Path = PARAMS) -> T:
@@ -167,6 +166,18 @@ def read(name: str, schema: type[T], file: Path = PARAMS) -> T:
         return TypeAdapter(schema).validate_python(tree[name])
     except ValidationError as error:
         raise UserError(explain(error, file, schema, under=(name,)), remedy="correct the file.") from None
+
+
+def entry(entries: Mapping[str, T], name: str, where: str) -> T:
+    """The model of that name; `where` is the parameter that holds the models.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in entries:
+        known = ", ".join(entries) or "none yet"
+        raise UserError(f"no model {name!r}.", where=where, remedy=f"use one of its names ({known}), or add it there.")
+    return entries[name]
 
 
 def section_names(file: Path) -> set[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.table import markdown_table
 from models_under_pressure.evaluation.intervals import Estimate
 
 if TYPE_CHECKING:
@@ -81,27 +82,26 @@ def to_json(result: Agreement) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": result.rows, "unmatched": result.unmatched, "flips": result.flips}
     for name in ("same_label", "kappa", "weighted_kappa"):
         estimate: Estimate | None = getattr(result, name)
-        found[name] = None if estimate is None else round(estimate.value, 4)
-        if estimate is not None:
-            found |= {f"{name}_low": round(estimate.low, 4), f"{name}_high": round(estimate.high, 4)}
+        found |= {name: None} if estimate is None else estimate.columns(name)
     return found
 
 
 def to_markdown(result: Agreement) -> str:
     """The comparison as Markdown."""
-    lines = ["| | estimate | 95 % interval |", "|---|---:|---|"]
-    for name, title in (
-        ("same_label", "same label"),
-        ("kappa", "Cohen's kappa of the labels"),
-        ("weighted_kappa", "quadratically weighted kappa of the scores"),
-    ):
+    titles = {
+        "same_label": "same label",
+        "kappa": "Cohen's kappa of the labels",
+        "weighted_kappa": "quadratically weighted kappa of the scores",
+    }
+    rows: list[tuple[str, str, str]] = []
+    for name, title in titles.items():
         one: Estimate | None = getattr(result, name)
-        cells = "not defined | " if one is None else f"{one.value:.3f} | {one.low:.3f} to {one.high:.3f}"
-        lines.append(f"| {title} | {cells} |")
+        cells = ("not defined", "") if one is None else (f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}")
+        rows.append((title, *cells))
     columns = list(result.flips)
-    lines += ["", f"| first \\ second ({result.rows} rows) | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
-    lines += [f"| {label} | {' | '.join(str(row[to]) for to in columns)} |" for label, row in result.flips.items()]
-    return "\n".join(lines) + "\n"
+    flips = ([label, *(row[to] for to in columns)] for label, row in result.flips.items())
+    heads = (f"first \\ second ({result.rows} rows)", *(f">{column}" for column in columns))
+    return markdown_table(("", ">estimate", "95 % interval"), rows) + "\n" + markdown_table(heads, flips)
 
 
 def _weights(groups: Sequence[str], seed: int) -> "Int[np.ndarray, 'resamples rows']":

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from models_under_pressure.core.records import Record
+from models_under_pressure.core.table import markdown_table
 from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.files import Splits
 
@@ -119,10 +120,9 @@ def to_text(result: Diff, *, title: str, most: int = 20) -> str:
 
 def to_markdown(result: Diff, *, title: str, most: int = 20) -> str:
     """The comparison as Markdown, dataset text escaped; at most `most` rows of each list, and the rest counted."""
-    lines = [f"# {title}", "", "| what | rows |", "|---|---:|"]
-    lines += [f"| {name} | {len(getattr(result, name))} |" for name in _LISTS]
-    lines += ["", *_drift(result), "", "| split | label | before | after |", "|---|---|---:|---:|"]
-    lines += [f"| {split} | {label} | {before} | {after} |" for split, label, before, after in _balance(result)]
+    lists = markdown_table(("what", ">rows"), [(name, len(getattr(result, name))) for name in _LISTS])
+    balance = markdown_table(("split", "label", ">before", ">after"), _balance(result))
+    lines = [f"# {title}", "", lists, *_drift(result), "", balance.rstrip()]
     for name, rows in _listed(result, most):
         lines += ["", f"## {name}", "", *(f"- {_harmless(row)}" for row in rows)]
     return "\n".join(lines) + "\n"
@@ -223,8 +223,3 @@ def judgement(record: Record) -> str:
     by = f", {one_line(record.scale_label_model)}" if record.scale_label_model else ""
     score = f"stakes {record.scale_label}, confidence {record.scale_label_confidence}{by}"
     return f"{record.label.value} ({score}): {one_line(record.scale_label_explanation or '', 400)}"
-
-
-def datasets_of(places: Sequence[Place]) -> list[str]:
-    """Names of the datasets, sorted, each once."""
-    return sorted({place.dataset for place in places})

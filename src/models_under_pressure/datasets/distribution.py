@@ -7,6 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.table import markdown_table, text_table
 from models_under_pressure.datasets.overlap import words
 
 
@@ -48,22 +49,10 @@ def distribution(records: Sequence[Record]) -> dict[str, float]:
     }
 
 
-def to_table(found: Mapping[str, Mapping[str, float]]) -> str:
-    """File -> its distribution, as aligned text."""
-    width = max(map(len, found), default=0) + 2
-    lines = [" " * width + "".join(f"{head:>12}" for head in _HEADS.values())]
-    for name, values in found.items():
-        lines.append(f"{name:{width}}" + "".join(f"{values[metric]:>12,}" for metric in _HEADS))
-    return "\n".join(lines) + "\n"
-
-
-def to_markdown(found: Mapping[str, Mapping[str, float]]) -> str:
-    """File -> its distribution, as a Markdown table."""
-    lines = [f"| file | {' | '.join(_HEADS.values())} |", "|---|" + "---:|" * len(_HEADS)]
-    lines += [
-        f"| {name} | {' | '.join(f'{values[metric]:,}' for metric in _HEADS)} |" for name, values in found.items()
-    ]
-    return "\n".join(lines) + "\n"
+def to_table(found: Mapping[str, Mapping[str, float]], *, markdown: bool = False) -> str:
+    """File -> its distribution, as aligned text or Markdown."""
+    rows = ([name, *(f"{values[metric]:,}" for metric in _HEADS)] for name, values in found.items())
+    return (markdown_table if markdown else text_table)(("file", *(f">{head}" for head in _HEADS.values())), rows)
 
 
 def chart_rows(dataset: str, found: Mapping[str, float], *, part: str) -> list[dict[str, Any]]:

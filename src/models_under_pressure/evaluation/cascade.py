@@ -17,8 +17,6 @@ the control that any selection must beat."""
 Merge = Literal["mean", "max", "second"]
 """What the score of a record becomes that both monitors saw."""
 
-SELECTIONS: tuple[Selection, ...] = ("mid", "top", "uncertain", "random")
-
 
 @dataclass(frozen=True, slots=True)
 class Band:

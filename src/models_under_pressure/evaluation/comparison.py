@@ -96,7 +96,7 @@ def judged(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.
 
 def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.0005) -> list[MeanComparison]:
     """Mean change of each probe over its comparable datasets, one test a probe."""
-    found = []
+    found: list[MeanComparison] = []
     for probe in dict.fromkeys(row.probe for row in rows):
         comparable = [row for row in rows if row.probe == probe and row.difference is not None]
         if not comparable:

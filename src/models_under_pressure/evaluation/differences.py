@@ -1,6 +1,6 @@
 """Differences of a metric between two score lists of the same records, and the correction for testing several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtr, stdtrit
 
-from models_under_pressure.evaluation import curves
 from models_under_pressure.evaluation.curves import checked_labels, checked_scores, group_indices, two_classes
 from models_under_pressure.evaluation.intervals import (
     Difference,
@@ -16,8 +15,6 @@ from models_under_pressure.evaluation.intervals import (
     evidence,
     logit_interval,
     normal_reach,
-    plan,
-    replicate,
 )
 
 
@@ -29,39 +26,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = running
     return adjusted
-
-
-def paired_bootstrap(
-    metric: Callable[[curves.Counts], Float[np.ndarray, "*resamples"]],
-    before: ArrayLike,
-    after: ArrayLike,
-    labels: ArrayLike,
-    groups: ArrayLike | None = None,
-    *,
-    seed: int,
-    resamples: int = 10_000,
-    confidence: float = 0.95,
-) -> Difference:
-    """Change of a ranking metric, both sides resampled together, so that what they share cancels.
-
-    The interval and p-value are normal, with the bootstrap's standard deviation: `metric` is one of `curves`, such as
-    `curves.auroc` or `functools.partial(curves.tpr_at_fpr, budget=0.01)`.
-
-    Raises:
-        ValueError: one class is missing, or the lists differ in length.
-    """
-    checked = two_classes(checked_labels(labels))
-    first, second = (curves.rank(checked_scores(scores, len(checked)), checked) for scores in (before, after))
-    value = float(metric(curves.count(second)) - metric(curves.count(first)))
-    changes = replicate(
-        lambda weights: {"change": metric(curves.count(second, weights)) - metric(curves.count(first, weights))},
-        plan(checked, groups),
-        resamples,
-        np.random.default_rng(seed),
-    )["change"]
-    size = min(evidence(checked, groups))
-    error = float(changes.std()) * float(np.sqrt(size / (size - 1))) if size > 1 else float("inf")
-    return difference(value, error, confidence)
 
 
 def difference(value: float, error: float, confidence: float = 0.95, *, freedom: float = 1e9) -> Difference:
@@ -122,20 +86,6 @@ def delong(
     value = float(placements[checked].mean())
     deviation = _standard_error(placements, checked, group_indices(groups, len(checked)))
     return logit_interval(value, deviation, min(evidence(checked, groups)), confidence, corrected=True)
-
-
-def delong_difference(
-    before: ArrayLike, after: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, *, confidence: float = 0.95
-) -> Difference:
-    """Change of AUROC between two score lists of the same records, with its normal interval.
-
-    Scores that rank the records alike differ by exactly 0 with p = 1.
-
-    Raises:
-        ValueError: one class is missing, or the lists differ in length.
-    """
-    checked = two_classes(checked_labels(labels))
-    return averaged_difference([before], [after], checked, groups, confidence=confidence)
 
 
 def averaged_auroc(
@@ -226,7 +176,8 @@ def _standard_error(
 ) -> float:
     """Standard error of the mean placement: sum of squares of what each group adds (Obuchowski's equations 2 to 5)."""
     groups = int(group_of.max()) + 1
-    added, present = [], []
+    added: list[Float[np.ndarray, groups]] = []
+    present: list[int] = []
     for members in (labels, ~labels):
         centred = placements[members] - placements[members].mean()
         added.append(np.bincount(group_of[members], weights=centred, minlength=groups) / members.sum())

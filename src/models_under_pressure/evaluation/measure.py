@@ -1,17 +1,25 @@
-"""Every metric of the scores that methods gave datasets."""
+"""Every metric of the scores that methods gave datasets, overall and by attribute of the records."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
 from models_under_pressure.core.paths import Dataset
 from models_under_pressure.core.records import Label, Record, read_records
-from models_under_pressure.evaluation.breakdown import attributes_of, by_attributes
-from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, mean_costs
+from models_under_pressure.evaluation.intervals import clopper_pearson, evidence
+from models_under_pressure.evaluation.metrics import threshold_at_fpr
+from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, mean_costs, percent
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.evaluation.summary import mean_over_seeds
+
+METHODS = ("probes", "text_baseline")
+"""Score files of the pipeline; language-model baselines are measured in experiments/."""
 
 
 def measure(
@@ -95,15 +103,10 @@ def _groups(
     if lists[0].labels.all() or not lists[0].labels.any():
         return {}
     parts = [
-        by_attributes(
-            one.logits,
-            one.labels,
-            one.groups,
-            attributes_of([known[id_] for id_ in one.ids], config),
-            probabilities=one.probabilities,
-            config=config,
-            seed=seed,
-        )
+        {
+            attribute: by_attribute(one, values, config, seed)
+            for attribute, values in attributes_of([known[id_] for id_ in one.ids], config).items()
+        }
         for one in lists
     ]
     return {
@@ -112,8 +115,77 @@ def _groups(
     }
 
 
-METHODS = ("probes", "text_baseline")
-"""Score files of the pipeline; language-model baselines are measured in experiments/."""
+def by_attribute(
+    scores: ScoreList, values: Sequence[str], config: EvaluateConfig, seed: int
+) -> dict[str, dict[str, float | int]]:
+    """`evaluate_scores` of the records of each value of an attribute (`values` has one per record), sorted by value.
+
+    A monitor has one threshold for everybody. So each part also has the rates at the threshold that keeps the first
+    budget on all records together: `tpr_at_shared_1pct` and `fpr_at_shared_1pct`, where the part has that class.
+
+    Raises:
+        ValueError: one class is missing overall, or `values` has another length.
+    """
+    labels, groups, attribute = scores.labels, np.asarray(scores.groups), np.asarray(values)
+    if attribute.shape != labels.shape:
+        raise ValueError(f"attribute values have shape {attribute.shape}, labels {labels.shape}")
+    budget = config.fpr_budgets[0]
+    flagged = scores.logits >= threshold_at_fpr(scores.logits, labels, budget)
+    found: dict[str, dict[str, float | int]] = {}
+    for value in sorted(set(values)):
+        inside = attribute == value
+        logits, own, chance = scores.logits[inside], labels[inside], scores.probabilities[inside]
+        part = evaluate_scores(logits, own, groups[inside], config=config, seed=seed, probabilities=chance)
+        sizes = evidence(own, groups[inside])
+        for rate, members, size in zip(("tpr", "fpr"), (labels, ~labels), sizes, strict=True):
+            if size:
+                share = float(flagged[inside & members].mean())
+                estimate = clopper_pearson(share * size, size, config.confidence)
+                part |= estimate.columns(f"{rate}_at_shared_{percent(budget)}")
+        found[value] = part
+    return found
+
+
+def length_bins(lengths: ArrayLike, bins: int = 4) -> list[str]:
+    """Name of each record's length bin; edges are quantiles, so that the bins are about equal in number.
+
+    Names sort by length: `1: up to 120`, `2: 121 to 300`, … (the unit is that of `lengths`).
+    """
+    array = np.asarray(lengths)
+    edges = np.unique(np.quantile(array, np.linspace(0.0, 1.0, bins + 1)[1:], method="inverted_cdf"))
+    index = np.searchsorted(edges, array, side="left")
+    names = [
+        f"{number + 1}: up to {edge:,}" if number == 0 else f"{number + 1}: {edges[number - 1] + 1:,} to {edge:,}"
+        for number, edge in enumerate(edges)
+    ]
+    return [names[number] for number in index]
+
+
+def attributes_of(records: Sequence[Record], config: EvaluateConfig) -> dict[str, list[str]]:
+    """Value of each record for every attribute by which these records differ: attribute -> a value per record.
+
+    An attribute is the first of its columns that a record has. Values of fewer than `config.least_group` records are
+    put together as `other`, because a metric of a handful is noise. Length is in characters.
+    """
+    found = {
+        name: _pooled([_value(record, columns) for record in records], config.least_group)
+        for name, columns in config.groups.items()
+    }
+    bins = length_bins([len(record.text) for record in records], config.length_bins)
+    found["length"] = [f"{name} characters" for name in bins]
+    return {name: values for name, values in found.items() if len(set(values)) > 1}
+
+
+def _value(record: Record, columns: Sequence[str]) -> str:
+    fields: Mapping[str, object] = record.fields
+    return next((str(fields[name]).strip() for name in columns if fields.get(name) not in (None, "")), "not recorded")
+
+
+def _pooled(values: Sequence[str], least: int) -> list[str]:
+    counts = Counter(values)
+    rare = {value for value, count in counts.items() if count < least}
+    other = f"other ({len(rare)} values)"
+    return [other if value in rare and len(rare) > 1 else value for value in values]
 
 
 def read_evaluated(path: Path, probes: Sequence[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ Binning = Literal["equal width", "equal mass"]
 
 EQUAL_WIDTH: Binning = "equal width"
 EQUAL_MASS: Binning = "equal mass"
+"""Bins of about as many records each (Nguyen and O'Connor 2015)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +58,6 @@ def bin_gaps(
     return gaps
 
 
-def calibration_error(
-    probabilities: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"], bins: int, binning: Binning
-) -> float:
-    """Expected calibration error: over bins, |observed - forecast| weighted by the bin's share of records.
-
-    Naeini, Cooper and Hauskrecht 2015 (equal width); Nguyen and O'Connor 2015 (equal mass).
-    """
-    return float(np.abs(bin_gaps(probabilities, labels, bins, binning).sum(axis=0)).sum() / len(labels))
-
-
 def reliability(
     probabilities: Float[np.ndarray, "records"],
     labels: Bool[np.ndarray, "records"],
@@ -75,7 +66,7 @@ def reliability(
 ) -> list[ReliabilityBin]:
     """The bins that hold records, by rising probability."""
     index, edges = bin_of(probabilities, bins, binning)
-    found = []
+    found: list[ReliabilityBin] = []
     for number in np.unique(index):
         inside = index == number
         found.append(
@@ -98,15 +89,6 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
         ValueError: one class is missing.
     """
     return float(curves.auroc(_counts(scores, labels)))
-
-
-def auprc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Average precision (area under the precision-recall curve as steps).
-
-    Raises:
-        ValueError: one class is missing.
-    """
-    return float(curves.auprc(_counts(scores, labels)))
 
 
 def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, budget: float = 0.01) -> float:
@@ -133,19 +115,12 @@ def threshold_at_fpr(scores: ArrayLike, labels: ArrayLike, budget: float = 0.01)
     return float(ranking.thresholds[kept - 1]) if kept else float("inf")
 
 
-def precision_at_prevalence(
-    scores: ArrayLike, labels: ArrayLike, *, prevalence: float = 0.01, budget: float = 0.01
-) -> float:
-    """Share of alerts that are right, were a share `prevalence` of traffic high-stakes and the budget spent in full.
-
-    By Bayes, `p TPR / (p TPR + (1 - p) budget)` with the TPR of `tpr_at_fpr`. The budget stands in for the observed
-    false positive rate because 0 of 40 negatives would promise a precision of 1 that no such set can show.
-    """
-    return precision_from_rates(tpr_at_fpr(scores, labels, budget), budget, prevalence)
-
-
 def precision_from_rates(tpr: float, fpr: float, prevalence: float) -> float:
-    """Precision of a monitor with these rates at this prevalence; 0 when it flags nothing."""
+    """Share of alerts that are right with these rates, were a share `prevalence` of traffic high-stakes (Bayes).
+
+    0 when nothing is flagged. Metrics give the budget as `fpr`, as if it were spent in full: the observed rate, 0 of 40
+    negatives say, would promise a precision of 1 that no such set can show.
+    """
     right = prevalence * tpr
     return right / max(right + (1.0 - prevalence) * fpr, 1e-12)
 
@@ -156,28 +131,14 @@ def accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float = 0.5) -> fl
     return float(np.mean(correct(checked_scores(scores, len(checked)), checked, threshold)))
 
 
-def brier(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Mean squared distance of the probability from the label (Brier 1950, two classes counted once)."""
-    checked = checked_labels(labels)
-    return float(np.mean(squared_errors(checked_probabilities(probabilities, len(checked)), checked)))
-
-
-def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Mean negative log-likelihood, in nats; certainty that proves wrong costs -log(2^-52), about 36."""
-    checked = checked_labels(labels)
-    return float(np.mean(log_losses(checked_probabilities(probabilities, len(checked)), checked)))
-
-
 def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> float:
-    """Expected calibration error over bins of equal width (Naeini et al. 2015)."""
-    checked = checked_labels(labels)
-    return calibration_error(checked_probabilities(probabilities, len(checked)), checked, bins, EQUAL_WIDTH)
+    """Expected calibration error: over bins of equal width, |observed - forecast| weighted by the bin's records.
 
-
-def adaptive_ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> float:
-    """Expected calibration error over bins of equal mass (Nguyen and O'Connor 2015)."""
+    Naeini, Cooper and Hauskrecht 2015.
+    """
     checked = checked_labels(labels)
-    return calibration_error(checked_probabilities(probabilities, len(checked)), checked, bins, EQUAL_MASS)
+    gaps = bin_gaps(checked_probabilities(probabilities, len(checked)), checked, bins)
+    return float(np.abs(gaps.sum(axis=0)).sum() / len(checked))
 
 
 def correct(
@@ -206,32 +167,6 @@ def log_losses(
 def _counts(scores: ArrayLike, labels: ArrayLike) -> curves.Counts:
     checked = two_classes(checked_labels(labels))
     return curves.count(curves.rank(checked_scores(scores, len(checked)), checked))
-
-
-def rates_at_threshold(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    threshold: float,
-    groups: ArrayLike | None = None,
-    *,
-    confidence: float = 0.95,
-) -> tuple[Estimate, Estimate]:
-    """TPR and FPR of flagging scores >= a threshold fixed beforehand, each with its Clopper-Pearson interval.
-
-    With groups, the trials are as many as the groups that hold the class: exact when groups hold one record of it,
-    wider than needed when they hold several.
-
-    Raises:
-        ValueError: one class is missing.
-    """
-    checked = two_classes(checked_labels(labels))
-    flagged = checked_scores(scores, len(checked)) >= threshold
-    trials = evidence(checked, groups)
-    tpr, fpr = (
-        clopper_pearson(float(flagged[members].mean()) * size, size, confidence)
-        for members, size in zip((checked, ~checked), trials, strict=True)
-    )
-    return tpr, fpr
 
 
 def tpr_at_fpr_interval(

@@ -72,8 +72,8 @@ def evaluate_scores(
     checked = checked_labels(labels)
     flat: dict[str, float | int] = {"n": len(checked), "positives": int(checked.sum())}
     for name, estimate in estimates.items():
-        flat |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return {name: round(value, 4) for name, value in flat.items()}
+        flat |= estimate.columns(name)
+    return flat
 
 
 def mean_costs(scores: ScoreList) -> dict[str, float | int]:
@@ -83,7 +83,7 @@ def mean_costs(scores: ScoreList) -> dict[str, float | int]:
 
 
 def estimate_scores(
-    scores: ArrayLike,
+    scores: ArrayLike | None,
     labels: ArrayLike,
     groups: ArrayLike | None,
     *,
@@ -91,7 +91,7 @@ def estimate_scores(
     seed: int,
     probabilities: ArrayLike | None = None,
 ) -> dict[str, Estimate]:
-    """`evaluate_scores` before it is flattened and rounded."""
+    """`evaluate_scores` before it is flattened and rounded; without scores, what probabilities alone give."""
     checked = checked_labels(labels)
     statistic = _statistic(checked, scores, probabilities, config)
     point = {name: float(value[0]) for name, value in statistic(np.ones((1, len(checked)), dtype=np.int32)).items()}
@@ -102,7 +102,7 @@ def estimate_scores(
         name: _interval(name, value, replicates[name], rarer if name in _RANKED else drawn.groups, config.confidence)
         for name, value in point.items()
     }
-    if rarer:
+    if rarer and scores is not None:
         for budget in config.fpr_budgets:
             found |= _at_budget(scores, checked, groups, budget, config)
     return found
@@ -136,17 +136,20 @@ def percent(rate: float) -> str:
 
 
 def _statistic(
-    labels: Bool[np.ndarray, "records"], scores: ArrayLike, probabilities: ArrayLike | None, config: EvaluateConfig
+    labels: Bool[np.ndarray, "records"],
+    scores: ArrayLike | None,
+    probabilities: ArrayLike | None,
+    config: EvaluateConfig,
 ) -> Statistic:
     """All metrics of many weightings of the records at once."""
-    ranking = curves.rank(checked_scores(scores, len(labels)), labels)
-    both = bool(labels.any() and not labels.all())
+    ranked = None if scores is None else curves.rank(checked_scores(scores, len(labels)), labels)
+    ranking = ranked if labels.any() and not labels.all() else None
     losses = {} if probabilities is None else _losses(checked_probabilities(probabilities, len(labels)), labels)
     gaps = {} if probabilities is None else _gaps(checked_probabilities(probabilities, len(labels)), labels, config)
 
     def statistic(weights: Num[np.ndarray, "resamples records"]) -> dict[str, Float[np.ndarray, "resamples"]]:
         found: dict[str, np.ndarray] = {}
-        if both:
+        if ranking is not None:
             counts = curves.count(ranking, weights)
             found |= {"auroc": curves.auroc(counts), "auprc": curves.auprc(counts)}
         real = weights.astype(np.float64)

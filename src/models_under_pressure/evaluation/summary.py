@@ -9,7 +9,8 @@ import numpy as np
 from models_under_pressure.evaluation.intervals import Estimate
 
 _COUNTS = ("datasets", "n", "positives")
-_COSTS = ("tokens", "flops")
+_SHARES = ("tokens", "flops", "flops_per_token", "sent_on")
+"""What has no interval, and is averaged too."""
 
 
 def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
@@ -28,8 +29,8 @@ def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
 def mean_over_datasets(rows: Sequence[Mapping[str, float | int]]) -> dict[str, float | int]:
     """Mean of each metric that every dataset has, each dataset counting alike, from `evaluate_scores` of each.
 
-    `datasets` is their number, `n` and `positives` are sums; `tokens` and `flops` of a record are means too. Datasets
-    share no records, so that they are independent.
+    `datasets` is their number, `n` and `positives` are sums; costs (`tokens` and `flops` of a record) are means too.
+    Datasets share no records, so that they are independent.
 
     Raises:
         ValueError: there are no datasets.
@@ -41,11 +42,11 @@ def mean_over_datasets(rows: Sequence[Mapping[str, float | int]]) -> dict[str, f
         "n": sum(int(row["n"]) for row in rows),
         "positives": sum(int(row["positives"]) for row in rows),
     }
-    shared = set.intersection(*(set(row) for row in rows))
+    shared = {name for name in rows[0] if all(name in row for row in rows)}
     for name in sorted(name for name in shared if {f"{name}_low", f"{name}_high"} <= shared):
         mean = mean_estimate([Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows])
         flat |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
-    flat |= {name: fmean(row[name] for row in rows) for name in _COSTS if name in shared}
+    flat |= {name: fmean(row[name] for row in rows) for name in _SHARES if name in shared}
     return {name: round(value, 4) for name, value in flat.items()}
 
 

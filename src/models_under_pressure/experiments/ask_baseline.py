@@ -10,9 +10,8 @@ from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path
-from models_under_pressure.core.section import EXPERIMENTS, read
-from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.experiments.shared.monitors import entry
+from models_under_pressure.core.section import EXPERIMENTS, entry, read
+from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.llm import options
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
@@ -44,16 +43,10 @@ def command(
 
 
 def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> None:
-    """Write what the model says of each record, and the scores.
-
-    Args:
-        name: name of the monitor, `asked_<name>` in results.
-        datasets: labelled records.
-        ask: how questions are put.
-        seed: seed that the scores are filed under; nothing is drawn.
-    """
+    """Write what the model says of each record, and the scores."""
     folder, method = RESULTS / "asked" / name, f"asked_{name}"
-    unanswered, lists = {}, []
+    unanswered: dict[str, object] = {}
+    lists: list[ScoreList] = []
     for asked in ask_stakes(_read(datasets), ask):
         write_asked(folder / f"{asked.data.name}.jsonl", asked)
         lists.append(to_list(asked, method, seed=seed))

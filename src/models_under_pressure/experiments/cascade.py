@@ -5,7 +5,7 @@ Cascades are made of the scores of any two monitors; a plan keeps a budget of FL
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -16,6 +16,7 @@ from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.core.table import text_table
 from models_under_pressure.evaluation.cascade import (
     Band,
     Merge,
@@ -30,19 +31,13 @@ from models_under_pressure.evaluation.cascade import (
 from models_under_pressure.evaluation.differences import delong
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
-from models_under_pressure.experiments.shared.rows import Row, told
+from models_under_pressure.experiments.shared.rows import Row, means
 
 _NAMED = "cascade.pairs"
 _ORIGIN = ("kind", "first", "second", "selection", "merge", "share")
 
-app = typer.Typer(
-    help="A cheap monitor first, an expensive one for the records that are hardest for it.",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 class Pair(Section):
@@ -68,7 +63,7 @@ class Cascade(Section):
 
 
 @dataclass(frozen=True)
-class Plan:
+class CascadePlan:
     """A cascade that keeps a budget, chosen on dev sets."""
 
     first: str
@@ -94,9 +89,8 @@ def command(context: typer.Context) -> None:
     """
     if context.invoked_subcommand:
         return
-    purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
-    config, confidence = read("cascade", Cascade, EXPERIMENTS), read("evaluate", EvaluateConfig).confidence
-    rows = run(config, read_monitors(list(purposes)), purposes, seed=read("seed", int), confidence=confidence)
+    config, scores, purposes, confidence = _read()
+    rows = run(config, scores, purposes, seed=read("seed", int), confidence=confidence)
     write_jsonl(RESULTS / "cascade.jsonl", rows)
 
 
@@ -108,10 +102,14 @@ def plan_command(
 
     Example: mup cascade plan --budget 1e9
     """
+    config, scores, purposes, confidence = _read()
+    print(to_text(plan(config, scores, purposes, budget=budget, confidence=confidence), budget), end="")
+
+
+def _read() -> tuple[Cascade, Scores, Mapping[str, str], float]:
     purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
     config, confidence = read("cascade", Cascade, EXPERIMENTS), read("evaluate", EvaluateConfig).confidence
-    made = plan(config, read_monitors(list(purposes)), purposes, budget=budget, confidence=confidence)
-    print(to_text(made, budget), end="")
+    return config, read_monitors(list(purposes)), purposes, confidence
 
 
 def run(
@@ -138,17 +136,17 @@ def run(
 
 
 def _alone(config: Cascade, found: Mapping[str, ScoreList], dataset: str, confidence: float) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for name in dict.fromkeys(name for pair in config.pairs.values() for name in (pair.first, pair.second)):
         one = find_monitor(found, name, dataset, named_in=_NAMED)
         origin = dict.fromkeys(_ORIGIN) | {"kind": "alone", "first": name}
-        per_token = {"flops_per_token": _flops(one).sum() / one.tokens.sum()} if one.tokens is not None else {}
+        per_token = {} if one.tokens is None else {"flops_per_token": float(_flops(one).sum() / one.tokens.sum())}
         rows.append(origin | _measured(one, one.probabilities, _flops(one), confidence) | per_token)
     return rows
 
 
 def _cascades(config: Cascade, found: Mapping[str, ScoreList], dataset: str, seed: int, confidence: float) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for pair in config.pairs.values():
         one, two = _pair(found, pair, dataset)
         for selection in config.selections:
@@ -162,19 +160,12 @@ def _cascades(config: Cascade, found: Mapping[str, ScoreList], dataset: str, see
 
 def plan(
     config: Cascade, scores: Scores, purposes: Mapping[str, str], *, budget: float, confidence: float = 0.95
-) -> Plan:
+) -> CascadePlan:
     """The cascade with the best mean AUROC on the dev sets among those that keep the budget there.
 
     Thresholds are those that send a share of the pooled dev records on; a share of 0 is the first monitor alone, and is
     among the candidates. Selection `random`, which has no thresholds, is left out. The test sets only see the
-    thresholds.
-
-    Args:
-        config: pairs, and candidates of selection and share.
-        scores: see `run`.
-        purposes: dataset -> dev or test.
-        budget: FLOPs of a record, on average, beyond what the monitored model computes anyway.
-        confidence: coverage of the intervals.
+    thresholds. The budget is in FLOPs of a record, on average, beyond what the monitored model computes anyway.
 
     Raises:
         UserError: nothing keeps the budget; or see `run`.
@@ -196,7 +187,7 @@ def plan(
     return max(candidates, key=lambda made: (made.dev["auroc"], -made.dev["flops"]))
 
 
-def to_text(made: Plan, budget: float) -> str:
+def to_text(made: CascadePlan, budget: float) -> str:
     """The plan in words, and a table of what it does on each dataset."""
     if made.band is None:
         rule = f"{made.first} alone"
@@ -205,17 +196,24 @@ def to_text(made: Plan, budget: float) -> str:
             f"{made.first}; where its probability is from {made.band.low:.4f} to {made.band.high:.4f} also "
             f"{made.second}, merged by {made.merge} (selection {made.selection}, {made.share:.0%} of the dev records)"
         )
-    lines = [f"Budget {budget:.3g} FLOPs a record. Plan: {rule}.", ""]
-    lines.append(f"{'':<24}AUROC  [95 % interval]    sent on  FLOPs/record       n")
-    for name, row in [
+    named = [
         *((row["dataset"], row) for row in made.by_dataset),
         ("mean of dev (chosen on)", made.dev),
         ("mean of test", made.test),
-    ]:
-        interval = f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]"
-        sent = f"{row['sent_on']:>7.0%}"
-        lines.append(f"{name:<24}{row['auroc']:.3f}  {interval:<17}  {sent}  {row['flops']:>12.3g}  {row['n']:>6,}")
-    return "\n".join(lines) + "\n"
+    ]
+    cells = (
+        (
+            name,
+            f"{row['auroc']:.3f}",
+            f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]",
+            f"{row['sent_on']:.0%}",
+            f"{row['flops']:.3g}",
+            f"{row['n']:,}",
+        )
+        for name, row in named
+    )
+    table = text_table(("", ">AUROC", "[95 % interval]", ">sent on", ">FLOPs/record", ">n"), cells)
+    return f"Budget {budget:.3g} FLOPs a record. Plan: {rule}.\n\n{table}"
 
 
 def _planned(
@@ -226,17 +224,17 @@ def _planned(
     share: float,
     how: Merge,
     confidence: float,
-) -> Plan:
+) -> CascadePlan:
     pairs = {dataset: _pair(found, pair, dataset) for dataset, found in scores.items()}
     pooled = np.concatenate([one.probabilities for dataset, (one, _) in pairs.items() if purposes[dataset] == "dev"])
     band = band_of(pooled, share, selection)
-    rows = []
+    rows: list[Row] = []
     for dataset, (one, two) in pairs.items():
         chosen = inside(one.probabilities, band)
         row = _measured(one, *_joined(one, two, chosen, how), confidence)
         rows.append({"dataset": dataset, "purpose": purposes[dataset], "sent_on": float(chosen.mean())} | row)
-    dev, test = (_mean([row for row in rows if row["purpose"] == purpose]) for purpose in ("dev", "test"))
-    return Plan(pair.first, pair.second, selection, how, share, band, dev, test, rows)
+    dev, test = (means([row for row in rows if row["purpose"] == purpose], by=())[0] for purpose in ("dev", "test"))
+    return CascadePlan(pair.first, pair.second, selection, how, share, band, dev, test, rows)
 
 
 def _joined(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge) -> tuple[np.ndarray, np.ndarray]:
@@ -245,36 +243,18 @@ def _joined(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge) -> t
 
 def _measured(one: ScoreList, probabilities: np.ndarray, flops: np.ndarray, confidence: float) -> Row:
     estimate = delong(probabilities, one.labels, one.groups, confidence=confidence)
-    return told("auroc", estimate) | {
-        "flops": float(np.mean(flops)),
-        "n": len(one.ids),
-        "positives": int(one.labels.sum()),
-    }
+    counts = {"flops": float(np.mean(flops)), "n": len(one.ids), "positives": int(one.labels.sum())}
+    return {**estimate.columns("auroc"), **counts}
 
 
 def _means(rows: Sequence[Row]) -> list[Row]:
-    parts: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        parts.setdefault((row["purpose"], *(row[key] for key in _ORIGIN)), []).append(row)
-    means = [
-        {"dataset": "mean", "purpose": part[0]["purpose"]} | {key: part[0][key] for key in _ORIGIN} | _mean(part)
-        for part in parts.values()
-    ]
-    for purpose in dict.fromkeys(row["purpose"] for row in means):
-        same = [row for row in means if row["purpose"] == purpose]
+    averaged = means(rows, by=("purpose", *_ORIGIN))
+    for purpose in dict.fromkeys(row["purpose"] for row in averaged):
+        same = [row for row in averaged if row["purpose"] == purpose]
         front = pareto(np.array([row["flops"] for row in same]), np.array([row["auroc"] for row in same]))
-        for row, on_front in zip(same, front, strict=True):
-            row["pareto"] = bool(on_front)
-    return means
-
-
-def _mean(part: Sequence[Row]) -> Row:
-    metrics = ("auroc", "auroc_low", "auroc_high", "n", "positives")
-    found: Row = dict(mean_over_datasets([{key: row[key] for key in metrics} for row in part]))
-    for key in ("flops", "flops_per_token", "sent_on"):
-        if key in part[0]:
-            found[key] = float(np.mean([row[key] for row in part]))
-    return found
+        for row, on_front in zip(same, front.tolist(), strict=True):
+            row["pareto"] = on_front
+    return averaged
 
 
 def _pair(found: Mapping[str, ScoreList], pair: Pair, dataset: str) -> tuple[ScoreList, ScoreList]:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
-from models_under_pressure.activations.config import PipelineModel
+from models_under_pressure.activations.config import Layers, PipelineModel
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
@@ -21,11 +21,9 @@ from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.summary import mean_estimate
-from models_under_pressure.experiments.shared.monitors import Layers
-from models_under_pressure.experiments.shared.rows import Row, told
+from models_under_pressure.experiments.shared.rows import AurocRow
 from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
-from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.logistic import grouped_folds
 from models_under_pressure.probes.training import fit_probe
 
@@ -53,36 +51,32 @@ class ChooseLayer(Layers):
         return self
 
 
+class LayerRow(AurocRow):
+    """One layer: the mean over folds of AUROC, with DeLong's intervals, and of accuracy at probability 1/2."""
+
+    layer: int
+    accuracy: float
+    folds: int
+
+
 def command() -> None:
     """Cross-validate a probe on several layers.
 
     Example: mup choose_layer
     """
-    config, model, train = (
-        read("choose_layer", ChooseLayer, EXPERIMENTS),
-        read("model", PipelineModel).name,
-        the_one("train"),
-    )
+    config = read("choose_layer", ChooseLayer, EXPERIMENTS)
+    model, train = read("model", PipelineModel).name, the_one("train")
     sets = {layer: read_set(train, layer_store_path(model, layer)) for layer in config.layers}
-    rows = run(
-        sets,
-        config.probe,
-        folds=config.folds,
-        seed=read("seed", int),
-        confidence=read("evaluate", EvaluateConfig).confidence,
-    )
+    seed, confidence = read("seed", int), read("evaluate", EvaluateConfig).confidence
+    rows = run(sets, config.probe, folds=config.folds, seed=seed, confidence=confidence)
     found = {"layer": pick(rows, config.rule), "rule": config.rule, "probe": config.probe.family, "layers": rows}
     write_json(RESULTS / "choose_layer.json", found)
 
 
 def run(
     layers: Mapping[int, LabelledSet], probe: ProbeConfig, *, folds: int, seed: int, confidence: float = 0.95
-) -> list[Row]:
+) -> list[LayerRow]:
     """Cross-validate a probe on the activations of each layer, over the same folds of whole groups.
-
-    Returns:
-        A row per layer: `auroc` with its interval (the mean over folds, each with DeLong's) and `accuracy` at
-        probability 1/2, the paper's measure.
 
     Raises:
         UserError: too few groups for so many folds; or the layers hold different records.
@@ -91,30 +85,33 @@ def run(
     for layer, one in layers.items():
         if list(one.data.activations.ids) != list(first.data.activations.ids):
             raise UserError(f"layer {layer} holds other records than the first.", remedy="extract all layers again.")
-    splits = grouped_folds(first.data.labels, first.data.groups, folds, seed)
-    rows = []
+    splits = grouped_folds(first.labels, first.data.groups, folds, seed)
+    rows: list[LayerRow] = []
     for layer, one in sorted(layers.items()):
         found = [_fold(one, probe, *split, seed=seed, confidence=confidence) for split in splits]
+        mean = mean_estimate([fold for fold, _ in found])
         rows.append(
-            {"layer": layer}
-            | told("auroc", mean_estimate([fold for fold, _ in found]))
-            | {
+            {
+                "layer": layer,
+                "auroc": round(mean.value, 4),
+                "auroc_low": round(mean.low, 4),
+                "auroc_high": round(mean.high, 4),
                 "auroc_of_each": [round(fold.value, 4) for fold, _ in found],
                 "accuracy": round(fmean(share for _, share in found), 4),
                 "folds": folds,
                 "n": len(first.records),
-                "positives": int(first.data.labels.sum()),
+                "positives": int(first.labels.sum()),
             }
         )
     return rows
 
 
-def pick(rows: Sequence[Row], rule: Rule) -> int:
+def pick(rows: Sequence[LayerRow], rule: Rule) -> int:
     """The layer that the rule chooses; of equal ones the lowest."""
     best = max(rows, key=lambda row: (row["auroc"], -row["layer"]))
     if rule == "best":
         return best["layer"]
-    folds = best["auroc_of_each"]
+    folds = best.get("auroc_of_each", [])
     least = best["auroc"] - stdev(folds) / len(folds) ** 0.5
     return min(row["layer"] for row in rows if row["auroc"] >= least)
 

@@ -3,20 +3,15 @@
 McKenzie et al. 2025, figure 2.
 """
 
-from collections.abc import Sequence
-
 from pydantic import Field
 
-from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.report import EvaluateConfig
-from models_under_pressure.experiments.shared.processes import cores, each
+from models_under_pressure.experiments.shared.processes import each
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
-from models_under_pressure.experiments.shared.sets import LabelledSet, check_unseen, read_sets
-from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.experiments.shared.setting import Setting, read_setting
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import score_together
 from models_under_pressure.probes.training import fit_probes
 
@@ -35,53 +30,31 @@ def command() -> None:
 
     Example: mup compare_probes
     """
-    train, validation, *tested = read_sets("train", "validation", "dev", "test")
-    rows = run(
-        read("compare_probes", CompareProbes, EXPERIMENTS),
-        train,
-        validation,
-        tested,
-        seed=read("seed", int),
-        confidence=read("evaluate", EvaluateConfig).confidence,
-        processes=cores(),
-    )
+    rows = run(read("compare_probes", CompareProbes, EXPERIMENTS), read_setting("dev", "test"))
     write_jsonl(RESULTS / "compare_probes.jsonl", rows)
 
 
-def run(
-    config: CompareProbes,
-    train: LabelledSet,
-    validation: LabelledSet,
-    tested: Sequence[LabelledSet],
-    *,
-    seed: int,
-    confidence: float = 0.95,
-    processes: int = 1,
-) -> list[Row]:
-    """Fit every probe from its seeds, and score every dataset; no result depends on the number of processes.
+def run(config: CompareProbes, setting: Setting) -> list[Row]:
+    """Fit every probe from its seeds, and score every dataset.
 
     Returns:
         A row per dataset and probe, then one per purpose (dev, test) and probe with the mean over its datasets, whose
         `dataset` is `mean`.
 
     Raises:
-        UserError: a tested conversation is among the training records; or see `fit_probes`.
+        UserError: see `fit_probes`.
     """
-    for one in tested:
-        check_unseen([train, validation], one)
     probes = {name: probe.model_copy(update={"seeds": config.seeds}) for name, probe in config.probes.items()}
-    data = train.data, validation.data, [one.data.activations for one in tested], seed
-    found = dict(zip(probes, each(_scores, data, list(probes.values()), processes=processes), strict=True))
+    found = each(_scores, setting, list(probes.values()), processes=setting.processes)
     rows: list[Row] = []
-    for number, one in enumerate(tested):
-        for name, logits in ((name, scores[number]) for name, scores in found.items()):
-            origin = {"dataset": one.name, "purpose": one.purpose, "probe": name, "family": probes[name].family}
-            rows.append(origin | {"seeds": len(logits)} | auroc_row(logits, one.data, confidence=confidence))
+    for number, one in enumerate(setting.tested):
+        for (name, probe), logits in zip(probes.items(), found, strict=True):
+            origin = {"dataset": one.name, "purpose": one.purpose, "probe": name, "family": probe.family}
+            rows.append(origin | {"seeds": probe.seeds} | auroc_row(logits[number], one, setting.confidence))
     return [*rows, *means(rows, by=("purpose", "probe", "family", "seeds"))]
 
 
-def _scores(data: tuple[TrainingData, TrainingData, list[Activations], int], probe: ProbeConfig) -> list[Logits]:
+def _scores(setting: Setting, probe: ProbeConfig) -> list[Logits]:
     """Logits of one probe on every tested dataset."""
-    train, validation, tested, seed = data
-    fitted = fit_probes({"": probe}, train, validation, seed=seed)[""]
-    return [score_together(fitted, activations) for activations in tested]
+    fitted = fit_probes({"": probe}, setting.train.data, setting.validation.data, seed=setting.seed)[""]
+    return [score_together(fitted, one.data.activations) for one in setting.tested]

@@ -16,7 +16,7 @@ from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.differences import delong
 from models_under_pressure.evaluation.report import EvaluateConfig
-from models_under_pressure.experiments.shared.rows import Row, means, told
+from models_under_pressure.experiments.shared.rows import Row, means
 
 Logits = Mapping[str, float]
 """Record id -> logit."""
@@ -38,11 +38,6 @@ def command() -> None:
 
 def run(dev: Sequence[LabelledRecords], *, models: Mapping[str, Sequence[str]], confidence: float = 0.95) -> list[Row]:
     """Compare wordings by the rows of `prompt_baseline`.
-
-    Args:
-        dev: the dev sets.
-        models: prompted model -> the wordings that it was asked with.
-        confidence: coverage of the intervals.
 
     Returns:
         See `compare`.
@@ -110,4 +105,4 @@ def _logits(model: str, template: str, data: LabelledRecords) -> Logits:
 def _measured(data: LabelledRecords, logits: Logits, confidence: float) -> Row:
     scores = np.array([logits[record.id] for record in data.records])
     estimate = delong(scores, data.labels, data.groups, confidence=confidence)
-    return told("auroc", estimate) | {"n": len(data.records), "positives": int(data.labels.sum())}
+    return {**estimate.columns("auroc"), "n": len(data.records), "positives": int(data.labels.sum())}

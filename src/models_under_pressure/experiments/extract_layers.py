@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel
+from models_under_pressure.activations.config import ExtractConfig, Layers, ModelConfig, PipelineModel
 from models_under_pressure.core.paths import layer_store_path, the_one
 from models_under_pressure.core.section import EXPERIMENTS, read
-from models_under_pressure.experiments.shared.monitors import Layers
 
 
 def command() -> None:
@@ -25,15 +24,7 @@ def command() -> None:
 
 
 def run(path: Path, *, alias: str, model: ModelConfig, layers: Sequence[int], config: ExtractConfig) -> None:
-    """Run the model once and write what enters each layer.
-
-    Args:
-        path: file of conversations.
-        alias: name of the model, as in the stores' path.
-        model: the model itself.
-        layers: decoder blocks, from 0.
-        config: how to extract.
-    """
+    """Run the model once and write what enters each layer."""
     from models_under_pressure.activations.extract import extract_files
 
     stores = {layer: layer_store_path(alias, layer) for layer in layers}

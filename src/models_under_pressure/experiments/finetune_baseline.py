@@ -14,7 +14,7 @@ from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import finetuned_paths, the_one, timing_path
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import curve, load_settings
-from models_under_pressure.experiments.shared.monitors import finetuned
+from models_under_pressure.experiments.shared.finetuned import finetuned
 
 
 def command(
@@ -31,18 +31,10 @@ def command(
 
 
 def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, seed: int) -> None:
-    """Finetune, save each seed's model, and write what the training took.
-
-    Args:
-        name: name of the finetuned model.
-        config: the model and the hyper-parameters.
-        train: labelled records to fit on.
-        validation: the same, to choose the epoch.
-        seed: the first seed; others follow it.
-    """
+    """Finetune, save each seed's model, and write what the training took."""
     settings = load_settings()
     data, held_out = read_labelled("train", train), read_labelled("validation", validation)
-    costs = {}
+    costs: dict[str, object] = {}
     for number, path in enumerate(finetuned_paths(name, seed, config.seeds), start=seed):
         with curve("finetune_baseline", name, number, config.model_dump(mode="json"), settings) as watch:
             cost = finetune(

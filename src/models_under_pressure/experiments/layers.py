@@ -6,7 +6,8 @@ from models_under_pressure.activations.config import ProbeParams
 from models_under_pressure.core.files import read_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import read
-from models_under_pressure.experiments.shared.rows import Row
+from models_under_pressure.core.table import text_table
+from models_under_pressure.experiments.choose_layer import LayerRow
 
 
 def command() -> None:
@@ -22,11 +23,17 @@ def command() -> None:
         print(f"To use it: dvc exp run -S probe.layer={found['layer']}")
 
 
-def to_table(rows: Sequence[Row], chosen: int) -> str:
+def to_table(rows: Sequence[LayerRow], chosen: int) -> str:
     """The layers as text, the chosen one marked."""
-    lines = ["layer  AUROC  [95 % interval]    accuracy"]
-    for row in rows:
-        interval = f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]"
-        mark = "  <- chosen" if row["layer"] == chosen else ""
-        lines.append(f"{row['layer']:>5}  {row['auroc']:.3f}  {interval:<17}  {row['accuracy']:.3f}{mark}")
-    return "\n".join(lines) + f"\nn = {rows[0]['n']:,}, {rows[0]['folds']} folds of whole groups\n"
+    cells = (
+        (
+            row["layer"],
+            f"{row['auroc']:.3f}",
+            f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]",
+            f"{row['accuracy']:.3f}",
+            "<- chosen" if row["layer"] == chosen else "",
+        )
+        for row in rows
+    )
+    table = text_table((">layer", ">AUROC", "[95 % interval]", ">accuracy", ""), cells)
+    return f"{table}\nn = {rows[0]['n']:,}, {rows[0]['folds']} folds of whole groups\n"

@@ -5,11 +5,11 @@ on the records that judge it would look calibrated whatever it is worth.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from pydantic import Field
 
 from models_under_pressure.core.files import write_json
@@ -17,20 +17,13 @@ from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.intervals import (
-    Estimate,
-    clopper_pearson,
-    percentile_interval,
-    pivotal_interval,
-    plan,
-    replicate,
-)
-from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, reliability, squared_errors
-from models_under_pressure.evaluation.report import EvaluateConfig
+from models_under_pressure.evaluation.intervals import Estimate, clopper_pearson
+from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, reliability
+from models_under_pressure.evaluation.report import EvaluateConfig, estimate_scores
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
-from models_under_pressure.experiments.shared.rows import Row, told
+from models_under_pressure.experiments.shared.rows import Row
 from models_under_pressure.probes.calibration import Calibration, fit_calibration
 
 Scales = Mapping[str, Mapping[str, int]]
@@ -53,16 +46,6 @@ class MeasureCalibration(Section):
     """Kinds of map from logit to probability; the probabilities as they are come first in any case."""
 
 
-@dataclass(frozen=True)
-class Judging:
-    """How calibration is judged."""
-
-    bins: int
-    resamples: int
-    confidence: float
-    seed: int
-
-
 def command() -> None:
     """Compare probabilities with labels and with the 1-10 scale, before and after recalibration.
 
@@ -70,21 +53,23 @@ def command() -> None:
     """
     config, measured = read("measure_calibration", MeasureCalibration, EXPERIMENTS), read("evaluate", EvaluateConfig)
     datasets = {one.name: one for one in datasets_in_use(config.fit_on, "dev", "test")}
-    found = run(
-        config,
-        read_monitors(list(datasets)),
-        {name: one.purpose for name, one in datasets.items()},
-        {
-            name: {row.id: row.scale_label for row in read_records(one.path) if row.scale_label is not None}
-            for name, one in datasets.items()
-        },
-        judging=Judging(measured.bins, measured.resamples, measured.confidence, read("seed", int)),
-    )
+    purposes = {name: one.purpose for name, one in datasets.items()}
+    scales = {
+        name: {row.id: row.scale_label for row in read_records(one.path) if row.scale_label is not None}
+        for name, one in datasets.items()
+    }
+    found = run(config, read_monitors(list(datasets)), purposes, scales, measured=measured, seed=read("seed", int))
     write_json(RESULTS / "measure_calibration.json", found)
 
 
 def run(
-    config: MeasureCalibration, scores: Scores, purposes: Mapping[str, str], scales: Scales, *, judging: Judging
+    config: MeasureCalibration,
+    scores: Scores,
+    purposes: Mapping[str, str],
+    scales: Scales,
+    *,
+    measured: EvaluateConfig,
+    seed: int,
 ) -> dict[str, Any]:
     """Judge every monitor on every dataset whose purpose is dev or test and is not the one that maps are fitted on.
 
@@ -105,10 +90,9 @@ def run(
         scored = [find_monitor(scores[name], monitor, name, named_in="measure_calibration.monitors") for name in judged]
         for recalibration, mapped in maps.items():
             lists = [replace(one, probabilities=mapped(one)) for one in scored]
-            rows = _rows(lists, purposes, scales, judging)
-            for kind, part in rows.items():
-                origin = {"monitor": monitor, "recalibration": recalibration}
-                found[kind] += [{"dataset": row["dataset"]} | origin | row for row in part]
+            origin = {"monitor": monitor, "recalibration": recalibration}
+            for kind, rows in _rows(lists, purposes, scales, measured, seed).items():
+                found[kind] += [origin | row for row in rows]
     return found
 
 
@@ -136,53 +120,42 @@ def _apply(fit: Calibration) -> Callable[[ScoreList], np.ndarray]:
 
 
 def _rows(
-    lists: Sequence[ScoreList], purposes: Mapping[str, str], scales: Scales, judging: Judging
+    lists: Sequence[ScoreList], purposes: Mapping[str, str], scales: Scales, measured: EvaluateConfig, seed: int
 ) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {"errors": [], "bins": [], "scale": []}
     for purpose in dict.fromkeys(purposes[one.dataset] for one in lists):
         part = [one for one in lists if purposes[one.dataset] == purpose]
-        errors = [_errors(one, judging) | _rank_correlation(one, _scale(one, scales), judging) for one in part]
+        errors = [
+            _errors(one, measured, seed) | _rank_correlation(one, _scale(one, scales), measured.confidence)
+            for one in part
+        ]
         means = {"dataset": "mean", **mean_over_datasets(errors)}
         named = [{"dataset": one.dataset} | row for one, row in zip(part, errors, strict=True)]
         found["errors"] += [{"purpose": purpose} | row for row in [*named, means]]
         for name, group in [(one.dataset, [one]) for one in part] + [(POOLED, part)]:
             origin = {"dataset": name, "purpose": purpose}
-            found["bins"] += [origin | row for row in _bins(group, judging)]
-            found["scale"] += [origin | row for row in _by_stakes(group, scales, judging)]
+            found["bins"] += [origin | row for row in _bins(group, measured)]
+            found["scale"] += [origin | row for row in _by_stakes(group, scales, measured.confidence)]
     return found
 
 
-def _errors(one: ScoreList, judging: Judging) -> Row:
+def _errors(one: ScoreList, measured: EvaluateConfig, seed: int) -> Row:
     """Brier score and expected calibration errors (bins of equal width, of equal mass), grouped bootstrap."""
-    losses = squared_errors(one.probabilities, one.labels)
-    gaps = {
-        "ece": bin_gaps(one.probabilities, one.labels, judging.bins, EQUAL_WIDTH),
-        "adaptive_ece": bin_gaps(one.probabilities, one.labels, judging.bins, EQUAL_MASS),
-    }
-
-    def statistic(weights: Float[np.ndarray, "resamples records"]) -> dict[str, Float[np.ndarray, "resamples"]]:
-        real = weights.astype(np.float64)
-        total = real.sum(axis=1)
-        found = {name: np.abs(real @ gap).sum(axis=1) / total for name, gap in gaps.items()}
-        return {"brier": real @ losses / total} | found
-
-    drawn = plan(one.labels, one.groups)
-    replicates = replicate(statistic, drawn, judging.resamples, np.random.default_rng(judging.seed))
+    found = estimate_scores(None, one.labels, one.groups, config=measured, seed=seed, probabilities=one.probabilities)
     row: Row = {"n": len(one.ids), "positives": int(one.labels.sum())}
-    for name, value in statistic(np.ones((1, len(one.ids)))).items():
-        interval = percentile_interval if name == "brier" else pivotal_interval
-        row |= told(name, interval(float(value[0]), replicates[name], drawn.groups, judging.confidence))
+    for name in ("brier", "ece", "adaptive_ece"):
+        row |= found[name].columns(name)
     return row
 
 
-def _bins(lists: Sequence[ScoreList], judging: Judging) -> list[Row]:
+def _bins(lists: Sequence[ScoreList], measured: EvaluateConfig) -> list[Row]:
     """Reliability with exact intervals, records taken as independent."""
     probabilities = np.concatenate([one.probabilities for one in lists])
     labels = np.concatenate([one.labels for one in lists])
-    rows = []
+    rows: list[Row] = []
     for binning in (EQUAL_WIDTH, EQUAL_MASS):
-        for part in reliability(probabilities, labels, judging.bins, binning):
-            interval = clopper_pearson(part.positives, part.n, judging.confidence)
+        for part in reliability(probabilities, labels, measured.bins, binning):
+            interval = clopper_pearson(part.positives, part.n, measured.confidence)
             row = {"forecast": part.forecast, "observed": part.observed, "low": interval.low, "high": interval.high}
             counts = {"n": part.n, "positives": part.positives, "records": len(labels)}
             rows.append({"binning": binning} | {key: round(value, 4) for key, value in row.items()} | counts)
@@ -195,7 +168,7 @@ def _scale(one: ScoreList, scales: Scales) -> Int[np.ndarray, "records"]:
     return np.array([known.get(id_, 0) for id_ in one.ids], dtype=np.int64)
 
 
-def _by_stakes(lists: Sequence[ScoreList], scales: Scales, judging: Judging) -> list[Row]:
+def _by_stakes(lists: Sequence[ScoreList], scales: Scales, confidence: float) -> list[Row]:
     """Mean probability at each value of the scale, with Student's interval; without one where a value has one record.
 
     On a calibrated 1-10 scale, stakes s would get the probability (s - 1) / 9, the paper's line.
@@ -209,7 +182,7 @@ def _by_stakes(lists: Sequence[ScoreList], scales: Scales, judging: Judging) -> 
         own = probabilities[stakes == value]
         row: Row = {"stakes": value, "n": len(own), "mean": round(float(own.mean()), 4)}
         if len(own) > 1:
-            quantile = -stdtrit(len(own) - 1, (1.0 - judging.confidence) / 2.0)
+            quantile = -stdtrit(len(own) - 1, (1.0 - confidence) / 2.0)
             reach = float(quantile * own.std(ddof=1) / np.sqrt(len(own)))
             row |= {
                 "low": round(max(0.0, float(own.mean()) - reach), 4),
@@ -219,20 +192,20 @@ def _by_stakes(lists: Sequence[ScoreList], scales: Scales, judging: Judging) -> 
     return rows
 
 
-def _rank_correlation(one: ScoreList, stakes: Int[np.ndarray, "records"], judging: Judging) -> Row:
+def _rank_correlation(one: ScoreList, stakes: Int[np.ndarray, "records"], confidence: float) -> Row:
     """Spearman's correlation of probability and stakes, interval by Fisher's z (Bonett and Wright 2000, equation 3).
 
     Empty where fewer than 4 records have stakes, or either is constant.
     """
+    from scipy import stats
     from scipy.special import ndtri
-    from scipy.stats import spearmanr
 
     known = stakes > 0
     count = int(known.sum())
     if count < 4 or len(np.unique(stakes[known])) < 2 or len(np.unique(one.probabilities[known])) < 2:
         return {}
-    found: Any = spearmanr(one.probabilities[known], stakes[known])
-    value = float(found.statistic)
-    reach = -ndtri((1.0 - judging.confidence) / 2.0) * np.sqrt((1.0 + value**2 / 2.0) / (count - 3))
+    untyped: Any = stats
+    value = float(untyped.spearmanr(one.probabilities[known], stakes[known]).statistic)
+    reach = -ndtri((1.0 - confidence) / 2.0) * np.sqrt((1.0 + value**2 / 2.0) / (count - 3))
     centre = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9))
-    return told("stakes_correlation", Estimate(value, float(np.tanh(centre - reach)), float(np.tanh(centre + reach))))
+    return {**Estimate(value, *np.tanh([centre - reach, centre + reach]).tolist()).columns("stakes_correlation")}

@@ -3,28 +3,18 @@
 McKenzie et al. 2025, figure 4b.
 """
 
-from collections.abc import Sequence
-
 from pydantic import Field
 
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.report import EvaluateConfig
-from models_under_pressure.experiments.shared.processes import cores, each
-from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
-from models_under_pressure.experiments.shared.sets import (
-    BY_SIZE,
-    LabelledSet,
-    check_unseen,
-    generator_of,
-    largest_sample,
-    logits_of,
-    nested_samples,
-    read_sets,
-    take,
-)
-from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.experiments.shared.processes import each
+from models_under_pressure.experiments.shared.rows import Logits, Row, size_rows
+from models_under_pressure.experiments.shared.samples import generator_of, largest_sample, nested_samples
+from models_under_pressure.experiments.shared.sets import take
+from models_under_pressure.experiments.shared.setting import Setting, read_setting
+from models_under_pressure.probes.families import ProbeConfig
+from models_under_pressure.probes.probe import score_together
 from models_under_pressure.probes.training import fit_probes
 
 
@@ -44,70 +34,39 @@ def command() -> None:
 
     Example: mup measure_data_efficiency
     """
-    train, validation, *tested = read_sets("train", "validation", "dev")
-    config = read("measure_data_efficiency", MeasureDataEfficiency, EXPERIMENTS)
-    rows = run(
-        config,
-        train,
-        validation,
-        tested,
-        seed=read("seed", int),
-        confidence=read("evaluate", EvaluateConfig).confidence,
-        processes=cores(),
-    )
+    rows = run(read("measure_data_efficiency", MeasureDataEfficiency, EXPERIMENTS), read_setting("dev"))
     write_jsonl(RESULTS / "data_efficiency" / "probes.jsonl", rows)
 
 
-def run(
-    config: MeasureDataEfficiency,
-    train: LabelledSet,
-    validation: LabelledSet,
-    tested: Sequence[LabelledSet],
-    *,
-    seed: int,
-    confidence: float = 0.95,
-    processes: int = 1,
-) -> list[Row]:
+def run(config: MeasureDataEfficiency, setting: Setting) -> list[Row]:
     """Fit probes on nested, balanced samples of the training prompts, and on the largest such sample.
 
-    Every repeat draws samples of its own and has a seed of its own; the validation set stays whole. No
-    result depends on the number of processes.
+    Every repeat draws samples of its own and has a seed of its own; the validation set stays whole.
 
     Returns:
         A row per dataset, method and size, over the repeats; then the same with the mean over datasets, whose `dataset`
         is `mean`. A row's `method` is the name of the probe and its `kind` is `probe`.
 
     Raises:
-        UserError: a tested conversation is among the training records; or see `fit_probes`.
+        UserError: see `fit_probes`.
     """
-    for one in tested:
-        check_unseen([train, validation], one)
-    every = [*config.sizes, largest_sample(train.data.labels)]
     found: dict[tuple[str, str, int], Logits] = {}
-    alone = {name: probe.model_copy(update={"seeds": 1}) for name, probe in config.probes.items()}
-    for scores in each(
-        _scores, (alone, every, train, validation, tested, seed), range(config.repeats), processes=processes
-    ):
+    for scores in each(_scores, (config, setting), range(config.repeats), processes=setting.processes):
         for key, logits in scores.items():
             found[key] = [*found.get(key, ()), *logits]
-    by_name = {one.name: one for one in tested}
-    rows = [
-        {"dataset": dataset, "method": name, "kind": "probe", "size": size, "repeats": config.repeats}
-        | auroc_row(logits, by_name[dataset].data, confidence=confidence)
-        for (dataset, name, size), logits in found.items()
-    ]
-    return [*rows, *means(rows, by=BY_SIZE)]
+    return size_rows(found, setting.tested, kind="probe", confidence=setting.confidence)
 
 
-def _scores(
-    data: tuple[dict[str, ProbeConfig], Sequence[int], LabelledSet, LabelledSet, Sequence[LabelledSet], int],
-    repeat: int,
-) -> dict[tuple[str, str, int], Logits]:
+def _scores(data: tuple[MeasureDataEfficiency, Setting], repeat: int) -> dict[tuple[str, str, int], Logits]:
     """Tested dataset, probe and size -> logits of one repeat."""
-    probes, sizes, train, validation, tested, seed = data
+    config, setting = data
+    train, seed = setting.train, setting.seed
+    probes = {name: probe.model_copy(update={"seeds": 1}) for name, probe in config.probes.items()}
+    sizes = [*config.sizes, largest_sample(train.labels)]
     found: dict[tuple[str, str, int], Logits] = {}
-    for size, rows in nested_samples(train.data.labels, sizes, generator_of(seed, repeat, train.name)).items():
-        fitted = fit_probes(probes, take(train, rows).data, validation.data, seed=seed + repeat)
-        for one in tested:
-            found |= {(one.name, name, size): logits for name, logits in logits_of(fitted, one).items()}
+    for size, rows in nested_samples(train.labels, sizes, generator_of(seed, repeat, train.name)).items():
+        fitted = fit_probes(probes, take(train, rows).data, setting.validation.data, seed=seed + repeat)
+        for one in setting.tested:
+            every = score_together([probe for (probe,) in fitted.values()], one.data.activations)
+            found |= {(one.name, name, size): [logits] for name, logits in zip(fitted, every, strict=True)}
     return found

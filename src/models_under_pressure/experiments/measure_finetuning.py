@@ -20,10 +20,9 @@ from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import datasets_in_use, finetuned_method
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.report import EvaluateConfig
-from models_under_pressure.experiments.shared.monitors import finetuned
-from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
-from models_under_pressure.experiments.shared.sets import (
-    BY_SIZE,
+from models_under_pressure.experiments.shared.finetuned import finetuned
+from models_under_pressure.experiments.shared.rows import Logits, Row, size_rows
+from models_under_pressure.experiments.shared.samples import (
     check_unseen,
     generator_of,
     largest_sample,
@@ -95,18 +94,12 @@ def run(
         check_unseen([train, validation], one)
     trained = _Trained(model, sets)
     every = [*config.sizes, largest_sample(train.labels)]
-    found: dict[tuple[str, int], Logits] = {}
+    found: dict[tuple[str, str, int], Logits] = {}
     for repeat in range(config.repeats):
         for size, rows in nested_samples(train.labels, every, generator_of(seed, repeat, train.name)).items():
             for one, logits in zip(tested, trained.scores(rows, seed=seed + repeat), strict=True):
-                found[one.name, size] = [*found.get((one.name, size), ()), logits]
-    by_name = {one.name: one for one in tested}
-    measured = [
-        {"dataset": dataset, "method": name, "kind": "finetuned", "size": size, "repeats": config.repeats}
-        | auroc_row(logits, by_name[dataset], confidence=confidence)
-        for (dataset, size), logits in found.items()
-    ]
-    return [*measured, *means(measured, by=BY_SIZE)]
+                found[one.name, name, size] = [*found.get((one.name, name, size), ()), logits]
+    return size_rows(found, tested, kind="finetuned", confidence=confidence)
 
 
 class _Trained:
@@ -126,7 +119,8 @@ class _Trained:
             self._frozen = freeze_states(classifier, records, batch_tokens=config.batch_tokens)
         classifier = replace(classifier, frozen=self._frozen)
         whole, held_out, *tested = splits
-        sample = replace(whole, records=tuple(whole.records[row] for row in rows), labels=whole.labels[rows])
+        chosen: list[int] = rows.tolist()
+        sample = replace(whole, records=tuple(whole.records[row] for row in chosen), labels=whole.labels[rows])
         train_classifier(classifier, sample, held_out, config=config, seed=seed)
         for split in tested:
             yield score(classifier, split.records, batch_tokens=config.batch_tokens)

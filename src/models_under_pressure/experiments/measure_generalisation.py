@@ -15,11 +15,12 @@ from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.metrics import accuracy
-from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.rows import Row, auroc_row
-from models_under_pressure.experiments.shared.sets import LabelledSet, check_unseen, logits_of, read_sets, take
-from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.probe import Probe
+from models_under_pressure.experiments.shared.samples import check_unseen
+from models_under_pressure.experiments.shared.sets import LabelledSet, take
+from models_under_pressure.experiments.shared.setting import Setting, read_setting
+from models_under_pressure.probes.families import ProbeConfig
+from models_under_pressure.probes.probe import Probe, score_together
 from models_under_pressure.probes.training import fit_probes
 
 
@@ -38,20 +39,14 @@ def command() -> None:
 
     Example: mup measure_generalisation
     """
-    train, validation = read_sets("train", "validation")
-    config = read("measure_generalisation", MeasureGeneralisation, EXPERIMENTS)
-    rows = run(
-        config, train, validation, seed=read("seed", int), confidence=read("evaluate", EvaluateConfig).confidence
-    )
+    rows = run(read("measure_generalisation", MeasureGeneralisation, EXPERIMENTS), read_setting())
     write_jsonl(RESULTS / "measure_generalisation.jsonl", rows)
 
 
-def run(
-    config: MeasureGeneralisation, train: LabelledSet, tested: LabelledSet, *, seed: int, confidence: float = 0.95
-) -> list[Row]:
-    """For every attribute: train on the prompts of one value, test on those of every value.
+def run(config: MeasureGeneralisation, setting: Setting) -> list[Row]:
+    """For every attribute: train on the training prompts of one value, test on the validation prompts of every value.
 
-    There is no validation split, as in the paper: the last epoch is taken.
+    No split chooses the epoch, as in the paper: the last is taken.
 
     Returns:
         A row per attribute, training value and tested value, with `n_train` and `n`. Where a value has fewer than
@@ -60,31 +55,28 @@ def run(
     Raises:
         UserError: the records lack the attribute; or a tested conversation is among the training records.
     """
-    check_unseen([train], tested)
+    check_unseen([setting.train], setting.validation)
     rows: list[Row] = []
     for attribute in config.attributes:
-        trained, parts = _by_value(train, attribute), _by_value(tested, attribute)
+        trained, parts = _by_value(setting.train, attribute), _by_value(setting.validation, attribute)
         for value, part in trained.items():
             shortage = _shortage(part, config.least)
-            fitted = [] if shortage else fit_probes({"": config.probe}, part.data, None, seed=seed)[""]
+            fitted = [] if shortage else fit_probes({"": config.probe}, part.data, None, seed=setting.seed)[""]
             for other in dict.fromkeys([*trained, *parts]):
                 cell = {"attribute": attribute, "trained_on": value, "tested_on": other, "n_train": len(part.records)}
-                if shortage:
-                    rows.append(cell | {"n": len(parts[other].records) if other in parts else 0, "left_out": shortage})
-                else:
-                    rows.append(cell | _cell(fitted, parts.get(other), config.least, confidence))
+                rows.append(cell | _cell(fitted, parts.get(other), config.least, shortage, setting.confidence))
     return rows
 
 
-def _cell(fitted: Sequence[Probe], tested: LabelledSet | None, least: int, confidence: float) -> Row:
-    shortage = "no records to test on" if tested is None else _shortage(tested, least)
-    if tested is None or shortage:
-        return {"n": len(tested.records) if tested else 0, "left_out": shortage}
-    logits = logits_of({"": fitted}, tested)[""]
-    shares = [
-        accuracy(probe.probabilities(scores), tested.data.labels) for probe, scores in zip(fitted, logits, strict=True)
-    ]
-    return auroc_row(logits, tested.data, confidence=confidence) | {"accuracy": round(fmean(shares), 4)}
+def _cell(fitted: Sequence[Probe], tested: LabelledSet | None, least: int, shortage: str, confidence: float) -> Row:
+    """What one probe gives on one value; `shortage` says why there is no probe."""
+    left_out = shortage or (_shortage(tested, least) if tested else "no records to test on")
+    if tested is None or left_out:
+        return {"n": len(tested.records) if tested else 0, "left_out": left_out}
+    logits = score_together(fitted, tested.data.activations)
+    pairs = zip(fitted, logits, strict=True)
+    share = fmean(accuracy(probe.probabilities(scores), tested.labels) for probe, scores in pairs)
+    return {**auroc_row(logits, tested, confidence), "accuracy": round(share, 4)}
 
 
 def _by_value(labelled: LabelledSet, attribute: str) -> dict[str, LabelledSet]:
@@ -95,12 +87,12 @@ def _by_value(labelled: LabelledSet, attribute: str) -> dict[str, LabelledSet]:
             f"{values.count(None)} of {len(values)} records of {labelled.name} have no {attribute!r}.",
             remedy="name a column that every record has.",
         )
-    names = np.array([str(value) for value in values])
-    counted = sorted(Counter(names.tolist()).items(), key=lambda item: (-item[1], item[0]))
-    return {value: take(labelled, np.flatnonzero(names == value)) for value, _ in counted}
+    names = [str(value) for value in values]
+    counted = sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
+    return {value: take(labelled, np.flatnonzero(np.array(names) == value)) for value, _ in counted}
 
 
 def _shortage(part: LabelledSet, least: int) -> str:
-    high = int(part.data.labels.sum())
+    high = int(part.labels.sum())
     low = len(part.records) - high
     return f"only {high} high-stakes and {low} low-stakes records" if min(high, low) < least else ""

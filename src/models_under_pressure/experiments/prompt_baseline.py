@@ -16,9 +16,8 @@ from models_under_pressure.baselines.prompted.run import (
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path, timing_path
-from models_under_pressure.core.section import EXPERIMENTS, read
-from models_under_pressure.evaluation.scores import write_scores
-from models_under_pressure.experiments.shared.monitors import entry
+from models_under_pressure.core.section import EXPERIMENTS, entry, read
+from models_under_pressure.evaluation.scores import ScoreList, write_scores
 
 
 def command(
@@ -36,22 +35,15 @@ def command(
 
 
 def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Dataset], seed: int) -> None:
-    """Try every wording on the dev sets, and write the scores of all sets with the best one.
-
-    Args:
-        name: name of the monitor, `prompted_<name>` in results.
-        model: Hugging Face id or path of the model.
-        config: how it is asked.
-        datasets: labelled records; the wording is chosen on those with the purpose `dev`.
-        seed: seed that the scores are filed under; nothing is drawn.
-    """
+    """Try every wording on the dev sets, and write the scores of all sets with the best one."""
     folder = RESULTS / "prompted" / name
     monitor = PromptedMonitor(config, folder, model=model)
     method = f"prompted_{name}"
     dev = [read_labelled(one.name, one.path) for one in datasets if one.purpose == "dev"]
     chosen, aurocs = choose_template(monitor.score, dev, config.templates)
     write_json(folder / "choice.json", {"chosen": chosen, "auroc": aurocs})
-    timing, lists = {}, []
+    timing: dict[str, object] = {}
+    lists: list[ScoreList] = []
     for one in datasets:
         data = read_labelled(one.name, one.path)
         scores = monitor.score(data, chosen)

@@ -20,7 +20,7 @@ from models_under_pressure.core.paths import (
 )
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.experiments.shared.monitors import finetuned
+from models_under_pressure.experiments.shared.finetuned import finetuned
 
 
 def command(
@@ -36,14 +36,7 @@ def command(
 
 
 def run(name: str, *, datasets: Sequence[Dataset], seeds: int, seed: int) -> None:
-    """Write the score and cost of each record by each seed.
-
-    Args:
-        name: name of the finetuned model.
-        datasets: labelled records to score.
-        seeds: number of seeds it was trained from.
-        seed: the first of them.
-    """
+    """Write the score and cost of each record by each seed."""
     method = finetuned_method(name)
     every = [read_labelled(one.name, one.path) for one in datasets]
     found: dict[str, list[ScoreList]] = {data.name: [] for data in every}

@@ -7,7 +7,7 @@ of the samples; `fine_tune` continues the probe of the synthetic prompts. A smal
 each repeat draws samples of its own, and starts from the untouched initial probe of its own seed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -15,20 +15,13 @@ from pydantic import Field
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.report import EvaluateConfig
-from models_under_pressure.experiments.shared.processes import cores, each
+from models_under_pressure.experiments.shared.processes import each
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
-from models_under_pressure.experiments.shared.sets import (
-    LabelledSet,
-    check_unseen,
-    generator_of,
-    join,
-    nested_samples,
-    read_sets,
-    take,
-)
-from models_under_pressure.probes.config import ProbeConfig
+from models_under_pressure.experiments.shared.samples import check_unseen, generator_of, nested_samples
+from models_under_pressure.experiments.shared.sets import LabelledSet, join, take
+from models_under_pressure.experiments.shared.setting import Setting, read_setting
 from models_under_pressure.probes.descent import DescentConfig
+from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.family import FamilyConfig
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.training import continue_probe, fit_probe, fit_probes
@@ -37,8 +30,6 @@ _DESCENT = set(DescentConfig.model_fields) - set(FamilyConfig.model_fields)
 """Hyper-parameters that belong to the descent and not to the probe."""
 
 Mode = Literal["only", "combine", "fine_tune"]
-Sets = tuple[LabelledSet, LabelledSet]
-"""Training and validation prompts; or the dev and the test set of one source."""
 
 
 class TrainOnDev(Section):
@@ -75,92 +66,67 @@ def command() -> None:
 
     Example: mup train_on_dev
     """
-    train, validation, *others = read_sets("train", "validation", "dev", "test")
-    by_name = {one.name: one for one in others}
-    sources = [name.removesuffix("_dev") for name in by_name if name.endswith("_dev")]
-    pairs = [(by_name[f"{name}_dev"], by_name[f"{name}_test"]) for name in sources if f"{name}_test" in by_name]
-    rows = run(
-        read("train_on_dev", TrainOnDev, EXPERIMENTS),
-        (train, validation),
-        pairs,
-        seed=read("seed", int),
-        confidence=read("evaluate", EvaluateConfig).confidence,
-        processes=cores(),
-    )
+    rows = run(read("train_on_dev", TrainOnDev, EXPERIMENTS), read_setting("dev", "test"))
     write_jsonl(RESULTS / "train_on_dev.jsonl", rows)
 
 
-def run(
-    config: TrainOnDev,
-    prompts: Sets,
-    pairs: Sequence[Sets],
-    *,
-    seed: int,
-    confidence: float = 0.95,
-    processes: int = 1,
-) -> list[Row]:
-    """Train with samples of each dev set, and test on the test set that belongs to it.
+def run(config: TrainOnDev, setting: Setting) -> list[Row]:
+    """Train with samples of each dev set, and test on the test set of the same source.
 
-    Args:
-        config: how probes are made.
-        prompts: synthetic prompts to train on, and others, which choose the epoch of initial and combined probes.
-        pairs: dev and test set of each source.
-        seed: the first repeat's probe has it, and all draws depend on it.
-        confidence: coverage of the intervals.
-        processes: number of processes; no result depends on it.
+    The validation prompts choose the epoch of initial and combined probes.
 
     Returns:
         A row per dataset, mode and size, over the repeats; the mode `initial` has size 0. Then the same with the mean
         over datasets, for the sizes that every dataset has; its `dataset` is `mean`.
 
     Raises:
-        UserError: a tested conversation is among the prompts or the samples; a dev set holds one class only.
+        UserError: a tested conversation is among the samples; a dev set holds one class only.
     """
-    train, validation = prompts
+    pairs = setting.pairs
     for dev, test in pairs:
-        check_unseen([train, validation, dev], test)
+        check_unseen([dev], test)
     seeded = config.probe.model_copy(update={"seeds": config.repeats})
-    initial = fit_probes({"initial": seeded}, train.data, validation.data, seed=seed)["initial"]
-    found = each(_scores, (config, prompts, initial, seed), pairs, processes=processes)
+    initial = fit_probes({"": seeded}, setting.train.data, setting.validation.data, seed=setting.seed)[""]
+    found = each(_scores, (config, setting, initial), range(len(pairs)), processes=setting.processes)
     rows: list[Row] = []
     for (_, test), logits in zip(pairs, found, strict=True):
         for (mode, size), scores in logits.items():
             origin = {"dataset": test.name, "mode": mode, "size": size, "repeats": config.repeats}
-            rows.append(origin | auroc_row(scores, test.data, confidence=confidence))
+            rows.append(origin | auroc_row(scores, test, setting.confidence))
     return [*rows, *means(rows, by=("mode", "size", "repeats"), datasets=len(pairs))]
 
 
-def _scores(data: tuple[TrainOnDev, Sets, list[Probe], int], pair: Sets) -> dict[tuple[str, int], Logits]:
-    """Mode and size -> logits of the test set, one list per repeat."""
-    (config, prompts, initial, seed), (dev, test) = data, pair
+def _scores(data: tuple[TrainOnDev, Setting, list[Probe]], number: int) -> dict[tuple[str, int], Logits]:
+    """Mode and size -> logits of the test set of one pair, one list per repeat."""
+    config, setting, initial = data
+    dev, test = setting.pairs[number]
     logits = {("initial", 0): [probe.decision_function(test.data.activations) for probe in initial]}
     for repeat, start in enumerate(initial):
-        samples = nested_samples(dev.data.labels, config.sizes, generator_of(seed, repeat, dev.name))
+        samples = nested_samples(dev.labels, config.sizes, generator_of(setting.seed, repeat, dev.name))
         for mode in config.modes:
             for size, chosen in samples.items():
-                probe = _MODES[mode](config, start, prompts, take(dev, chosen))
+                probe = _MODES[mode](config, start, setting, take(dev, chosen))
                 logits.setdefault((mode, size), []).append(probe.decision_function(test.data.activations))
     return dict(logits)
 
 
-def _only(config: TrainOnDev, start: Probe, prompts: Sets, samples: LabelledSet) -> Probe:
+def _only(config: TrainOnDev, start: Probe, setting: Setting, samples: LabelledSet) -> Probe:
     probe = config.probe
     if isinstance(probe, DescentConfig):
         probe = probe.model_copy(update={name: getattr(config.on_samples, name) for name in _DESCENT})
     return fit_probe(probe, samples.data, None, seed=start.seed)
 
 
-def _combine(config: TrainOnDev, start: Probe, prompts: Sets, samples: LabelledSet) -> Probe:
-    train, validation = prompts
-    together = join([train, *[samples] * config.copies])
-    return fit_probe(config.probe, together.data, validation.data, seed=start.seed)
+def _combine(config: TrainOnDev, start: Probe, setting: Setting, samples: LabelledSet) -> Probe:
+    together = join([setting.train, *[samples] * config.copies])
+    return fit_probe(config.probe, together.data, setting.validation.data, seed=start.seed)
 
 
-def _fine_tune(config: TrainOnDev, start: Probe, prompts: Sets, samples: LabelledSet) -> Probe:
+def _fine_tune(config: TrainOnDev, start: Probe, setting: Setting, samples: LabelledSet) -> Probe:
     return continue_probe(start, samples.data, None, settings=config.on_samples)
 
 
-_MODES: Mapping[Mode, Callable[[TrainOnDev, Probe, Sets, LabelledSet], Probe]] = {
+_MODES: Mapping[Mode, Callable[[TrainOnDev, Probe, Setting, LabelledSet], Probe]] = {
     "only": _only,
     "combine": _combine,
     "fine_tune": _fine_tune,

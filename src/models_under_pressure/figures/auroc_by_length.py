@@ -5,8 +5,8 @@ from typing import Any
 
 import altair as alt
 
-from models_under_pressure.evaluation.breakdown import length_bins
 from models_under_pressure.evaluation.differences import delong
+from models_under_pressure.evaluation.measure import length_bins
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.figures.outline import of_two_classes
 from models_under_pressure.figures.panels import Row, inline, panels, probe_colour, split, titled

@@ -1,28 +1,40 @@
-"""Scoring new conversations with a saved probe: its model is loaded, and reads them as it read the training data."""
+"""Conversations scored with a saved probe, whose model reads them as it read the training data; and scores as rows."""
 
-import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int8
 
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import ExtractConfig
 from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import LoadedModel, load_model
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
+from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.probes.probe import Probe
+from models_under_pressure.probes.tokens import ROLES, read_model
 
 CHUNK = 256
 """Conversations read by the model before their scores are given out."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+ROLE_NAMES = {code: name for name, code in ROLES.items()}
+"""Code of a role -> its name."""
+
+Choice = Literal["highest", "lowest", "most_wrong", "most_uncertain"]
+
+_DISTANCES: dict[Choice, Callable[[ScoreList], Float[np.ndarray, "records"]]] = {
+    "highest": lambda scores: -scores.logits,
+    "lowest": lambda scores: scores.logits,
+    "most_wrong": lambda scores: -np.abs(scores.probabilities - scores.labels),
+    "most_uncertain": lambda scores: np.abs(scores.probabilities - 0.5),
+}
+"""Number that is smallest for the record chosen first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,26 +66,12 @@ class Scored:
 def load_probe_model(probe: Probe, *, device: str = "auto") -> LoadedModel:
     """Load the model that a probe reads, as far as its layer, at the revision and precision of its training.
 
-    Args:
-        probe: the probe.
-        device: see `ModelConfig`.
-
     Raises:
         UserError: the model is not found or gated.
     """
     origin = probe.provenance
-    revision = str(origin.get("revision"))
-    config = ModelConfig.model_validate(
-        {
-            "name": origin["model"],
-            # a local model has a fingerprint, which names no commit; it is compared after the extraction
-            "revision": revision if _COMMIT.fullmatch(revision) else None,
-            "dtype": origin.get("compute_dtype", "auto"),
-            "quantization": origin.get("quantization", "none"),
-            "device": device,
-        }
-    )
-    return load_model(config, layers=[int(origin["layer"])])
+    precision = {"dtype": origin.get("compute_dtype", "auto"), "quantization": origin.get("quantization", "none")}
+    return load_model(read_model(origin, device=device, **precision), layers=[int(origin["layer"])])
 
 
 def score_records(
@@ -96,6 +94,38 @@ def score_records(
             store = _read(chunk, probe, model, Path(folder) / "layer.zarr")
             found = {scored.id: scored for scored in _score(store, probe, model.tokenizer if tokens else None)}
         yield from (found[record.id] for record in chunk)
+
+
+def to_row(scored: Scored) -> dict[str, Any]:
+    """The columns of a score: numbers rounded to 6 places."""
+    row: dict[str, Any] = {
+        "ids": scored.id,
+        "logit": round(scored.logit, 6),
+        "probability": round(scored.probability, 6),
+        "flagged": {f"fpr_{budget:g}": flag for budget, flag in scored.flagged.items()},
+    }
+    if (tokens := scored.tokens) is not None:
+        columns = (column.tolist() for column in (tokens.roles, tokens.logits, tokens.contributions))
+        row["tokens"] = [
+            {"text": text, "role": ROLE_NAMES[role], "logit": round(logit, 6), "contribution": round(added, 6)}
+            for text, role, logit, added in zip(tokens.texts, *columns, strict=True)
+        ]
+    return row
+
+
+def choose_records(scores: ScoreList, choices: Sequence[Choice], most: int) -> dict[str, list[Choice]]:
+    """The first `most` records of each choice: id -> the choices that it was made by, of equal ones the lower id.
+
+    Only a record on the wrong side of 0.5 is wrong, so that a good monitor may have fewer of these.
+    """
+    found: dict[str, list[Choice]] = {}
+    wrong = np.abs(scores.probabilities - scores.labels) > 0.5
+    for choice in choices:
+        distances = _DISTANCES[choice](scores)
+        order = sorted(range(len(scores.ids)), key=lambda row: (float(distances[row]), scores.ids[row]))
+        for row in [row for row in order if choice != "most_wrong" or wrong[row]][:most]:
+            found.setdefault(scores.ids[row], []).append(choice)
+    return found
 
 
 def _read(records: Sequence[Record], probe: Probe, model: LoadedModel, path: Path) -> Any:
@@ -123,8 +153,5 @@ def _score(store: Any, probe: Probe, tokenizer: Any | None) -> Iterator[Scored]:
             texts = token_texts(store.token_ids[own].tolist(), tokenizer)
             tokens = TokenScores(tuple(texts), store.roles[own], alone[own], added[own])
         logit = float(logits[number])
-        yield Scored(id_, logit, float(probabilities[number]), _flagged(probe, logit), tokens)
-
-
-def _flagged(probe: Probe, logit: float) -> dict[float, bool]:
-    return {row.budget: row.logit is not None and logit >= row.logit for row in probe.thresholds}
+        flagged = {row.budget: row.logit is not None and logit >= row.logit for row in probe.thresholds}
+        yield Scored(id_, logit, float(probabilities[number]), flagged, tokens)

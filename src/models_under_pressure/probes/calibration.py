@@ -1,13 +1,13 @@
 """Maps from a probe's logit to a probability, fitted on the validation split."""
 
 import math
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from models_under_pressure.evaluation.metrics import threshold_at_fpr
+from models_under_pressure.core.files import Frozen
 from models_under_pressure.probes.family import CalibrationMethod
 
 
@@ -16,10 +16,8 @@ def sigmoid(logits: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return 0.5 * (1.0 + np.tanh(0.5 * logits))
 
 
-class Sigmoid(BaseModel):
+class Sigmoid(Frozen):
     """`sigmoid(slope * logit + intercept)`: Platt 1999; without intercept, temperature scaling (Guo et al. 2017)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["sigmoid"] = "sigmoid"
     slope: float
@@ -30,10 +28,8 @@ class Sigmoid(BaseModel):
         return sigmoid(self.slope * logits + self.intercept)
 
 
-class Isotonic(BaseModel):
+class Isotonic(Frozen):
     """A rising curve through points, linear between them (Zadrozny and Elkan 2002)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["isotonic"] = "isotonic"
     logits: tuple[float, ...]
@@ -51,21 +47,18 @@ def fit_calibration(
     method: CalibrationMethod, logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
 ) -> Calibration | None:
     """Fit a map on logits of records that the probe was not fitted on; None for `none`."""
-    match method:
-        case "none":
-            return None
-        case "isotonic":
-            from sklearn.isotonic import IsotonicRegression
-
-            curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logits, labels)
-            return Isotonic(logits=tuple(curve.X_thresholds_.tolist()), values=tuple(curve.y_thresholds_.tolist()))
-        case "platt":
-            return fit_platt(logits, labels)
-        case "temperature":
-            return _temperature(logits, labels)
+    fits = {"none": lambda *_: None, "isotonic": _isotonic, "platt": _platt, "temperature": _temperature}
+    return fits[method](logits, labels)
 
 
-def fit_platt(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Sigmoid:
+def _isotonic(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Isotonic:
+    from sklearn.isotonic import IsotonicRegression
+
+    curve: Any = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(logits, labels)
+    return Isotonic(logits=tuple(curve.X_thresholds_.tolist()), values=tuple(curve.y_thresholds_.tolist()))
+
+
+def _platt(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]) -> Sigmoid:
     """Logistic regression on the logit (Platt 1999)."""
     from scipy.optimize import minimize
 
@@ -97,10 +90,8 @@ def _temperature(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, 
     return Sigmoid(slope=float(np.exp(found.x)))
 
 
-class Threshold(BaseModel):
+class Threshold(Frozen):
     """The lowest threshold that keeps a budget of false positives, and what it did on the validation split."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     budget: float
     """False positive rate asked for."""
@@ -126,6 +117,8 @@ def threshold_table(
 
 def _threshold(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"], budget: float) -> Threshold:
     from scipy.stats import binomtest
+
+    from models_under_pressure.evaluation.metrics import threshold_at_fpr
 
     threshold = threshold_at_fpr(logits, labels, budget)
     flagged = logits >= threshold

@@ -1,31 +1,25 @@
 """What probes are fitted on."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int8, Int32
+from jaxtyping import Bool, Int
 
-from models_under_pressure.activations.ragged import Activations, ArrayActivations, Subset
+from models_under_pressure.activations.ragged import Activations, ArrayActivations, View
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Label, Record, read_records
-from models_under_pressure.probes.tokens import token_ids
 
 ORIGIN = ("model", "revision", "layer", "hook_point", "template_hash", "keep")
 """Attributes of activations that must agree for a score to mean anything."""
 
 PROVENANCE = (*ORIGIN, "quantization", "compute_dtype", "tokenizer", "max_tokens", "truncation_side", "dataset")
 """Attributes of the training activations that a probe keeps: what shaped their numbers, wherever they were made."""
-
-
-def provenance_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that a probe keeps."""
-    return {name: attributes[name] for name in PROVENANCE if name in attributes}
 
 
 def check_same_origin(expected: Mapping[str, Any], found: Mapping[str, Any], *, what: str) -> None:
@@ -61,22 +55,27 @@ class TrainingData:
     def __post_init__(self) -> None:
         records = len(self.activations.ids)
         if self.labels.shape != (records,) or len(self.groups) != records:
-            raise ValueError(
-                f"{records} records, labels of shape {self.labels.shape}, {len(self.groups)} groups: not aligned"
-            )
+            found = f"labels of shape {self.labels.shape}, {len(self.groups)} groups"
+            raise ValueError(f"{records} records, {found}: not aligned")
         if self.labels.dtype != np.bool_:
             raise ValueError(f"labels are {self.labels.dtype}, not bool (an ambiguous record is neither class)")
 
     @property
     def content_hash(self) -> str:
         """SHA-256 of the records' ids, labels and groups, and of what shaped their activations."""
-        origin = provenance_of(self.activations.attributes)
-        return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, origin)
+        return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, self.provenance)
 
-    def only(self, chosen: Bool[np.ndarray, "records"]) -> "TrainingData":
-        """The chosen records; their activations are read from the whole when asked for, not copied."""
-        groups = [self.groups[row] for row in np.flatnonzero(chosen)]
-        return TrainingData(Subset(self.activations, chosen), self.labels[chosen], groups, self.ambiguous)
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The attributes of the activations that a probe keeps."""
+        attributes = self.activations.attributes
+        return {name: attributes[name] for name in PROVENANCE if name in attributes}
+
+    def only(self, chosen: Bool[np.ndarray, "records"] | Int[np.ndarray, "rows"]) -> "TrainingData":
+        """Some records, by yes or no for each or by their indices; activations are read when asked for, not copied."""
+        rows = np.arange(len(self.groups))[chosen]
+        groups = [self.groups[row] for row in rows]
+        return TrainingData(View([(self.activations, rows)]), self.labels[rows], groups, self.ambiguous)
 
 
 def with_labels(activations: Activations, records: Sequence[Record]) -> TrainingData:
@@ -129,82 +128,10 @@ def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData,
     Raises:
         UserError: the store and the file hold different records, or one is not labelled.
     """
-    records = {record.id: record for record in read_records(records_path)}
-    activations: Any = open_store(store)
-    data = with_labels(activations, list(records.values()))
-    return data, [records[id_] for id_ in data.activations.ids]
-
-
-class View:
-    """`Activations` made of chosen records of others, in the order given; a record may be chosen several times."""
-
-    def __init__(self, parts: Sequence[tuple[Activations, Int[np.ndarray, "rows"]]]) -> None:
-        """Choose records.
-
-        Args:
-            parts: activations, and the indices of the records to take from them.
-        """
-        self._sources = [source for source, _ in parts]
-        self._source_of = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
-        starts = [np.asarray(source.offsets)[:-1][rows] for source, rows in parts]
-        ends = [np.asarray(source.offsets)[1:][rows] for source, rows in parts]
-        self._starts = np.concatenate(starts).astype(np.int64)
-        lengths = np.concatenate(ends) - self._starts
-        self.offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.ids: Sequence[str] = [source.ids[int(row)] for source, rows in parts for row in rows]
-
-    @property
-    def hidden(self) -> int:
-        """Width of an activation."""
-        return self._sources[0].hidden
-
-    @property
-    def attributes(self) -> Mapping[str, Any]:
-        """Provenance of the first part."""
-        return self._sources[0].attributes
-
-    @property
-    def roles(self) -> Int8[np.ndarray, "tokens"]:
-        """Role code of each token."""
-        return self._gather([np.asarray(source.roles) for source in self._sources])
-
-    @property
-    def token_ids(self) -> Int32[np.ndarray, "tokens"]:
-        """Token ids.
-
-        Raises:
-            UserError: a part comes without them.
-        """
-        return self._gather([token_ids(source) for source in self._sources])
-
-    def read(self, start: int, stop: int) -> Float32[np.ndarray, "tokens hidden"]:
-        """The activations of the tokens from `start` up to but not including `stop`."""
-        pieces = [self._sources[number].read(first, last) for number, first, last in self._pieces(start, stop)]
-        if len(pieces) == 1:
-            return pieces[0]
-        return np.concatenate([np.empty((0, self.hidden), dtype=np.float32), *pieces])
-
-    def _gather(self, columns: Sequence[np.ndarray]) -> np.ndarray:
-        total = int(self.offsets[-1])
-        return np.concatenate([columns[number][first:last] for number, first, last in self._pieces(0, total)])
-
-    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """(source, first token, last token) of the runs that make up a span; neighbours in a source are one run."""
-        run: tuple[int, int, int] | None = None
-        record = int(np.searchsorted(self.offsets, start, side="right")) - 1
-        while start < stop:
-            end = min(stop, int(self.offsets[record + 1]))
-            shift = int(self._starts[record] - self.offsets[record])
-            piece = int(self._source_of[record]), start + shift, end + shift
-            if run is not None and run[0] == piece[0] and run[2] == piece[1]:
-                run = run[0], run[1], piece[2]
-            else:
-                if run is not None:
-                    yield run
-                run = piece
-            start, record = end, record + 1
-        if run is not None:
-            yield run
+    records = read_records(records_path)
+    by_id = {record.id: record for record in records}
+    data = with_labels(open_store(store), records)
+    return data, [by_id[id_] for id_ in data.activations.ids]
 
 
 def in_memory(activations: Activations, most_gib: float) -> Activations:

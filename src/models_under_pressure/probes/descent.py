@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Float32
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import sigmoid
 from models_under_pressure.probes.family import Family, FamilyConfig, Linear
 from models_under_pressure.probes.pools import Batch, Pools, Space
@@ -62,11 +61,11 @@ class Member:
 
     family: Family[Any]
     config: FamilyConfig
-    """What the pooling goes by."""
+    """Hyper-parameters of the pooling."""
     settings: DescentConfig
-    """What the descent goes by: often `config` itself."""
+    """Hyper-parameters of the descent: often `config` itself."""
     start: Linear
-    """In the space of the training."""
+    """First weights, in the space of the training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +81,7 @@ class Trained:
     """The best epoch's weights."""
 
     linear: Linear
-    """For activations as they are."""
+    """Weights for activations as they are."""
     epoch: int
     """Passes over the data that the weights have seen; 0 is the start."""
     history: tuple[dict[str, float], ...]
@@ -121,7 +120,8 @@ class _Run:
         inner = self._space.gradient(by_projection, by_bias)
         gradient = np.vstack([inner.projection, inner.bias])
         gradient *= min(1.0, settings.max_gradient_norm / max(float(np.linalg.norm(gradient)), 1e-12))
-        rate = self._learning_rate()
+        share = 0.5 * (1 + float(np.cos(np.pi * self.epoch / settings.epochs)))  # a cosine, one value per epoch
+        rate = settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * share
         self._steps += 1
         self._first += (1 - _BETA1) * (gradient - self._first)
         self._second += (1 - _BETA2) * (gradient**2 - self._second)
@@ -133,18 +133,12 @@ class _Run:
     def consider(self, auroc: float) -> None:
         """Copy the weights if they are better than all before."""
         if self._best is None or auroc > self._best[0]:
-            self._best = (auroc, self.epoch, self.linear)
+            self._best = auroc, self.epoch, self.linear
 
     def result(self) -> Trained:
         """The best weights; the last ones if there was nothing to judge them by."""
         _, epoch, linear = self._best or (0.0, self.epoch, self.linear)
         return Trained(linear, epoch, tuple(self.history))
-
-    def _learning_rate(self) -> float:
-        """Cosine from the first to the final rate, one value per epoch."""
-        settings = self.member.settings
-        share = 0.5 * (1 + float(np.cos(np.pi * self.epoch / settings.epochs)))
-        return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * share
 
 
 def descend(
@@ -155,26 +149,20 @@ def descend(
     Every batch is one step, smaller last ones too. With a validation split, the result is the epoch with the best AUROC
     on it, the start included; without one, the last epoch.
     """
+    runs = [_Run(member, space) for member in members]
     with threadpool_limits(1, user_api="blas"):  # thin products: two threads wait for memory, or for a busy core
-        return _descend([_Run(member, space) for member in members], train, validation, generator)
-
-
-def _descend(
-    runs: Sequence[_Run], train: Split, validation: Split | None, generator: np.random.Generator
-) -> list[Trained]:
-    if validation:
-        for run, found in zip(runs, _check(runs, validation), strict=True):
+        for run, found in zip(runs, _check(runs, validation) if validation else (), strict=False):
             run.consider(found["validation_auroc"])
-    while active := [run for run in runs if not run.finished]:
-        losses = np.zeros(len(active))
-        for batch in train.pools.epoch(generator):
-            losses += _step(active, batch, train.labels[batch.records])
-        checks = _check(active, validation) if validation else [{} for _ in active]
-        for run, loss, found in zip(active, losses / len(train.labels), checks, strict=True):
-            run.epoch += 1
-            run.history.append({"train_loss": float(loss), **found})
-            if found:
-                run.consider(found["validation_auroc"])
+        while active := [run for run in runs if not run.finished]:
+            losses = np.zeros(len(active))
+            for batch in train.pools.epoch(generator):
+                losses += _step(active, batch, train.labels[batch.records])
+            checks = _check(active, validation) if validation else [{} for _ in active]
+            for run, loss, found in zip(active, losses / len(train.labels), checks, strict=True):
+                run.epoch += 1
+                run.history.append({"train_loss": float(loss), **found})
+                if found:
+                    run.consider(found["validation_auroc"])
     return [run.result() for run in runs]
 
 
@@ -233,21 +221,17 @@ def _step(runs: Sequence[_Run], batch: Batch, labels: Bool[np.ndarray, "records"
 
 def _check(runs: Sequence[_Run], split: Split) -> list[dict[str, float]]:
     """Each member's loss and AUROC on a split."""
-    return [
-        {
-            "validation_loss": float(cross_entropy(row, split.labels).mean()),
-            "validation_auroc": auroc(row, split.labels),
-        }
-        for row in _logits(runs, split)
-    ]
+    from models_under_pressure.evaluation.metrics import auroc
 
-
-def _logits(runs: Sequence[_Run], split: Split) -> Float[np.ndarray, "members records"]:
-    logits = np.empty((len(runs), len(split.labels)))
+    logits, labels = np.empty((len(runs), len(split.labels))), split.labels
     for batch in split.pools.epoch(None):
         for row, run, projections in zip(logits, runs, _project(runs, batch), strict=True):
             row[batch.records] = run.member.family.pool(projections, batch.segments, run.member.config).logits
-    return logits
+    losses = [float(cross_entropy(row, labels).mean()) for row in logits]
+    return [
+        {"validation_loss": loss, "validation_auroc": auroc(row, labels)}
+        for loss, row in zip(losses, logits, strict=True)
+    ]
 
 
 def cross_entropy(

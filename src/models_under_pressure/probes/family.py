@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from models_under_pressure.core.files import Frozen
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +60,8 @@ Role = Literal["system", "user", "assistant", "template"]
 CalibrationMethod = Literal["none", "platt", "isotonic", "temperature"]
 
 
-class FamilyConfig(BaseModel):
+class FamilyConfig(Frozen):
     """Hyper-parameters that every family has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     family: Any
     """Name of the family; each one narrows it to its own."""
@@ -111,15 +111,13 @@ class RecordVectors:
 
 C = TypeVar("C", bound=FamilyConfig)
 
-Reduction: TypeAlias = Literal["mean", "last"]
-"""How tokens become one vector per record: their mean, or the last of them."""
-
 
 @dataclass(frozen=True)
 class Exact(Generic[C]):
     """Fitting in closed form or by a convex solver, on one vector per record."""
 
-    reduction: Reduction
+    reduction: Literal["mean", "last"]
+    """How tokens become one vector per record: their mean, or the last of them."""
     solve: Callable[[RecordVectors, C, int], Linear]
     """(vectors, config, seed) -> a projection with one column."""
 

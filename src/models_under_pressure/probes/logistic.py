@@ -9,10 +9,37 @@ from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.family import FamilyConfig, Linear, RecordVectors
 
-FOLDS = 5
+DEFAULT_C = 1e-3
+"""Inverse strength of the penalty (McKenzie et al. 2025, appendix A)."""
+
+_FOLDS = 5
+
+
+class LogisticConfig(FamilyConfig):
+    """Hyper-parameters of a logistic regression on standardised vectors."""
+
+    inverse_regularisation: float = Field(default=DEFAULT_C, gt=0)
+    """C of scikit-learn: the smaller, the stronger the penalty on the weights."""
+    candidates: tuple[float, ...] = ()
+    """When given, C is the one of these with the best grouped cross-validated AUROC."""
+    fit_intercept: bool = False
+    """Whether to fit an intercept; without one, the mean training vector has the probability 1/2."""
+
+
+def solve_logistic(vectors: RecordVectors, config: LogisticConfig, seed: int) -> Linear:
+    """Standardise, solve, and fold the standardisation into the weights."""
+    solve = partial(_solve, fit_intercept=config.fit_intercept)
+    strength = config.inverse_regularisation
+    if config.candidates:
+        strength = best_by_cross_validation(solve, vectors, config.candidates, seed)
+    return solve(vectors, strength)
+
+
+def mean_token_solution(vectors: RecordVectors) -> Linear:
+    """Where gradient descent starts: the logistic regression with the default penalty."""
+    return _solve(vectors, DEFAULT_C, fit_intercept=False)
 
 
 def best_by_cross_validation(
@@ -23,12 +50,15 @@ def best_by_cross_validation(
     Raises:
         UserError: there are too few groups for every fold to hold both classes.
     """
-    splits = grouped_folds(vectors.labels, vectors.groups, FOLDS, seed)
+    from models_under_pressure.evaluation.metrics import auroc
+
+    splits = grouped_folds(vectors.labels, vectors.groups, _FOLDS, seed)
 
     def score(candidate: float) -> float:
         found = []
         for train, test in splits:
-            solution = solve(_rows(vectors, train), candidate)
+            groups = [vectors.groups[row] for row in train]
+            solution = solve(RecordVectors(vectors.values[train], vectors.labels[train], groups), candidate)
             found.append(auroc(vectors.values[test] @ solution.projection[:, 0], vectors.labels[test]))
         return float(np.mean(found))
 
@@ -57,39 +87,6 @@ def grouped_folds(
             remedy="give more groups of both classes, or ask for no cross-validation or fewer folds.",
         )
     return splits
-
-
-def _rows(vectors: RecordVectors, rows: np.ndarray) -> RecordVectors:
-    return RecordVectors(vectors.values[rows], vectors.labels[rows], [vectors.groups[row] for row in rows])
-
-
-DEFAULT_C = 1e-3
-"""Inverse strength of the penalty (McKenzie et al. 2025, appendix A)."""
-
-
-class LogisticConfig(FamilyConfig):
-    """Hyper-parameters of a logistic regression on standardised vectors."""
-
-    inverse_regularisation: float = Field(default=DEFAULT_C, gt=0)
-    """C of scikit-learn: the smaller, the stronger the penalty on the weights."""
-    candidates: tuple[float, ...] = ()
-    """When given, C is the one of these with the best grouped cross-validated AUROC."""
-    fit_intercept: bool = False
-    """Whether to fit an intercept; without one, the mean training vector has the probability 1/2."""
-
-
-def solve_logistic(vectors: RecordVectors, config: LogisticConfig, seed: int) -> Linear:
-    """Standardise, solve, and fold the standardisation into the weights."""
-    solve = partial(_solve, fit_intercept=config.fit_intercept)
-    strength = config.inverse_regularisation
-    if config.candidates:
-        strength = best_by_cross_validation(solve, vectors, config.candidates, seed)
-    return solve(vectors, strength)
-
-
-def mean_token_solution(vectors: RecordVectors) -> Linear:
-    """Where gradient descent starts: the logistic regression with the default penalty."""
-    return _solve(vectors, DEFAULT_C, fit_intercept=False)
 
 
 def standardise(

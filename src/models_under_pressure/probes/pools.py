@@ -1,4 +1,4 @@
-"""Training tokens in random batches of whole records, from memory as far as it reaches and from the store beyond."""
+"""Training tokens in random batches of whole records, from memory or the store; and the space they are fitted in."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ from models_under_pressure.probes.tokens import Selection, read_block, record_bl
 
 POOL_VALUES = 1 << 26
 """Activation values shuffled together: 256 MiB as float32."""
+
+_MAD_TO_DEVIATION = 1.4826
+"""Standard deviation over median absolute deviation, of a normal distribution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +46,7 @@ class Pools:
         self, selection: Selection, batch_size: int, generator: np.random.Generator | None, *, cache_values: int
     ) -> None:
         self._selection = selection
-        self._pools = _in_order(selection) if generator is None else _plan(selection, batch_size, generator)
+        self._pools = _plan(selection, batch_size, generator)
         self._cached: dict[int, Float32[np.ndarray, "tokens hidden"]] = {}
         self._cache_left = cache_values
 
@@ -76,15 +79,12 @@ class Pools:
         return values
 
 
-def _in_order(selection: Selection) -> list[_Pool]:
-    runs = record_blocks(selection.activations.offsets, selection.activations.hidden)
-    return [_Pool((run,), (np.arange(*run),)) for run in runs]
-
-
-def _plan(selection: Selection, batch_size: int, generator: np.random.Generator) -> list[_Pool]:
+def _plan(selection: Selection, batch_size: int, generator: np.random.Generator | None) -> list[_Pool]:
     """Deal runs of records into pools, and a pool's records into batches of nearly equal size."""
     hidden = selection.activations.hidden
     runs = record_blocks(selection.activations.offsets, hidden)
+    if generator is None:
+        return [_Pool((run,), (np.arange(*run),)) for run in runs]
     pools: list[_Pool] = []
     held: list[tuple[int, int]] = []
     records = values = 0
@@ -120,10 +120,6 @@ def _read(selection: Selection, pool: _Pool) -> Float32[np.ndarray, "tokens hidd
 
 def _order(count: int, generator: np.random.Generator | None) -> np.ndarray:
     return np.arange(count) if generator is None else generator.permutation(count)
-
-
-_MAD_TO_DEVIATION = 1.4826
-"""Standard deviation over median absolute deviation, of a normal distribution."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,40 +10,29 @@ from jaxtyping import Float
 from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.calibration import Calibration, Threshold, sigmoid
-from models_under_pressure.probes.config import ProbeConfig
 from models_under_pressure.probes.data import check_same_origin
-from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.family import Pooled, Segments
-from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, record_blocks, refuse_non_finite, select
+from models_under_pressure.probes.tokens import (
+    SENTENCE_END_IDS,
+    Block,
+    Selection,
+    record_blocks,
+    refuse_non_finite,
+    select,
+)
 
 _CACHED_TOKENS = 256
 """Tokens whose float64 values the cache still holds when they are multiplied."""
 
 
-def project(
-    activations: Activations, projection: Float[np.ndarray, "hidden columns"], bias: Float[np.ndarray, "columns"]
-) -> Float[np.ndarray, "tokens columns"]:
-    """`x @ projection + bias` of each token, in float64 so that the cut into blocks leaves no trace.
-
-    Raises:
-        UserError: an activation is NaN or infinite.
-    """
-    offsets = np.asarray(activations.offsets)
-    projections = np.empty((int(offsets[-1]), len(bias)))
-    for first, stop in record_blocks(offsets, activations.hidden):
-        start, end = int(offsets[first]), int(offsets[stop])
-        values = activations.read(start, end)
-        for piece in range(start, end, _CACHED_TOKENS):
-            part = values[piece - start : piece - start + _CACHED_TOKENS]
-            projections[piece : piece + len(part)] = np.asarray(part, dtype=np.float64) @ projection + bias
-        if not np.isfinite(projections[start:end]).all():
-            refuse_non_finite(values, offsets[first : stop + 1] - start, activations, first)
-    return projections
-
-
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Weights, what they were fitted on, and what their scores mean."""
+    """Weights, what they were fitted on, and what their scores mean.
+
+    Every score raises a UserError for activations of another model, revision, layer, hook point, template or width,
+    that hold NaN, or that have a record without a token that the probe sees.
+    """
 
     config: ProbeConfig
     weights: Mapping[str, np.ndarray]
@@ -75,20 +64,11 @@ class Probe:
         return self.weights["projection"].shape[1]
 
     def decision_function(self, activations: Activations) -> Float[np.ndarray, "records"]:
-        """Logit of each record: the score to rank by; calibration leaves it as it is.
-
-        Raises:
-            UserError: the activations are of another model, revision, layer, hook point, template or width, hold NaN,
-                or a record has no token that the probe sees.
-        """
+        """Logit of each record: the score to rank by; calibration leaves it as it is."""
         return self.pool(activations).logits
 
     def predict_proba(self, activations: Activations) -> Float[np.ndarray, "records"]:
-        """Probability that each record is high-stakes.
-
-        Raises:
-            UserError: see `decision_function`.
-        """
+        """Probability that each record is high-stakes."""
         return self.probabilities(self.decision_function(activations))
 
     def probabilities(self, logits: Float[np.ndarray, "records"]) -> Float[np.ndarray, "records"]:
@@ -96,32 +76,24 @@ class Probe:
         return sigmoid(logits) if self.calibration is None else self.calibration.probabilities(logits)
 
     def score_tokens(self, activations: Activations) -> Float[np.ndarray, "tokens"]:
-        """Logit of each token on its own: what a record of this token only would score.
-
-        Raises:
-            UserError: see `decision_function`.
-        """
+        """Logit of each token on its own: what a record of this token only would score."""
         projections = self._project(activations)
         alone = Segments(np.arange(len(projections) + 1), np.ones(len(projections), dtype=bool))
         return FAMILIES[self.family].pool(projections, alone, self.config).logits
 
     def contributions(self, activations: Activations) -> Float[np.ndarray, "tokens"]:
-        """What each token adds to its record's logit, which they sum to; 0 for roles that the probe does not see.
-
-        Raises:
-            UserError: see `decision_function`.
-        """
+        """What each token adds to its record's logit, which they sum to; 0 for roles that the probe does not see."""
         found = np.zeros(len(activations.roles))
         found[self._select(activations).chosen] = self.pool(activations).contributions
         return found
 
-    def pool(self, activations: Activations) -> Pooled:
-        """Pool the tokens that the probe sees.
-
-        Raises:
-            UserError: see `decision_function`.
-        """
-        return self._pool(self._select(activations), self._project(activations))
+    def pool(self, activations: Activations, projections: Float[np.ndarray, "tokens columns"] | None = None) -> Pooled:
+        """Pool the tokens that the probe sees; their projections are computed where they are not given."""
+        selection = self._select(activations)
+        if projections is None:
+            projections = self._project(activations)
+        segments = Segments(selection.offsets, selection.sentence_ends)
+        return FAMILIES[self.family].pool(projections[selection.chosen], segments, self.config)
 
     def check(self, activations: Activations) -> None:
         """Refuse activations that the probe was not made for, reading none of them.
@@ -143,23 +115,36 @@ class Probe:
 
     def _project(self, activations: Activations) -> Float[np.ndarray, "tokens columns"]:
         self.check(activations)
-        return project(activations, self.weights["projection"], self.weights["bias"])
-
-    def _pool(self, selection: Selection, projections: Float[np.ndarray, "tokens columns"]) -> Pooled:
-        segments = Segments(selection.offsets, selection.sentence_ends)
-        return FAMILIES[self.family].pool(projections[selection.chosen], segments, self.config)
+        return _project(activations, self.weights["projection"], self.weights["bias"])
 
 
 def score_together(probes: Sequence[Probe], activations: Activations) -> list[Float[np.ndarray, "records"]]:
-    """`decision_function` of several probes, reading the activations once.
-
-    Raises:
-        UserError: see `Probe.decision_function`.
-    """
+    """`decision_function` of several probes, reading the activations once."""
     for probe in probes:
         probe.check(activations)
     projection = np.hstack([probe.weights["projection"] for probe in probes])
     bias = np.concatenate([probe.weights["bias"] for probe in probes])
     ends = np.cumsum([len(probe.weights["bias"]) for probe in probes])
-    parts = np.split(project(activations, projection, bias), ends[:-1], axis=1)
-    return [probe._pool(probe._select(activations), part).logits for probe, part in zip(probes, parts, strict=True)]
+    parts = np.split(_project(activations, projection, bias), ends[:-1], axis=1)
+    return [probe.pool(activations, part).logits for probe, part in zip(probes, parts, strict=True)]
+
+
+def _project(
+    activations: Activations, projection: Float[np.ndarray, "hidden columns"], bias: Float[np.ndarray, "columns"]
+) -> Float[np.ndarray, "tokens columns"]:
+    """`x @ projection + bias` of each token, in float64 so that the cut into blocks leaves no trace.
+
+    Raises:
+        UserError: an activation is NaN or infinite.
+    """
+    offsets = np.asarray(activations.offsets)
+    projections = np.empty((int(offsets[-1]), len(bias)))
+    for first, stop in record_blocks(offsets, activations.hidden):
+        start, end = int(offsets[first]), int(offsets[stop])
+        values = activations.read(start, end)
+        for piece in range(start, end, _CACHED_TOKENS):
+            part = values[piece - start : piece - start + _CACHED_TOKENS]
+            projections[piece : piece + len(part)] = np.asarray(part, dtype=np.float64) @ projection + bias
+        if not np.isfinite(projections[start:end]).all():
+            refuse_non_finite(Block(first, values, offsets[first : stop + 1] - start), activations)
+    return projections

@@ -1,13 +1,14 @@
 """Reading the tokens that a probe sees: chosen by role, checked, a bounded block at a time."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
+from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, USER, Activations
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.family import Role
@@ -15,7 +16,17 @@ from models_under_pressure.probes.family import Role
 SENTENCE_END_IDS = "sentence_end_ids"
 """Weight of a probe: ids of the tokens that close a sentence."""
 
+BLOCK_VALUES = 1 << 22
+"""Activation values read at once: 16 MiB as float32."""
+
+SAMPLE = 1024
+"""Evenly spaced tokens kept as a sample."""
+
+ROLES: dict[Role, int] = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "template": TEMPLATE}
+"""Name of a role -> its code."""
+
 _END = re.compile(r"""[.!?。！？]["'”’»)\]]*\s*$""")
+"""A sentence's end, before closing quotes and spaces."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -25,44 +36,18 @@ def ends_of_model(attributes: Mapping[str, Any]) -> Int64[np.ndarray, "ids"]:
     Raises:
         UserError: the tokenizer cannot be loaded.
     """
-    from models_under_pressure.activations.config import ModelConfig
     from models_under_pressure.activations.model import describe_model
 
+    tokenizer = describe_model(read_model(attributes)).tokenizer
+    texts: list[str] = tokenizer.batch_decode([[number] for number in range(len(tokenizer))])
+    return np.array([number for number, text in enumerate(texts) if _END.search(text)], dtype=np.int64)
+
+
+def read_model(attributes: Mapping[str, Any], **settings: Any) -> ModelConfig:
+    """The model that made activations, at its commit; a local model has a fingerprint, which names no commit."""
     revision = str(attributes.get("revision"))
-    known = revision if _COMMIT.fullmatch(revision) else None  # local models have fingerprints, which name no commit
-    tokenizer = describe_model(ModelConfig(name=attributes["model"], revision=known)).tokenizer
-    texts = tokenizer.batch_decode([[number] for number in range(len(tokenizer))])
-    return np.array(sentence_end_ids(texts), dtype=np.int64)
-
-
-def sentence_end_ids(texts: Iterable[str]) -> list[int]:
-    """Ids of the tokens whose text ends in `.`, `!` or `?`, closing quotes and spaces aside.
-
-    Args:
-        texts: decoded text of every token of a vocabulary, in the order of their ids.
-    """
-    return [number for number, text in enumerate(texts) if _END.search(text)]
-
-
-def token_ids(activations: Activations) -> Int32[np.ndarray, "tokens"]:
-    """Token ids of a store.
-
-    Raises:
-        UserError: the activations come without them.
-    """
-    found = getattr(activations, "token_ids", None)
-    if found is None:
-        raise UserError(
-            "the activations come without token ids, so that sentences cannot be told apart.",
-            remedy="read them from a store.",
-        )
-    return np.asarray(found)
-
-
-_CODES: dict[Role, int] = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "template": TEMPLATE}
-
-BLOCK_VALUES = 1 << 22
-"""Activation values read at once: 16 MiB as float32."""
+    known = revision if _COMMIT.fullmatch(revision) else None
+    return ModelConfig(name=attributes["model"], revision=known, **settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +60,8 @@ class Selection:
     """Offsets of the records among the chosen tokens."""
     sentence_ends: Bool[np.ndarray, "chosen"] | None = None
     """Whether a chosen token closes a sentence, where that is asked for."""
+    end_ids: Int64[np.ndarray, "ids"] | None = None
+    """Ids of the tokens that close a sentence."""
 
     @property
     def records(self) -> int:
@@ -96,25 +83,26 @@ class Block:
 def select(
     activations: Activations,
     roles: tuple[Role, ...],
-    sentence_end_ids: Int64[np.ndarray, "ids"] | None = None,
+    end_ids: Int64[np.ndarray, "ids"] | None = None,
     *,
     first_token: bool = False,
 ) -> Selection:
-    """Choose tokens by role; with `sentence_end_ids`, find where sentences end.
+    """Choose tokens by role.
 
     Args:
-        activations: of all tokens.
-        roles: what to choose.
-        sentence_end_ids: tokens that close a sentence.
+        activations: activations of all tokens.
+        roles: the roles to choose.
+        end_ids: ids of the tokens that close a sentence, where the sentences are asked for.
         first_token: also choose the first token of a record where it is of the chat template; it always is chosen where
             no other is.
 
     Raises:
-        UserError: there are no records, or some have no token of these roles.
+        UserError: there are no records, some have no token of these roles, or sentences are asked for and there are
+            no token ids.
     """
     if not len(activations.ids):
         raise UserError("there are no records.", remedy="check the dataset that the activations come from.")
-    chosen = np.isin(np.asarray(activations.roles), [_CODES[role] for role in roles])
+    chosen = np.isin(np.asarray(activations.roles), [ROLES[role] for role in roles])
     if not first_token:
         _leave_out_first(chosen, activations)
     offsets = _offsets_of(chosen, activations)
@@ -125,8 +113,19 @@ def select(
             f"first {activations.ids[int(empty[0])]!r}.",
             remedy="drop these records, or let the probe see more roles (`tokens` in its config).",
         )
-    ends = None if sentence_end_ids is None else np.isin(token_ids(activations)[chosen], sentence_end_ids)
-    return Selection(activations, chosen, offsets, ends)
+    if end_ids is None:
+        return Selection(activations, chosen, offsets)
+    return Selection(activations, chosen, offsets, np.isin(_token_ids(activations)[chosen], end_ids), end_ids)
+
+
+def _token_ids(activations: Activations) -> Int32[np.ndarray, "tokens"]:
+    found = getattr(activations, "token_ids", None)
+    if found is None:
+        raise UserError(
+            "the activations come without token ids, so that sentences cannot be told apart.",
+            remedy="read them from a store.",
+        )
+    return np.asarray(found)
 
 
 def _leave_out_first(chosen: Bool[np.ndarray, "tokens"], activations: Activations) -> None:
@@ -143,12 +142,10 @@ def record_blocks(offsets: Int64[np.ndarray, "records_plus_1"], hidden: int) -> 
     """Cut records into runs of about `BLOCK_VALUES` values (a longer record is a run of its own)."""
     limit = max(1, BLOCK_VALUES // hidden)
     runs = []
-    first = 0
-    while first < len(offsets) - 1:
-        stop = int(np.searchsorted(offsets, offsets[first] + limit, side="right")) - 1
-        stop = max(stop, first + 1)
+    stop = 0
+    while (first := stop) < len(offsets) - 1:
+        stop = max(int(np.searchsorted(offsets, offsets[first] + limit, side="right")) - 1, first + 1)
         runs.append((first, stop))
-        first = stop
     return runs
 
 
@@ -164,11 +161,11 @@ def read_block(selection: Selection, first: int, stop: int) -> Block:
     chosen = selection.chosen[start:end]
     if not chosen.all():
         values = values[chosen]
-    offsets = selection.offsets[first : stop + 1] - selection.offsets[first]
+    block = Block(first, values, selection.offsets[first : stop + 1] - selection.offsets[first])
     # A sum is NaN or infinite if any value is (or if finite ones overflow: then the search finds none).
     if not np.isfinite(values.sum(axis=0)).all():
-        refuse_non_finite(values, offsets, activations, first)
-    return Block(first, values, offsets)
+        refuse_non_finite(block, activations)
+    return block
 
 
 def read_blocks(selection: Selection) -> Iterator[Block]:
@@ -177,29 +174,20 @@ def read_blocks(selection: Selection) -> Iterator[Block]:
         yield read_block(selection, first, stop)
 
 
-def refuse_non_finite(
-    values: Float32[np.ndarray, "tokens hidden"],
-    offsets: Int64[np.ndarray, "records_plus_1"],
-    activations: Activations,
-    first: int,
-) -> None:
+def refuse_non_finite(block: Block, activations: Activations) -> None:
     """Name the first record with a value that is NaN or infinite.
 
     Raises:
         UserError: there is one.
     """
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(block.values).all(axis=1))
     if len(bad):
-        record = first + int(np.searchsorted(offsets, bad[0], side="right")) - 1
+        record = block.first + int(np.searchsorted(block.offsets, bad[0], side="right")) - 1
         raise UserError(
             f"{len(bad)} tokens have activations that are NaN or infinite, first in record "
             f"{activations.ids[record]!r}.",
             remedy="extract them again, in bfloat16 or float32 (float16 overflows).",
         )
-
-
-SAMPLE = 1024
-"""Evenly spaced tokens kept as a sample."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +199,7 @@ class Survey:
     lasts: Float[np.ndarray, "records hidden"]
     """Last token of each record."""
     sample: Float[np.ndarray, "sampled hidden"]
+    """`SAMPLE` evenly spaced tokens."""
 
 
 def survey(selection: Selection) -> Survey:

@@ -1,7 +1,7 @@
 """Fitting probes: one pass over the data for all that need one, several seeds at once."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -9,10 +9,9 @@ import numpy as np
 
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import fit_calibration, threshold_table
-from models_under_pressure.probes.config import ProbeConfig
-from models_under_pressure.probes.data import TrainingData, check_classes, check_same_origin, provenance_of
+from models_under_pressure.probes.data import TrainingData, check_classes, check_same_origin
 from models_under_pressure.probes.descent import DescentConfig, Member, Split, descend
-from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.family import Exact, FamilyConfig, Linear, RecordVectors, Role
 from models_under_pressure.probes.logistic import mean_token_solution
 from models_under_pressure.probes.persistence import weights_bytes
@@ -20,14 +19,12 @@ from models_under_pressure.probes.pools import Pools, Space, robust_space
 from models_under_pressure.probes.probe import Probe, score_together
 from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, ends_of_model, select, survey
 
-__all__ = ["TrainingData", "continue_probe", "fit_probe", "fit_probes"]
-
 MEMORY_GIB = 2.0
 """Activations kept in memory between epochs, of both splits; those beyond are read again in every epoch."""
 _VALUES_PER_GIB = 1 << 28
 
 _ORDER_SEED = 0
-"""Of the batches and their order, which all probes and seeds share."""
+"""Seed of the batches and their order, which all probes and seeds share."""
 
 _Key: TypeAlias = tuple[str, int]
 """Name of a probe, and seed."""
@@ -37,21 +34,11 @@ _Sight: TypeAlias = tuple[tuple[Role, ...], bool]
 
 
 @dataclass(frozen=True, eq=False)
-class _Fitted:
-    weights: Mapping[str, np.ndarray]
-    notes: dict[str, float]
-    history: tuple[dict[str, float], ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
 class _View:
-    """The part of a split that some probes see."""
+    """The tokens of a split that some probes see."""
 
+    data: TrainingData
     selection: Selection
-    labels: np.ndarray
-    groups: list[str]
-    ends: np.ndarray | None
-    """Ids of the tokens that close a sentence."""
 
 
 def fit_probe(
@@ -90,20 +77,15 @@ def fit_probes(
             from different models, layers or hook points.
     """
     _check_splits(train, validation)
-    fitted: dict[_Key, _Fitted] = {}
+    fitted: dict[_Key, Probe] = {}
     for sight in dict.fromkeys(map(_sight, configs.values())):
         same_tokens = {name: config for name, config in configs.items() if _sight(config) == sight}
-        ends = _sentence_ends(same_tokens, train)
-        views = _view(train, sight, ends), None if validation is None else _view(validation, sight, ends)
+        by_sentence = any(FAMILIES[config.family].by_sentence for config in same_tokens.values())
+        ends = ends_of_model(train.activations.attributes) if by_sentence else None
+        views = _views(train, validation, sight, ends)
         fitted |= _fit(same_tokens, *views, seed=seed, memory=int(memory_gib * _VALUES_PER_GIB))
-    probes = [_probe(configs[name], found, train, number) for (name, number), found in fitted.items()]
-    if validation is not None:
-        logits = score_together(probes, validation.activations)
-        probes = [_judged(probe, found, validation.labels) for probe, found in zip(probes, logits, strict=True)]
-    by_key = dict(zip(fitted, probes, strict=True))
-    return {
-        name: [by_key[name, number] for number in range(seed, seed + config.seeds)] for name, config in configs.items()
-    }
+    judged = dict(zip(fitted, _judged(list(fitted.values()), validation), strict=True))
+    return {name: [judged[name, seed + more] for more in range(config.seeds)] for name, config in configs.items()}
 
 
 def continue_probe(
@@ -112,7 +94,6 @@ def continue_probe(
     validation: TrainingData | None,
     *,
     settings: DescentConfig | None = None,
-    memory_gib: float = MEMORY_GIB,
 ) -> Probe:
     """Train a probe further, on other data, from its own weights; the probe given stays as it is.
 
@@ -124,7 +105,6 @@ def continue_probe(
         validation: chooses the epoch (the start is one of the candidates), the thresholds and the calibration; without
             it, the last epoch is returned, with none of these.
         settings: of the descent; by default the probe's own, or for a family with a solver those of `DescentConfig`.
-        memory_gib: see `fit_probes`; no result depends on it.
 
     Raises:
         UserError: see `fit_probes`; or the data come from where the probe does not read.
@@ -132,67 +112,58 @@ def continue_probe(
     _check_splits(train, validation)
     probe.check(train.activations)
     own = probe.config if isinstance(probe.config, DescentConfig) else DescentConfig(family=probe.family)
-    ends = probe.weights.get(SENTENCE_END_IDS)
-    sight = _sight(probe.config)
-    views = _view(train, sight, ends), None if validation is None else _view(validation, sight, ends)
+    views = _views(train, validation, _sight(probe.config), probe.weights.get(SENTENCE_END_IDS))
     space = robust_space(survey(views[0].selection).sample)
     start = space.from_activations(Linear(probe.weights["projection"], probe.weights["bias"]))
     member = Member(FAMILIES[probe.family], probe.config, settings or own, start)
     key = probe.family, probe.seed
-    fitted = _descend({key: member}, space, *views, int(memory_gib * _VALUES_PER_GIB))[key]
-    continued = _probe(probe.config, fitted, train, probe.seed)
+    continued = _descend({key: member}, space, *views, int(MEMORY_GIB * _VALUES_PER_GIB))[key]
     origin = {"continued_from": hashlib.sha256(weights_bytes(probe)).hexdigest()}
-    continued = replace(continued, provenance={**continued.provenance, **origin})
-    return (
-        continued
-        if validation is None
-        else _judged(continued, continued.decision_function(validation.activations), validation.labels)
-    )
+    return _judged([replace(continued, provenance={**continued.provenance, **origin})], validation)[0]
 
 
 def _check_splits(train: TrainingData, validation: TrainingData | None) -> None:
     check_classes(train, "training")
     if validation is not None:
         check_classes(validation, "validation")
-        check_same_origin(
-            train.activations.attributes, validation.activations.attributes, what="the validation activations"
-        )
-
-
-def _sentence_ends(configs: Mapping[str, ProbeConfig], train: TrainingData) -> np.ndarray | None:
-    by_sentence = any(FAMILIES[config.family].by_sentence for config in configs.values())
-    return ends_of_model(train.activations.attributes) if by_sentence else None
+        origin = train.activations.attributes
+        check_same_origin(origin, validation.activations.attributes, what="the validation activations")
 
 
 def _sight(config: FamilyConfig) -> _Sight:
     return config.tokens, config.first_token
 
 
-def _view(data: TrainingData, sight: _Sight, ends: np.ndarray | None) -> _View:
-    roles, first_token = sight
-    return _View(select(data.activations, roles, ends, first_token=first_token), data.labels, data.groups, ends)
+def _views(
+    train: TrainingData, validation: TrainingData | None, sight: _Sight, ends: np.ndarray | None
+) -> tuple[_View, _View | None]:
+    def view(data: TrainingData) -> _View:
+        return _View(data, select(data.activations, sight[0], ends, first_token=sight[1]))
+
+    return view(train), None if validation is None else view(validation)
 
 
 def _fit(
     configs: Mapping[str, ProbeConfig], train: _View, validation: _View | None, *, seed: int, memory: int
-) -> dict[_Key, _Fitted]:
+) -> dict[_Key, Probe]:
     """Fit probes that see the same tokens."""
     found = survey(train.selection)
-    fitted: dict[_Key, _Fitted] = {}
+    means, lasts = (
+        RecordVectors(values, train.data.labels, train.data.groups) for values in (found.means, found.lasts)
+    )
+    fitted: dict[_Key, Probe] = {}
     descending: dict[str, ProbeConfig] = {}
     for name, config in configs.items():
         fitting = FAMILIES[config.family].fitting
         if not isinstance(fitting, Exact):
             descending[name] = config
             continue
-        values = found.means if fitting.reduction == "mean" else found.lasts
-        vectors = RecordVectors(values, train.labels, train.groups)
+        vectors = means if fitting.reduction == "mean" else lasts
         for number in range(seed, seed + config.seeds):
-            fitted[name, number] = _Fitted(_weights(fitting.solve(vectors, config, number)), {})
+            fitted[name, number] = _probe(config, train, number, fitting.solve(vectors, config, number))
     if descending:
         space = robust_space(found.sample)
-        mean = mean_token_solution(RecordVectors(found.means, train.labels, train.groups))
-        members = _members(descending, space.from_activations(mean), seed)
+        members = _members(descending, space.from_activations(mean_token_solution(means)), seed)
         fitted |= _descend(members, space, train, validation, memory)
     return fitted
 
@@ -212,54 +183,52 @@ def _members(configs: Mapping[str, ProbeConfig], mean: Linear, seed: int) -> dic
 
 def _descend(
     members: Mapping[_Key, Member], space: Space, train: _View, validation: _View | None, memory: int
-) -> dict[_Key, _Fitted]:
+) -> dict[_Key, Probe]:
     """Train members, those with the same batch size together."""
-    fitted: dict[_Key, _Fitted] = {}
+    fitted: dict[_Key, Probe] = {}
     check = None
     if validation is not None:
         memory //= 2
-        check = Split(Pools(validation.selection, 1, None, cache_values=memory), validation.labels)
+        check = Split(Pools(validation.selection, 1, None, cache_values=memory), validation.data.labels)
     for size in dict.fromkeys(member.settings.batch_size for member in members.values()):
         same = {key: member for key, member in members.items() if member.settings.batch_size == size}
         pools = Pools(train.selection, size, np.random.default_rng(_ORDER_SEED), cache_values=memory)
-        split = Split(pools, train.labels)
+        split = Split(pools, train.data.labels)
         results = descend(list(same.values()), space, split, check, np.random.default_rng(_ORDER_SEED))
-        for key, result in zip(same, results, strict=True):
+        for (key, member), result in zip(same.items(), results, strict=True):
+            probe = _probe(member.config, train, key[1], result.linear)
             notes = {"best_epoch": float(result.epoch), "epochs": float(len(result.history))}
-            ends = train.ends if same[key].family.by_sentence else None
-            fitted[key] = _Fitted(_weights(result.linear, ends), notes, result.history)
+            fitted[key] = replace(probe, metrics=notes, history=result.history)
     return fitted
 
 
-def _weights(linear: Linear, ends: np.ndarray | None = None) -> Mapping[str, np.ndarray]:
-    weights = {"projection": linear.projection, "bias": linear.bias}
-    return weights if ends is None else weights | {SENTENCE_END_IDS: ends}
-
-
-def _probe(config: ProbeConfig, fitted: _Fitted, train: TrainingData, seed: int) -> Probe:
+def _probe(config: ProbeConfig, train: _View, seed: int, linear: Linear) -> Probe:
     """Put weights and provenance together."""
-    found = {
-        "training_data_hash": train.content_hash,
-        "training_records": len(train.labels),
-        "ambiguous_left_out": train.ambiguous,
+    weights = {"projection": linear.projection, "bias": linear.bias}
+    if FAMILIES[config.family].by_sentence and train.selection.end_ids is not None:
+        weights[SENTENCE_END_IDS] = train.selection.end_ids
+    provenance = train.data.provenance | {
+        "training_data_hash": train.data.content_hash,
+        "training_records": len(train.data.labels),
+        "ambiguous_left_out": train.data.ambiguous,
     }
-    return Probe(
-        config=config.model_copy(update={"seeds": 1}),
-        weights=fitted.weights,
-        seed=seed,
-        provenance=provenance_of(train.activations.attributes) | found,
-        metrics=fitted.notes,
-        history=fitted.history,
-    )
+    return Probe(config.model_copy(update={"seeds": 1}), weights, seed, provenance)
 
 
-def _judged(probe: Probe, logits: np.ndarray, labels: np.ndarray) -> Probe:
-    """The probe with thresholds, calibration and metrics from its logits on the validation split."""
-    found = {"validation_auroc": auroc(logits, labels), "validation_records": float(len(labels))}
-    return replace(
-        probe,
-        thresholds=threshold_table(logits, labels, probe.config.budgets),
-        calibration=fit_calibration(probe.config.calibration, logits, labels),
-        metrics={**probe.metrics, **found},
-        history=probe.history or ({"validation_auroc": found["validation_auroc"]},),
-    )
+def _judged(probes: Sequence[Probe], validation: TrainingData | None) -> list[Probe]:
+    """The probes with thresholds, calibration and metrics from their logits on the validation split."""
+    if validation is None:
+        return list(probes)
+    labels, judged = validation.labels, list[Probe]()
+    for probe, logits in zip(probes, score_together(probes, validation.activations), strict=True):
+        found = {"validation_auroc": auroc(logits, labels), "validation_records": float(len(labels))}
+        judged.append(
+            replace(
+                probe,
+                thresholds=threshold_table(logits, labels, probe.config.budgets),
+                calibration=fit_calibration(probe.config.calibration, logits, labels),
+                metrics={**probe.metrics, **found},
+                history=probe.history or ({"validation_auroc": found["validation_auroc"]},),
+            )
+        )
+    return judged

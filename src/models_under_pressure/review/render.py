@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from models_under_pressure.core.table import markdown_line, markdown_table
 from models_under_pressure.evaluation.comparison import Comparison, MeanComparison, Verdict
 from models_under_pressure.evaluation.intervals import Difference
 from models_under_pressure.review.changes import DatasetChange, Snapshot
@@ -28,10 +29,10 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, most: int = 3_
         rows: cells.
         most: characters of the table, from which rows are left out; a first row is always there.
     """
-    head = [_line(heads), _line(["---"] * len(heads))]
+    head = markdown_table(heads, ()).splitlines()
     room = most - 2 * sum(map(len, head))
     kept: list[str] = []
-    for line in map(_line, rows):
+    for line in map(markdown_line, rows):
         room -= len(line) + 1
         if kept and room < 0:
             break
@@ -42,10 +43,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, most: int = 3_
         drawn += f"\n\n<details><summary>{len(folded):,} more rows</summary>\n\n{inside}\n\n</details>"
     rest = len(rows) - len(kept)
     return drawn + (f"\n\n… and {rest:,} more rows: `mup review --format json` has them." if rest > 0 else "")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def code(value: str) -> str:

@@ -41,13 +41,6 @@ def run(
     and there a dataset that has not changed, a run that was killed, and an experiment in another folder find theirs.
     One process extracts at a time; others wait and find the stores done.
 
-    Args:
-        datasets: files of conversations.
-        alias: name of the model, as in the stores' path.
-        model: the model itself.
-        layer: decoder block, from 0.
-        config: how to extract.
-
     Yields:
         The path of each store and what became of it: written, resumed or exists.
     """

@@ -43,11 +43,6 @@ def command(source: Annotated[str, typer.Argument(help="Name of the source, as i
 def run(source: str, *, origin: str, files: tuple[OriginFile, ...]) -> None:
     """Copy a source from the demo corpus or from a folder, or download it; what was there before stays until then.
 
-    Args:
-        source: name of the source.
-        origin: `demo`, `hub`, or the path of a folder that holds one folder per source.
-        files: what to download for `hub`.
-
     Raises:
         UserError: there is no such folder, or a download fails.
     """

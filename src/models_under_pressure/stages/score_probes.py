@@ -10,8 +10,8 @@ from models_under_pressure.activations.flops import probe_flops
 from models_under_pressure.core.paths import Dataset, datasets_in_use, probe_paths, scores_path, store_path
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.probes.config import TrainConfig
 from models_under_pressure.probes.data import labelled_activations
+from models_under_pressure.probes.families import TrainConfig
 from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.probes.probe import Probe, score_together
 
@@ -30,14 +30,7 @@ def command() -> None:
 
 
 def run(datasets: Sequence[Dataset], *, probes: Mapping[str, int], stores: Sequence[Path], seed: int) -> None:
-    """Write the score and cost of each record by each probe and seed.
-
-    Args:
-        datasets: the datasets.
-        probes: name of each probe -> how many seeds it was trained from.
-        stores: activations of each dataset.
-        seed: the first seed of the probes.
-    """
+    """Write the score and cost of each record by each probe; `probes` has the number of seeds of each name."""
     loaded = [(name, load_probe(path)) for name, seeds in probes.items() for path in probe_paths(name, seed, seeds)]
     lists = [
         scores for dataset, store in zip(datasets, stores, strict=True) for scores in _score(dataset, store, loaded)

@@ -20,12 +20,10 @@ from models_under_pressure.core.paths import (
 )
 from models_under_pressure.core.section import Section, read
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
-from models_under_pressure.monitor.choosing import Choice, choose_records
-from models_under_pressure.monitor.decoder import Decoder, load_decoder
-from models_under_pressure.monitor.pieces import printable, token_texts
-from models_under_pressure.monitor.rows import ROLE_NAMES
-from models_under_pressure.probes.config import TrainConfig
+from models_under_pressure.monitor.pieces import Decoder, load_decoder, printable, token_texts
+from models_under_pressure.monitor.score import ROLE_NAMES, Choice, choose_records
 from models_under_pressure.probes.data import labelled_activations
+from models_under_pressure.probes.families import TrainConfig
 from models_under_pressure.probes.persistence import load_probe
 from models_under_pressure.probes.probe import Probe
 
@@ -60,12 +58,6 @@ def command() -> None:
 
 def run(datasets: Sequence[Dataset], *, stores: Sequence[Path], config: ScoreTokens, seed: int) -> None:
     """Write a row per chosen record to data/results/score_tokens.jsonl; the model is not loaded.
-
-    Args:
-        datasets: the datasets shown.
-        stores: activations of each.
-        config: the probe, and how records are chosen.
-        seed: the first seed of the probes.
 
     Raises:
         UserError: the probe has no scores, or reads one vector per conversation.

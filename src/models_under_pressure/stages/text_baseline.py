@@ -9,7 +9,7 @@ from models_under_pressure.baselines.text import TextBaselineConfig, fit_text_mo
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path, the_one, timing_path
 from models_under_pressure.core.section import read
-from models_under_pressure.evaluation.scores import write_scores
+from models_under_pressure.evaluation.scores import ScoreList, write_scores
 
 METHOD = "text_baseline"
 
@@ -24,17 +24,10 @@ def command() -> None:
 
 
 def run(*, train: Path, datasets: Sequence[Dataset], config: TextBaselineConfig, seed: int) -> None:
-    """Fit the text monitors and write their scores of every dataset.
-
-    Args:
-        train: the training records.
-        datasets: labelled records to score.
-        config: how the monitors are fitted.
-        seed: seed of the fits; the control's shuffles count on from it.
-    """
+    """Fit the text monitors and write their scores of every dataset."""
     monitors = fit_text_monitors(read_labelled("train", train), config, seed=seed)
     timing: dict[str, dict[str, dict[str, float | int]]] = {}
-    lists = []
+    lists: list[ScoreList] = []
     for dataset in datasets:
         data = read_labelled(dataset.name, dataset.path)
         timing[dataset.name] = {}

@@ -9,8 +9,8 @@ from models_under_pressure.activations.config import PipelineModel, ProbeParams
 from models_under_pressure.core.paths import probe_paths, store_path, the_one
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import curve, load_settings
-from models_under_pressure.probes.config import ProbeConfig, TrainConfig
 from models_under_pressure.probes.data import labelled_activations
+from models_under_pressure.probes.families import ProbeConfig, TrainConfig
 from models_under_pressure.probes.persistence import save_probe
 from models_under_pressure.probes.training import fit_probes
 
@@ -39,15 +39,7 @@ def run(
     validation: tuple[Path, Path],
     seed: int,
 ) -> None:
-    """Fit a probe and save it under its name and seed.
-
-    Args:
-        name: name of the probe.
-        config: its family and hyper-parameters.
-        train: (activation store, file of labelled records) to fit on.
-        validation: the same, for early stopping and thresholds.
-        seed: the first seed; others follow it.
-    """
+    """Fit a probe on an activation store and its records, and save it under its name and seed."""
     data, _ = labelled_activations(*train)
     held_out, _ = labelled_activations(*validation)
     fitted = fit_probes({name: config}, data, held_out, seed=seed)[name]

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from models_under_pressure.core.records import Record
+from models_under_pressure.core.table import markdown_table
 from models_under_pressure.evaluation.curves import two_classes
 from models_under_pressure.evaluation.intervals import (
     Estimate,
@@ -184,12 +185,13 @@ def to_table(states: Mapping[str, Mapping[str, Any]]) -> str:
     names = sorted({name for figures in states.values() for name in figures if name != "size"}, key=_place)
     even = [name for name in names if all(_is_even(figures.get(name)) for figures in states.values())]
     heads = [f"{state}: {figure}" for state in states for figure in ("AUROC", "within pairs")]
-    lines = [f"| predictor | {' | '.join(heads)} |", f"|---{'|---' * len(heads)}|"]
-    for name in names:
-        if name not in even:
-            figures = [(found.get(name, {}), figure) for found in states.values() for figure in _FIGURES]
-            lines.append(f"| {name} | {' | '.join(_cell(*figure) for figure in figures)} |")
-    lines += ["", *(_size(state, figures["size"]) for state, figures in states.items())]
+    rows = (
+        [name, *(_cell(found.get(name, {}), figure) for found in states.values() for figure in _FIGURES)]
+        for name in names
+        if name not in even
+    )
+    lines = [markdown_table(["predictor", *heads], rows)]
+    lines += [_size(state, figures["size"]) for state, figures in states.items()]
     if even:
         lines.append(f"exactly 0.5, for the prompts of a pair share them: {', '.join(even)}")
     return "\n".join(lines) + "\n"
@@ -202,11 +204,13 @@ def to_json(confounders: Confounders) -> dict[str, Any]:
         "pairs": confounders.pairs,
         "groups": confounders.groups,
         "predictors": {
-            name: {key: value for figure, estimate in estimates.items() for key, value in _flat(figure, estimate)}
+            name: {
+                key: value for figure, estimate in estimates.items() for key, value in estimate.columns(figure).items()
+            }
             for name, estimates in confounders.predictors.items()
         },
         "attributes": {
-            name: {value: {"n": rows, **dict(_flat("auroc", estimate))} for value, (rows, estimate) in values.items()}
+            name: {value: {"n": rows, **estimate.columns("auroc")} for value, (rows, estimate) in values.items()}
             for name, values in confounders.attributes.items()
         },
     }
@@ -238,8 +242,3 @@ def _cell(figures: Mapping[str, float], name: str) -> str:
     if name not in figures:
         return ""
     return f"{figures[name]:.3f} [{figures[f'{name}_low']:.3f}, {figures[f'{name}_high']:.3f}]"
-
-
-def _flat(name: str, estimate: Estimate) -> list[tuple[str, float]]:
-    ends = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return [(key, round(value, 4)) for key, value in ends.items()]

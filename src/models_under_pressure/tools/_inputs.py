@@ -2,7 +2,6 @@
 
 import io
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
     from models_under_pressure.activations.model import LoadedModel
     from models_under_pressure.core.records import Record
     from models_under_pressure.probes.probe import Probe
-    from models_under_pressure.remotes.checks import Finding
-
 
 ProbeName = Annotated[str, typer.Option("--probe", help="Name of a trained probe, or a folder that holds one.")]
 Device = Annotated[str, typer.Option(help="auto, or a torch device such as cpu or cuda:0.")]
@@ -43,11 +40,11 @@ def find_probe(name: str) -> Path:
 
 def load_with_model(name: str, device: str) -> "tuple[Probe, LoadedModel]":
     """A probe and its model."""
-    from models_under_pressure.monitor import score as scoring
+    from models_under_pressure.monitor.score import load_probe_model
     from models_under_pressure.probes.persistence import load_probe
 
     probe = load_probe(find_probe(name))
-    return probe, scoring.load_probe_model(probe, device=device)
+    return probe, load_probe_model(probe, device=device)
 
 
 def read_conversations(file: str) -> "list[Record]":
@@ -59,31 +56,3 @@ def read_conversations(file: str) -> "list[Record]":
         return read_records(Path(file))
     where = "standard input"
     return collect_records(jsonl_rows(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8"), where=where), where=where)
-
-
-_MARKS = {"ok": "ok", "note": "note", "failure": "FAIL"}
-
-
-def print_findings(findings: "Iterable[Finding]") -> "list[Finding]":
-    """Print each finding as it comes, its remedy below it, and return all."""
-    seen = []
-    for finding in findings:
-        print(f"  {_MARKS[finding.state]:5} {finding.topic:12} {finding.detail}", flush=True)
-        if finding.remedy:
-            print(f"  {'':18} -> {finding.remedy}", flush=True)
-        seen.append(finding)
-    return seen
-
-
-def or_failure(findings: "Iterable[Finding]") -> "Iterator[Finding]":
-    """Findings until one cannot be made; the error is the last of them, so that other checks go on."""
-    from models_under_pressure.core.errors import UserError, disk_error
-    from models_under_pressure.remotes.checks import Finding
-
-    try:
-        yield from findings
-    except (UserError, OSError) as error:
-        problem = disk_error(error) if isinstance(error, OSError) else error
-        if problem is None:
-            raise
-        yield Finding("unknown", "failure", f"{problem.where or ''} {problem.problem}".strip(), problem.remedy)

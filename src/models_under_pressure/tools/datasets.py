@@ -1,30 +1,121 @@
 """Look at dataset versions, compare them, and use the published files."""
 
+import json
+import re
 import subprocess
 import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from models_under_pressure.tools import _compare
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_json
+from models_under_pressure.core.records import Record, read_records
+from models_under_pressure.core.section import read
+from models_under_pressure.core.table import text_table
+from models_under_pressure.datasets import diff as changes
+from models_under_pressure.datasets import distribution as counts
+from models_under_pressure.datasets.deployment import dataset_files
+from models_under_pressure.datasets.diff import Place
+from models_under_pressure.datasets.files import EVALS, Splits, read_splits, split_path
+from models_under_pressure.datasets.lineage import LINEAGE_PATH, latest_versions, load_lineage
+from models_under_pressure.datasets.origins import load_source
+from models_under_pressure.datasets.overlap import CheckOverlap, Overlap, Part, overlaps_between
+from models_under_pressure.datasets.published import SELECTED_PATH, Catalog, convert, load_catalog, load_selected
+from models_under_pressure.review.revisions import Revision
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from models_under_pressure.core.records import Record
-    from models_under_pressure.datasets.diff import Place
-    from models_under_pressure.datasets.published import Catalog
-
-_REPORTS = Path("data/published/reports")
-_COLUMNS = (("high-stakes", 7), ("low-stakes", 7), ("ambiguous", 11))
-"""Labels -> widths of their columns."""
+_PUBLISHED = Path("data/published")
 
 app = typer.Typer(help="Look at dataset versions and compare them.", no_args_is_help=True)
 
-app.command()(_compare.diff)
-app.command()(_compare.agreement)
-app.command()(_compare.overlap)
+_Dataset = Annotated[str, typer.Argument(help="Name of the dataset, such as mt.")]
+_Kind = Annotated[Literal["raw", "balanced"], typer.Option(help="Which files to compare.")]
+_Most = Annotated[int, typer.Option(min=1, help="Rows of each list to show.")]
+_Before = Annotated[str, typer.Argument(help="Version to compare with: apr_16, or apr_16@REV as a commit had it.")]
+_Form = Annotated[Literal["text", "markdown", "json"], typer.Option("--format", help="How to print it.")]
+
+
+@app.command()
+def diff(
+    dataset: _Dataset,
+    before: _Before,
+    after: Annotated[str, typer.Argument(help="Version to look at, such as apr_30.")],
+    kind: _Kind = "raw",
+    form: _Form = "text",
+    most: _Most = 20,
+) -> None:
+    """Show the rows added, dropped and moved, and the labels that flipped, between two versions or commits.
+
+    Example: mup datasets diff mt apr_16 apr_30
+
+    Example: mup datasets diff mt apr_30@origin/main apr_30
+    """
+    result = changes.diff(_read(dataset, before, kind), _read(dataset, after, kind))
+    title = f"{dataset} ({kind}): {before} -> {after}"
+    if form == "json":
+        print(_json(changes.to_json(result)))
+    else:
+        drawn = changes.to_markdown if form == "markdown" else changes.to_text
+        print(drawn(result, title=title, most=most), end="")
+
+
+@app.command()
+def agreement(
+    dataset: _Dataset,
+    first: _Before,
+    second: Annotated[
+        str | None, typer.Argument(help="The other version; without it, the labels that `first` had before.")
+    ] = None,
+    kind: _Kind = "raw",
+    form: Annotated[Literal["markdown", "json"], typer.Option("--format", help="How to print it.")] = "markdown",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 42,
+) -> None:
+    """Show how far two labellings agree: kappa of labels and scores with intervals, and the flips.
+
+    Example: mup datasets agreement mt mar_20 apr_16
+
+    Example: mup datasets agreement mt apr_16
+    """
+    from models_under_pressure.datasets import agreement as room
+
+    rows = _read(dataset, first, kind).records
+    sides = (rows, _read(dataset, second, kind).records) if second else (room.previous_labelling(rows), rows)
+    result = room.agreement(*sides, seed=seed)
+    print(room.to_markdown(result).rstrip() if form == "markdown" else _json(room.to_json(result)))
+
+
+@app.command()
+def overlap(
+    files: Annotated[list[Path], typer.Argument(help="Two or more dataset files, JSON Lines or CSV.")],
+    form: Annotated[Literal["text", "json"], typer.Option("--format", help="How to print it.")] = "text",
+    most: _Most = 20,
+) -> None:
+    """List what rows of any files share, as `check_overlap` in params.yaml defines it.
+
+    Ids and pair ids are compared between files of one dataset, by what their names begin with.
+
+    Example: mup datasets overlap data/evals/mt_apr_30/mt_raw_apr_30.jsonl data/evals/mt_apr_30/mt_test_raw_apr_30.jsonl
+    """
+    if len(files) < 2:
+        raise UserError("there is nothing to compare one file with.", remedy="name two files or more.")
+    stems = [path.stem for path in files]
+    names = stems if len(set(stems)) == len(stems) else [str(path) for path in files]
+    parts = [
+        Part(name, name, convert(path).records, dataset=_dataset_of(path))
+        for name, path in zip(names, files, strict=True)
+    ]
+    pairs = overlaps_between(parts, read("check_overlap", CheckOverlap))
+    if form == "json":
+        print(
+            _json({"rows": {part.name: len(part.records) for part in parts}, "pairs": [asdict(one) for one in pairs]})
+        )
+    else:
+        _print_overlap(parts, pairs, most)
 
 
 @app.command()
@@ -33,13 +124,10 @@ def download(
     origin: Annotated[Literal["r2", "hub"], typer.Option("--from", help="Cloudflare R2 or Hugging Face.")] = "r2",
     pin: Annotated[bool, typer.Option(help="Write the hashes of what came into published/catalog.yaml.")] = False,
 ) -> None:
-    """Fetch the paper's final files as stages of published/dvc.yaml: verified, converted, repairs reported.
+    """Select the paper's final files, and run the stage `download` for each: verified, converted, repairs reported.
 
     Example: mup datasets download --from hub
     """
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.datasets.published import SELECTED_PATH, load_catalog
-
     catalog = load_catalog()
     keys = files or list(catalog.files)
     selected = {key: catalog.select(key, origin).model_dump(mode="json") for key in keys}
@@ -51,10 +139,10 @@ def download(
             where="published/dvc.yaml",
             remedy="see the messages above; run the command again, and what is there already is not fetched again.",
         )
-    reports = {key: _report(key) for key in keys}
+    reports = {key: read_json(_PUBLISHED / "reports" / f"{key}.json") for key in keys}
     if pin:
         _edit(Path("published/catalog.yaml"), lambda content: _pin(content, reports, origin))
-    print(_table(catalog, reports), end="")
+    _print_reports(catalog, reports)
 
 
 @app.command()
@@ -67,14 +155,11 @@ def use(
 
     Example: mup datasets use published
     """
-    from models_under_pressure.datasets.lineage import LINEAGE_PATH, latest_versions, load_lineage
-    from models_under_pressure.datasets.published import load_catalog, load_selected
-
     lineage = load_lineage()
     if which == "published":
         selected = load_selected()
         values = {
-            file.used_as: f"data/published/{file.to}"
+            file.used_as: str(_PUBLISHED / file.to)
             for key, file in load_catalog().files.items()
             if file.used_as and key in selected
         }
@@ -95,10 +180,7 @@ def list_versions() -> None:
 
     Example: mup datasets list
     """
-    from models_under_pressure.datasets.lineage import load_lineage
-
-    lineage = load_lineage()
-    for key, version in lineage.versions.items():
+    for key, version in load_lineage().versions.items():
         print(f"{key:24} from {version.parent:10} {', '.join(step.op for step in version.steps)}")
 
 
@@ -107,27 +189,20 @@ def distribution(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Dataset files; all that the pipeline makes if none.")
     ] = None,
-    form: Annotated[Literal["text", "markdown", "json"], typer.Option("--format", help="How to print it.")] = "text",
+    form: _Form = "text",
 ) -> None:
     """Show label counts and lengths of every set: dev and test, raw and balanced.
 
     Example: mup datasets distribution
     """
-    import json
-
-    from models_under_pressure.core.records import read_records
-    from models_under_pressure.datasets.distribution import distribution as measure
-    from models_under_pressure.datasets.distribution import to_markdown, to_table
-    from models_under_pressure.datasets.published import convert
-
     if files:
-        found = {path.as_posix(): measure(convert(path).records) for path in files}
+        found = {path.as_posix(): counts.distribution(convert(path).records) for path in files}
     else:
-        found = {place.file: measure(read_records(path)) for place, path in _made().items()}
+        found = {place.file: counts.distribution(read_records(path)) for place, path in _made().items()}
     if form == "json":
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(_json(found))
     else:
-        print((to_markdown if form == "markdown" else to_table)(found), end="")
+        print(counts.to_table(found, markdown=form == "markdown"), end="")
 
 
 @app.command()
@@ -135,21 +210,23 @@ def confounders(
     files: Annotated[list[Path], typer.Argument(help="Labelled files without ambiguous rows.")],
     pair: Annotated[list[str] | None, typer.Option(help="Columns that the prompts of a pair agree in.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Columns that rows of one situation agree in.")] = None,
-    seed: Annotated[int, typer.Option(help="Of folds and bootstrap.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 42,
 ) -> None:
     """Show how well length, words and attributes alone tell high from low stakes, with intervals.
 
     Example: mup datasets confounders data/training/prompts_4x/train.jsonl
     """
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.core.records import read_records
-    from models_under_pressure.synthesis.confounders import measure, summary, to_json, to_table
+    from models_under_pressure.synthesis.confounders import by_columns, measure, summary, to_json, to_table
+
+    def key(columns: Sequence[str] | None) -> Callable[[Record], str]:
+        return by_columns(columns) if columns else lambda record: record.group
 
     found: dict[str, Any] = {}
     for path in files:
         records = read_records(path)
+        situation = ["situation_id"] if all("situation_id" in record.fields for record in records) else None
         try:
-            measured = measure(records, seed=seed, pair=_key(pair), group=_key(group or _situation(records)))
+            measured = measure(records, seed=seed, pair=key(pair), group=key(group or situation))
         except ValueError as error:
             raise UserError(f"{error}.", where=str(path), remedy="give a labelled file with both classes.") from None
         found[path.name if len(files) > 1 else "file"] = summary(to_json(measured))
@@ -168,10 +245,6 @@ def show(
 
     Example: mup datasets show 17 --dataset mt
     """
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.core.records import read_records
-    from models_under_pressure.datasets.diff import Place, datasets_of, describe
-
     places = {Place("", str(file)): file} if file else _made()
     found = {
         place: record
@@ -183,20 +256,15 @@ def show(
     if not found:
         where = str(file) if file else dataset or "the datasets"
         raise UserError(f"no record {id_!r}.", where=where, remedy="see the ids in the files of data/evals.")
-    if len(names := datasets_of(list(found))) > 1:
+    if len(names := sorted({place.dataset for place in found})) > 1:
         raise UserError(
             f"{len(names)} datasets have a record {id_!r}: {', '.join(names)}.", remedy="say which with --dataset."
         )
-    print(describe(found), end="")
+    print(changes.describe(found), end="")
 
 
-def _made() -> "dict[Place, Path]":
+def _made() -> dict[Place, Path]:
     """The dataset files of the pipeline that exist."""
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.datasets.deployment import dataset_files
-    from models_under_pressure.datasets.diff import Place
-    from models_under_pressure.datasets.lineage import load_lineage
-
     versions, files = load_lineage().versions, dataset_files()
     found = {
         Place(versions[key].dataset if key in versions else key, f"{key} {part}"): path
@@ -209,21 +277,37 @@ def _made() -> "dict[Place, Path]":
     return found
 
 
-def _key(columns: "Sequence[str] | None") -> "Callable[[Record], str]":
-    from models_under_pressure.synthesis.confounders import by_columns
+def _read(dataset: str, version: str, kind: str) -> Splits:
+    """Both splits of `VERSION`; of `VERSION@REV` as that commit had them, under the version or (long ago) the split."""
+    splits = load_source(dataset).splits
+    name, _, revision = version.partition("@")
+    if not revision:
+        return read_splits(dataset, name, splits=splits, kind=kind)
+    then: dict[str, Sequence[Record]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        commit = Revision(revision, Path(folder))
+        for split in splits:
+            path = split_path(dataset, name, split, kind=kind)
+            found = commit.file(path.as_posix()) or commit.file((EVALS / split / path.name).as_posix())
+            if found is None:
+                raise UserError(
+                    f"{commit.missing[-2].reason}.", remedy="run `dvc fetch --all-commits`, or name another commit."
+                )
+            then[split] = read_records(found)
+    return Splits(dev=then.get("dev", ()), test=then.get("test", ()))
 
-    return by_columns(columns) if columns else lambda record: record.group
+
+def _dataset_of(path: Path) -> str:
+    """What a file's ids belong to, from its name: `mt` for `mt_test_balanced_apr_30.jsonl`."""
+    return re.split(r"(?:_test)?_(?:raw|balanced|samples)(?=_|$)", path.stem)[0]
 
 
-def _situation(records: "Sequence[Record]") -> list[str] | None:
-    return ["situation_id"] if all("situation_id" in record.fields for record in records) else None
-
-
-def _edit(path: Path, change: Any) -> None:
+def _edit(path: Path, change: Callable[[Any], object]) -> None:
     """Change a YAML file as DVC does, with its comments."""
-    from dvc.utils.serialize import modify_yaml
+    from dvc.utils import serialize
 
-    with modify_yaml(path) as content:
+    untyped: Any = serialize
+    with untyped.modify_yaml(path) as content:
         change(content)
 
 
@@ -232,25 +316,34 @@ def _pin(content: Any, reports: dict[str, dict[str, Any]], origin: str) -> None:
         content["files"][key][origin]["sha256"] = report["sha256"]
 
 
-def _report(key: str) -> dict[str, Any]:
-    from models_under_pressure.core.files import read_json
+def _print_overlap(parts: Sequence[Part], pairs: Sequence[Overlap], most: int) -> None:
+    kinds = Counter(pair.kind for pair in pairs)
+    rows = {(split, id_) for p in pairs for split, id_ in ((p.left_split, p.left_id), (p.right_split, p.right_id))}
+    print(f"{len(pairs)} pairs:", ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items())) or "nothing shared")
+    for part in parts:
+        concerned = sum(split == part.name for split, _ in rows)
+        print(f"{part.name}: {concerned:,} of {len(part.records):,} rows")
+    for p in pairs[:most]:
+        print(changes.one_line(f"{p.kind}: {p.left_split} {p.left_id} ~ {p.right_split} {p.right_id}", 400))
+    if len(pairs) > most:
+        print(f"… and {len(pairs) - most} more (--most, or --format json)")
 
-    return read_json(_REPORTS / f"{key}.json")
 
-
-def _table(catalog: "Catalog", reports: dict[str, dict[str, Any]]) -> str:
-    from models_under_pressure.core.records import read_records
-    from models_under_pressure.datasets.distribution import inconsistencies
-
-    lines = [f"{'file':28}{'rows':>7}{'high':>7}{'low':>7}{'ambiguous':>11}  repaired"]
+def _print_reports(catalog: Catalog, reports: dict[str, dict[str, Any]]) -> None:
+    """What came, what was repaired, and where a balanced file contradicts its raw file."""
+    labels = ("high-stakes", "low-stakes", "ambiguous")
+    rows: list[list[object]] = []
     for key, report in reports.items():
-        labels = report["labels"]
-        counts = "".join(f"{labels[name]:>{width}}" for name, width in _COLUMNS)
         repaired = ", ".join(f"{name} {count}" for name, count in report["repaired"].items()) or "nothing"
-        lines.append(f"{key:28}{report['rows']:>7}{counts}  {repaired}")
+        rows.append([key, report["rows"], *(report["labels"][name] for name in labels), repaired])
+    print(text_table(("file", ">rows", ">high", ">low", ">ambiguous", "repaired"), rows), end="")
     for key in reports:
         raw = key.replace("_balanced", "_raw")
         if raw != key and raw in reports:
-            paths = [Path("data/published") / catalog.files[name].to for name in (raw, key)]
-            lines += [f"{key}: {problem}" for problem in inconsistencies(*map(read_records, paths))]
-    return "\n".join(lines) + "\n"
+            before, after = (read_records(_PUBLISHED / catalog.files[name].to) for name in (raw, key))
+            for problem in counts.inconsistencies(before, after):
+                print(f"{key}: {problem}")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

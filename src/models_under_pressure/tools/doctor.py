@@ -10,14 +10,19 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from models_under_pressure.core.errors import UserError, disk_error
 from models_under_pressure.core.settings import Settings
-from models_under_pressure.remotes.checks import Finding, failed
-from models_under_pressure.tools._inputs import or_failure, print_findings
+from models_under_pressure.remotes.checks import Finding, check_remote, failed
+from models_under_pressure.remotes.config import AWS_CONFIG, default_remote, read_targets
+from models_under_pressure.remotes.contents import tracked_outputs
+from models_under_pressure.remotes.stores import cache_state
+from models_under_pressure.remotes.target import load_bucket_settings
 from models_under_pressure.tools._planned_run import planned_run
+from models_under_pressure.tools.remote import print_findings
 
 _PACKAGES = ("models-under-pressure", "dvc", "dvc-s3", "torch", "transformers", "zarr", "scikit-learn")
 _GIB = 2**30
@@ -42,12 +47,23 @@ def command(
         "remotes": remotes(root=root, offline=offline),
         "planned run": planned_run(root=root, offline=offline),
     }
-    everything = []
+    everything: list[Finding] = []
     for title, findings in sections.items():
         print(title)
         everything += print_findings(or_failure(findings))
     if failed(everything):
         raise typer.Exit(1)
+
+
+def or_failure(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Findings until one cannot be made; the error is the last of them, so that other checks go on."""
+    try:
+        yield from findings
+    except (UserError, OSError) as error:
+        problem = disk_error(error) if isinstance(error, OSError) else error
+        if problem is None:
+            raise
+        yield Finding("unknown", "failure", f"{problem.where or ''} {problem.problem}".strip(), problem.remedy)
 
 
 def software() -> Iterator[Finding]:
@@ -78,19 +94,18 @@ def hardware() -> Iterator[Finding]:
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores, {memory:.0f} GiB of memory")
     import torch
 
-    if not torch.cuda.is_available():
+    cuda: Any = torch.cuda
+    if not cuda.is_available():
         detail = "none that torch can use: the embedded model runs well, a model of 1B parameters slowly"
         yield Finding("gpu", "note", detail, "for larger models use a machine with CUDA")
-    for index in range(torch.cuda.device_count()):
-        gpu = torch.cuda.get_device_properties(index)
-        free, total = torch.cuda.mem_get_info(index)
+    for index in range(cuda.device_count()):
+        gpu = cuda.get_device_properties(index)
+        free, total = cuda.mem_get_info(index)
         yield Finding("gpu", "ok", f"{gpu.name}, {free / _GIB:.0f} of {total / _GIB:.0f} GiB free")
 
 
 def keys(*, root: Path) -> Iterator[Finding]:
     """Which keys and paths are set, never their values, and whether .env is private."""
-    from models_under_pressure.remotes.target import load_bucket_settings
-
     settings = load_bucket_settings()
     present = [name for name in type(settings).model_fields if getattr(settings, name) is not None]
     absent = [name for name in Settings.model_fields if name not in present]
@@ -102,8 +117,6 @@ def keys(*, root: Path) -> Iterator[Finding]:
 
 def results(*, root: Path) -> Iterator[Finding]:
     """Whether DVC can read what it knows of the results; it writes two files in place, which a kill can cut."""
-    from models_under_pressure.remotes.contents import tracked_outputs
-
     lock = root / ".dvc/tmp/rwlock"
     try:
         json.loads(lock.read_bytes() if lock.exists() else b"{}")
@@ -116,8 +129,6 @@ def results(*, root: Path) -> Iterator[Finding]:
 
 def cache(*, root: Path) -> Iterator[Finding]:
     """Where DVC's cache is, and whether outputs cost their bytes once or twice."""
-    from models_under_pressure.remotes.stores import cache_state
-
     found = cache_state(root=root)
     yield Finding("cache", "ok", f"{found.path}, {found.free / _GIB:.1f} GiB free")
     links = f"{found.used} (possible: {', '.join(found.possible)})"
@@ -133,9 +144,6 @@ def cache(*, root: Path) -> Iterator[Finding]:
 
 def remotes(*, root: Path, offline: bool) -> Iterator[Finding]:
     """Where the remotes point, and whether they work."""
-    from models_under_pressure.remotes.checks import check_remote
-    from models_under_pressure.remotes.config import AWS_CONFIG, default_remote, read_targets
-
     for target in read_targets(root=root):
         keys_from = "none needed" if target.provider in ("folder", "public") else "AWS's own configuration"
         origin = ".dvc/config.local" if target.access_key_id else keys_from

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from models_under_pressure.core.table import text_table
 from models_under_pressure.tools._inputs import find_probe
 
 app = typer.Typer(help="Look at saved probes and share them.", no_args_is_help=True)
@@ -19,16 +20,14 @@ def list_probes() -> None:
     from models_under_pressure.core.paths import PROBES
     from models_under_pressure.probes.persistence import DESCRIPTION, load_probe
 
-    print(f"{'probe':32} {'family':20} {'layer':>5} {'AUROC':>7}  model")
+    rows: list[list[object]] = []
     for description in sorted(PROBES.rglob(DESCRIPTION)):
         probe = load_probe(description.parent)
         auroc = probe.metrics.get("validation_auroc")
-        shown = "-" if auroc is None else f"{auroc:.4f}"
-        name = str(description.parent.relative_to(PROBES))
-        print(
-            f"{name:32} {probe.family:20} {probe.provenance.get('layer', '-'):>5} {shown:>7}  "
-            f"{probe.provenance.get('model', '-')}"
-        )
+        layer, model = (probe.provenance.get(name, "-") for name in ("layer", "model"))
+        name = description.parent.relative_to(PROBES)
+        rows.append([name, probe.family, layer, "-" if auroc is None else f"{auroc:.4f}", model])
+    print(text_table(("probe", "family", ">layer", ">AUROC", "model"), rows), end="")
 
 
 @app.command()

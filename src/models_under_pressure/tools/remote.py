@@ -1,20 +1,24 @@
 """Say where datasets and activations are kept for others: R2, S3 or a folder."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from models_under_pressure.remotes.contents import OutputStatus
-    from models_under_pressure.remotes.target import Target
+from models_under_pressure.core.table import text_table
+from models_under_pressure.remotes.checks import Finding, check_remote, failed
+from models_under_pressure.remotes.config import point_remotes, read_targets, restore_folders
+from models_under_pressure.remotes.contents import OutputStatus, contents
+from models_under_pressure.remotes.contents import repair as mend
+from models_under_pressure.remotes.target import Target, load_bucket_settings, public_targets, r2_targets, s3_targets
 
 app = typer.Typer(help="Where datasets and activations are kept for others: R2, S3 or a folder.", no_args_is_help=True)
 
 _SHOWN = 8
 """Outputs named in a list of what is lost or damaged, unless all are asked for."""
+
+_MARKS = {"ok": "ok", "note": "note", "failure": "FAIL"}
 
 _Offline = Annotated[bool, typer.Option("--offline", help="Change the configuration without trying it.")]
 
@@ -27,8 +31,6 @@ def r2(offline: _Offline = False) -> None:
 
     Example: mup remote r2
     """
-    from models_under_pressure.remotes.target import load_bucket_settings, r2_targets
-
     _point(r2_targets(load_bucket_settings()), offline=offline)
 
 
@@ -38,8 +40,6 @@ def s3(offline: _Offline = False) -> None:
 
     Example: mup remote s3
     """
-    from models_under_pressure.remotes.target import load_bucket_settings, s3_targets
-
     _point(s3_targets(load_bucket_settings()), offline=offline)
 
 
@@ -53,8 +53,6 @@ def public(
 
     Example: mup remote public https://datasets.example.org/dvc https://activations.example.org/dvc
     """
-    from models_under_pressure.remotes.target import load_bucket_settings, public_targets
-
     settings = load_bucket_settings()
     endpoint, bundle = settings.s3_endpoint_url, settings.aws_ca_bundle
     _point(public_targets(datasets, activations, endpoint=endpoint, ca_bundle=bundle), offline=offline)
@@ -66,8 +64,6 @@ def local() -> None:
 
     Example: mup remote local
     """
-    from models_under_pressure.remotes.config import read_targets, restore_folders
-
     restore_folders(root=Path())
     _print_targets(read_targets(root=Path()))
 
@@ -78,8 +74,6 @@ def test() -> None:
 
     Example: mup remote test
     """
-    from models_under_pressure.remotes.config import read_targets
-
     if not _try(read_targets(root=Path())):
         raise typer.Exit(1)
 
@@ -94,9 +88,6 @@ def status(
 
     Example: mup remote status
     """
-    from models_under_pressure.remotes.config import read_targets
-    from models_under_pressure.remotes.contents import contents
-
     _print_targets(read_targets(root=Path()))
     if offline:
         return
@@ -117,8 +108,6 @@ def repair(
 
     Example: mup remote repair data/probes/mean
     """
-    from models_under_pressure.remotes.contents import repair as mend
-
     mended = mend(root=Path(), paths=paths or ())
     for output in mended:
         print(f"uploaded {output.path} to {output.remote}")
@@ -126,9 +115,7 @@ def repair(
         print("nothing is damaged")
 
 
-def _point(targets: "Sequence[Target]", *, offline: bool) -> None:
-    from models_under_pressure.remotes.config import point_remotes
-
+def _point(targets: Sequence[Target], *, offline: bool) -> None:
     if not offline and not _try(targets):
         print("\nnothing was changed; `--offline` writes the configuration untried")
         raise typer.Exit(1)
@@ -136,34 +123,42 @@ def _point(targets: "Sequence[Target]", *, offline: bool) -> None:
     _print_targets(targets)
 
 
-def _try(targets: "Sequence[Target]") -> bool:
+def _try(targets: Sequence[Target]) -> bool:
     """Whether all targets work."""
-    from models_under_pressure.remotes.checks import check_remote, failed
-    from models_under_pressure.tools._inputs import print_findings
-
-    everything = []
+    everything: list[Finding] = []
     for target in targets:
         print(target.name)
         everything += print_findings(check_remote(target, root=Path()))
     return not failed(everything)
 
 
-def _print_targets(targets: "Sequence[Target]") -> None:
+def print_findings(findings: Iterable[Finding]) -> list[Finding]:
+    """Print each finding as it comes, its remedy below it, and return all."""
+    seen: list[Finding] = []
+    for finding in findings:
+        print(f"  {_MARKS[finding.state]:5} {finding.topic:12} {finding.detail}", flush=True)
+        if finding.remedy:
+            print(f"  {'':18} -> {finding.remedy}", flush=True)
+        seen.append(finding)
+    return seen
+
+
+def _print_targets(targets: Sequence[Target]) -> None:
     for target in targets:
         place = f" at {target.endpoint}" if target.endpoint else ""
         print(f"{target.name:12} {target.url}{place}")
 
 
-def _print_counts(statuses: "list[OutputStatus]") -> None:
-    print(f"\n{'remote':12} {'outputs':>8} {'bytes':>16} {'safe there':>11} {'in cache':>9}")
+def _print_counts(statuses: list[OutputStatus]) -> None:
+    rows: list[list[object]] = []
     for remote in sorted({status.output.remote for status in statuses}):
         mine = [status for status in statuses if status.output.remote == remote]
         safe, cached = sum(status.stored == "whole" for status in mine), sum(status.cached for status in mine)
-        size = sum(status.output.size for status in mine)
-        print(f"{remote:12} {len(mine):>8} {size:>16,} {safe:>11} {cached:>9}")
+        rows.append([remote, len(mine), f"{sum(status.output.size for status in mine):,}", safe, cached])
+    print("\n" + text_table(("remote", ">outputs", ">bytes", ">safe there", ">in cache"), rows), end="")
 
 
-def _print_problems(statuses: "list[OutputStatus]", *, shown: int) -> None:
+def _print_problems(statuses: list[OutputStatus], *, shown: int) -> None:
     lost = [status.output for status in statuses if status.lost]
     damaged = [status.output for status in statuses if not status.lost and status.stored == "damaged"]
     for output in lost[:shown]:

@@ -1,19 +1,18 @@
 """Look after the recorded replies of the chat model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from models_under_pressure.llm.config import Price
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.section import PARAMS, read
+from models_under_pressure.llm.config import LLMConfig, Price
+from models_under_pressure.llm.ledger import Ledger, ledger_path
+from models_under_pressure.llm.maintenance import export_ledger, prune_ledger, replies_stats, verify_replies
+from models_under_pressure.llm.recorded import REPLIES, SHIPPED
 
-app = typer.Typer(
-    name="replies",
-    help="Look after the recorded replies of the chat model.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(help="Look after the recorded replies of the chat model.", no_args_is_help=True)
 
 _Folders = Annotated[list[Path] | None, typer.Argument(help="Record files, or folders of them.")]
 
@@ -24,9 +23,6 @@ def stats(where: _Folders = None) -> None:
 
     Example: mup replies stats
     """
-    from models_under_pressure.llm.ledger import Ledger, ledger_path
-    from models_under_pressure.llm.maintenance import replies_stats
-
     for one in replies_stats(_record_files(where), Ledger(ledger_path()), prices=_prices()):
         models = ", ".join(f"{name} {count:,}" for name, count in sorted(one.models.items())) or "none"
         print(f"{one.place}: {one.replies:,} replies ({models})")
@@ -45,9 +41,6 @@ def verify(where: _Folders = None) -> None:
 
     Example: mup replies verify
     """
-    from models_under_pressure.llm.ledger import Ledger, ledger_path
-    from models_under_pressure.llm.maintenance import verify_replies
-
     files = _record_files(where)
     problems = verify_replies(files, Ledger(ledger_path()))
     for problem in problems:
@@ -69,9 +62,6 @@ def prune(
 
     Example: mup replies prune --older-than-days 180 --yes
     """
-    from models_under_pressure.llm.ledger import Ledger, ledger_path
-    from models_under_pressure.llm.maintenance import prune_ledger
-
     ledger = Ledger(ledger_path())
     pruned = prune_ledger(
         ledger, recorded_in=_record_files(where), older_than_days=older_than_days, prices=_prices(), delete=yes
@@ -89,17 +79,11 @@ def export(
 
     Example: mup replies export data/demo/replies/mine.jsonl --model gpt-4o
     """
-    from models_under_pressure.llm.ledger import Ledger, ledger_path
-    from models_under_pressure.llm.maintenance import export_ledger
-
     print(f"{path}: {export_ledger(Ledger(ledger_path()), path, model=model):,} replies")
 
 
 def _record_files(where: list[Path] | None) -> list[Path]:
     """The files named, and those in the folders named; by default those of this project."""
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.llm.recorded import REPLIES, SHIPPED
-
     files: list[Path] = []
     for path in where or [REPLIES, SHIPPED]:
         if where and not path.exists():
@@ -108,9 +92,6 @@ def _record_files(where: list[Path] | None) -> list[Path]:
     return files
 
 
-def _prices() -> "dict[str, Price]":
+def _prices() -> dict[str, Price]:
     """The price table of params.yaml; empty outside a project."""
-    from models_under_pressure.core.section import PARAMS, read
-    from models_under_pressure.llm.config import LLMConfig
-
     return read("llm", LLMConfig).prices if PARAMS.exists() else {}

@@ -1,9 +1,15 @@
 """Show what changed since another revision, and whether it is noise."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from models_under_pressure.core.files import write_text
+from models_under_pressure.review.compare import review
+from models_under_pressure.review.reading import two_snapshots
+from models_under_pressure.review.render import to_json, to_markdown
 
 GATE_STATUS = 3
 """Exit status when `--fail-if` finds what it looks for; 1 is an error, 2 a wrong option."""
@@ -26,13 +32,6 @@ def command(
 
     Example: mup review origin/main --fail-if worse
     """
-    import json
-
-    from models_under_pressure.core.files import write_text
-    from models_under_pressure.review.compare import review
-    from models_under_pressure.review.reading import two_snapshots
-    from models_under_pressure.review.render import to_json, to_markdown
-
     with two_snapshots(revision, to) as (before, after):
         found = review(before, after, alpha=alpha)
     if form == "json":

@@ -1,95 +1,20 @@
 """Show AUROC against the size of the model that probes, prompted and finetuned monitors read."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from models_under_pressure.activations.config import ModelConfig
+from models_under_pressure.activations.flops import read_architecture
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.table import text_table
 from models_under_pressure.evaluation.summary import means_by_purpose
-
-if TYPE_CHECKING:
-    from models_under_pressure.tools.scaling import Run
-
-
-def command(
-    revisions: Annotated[
-        list[str] | None, typer.Argument(metavar="REV...", help="Commits or experiments; by default the workspace.")
-    ] = None,
-    parameters: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODEL=NUMBER", help="Size of a model whose config is out of reach, such as a gated one."),
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Figure to write, as PNG; the Vega-Lite goes beside it.")] = Path(
-        "scaling.png"
-    ),
-) -> None:
-    """Show AUROC against the size of the model that probes, prompted and finetuned monitors read.
-
-    Example: mup scaling workspace --parameters smollm2-135m=134.5e6
-    """
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.figures import scaling as figure
-    from models_under_pressure.figures.render import write_chart
-    from models_under_pressure.review.revisions import WORKSPACE
-
-    runs = [_read_run(name) for name in revisions or [WORKSPACE]]
-    short = {alias: model for run in runs for alias, model in run.params.get("models", {}).items()}
-    rows = scaling_rows(runs, _sizes(parameters or [], short))
-    if not rows:
-        raise UserError(
-            "no monitor that reads a model has an AUROC.",
-            where=", ".join(run.name for run in runs),
-            remedy="score dev or test sets of two classes.",
-        )
-    print(to_table(rows), end="")
-    write_chart(figure.chart(rows), output.with_suffix(".json"), finding=figure.finding(rows), pictures=True)
-
-
-def _read_run(name: str) -> "Run":
-    """What git holds of a run: its means with intervals, which commits before intervals.json keep in summary.json."""
-    import json
-
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.review.revisions import Revision
-
-    revision = Revision(name, Path())
-    params = revision.yaml("params.yaml") | revision.yaml("experiments/params.yaml")
-    intervals = [revision.text(f"metrics/{file}.json") for file in ("intervals", "experiments_intervals")]
-    if any(intervals):
-        return Run(name, params, means_of(json.loads(found) for found in intervals if found))
-    if not (summary := revision.text("metrics/summary.json")):
-        raise UserError("no metrics/intervals.json.", where=name, remedy="run `dvc repro` there and commit.")
-    return Run(name, params, json.loads(summary))
-
-
-def _sizes(given: list[str], short: dict[str, str]) -> Callable[[str], int]:
-    """Parameters of a model: as given, else its matrices by its config (of a mixture of experts the active ones)."""
-    from functools import cache
-
-    from models_under_pressure.core.errors import UserError
-
-    known = {}
-    for one in given:
-        name, _, number = one.rpartition("=")
-        try:
-            known[short.get(name, name)] = round(float(number))
-        except ValueError:
-            raise UserError(f"not a size: {one!r}.", remedy="write MODEL=NUMBER, such as llama-1b=1.24e9.") from None
-
-    @cache
-    def size(model: str) -> int:
-        if model in known:
-            return known[model]
-        from models_under_pressure.activations.config import ModelConfig
-        from models_under_pressure.activations.flops import read_architecture
-
-        found = read_architecture(ModelConfig(name=model))
-        return sum(block.weights for block in found.blocks) + found.hidden * found.vocabulary
-
-    return size
-
+from models_under_pressure.review.revisions import WORKSPACE, Revision
 
 Row = dict[str, Any]
 
@@ -108,6 +33,70 @@ class Run:
     """Sections of params.yaml and experiments/params.yaml."""
     means: Mapping[str, Mapping[str, Mapping[str, Any]]]
     """Purpose -> monitor -> mean of each metric over its datasets, with interval ends."""
+
+
+def command(
+    revisions: Annotated[
+        list[str] | None, typer.Argument(metavar="REV...", help="Commits or experiments; by default the workspace.")
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL=NUMBER", help="Size of a model whose config is out of reach, such as a gated one."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Figure to write, as PNG; the Vega-Lite goes beside it.")] = Path(
+        "scaling.png"
+    ),
+) -> None:
+    """Show AUROC against the size of the model that probes, prompted and finetuned monitors read.
+
+    Example: mup scaling workspace --parameters smollm2-135m=134.5e6
+    """
+    from models_under_pressure.figures import scaling as figure
+    from models_under_pressure.figures.render import write_chart
+
+    runs = [_read_run(name) for name in revisions or [WORKSPACE]]
+    short = {alias: model for run in runs for alias, model in run.params.get("models", {}).items()}
+    rows = scaling_rows(runs, _sizes(parameters or [], short))
+    if not rows:
+        raise UserError(
+            "no monitor that reads a model has an AUROC.",
+            where=", ".join(run.name for run in runs),
+            remedy="score dev or test sets of two classes.",
+        )
+    print(to_table(rows), end="")
+    write_chart(figure.chart(rows), output.with_suffix(".json"), finding=figure.finding(rows), pictures=True)
+
+
+def _read_run(name: str) -> Run:
+    """What git holds of a run: its means with intervals, which commits before intervals.json keep in summary.json."""
+    revision = Revision(name, Path())
+    params = revision.yaml("params.yaml") | revision.yaml("experiments/params.yaml")
+    intervals = [revision.text(f"metrics/{file}.json") for file in ("intervals", "experiments_intervals")]
+    if any(intervals):
+        return Run(name, params, means_of(json.loads(found) for found in intervals if found))
+    if not (summary := revision.text("metrics/summary.json")):
+        raise UserError("no metrics/intervals.json.", where=name, remedy="run `dvc repro` there and commit.")
+    return Run(name, params, json.loads(summary))
+
+
+def _sizes(given: list[str], short: dict[str, str]) -> Callable[[str], int]:
+    """Parameters of a model: as given, else its matrices by its config (of a mixture of experts the active ones)."""
+    known: dict[str, int] = {}
+    for one in given:
+        name, _, number = one.rpartition("=")
+        try:
+            known[short.get(name, name)] = round(float(number))
+        except ValueError:
+            raise UserError(f"not a size: {one!r}.", remedy="write MODEL=NUMBER, such as llama-1b=1.24e9.") from None
+
+    @cache
+    def size(model: str) -> int:
+        if model in known:
+            return known[model]
+        found = read_architecture(ModelConfig(name=model))
+        return sum(block.weights for block in found.blocks) + found.hidden * found.vocabulary
+
+    return size
 
 
 def means_of(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float | int]]]:
@@ -149,14 +138,20 @@ def scaling_rows(runs: Iterable[Run], parameters: Callable[[str], int]) -> list[
 
 def to_table(rows: Sequence[Row]) -> str:
     """The rows as aligned text."""
-    lines = [f"{'':6}{'monitor':24}{'model':20}{'parameters':>12}  AUROC  [95 % interval]       n  run"]
-    for row in rows:
-        interval = f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]"
-        lines.append(
-            f"{row['purpose']:6}{row['monitor']:24}{row['model']:20}{row['parameters']:>12.3g}  {row['auroc']:.3f}  "
-            f"{interval:<17}{row['n']:>8,}  {row['run']}"
-        )
-    return "\n".join(lines) + "\n"
+    return text_table(
+        ("", "monitor", "model", ">parameters", ">AUROC", "[95 % interval]", ">n", "run"),
+        [
+            (
+                *(row[name] for name in ("purpose", "monitor", "model")),
+                f"{row['parameters']:.3g}",
+                f"{row['auroc']:.3f}",
+                f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]",
+                f"{row['n']:,}",
+                row["run"],
+            )
+            for row in rows
+        ],
+    )
 
 
 def _model_of(monitor: str, params: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -20,8 +20,7 @@ def command(
     Example: mup score --probe attention conversations.jsonl > scores.jsonl
     """
     from models_under_pressure.core.files import json_line, write_jsonl
-    from models_under_pressure.monitor.rows import to_row
-    from models_under_pressure.monitor.score import score_records
+    from models_under_pressure.monitor.score import score_records, to_row
 
     records = read_conversations(file)
     loaded, model = load_with_model(probe, device)

@@ -17,9 +17,6 @@ Result = TypeVar("Result")
 MOST = 4
 """Most processes: each holds a copy of the data."""
 
-_given: list[Any] = []
-"""What a process got once for all its jobs: the function and the data."""
-
 
 def cores() -> int:
     """Cores that this process may use, at most MOST."""
@@ -36,22 +33,27 @@ def each(function: Callable[[Any, Job], Result], data: Any, jobs: Sequence[Job],
         jobs: what the calls differ in.
         processes: number of processes; with one, all is done in this one.
     """
-    if min(processes, len(jobs)) < 2:
-        _start(function, data)
-        try:
-            return [_run(job) for job in jobs]
-        finally:
-            _given.clear()
     count = min(processes, len(jobs))
-    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_start, initargs=(function, data)) as pool:
-        return list(pool.map(_run, jobs))
+    if count < 2:
+        return [_alone(function, data, job) for job in jobs]
+    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_keep, initargs=(function, data)) as pool:
+        return list(pool.map(_run_kept, jobs))
 
 
-def _start(function: Callable[[Any, Any], Any], data: Any) -> None:
-    _given[:] = [function, data]
-
-
-def _run(job: Any) -> Any:
-    function, data = _given
+def _alone(function: Callable[[Any, Job], Result], data: Any, job: Job) -> Result:
     with threadpool_limits(1):
         return function(data, job)
+
+
+_kept: tuple[Callable[[Any, Any], Any], Any] | None = None
+"""In a process that was started for jobs: the function and the data, which it got once for all of them."""
+
+
+def _keep(function: Callable[[Any, Any], Any], data: Any) -> None:
+    global _kept
+    _kept = function, data
+
+
+def _run_kept(job: Any) -> Any:
+    assert _kept is not None  # the process began with `_keep`
+    return _alone(*_kept, job)

@@ -1,51 +1,68 @@
 """AUROC as rows of results, with intervals that know records and seeds."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from models_under_pressure.evaluation.differences import averaged_auroc
-from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import auroc, tpr_at_fpr
 from models_under_pressure.evaluation.summary import mean_over_datasets
+from models_under_pressure.experiments.shared.samples import Labelled
 
 Row = dict[str, Any]
-"""One line of a results file."""
+"""One line of a results file: what tells it from other lines, then what was measured."""
 Logits = Sequence[Float[np.ndarray, "records"]]
 """Scores of one recipe on the same records, one list per seed or repeat."""
 
 
-class Labelled(Protocol):
-    """What scores are judged by."""
+class AurocRow(TypedDict):
+    """AUROC of one recipe on one dataset, with its interval."""
 
-    @property
-    def labels(self) -> Bool[np.ndarray, "records"]:
-        """True for high-stakes."""
-        ...
-
-    @property
-    def groups(self) -> Sequence[str]:
-        """What intervals keep together."""
-        ...
-
-
-def told(name: str, estimate: Estimate) -> Row:
-    """A metric with the ends of its interval, rounded to 4 places."""
-    ends = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return {key: round(value, 4) for key, value in ends.items()}
+    auroc: float
+    auroc_low: float
+    auroc_high: float
+    auroc_of_each: NotRequired[list[float]]
+    """AUROC of each seed, repeat or fold."""
+    tpr_at_1pct_fpr: NotRequired[float]
+    n: int
+    positives: int
 
 
-def auroc_row(logits: Logits, tested: Labelled, *, confidence: float) -> Row:
-    """`auroc` with its interval, over records and over seeds, and each seed's own value."""
+def auroc_row(logits: Logits, tested: Labelled, confidence: float) -> AurocRow:
+    """AUROC with its interval over records and seeds, that of each seed, and the mean TPR at an FPR of 1 %."""
     labels = tested.labels
-    return told("auroc", averaged_auroc(logits, labels, tested.groups, confidence=confidence)) | {
+    estimate = averaged_auroc(logits, labels, tested.groups, confidence=confidence)
+    return {
+        "auroc": round(estimate.value, 4),
+        "auroc_low": round(estimate.low, 4),
+        "auroc_high": round(estimate.high, 4),
         "auroc_of_each": [round(auroc(scores, labels), 4) for scores in logits],
         "tpr_at_1pct_fpr": round(float(np.mean([tpr_at_fpr(scores, labels) for scores in logits])), 4),
         "n": len(labels),
         "positives": int(labels.sum()),
     }
+
+
+def size_rows(
+    found: Mapping[tuple[str, str, int], Logits], tested: Sequence[Labelled], *, kind: str, confidence: float
+) -> list[Row]:
+    """Rows of results by sample size, then their means over datasets.
+
+    Args:
+        found: tested dataset, method and size -> logits of each repeat.
+        tested: the datasets.
+        kind: of the methods, `probe` or `finetuned`.
+        confidence: coverage of the intervals.
+    """
+    by_name = {one.name: one for one in tested}
+    rows: list[Row] = [
+        {"dataset": dataset, "method": method, "kind": kind, "size": size, "repeats": len(logits)}
+        | auroc_row(logits, by_name[dataset], confidence)
+        for (dataset, method, size), logits in found.items()
+    ]
+    return [*rows, *means(rows, by=("method", "kind", "size", "repeats"))]
 
 
 def means(rows: Sequence[Row], by: Sequence[str], *, datasets: int | None = None) -> list[Row]:
@@ -57,15 +74,11 @@ def means(rows: Sequence[Row], by: Sequence[str], *, datasets: int | None = None
     for row in rows:
         parts.setdefault(tuple(row[key] for key in by), []).append(row)
     return [
-        {"dataset": "mean"} | dict(zip(by, key, strict=True)) | _mean(part)
+        {"dataset": "mean"} | dict(zip(by, key, strict=True)) | mean_over_datasets([_numbers(row) for row in part])
         for key, part in parts.items()
         if datasets in (None, len(part))
     ]
 
 
-def _mean(rows: Sequence[Row]) -> Row:
-    return dict(mean_over_datasets([{key: value for key, value in row.items() if _is_number(value)} for row in rows]))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _numbers(row: Row) -> dict[str, float]:
+    return {key: value for key, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)}

@@ -1,22 +1,16 @@
 """Datasets as experiments on probes use them: activations, labels, and the records themselves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Int, Int64
+from jaxtyping import Bool, Int
 
-from models_under_pressure.activations.config import PipelineModel, ProbeParams
-from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import stable_hash
-from models_under_pressure.core.paths import Dataset, Purpose, datasets_in_use, store_path
-from models_under_pressure.core.records import Record, to_row
-from models_under_pressure.core.section import read
-from models_under_pressure.experiments.shared.rows import Logits
-from models_under_pressure.probes.data import TrainingData, View, check_same_origin, in_memory, labelled_activations
-from models_under_pressure.probes.probe import Probe, score_together
+from models_under_pressure.activations.ragged import View
+from models_under_pressure.core.paths import Dataset
+from models_under_pressure.core.records import Record
+from models_under_pressure.probes.data import TrainingData, check_same_origin, in_memory, labelled_activations
 
 MEMORY_GIB = 2.0
 """Activations of one dataset that are held in memory; larger ones are read from their store again and again."""
@@ -32,6 +26,16 @@ class LabelledSet:
     data: TrainingData
     records: Sequence[Record]
     """The records, in the order of the activations."""
+
+    @property
+    def labels(self) -> Bool[np.ndarray, "records"]:
+        """True for high-stakes."""
+        return self.data.labels
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """What intervals keep together."""
+        return self.data.groups
 
 
 def read_set(dataset: Dataset, store: Path) -> LabelledSet:
@@ -52,9 +56,7 @@ def held(labelled: LabelledSet, most_gib: float = MEMORY_GIB) -> LabelledSet:
 
 def take(labelled: LabelledSet, rows: Int[np.ndarray, "rows"]) -> LabelledSet:
     """Some of the records, in the order of `rows`."""
-    data = labelled.data
-    chosen = TrainingData(View([(data.activations, rows)]), data.labels[rows], [data.groups[row] for row in rows])
-    return replace(labelled, data=chosen, records=[labelled.records[row] for row in rows])
+    return replace(labelled, data=labelled.data.only(rows), records=[labelled.records[row] for row in rows])
 
 
 def join(parts: Sequence[LabelledSet]) -> LabelledSet:
@@ -67,95 +69,6 @@ def join(parts: Sequence[LabelledSet]) -> LabelledSet:
     for part in parts[1:]:
         check_same_origin(first.attributes, part.data.activations.attributes, what=f"the activations of {part.name}")
     view = View([(part.data.activations, np.arange(len(part.records))) for part in parts])
-    labels = np.concatenate([part.data.labels for part in parts])
-    data = TrainingData(view, labels, [group for part in parts for group in part.data.groups])
+    labels = np.concatenate([part.labels for part in parts])
+    data = TrainingData(view, labels, [group for part in parts for group in part.groups])
     return replace(parts[0], data=data, records=[record for part in parts for record in part.records])
-
-
-def logits_of(probes: Mapping[Any, Sequence[Probe]], tested: LabelledSet) -> dict[Any, Logits]:
-    """Logits of every probe, reading the activations once."""
-    every = [probe for group in probes.values() for probe in group]
-    scores = iter(score_together(every, tested.data.activations))
-    return {key: [next(scores) for _ in group] for key, group in probes.items()}
-
-
-BY_SIZE = ("method", "kind", "size", "repeats")
-"""Columns of rows by sample size whose mean over datasets is taken."""
-
-
-def nested_samples(
-    labels: Bool[np.ndarray, "records"], sizes: Sequence[int], generator: np.random.Generator
-) -> dict[int, Int64[np.ndarray, "rows"]]:
-    """Size -> rows, half of them high-stakes; a smaller sample is part of every larger one.
-
-    Sizes beyond `largest_sample` are left out, since they cannot be balanced.
-
-    Raises:
-        UserError: a size is odd or not positive, or none is small enough.
-    """
-    wrong = [size for size in sizes if size < 2 or size % 2]
-    if wrong:
-        raise UserError(f"{wrong[0]} records cannot be half high-stakes.", remedy="give even sizes of at least 2.")
-    most = largest_sample(labels)
-    possible = [size for size in sorted(set(sizes)) if size <= most]
-    if not possible:
-        raise UserError(
-            f"{len(labels)} records give a balanced sample of at most {most}.", remedy="ask for smaller samples."
-        )
-    order = [generator.permutation(np.flatnonzero(labels == value)) for value in (True, False)]
-    return {size: np.sort(np.concatenate([rows[: size // 2] for rows in order])) for size in possible}
-
-
-def largest_sample(labels: Bool[np.ndarray, "records"]) -> int:
-    """Records of the largest balanced sample."""
-    return 2 * min(int(labels.sum()), int((~labels).sum()))
-
-
-def generator_of(seed: int, repeat: int, name: str) -> np.random.Generator:
-    """The generator of one repeat on one dataset, which no other repeat, size or dataset can shift."""
-    return np.random.default_rng([seed, repeat, int(stable_hash(name)[:8], 16)])
-
-
-class Named(Protocol):
-    """Conversations under the name of their dataset."""
-
-    @property
-    def name(self) -> str:
-        """Name of the dataset."""
-        ...
-
-    @property
-    def records(self) -> Sequence[Record]:
-        """The conversations."""
-        ...
-
-
-def check_unseen(training: Iterable[Named], test: Named) -> None:
-    """Refuse to train on what is tested on.
-
-    Raises:
-        UserError: a conversation of `test` is among the training records, whatever its id.
-    """
-    tested = {_content(record): record.id for record in test.records}
-    for part in training:
-        for record in part.records:
-            if (seen := tested.get(_content(record))) is not None:
-                raise UserError(
-                    f"record {record.id!r} of {part.name} is the conversation {seen!r} of {test.name}, which is "
-                    "tested on.",
-                    remedy="run `mup check_overlap`, and leave the conversation out of one of the two.",
-                )
-
-
-def _content(record: Record) -> str:
-    return stable_hash(to_row(record)["inputs"])
-
-
-def read_sets(*purposes: Purpose) -> list[LabelledSet]:
-    """Open the datasets in use of some purposes at `probe.layer`, in the order train, validation, dev, test.
-
-    Raises:
-        UserError: a purpose has no dataset; or see `labelled_activations`.
-    """
-    model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
-    return [read_set(one, store_path(model, one, layer)) for one in datasets_in_use(*purposes)]

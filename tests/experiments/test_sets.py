@@ -1,37 +1,12 @@
-"""Subsets and joins of activations, against plain indexing."""
+"""Subsets and joins of labelled sets."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.shared.sets import check_unseen, join, take
-from models_under_pressure.probes.data import View, in_memory
-
-
-def copied(sources, rows):
-    """Each record's tokens, copied one by one."""
-    return [
-        sources[number].values[sources[number].offsets[row] : sources[number].offsets[row + 1]] for number, row in rows
-    ]
-
-
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_any_span_of_a_view_reads_as_the_copied_records_do(make_set, data):
-    sources = [make_set("a", records=6).data.activations, make_set("b", records=4, seed=1).data.activations]
-    chosen = [data.draw(st.lists(st.integers(0, len(source.ids) - 1), max_size=5)) for source in sources]
-    if not any(chosen):
-        chosen[0] = [0]
-    view = View([(source, np.array(rows, dtype=int)) for source, rows in zip(sources, chosen, strict=True)])
-    records = copied(sources, [(number, row) for number, rows in enumerate(chosen) for row in rows])
-    whole = np.concatenate(records)
-    start = data.draw(st.integers(0, len(whole)))
-    stop = data.draw(st.integers(start, len(whole)))
-    np.testing.assert_array_equal(view.read(start, stop), whole[start:stop])
-    assert np.diff(view.offsets).tolist() == [len(record) for record in records]
-    assert len(view.roles) == len(view.token_ids) == len(whole)
+from models_under_pressure.experiments.shared.samples import check_unseen
+from models_under_pressure.experiments.shared.sets import join, take
+from models_under_pressure.probes.data import in_memory
 
 
 def test_a_subset_keeps_each_record_with_its_label_group_and_tokens(make_set):

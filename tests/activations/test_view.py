@@ -1,0 +1,60 @@
+"""Chosen records of other activations, against plain indexing."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models_under_pressure.activations.ragged import ArrayActivations, View
+
+
+def ragged(lengths, first=0):
+    tokens = sum(lengths)
+    return ArrayActivations(
+        values=first + np.arange(tokens * 2, dtype=np.float32).reshape(tokens, 2),
+        offsets=np.cumsum([0, *lengths]),
+        ids=[f"r{first + number}" for number in range(len(lengths))],
+        roles=(np.arange(tokens) % 4).astype(np.int8),
+        attributes={"layer": 3},
+    )
+
+
+LENGTHS = st.lists(st.integers(0, 5), min_size=1, max_size=12)
+
+
+@given(data=st.data(), lengths=st.tuples(LENGTHS, LENGTHS))
+def test_a_view_is_what_a_copy_of_the_records_would_be(data, lengths):
+    sources = [ragged(own, first=1000 * number) for number, own in enumerate(lengths)]
+    rows = [data.draw(st.lists(st.integers(0, len(own) - 1), max_size=8)) for own in lengths]
+    view = View([(source, np.array(own, dtype=int)) for source, own in zip(sources, rows, strict=True)])
+    chosen = [(source, row) for source, own in zip(sources, rows, strict=True) for row in own]
+    spans = [(source, slice(*source.offsets[[row, row + 1]])) for source, row in chosen]
+    values = np.concatenate([np.empty((0, 2)), *(source.values[span] for source, span in spans)])
+    assert view.ids == [source.ids[row] for source, row in chosen]
+    assert view.offsets.tolist() == np.cumsum([0, *(span.stop - span.start for _, span in spans)]).tolist()
+    roles = np.concatenate([np.empty(0, dtype=np.int8), *(source.roles[span] for source, span in spans)])
+    np.testing.assert_array_equal(view.roles, roles)
+    start = data.draw(st.integers(0, len(values)))
+    stop = data.draw(st.integers(start, len(values)))
+    np.testing.assert_array_equal(view.read(start, stop), values[start:stop])
+    assert (view.hidden, view.attributes) == (2, {"layer": 3})
+
+
+def test_neighbours_are_read_together():
+    whole, reads = ragged([2, 3, 1, 4]), []
+
+    class Watched(ArrayActivations):
+        def read(self, start, stop):
+            reads.append((start, stop))
+            return super().read(start, stop)
+
+    watched = Watched(whole.values, whole.offsets, whole.ids, whole.roles, whole.attributes)
+    View([(watched, np.array([0, 1, 3]))]).read(0, 9)
+    assert reads == [(0, 5), (6, 10)]
+
+
+def test_token_ids_follow_where_every_part_has_them():
+    whole, bare = ragged([2, 1]), ragged([1])
+    assert View([(whole, np.array([0]))]).token_ids is None
+    object.__setattr__(whole, "token_ids", np.array([7, 8, 9]))
+    assert View([(whole, np.array([1]))]).token_ids.tolist() == [9]
+    assert View([(whole, np.array([1])), (bare, np.array([0]))]).token_ids is None
