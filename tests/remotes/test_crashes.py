@@ -61,7 +61,12 @@ def work_briefly(content):
 
 
 def finetune_briefly(content):
-    content["finetune_baseline"]["models"]["smollm2"] |= {"max_tokens": 64, "train_rows": 20, "validation_rows": 8}
+    content["finetune_baseline"]["models"]["smollm2"] |= {
+        "max_tokens": 32,
+        "epochs": 1,
+        "blocks": 2,
+        "trained_blocks": 1,
+    }
 
 
 @dataclass(frozen=True)

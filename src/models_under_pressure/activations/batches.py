@@ -2,10 +2,11 @@
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -85,7 +86,7 @@ def batch_budget(device: str) -> int:
 
 
 @contextmanager
-def side_by_side(model: "LoadedModel") -> Iterator[int]:
+def side_by_side(model: "LoadedModel") -> Generator[int]:
     """How many batches may go through the model at once: one per core of a CPU, each with matrix products of its own.
 
     Batches that run side by side never wait for one another, as the cores that share one product do; and no number
@@ -178,18 +179,12 @@ class Packing(threading.local):
     ) -> "tuple[torch.Tensor, None]":
         """Hugging Face's own attention, once per branch: exact by construction, and no mask of tokens x tokens.
 
-        Args:
-            module: the attention module.
-            query: [1, heads, tokens, head size]; key and value alike.
-            key: see query.
-            value: see query.
-            attention_mask: None, because transformers builds none for an attention that it does not know.
-            **settings: scaling, sliding window and the like, as the module gives them.
+        Query, key and value are [1, heads, tokens, head size]; transformers builds no mask for an attention that it
+        does not know, and gives the module's settings (scaling, sliding window) as keywords.
         """
         import torch
-        from transformers.integrations import sdpa_attention
 
-        attend: Any = sdpa_attention.sdpa_attention_forward
+        attend = import_module("transformers.integrations.sdpa_attention").sdpa_attention_forward
         outputs: list[torch.Tensor] = []
         for branch in self.branches:
             own = slice(branch.start, branch.stop)
@@ -206,14 +201,12 @@ class Packing(threading.local):
 
 
 @contextmanager
-def packed(decoder: Any) -> Iterator[Packing]:
+def packed(decoder: Any) -> Generator[Packing]:
     """Let the decoder attend within the branches of a row; see `can_pack`."""
-    from transformers import AttentionInterface
-
     packing = Packing()
     config = decoder.config.get_text_config()
     before = config._attn_implementation
-    AttentionInterface.register("mup_packed", packing.attend)
+    import_module("transformers").AttentionInterface.register("mup_packed", packing.attend)
     config._attn_implementation = "mup_packed"
     try:
         yield packing
@@ -233,22 +226,22 @@ def can_pack(decoder: Any) -> bool:
     It must go through transformers' attention interface as plain scaled dot products, and have no state between
     tokens other than attention (state-space models), nor chunks that depend on a token's place in the row (Llama 4).
     """
-    config = decoder.config.get_text_config()
+    config, kind = decoder.config.get_text_config(), decoder.__class__
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return (
         bool(getattr(decoder, "_supports_attention_backend", False))
         and config._attn_implementation == "sdpa"
         and kinds <= {"full_attention", "sliding_attention"}
         and not rotates_by_length(decoder)
-        and "position_ids" in inspect.signature(type(decoder).forward).parameters
+        and "position_ids" in inspect.signature(kind.forward).parameters
     )
 
 
 def rotates_by_length(decoder: Any) -> bool:
     """Whether the rotary embedding depends on the longest record of a batch (Phi-3 with its 128k context)."""
     config = decoder.config.get_text_config()
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    settings = [rope, *(value for value in rope.values() if isinstance(value, dict))]
+    rope: dict[str, Any] = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    settings = [one for one in (rope, *rope.values()) if hasattr(one, "get")]
     return any(setting.get("rope_type") in ("dynamic", "longrope") for setting in settings)
 
 
@@ -283,7 +276,7 @@ def padded_inputs(batch: Sequence[np.ndarray], device: Any) -> "dict[str, torch.
     rows = np.zeros((len(batch), padded_length(max(map(len, batch)))), dtype=np.int64)
     for row, tokens in zip(rows, batch, strict=True):
         row[: len(tokens)] = tokens
-    return {"input_ids": torch.from_numpy(rows).to(device)}
+    return {"input_ids": torch.as_tensor(rows).to(device)}
 
 
 def packed_inputs(batch: Sequence[np.ndarray], packing: Packing, device: Any) -> "dict[str, torch.Tensor]":
@@ -293,6 +286,6 @@ def packed_inputs(batch: Sequence[np.ndarray], packing: Packing, device: Any) ->
     filler = max(0, _SMALLEST_PACK - sum(map(len, batch)))
     parts = [*batch, np.zeros(filler, dtype=np.int32)] if filler else list(batch)
     packing.branches = one_after_the_other([len(part) for part in parts])
-    tokens = torch.from_numpy(np.concatenate(parts).astype(np.int64))
+    tokens = torch.as_tensor(np.concatenate(parts).astype(np.int64))
     positions = torch.cat([torch.arange(len(part)) for part in parts])
     return {"input_ids": tokens[None].to(device), "position_ids": positions[None].to(device)}

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -44,19 +44,14 @@ def blocks_of(decoder: Any) -> "list[nn.Module]":
     )
 
 
-def keep_blocks(config: Any, count: int) -> int:
-    """Shorten a model's config to its first `count` blocks, so that the others are never loaded.
-
-    Returns the number of blocks that the whole model has.
-    """
+def keep_blocks(config: Any, count: int) -> None:
+    """Shorten a model's config to its first `count` blocks, so that the others are never loaded."""
     text = config.get_text_config()
-    total = int(text.num_hidden_layers)
-    if count < total:
-        for name, value in list(vars(text).items()):
-            if isinstance(value, list | tuple) and len(value) == total:  # one entry per layer, such as `layer_types`
-                setattr(text, name, value[:count])
-        text.num_hidden_layers = count
-    return total
+    for name, value in list(text.__dict__.items()):
+        # one entry per layer, such as `layer_types`
+        if value.__class__ in (list, tuple) and len(value) == text.num_hidden_layers:
+            setattr(text, name, value[:count])
+    text.num_hidden_layers = min(count, text.num_hidden_layers)
 
 
 def check_layers(layers: list[int], total: int, name: str) -> None:
@@ -100,7 +95,7 @@ class Taps(threading.local):
 
 
 @contextmanager
-def tapped(decoder: Any, layers: Sequence[int], hook_point: HookPoint) -> Iterator[Taps]:
+def tapped(decoder: Any, layers: Sequence[int], hook_point: HookPoint) -> Generator[Taps]:
     """Tap the decoder at several layers.
 
     residual at layer L is the input of block L, which is `output_hidden_states[L]` of Hugging Face; post_norm is the
@@ -181,7 +176,7 @@ def packs_exactly(model: "LoadedModel", taps: Taps) -> bool:
     import torch
 
     tokens = _tokens(model.model)
-    alone = [taps.forward(input_ids=part[None]) for part in tokens.split(list(_LENGTHS))]
+    alone = [taps.forward(input_ids=part[None]) for part in torch.split_with_sizes(tokens, _LENGTHS)]
     positions = torch.cat([torch.arange(length, device=tokens.device) for length in _LENGTHS])
     with packed(model.model) as packing:
         packing.branches = one_after_the_other(_LENGTHS)
@@ -205,8 +200,10 @@ def _tolerance(model: "LoadedModel") -> float:
 
 
 def _agree(some: "Mapping[int, torch.Tensor]", others: "Mapping[int, torch.Tensor]", tolerance: float) -> bool:
-    def difference(layer: int) -> float:
-        ours, theirs = some[layer].float(), others[layer].float()
-        return float((ours - theirs).norm() / ours.norm())
+    return all(relative_difference(others[layer], states) < tolerance for layer, states in some.items())
 
-    return all(difference(layer) < tolerance for layer in some)
+
+def relative_difference(found: "torch.Tensor", expected: "torch.Tensor") -> float:
+    """Norm of the difference over the norm of what is expected."""
+    ours, theirs = expected.double(), found.double()
+    return float((ours - theirs).square().sum() / ours.square().sum()) ** 0.5

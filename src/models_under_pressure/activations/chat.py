@@ -193,7 +193,7 @@ def _contents_in(text: str, skeleton: Skeleton, contents: Sequence[str]) -> tupl
         alternated = [part for pair in zip(skeleton.literals, [*ordered, ""], strict=True) for part in pair]
         if "".join(alternated) == text:
             return _spans(skeleton, lengths)
-    lengths = []
+    lengths: list[int] = []
     position = len(skeleton.literals[0]) if text.startswith(skeleton.literals[0]) else -1
     for number, literal in enumerate(skeleton.literals[1:], start=1):
         is_last = number == len(skeleton.literals) - 1
@@ -206,7 +206,7 @@ def _contents_in(text: str, skeleton: Skeleton, contents: Sequence[str]) -> tupl
 
 
 def _spans(skeleton: Skeleton, lengths: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
-    spans = []
+    spans: list[tuple[int, int, int]] = []
     position = 0
     for literal, piece, length in zip(skeleton.literals, skeleton.pieces, lengths, strict=False):
         position += len(literal)

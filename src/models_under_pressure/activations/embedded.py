@@ -3,8 +3,9 @@
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, write_json
 
 
+def from_transformers(name: str) -> Any:
+    """A class of transformers, whose own types say little; imported when asked for."""
+    return getattr(import_module("transformers"), name)
+
+
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     """Silence transformers for a while: it reports the blocks that are left out on purpose as unexpected."""
     from transformers.utils import logging
 
@@ -94,17 +100,16 @@ def _cache() -> Path:
 
 def _convert(gguf: Path, directory: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    causal, tokenizer = from_transformers("AutoModelForCausalLM"), from_transformers("AutoTokenizer")
     logging.getLogger(__name__).warning("converting %s: once, half a minute", gguf.name)
     source: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-    loaded: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    config = type(loaded.config).from_dict(
-        {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
-    )
+    loaded = causal.from_pretrained(**source, dtype=torch.float32)
+    settings = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
+    config = loaded.config.from_dict(settings)
     # a model loaded from GGUF refuses to be saved: its config says that it is quantised
-    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain = causal.from_config(config, dtype=torch.float32)
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(directory)
-    AutoTokenizer.from_pretrained(**source).save_pretrained(directory)
+    tokenizer.from_pretrained(**source).save_pretrained(directory)
     write_json(directory / _DONE, {"source": gguf.name, "sha256": file_hash(gguf)})

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from models_under_pressure.activations.blocks import blocks_of, decoder_of
 from models_under_pressure.activations.config import ModelConfig
-from models_under_pressure.activations.embedded import quiet
+from models_under_pressure.activations.embedded import from_transformers, quiet
 from models_under_pressure.activations.model import read_config
 from models_under_pressure.core.errors import UserError
 
@@ -101,10 +101,9 @@ def architecture_of(config: Any) -> Architecture:
         UserError: a block has no softmax attention, or experts whose number per token the config does not say.
     """
     import torch
-    from transformers import AutoModel
 
     with torch.device("meta"), quiet():
-        decoder = decoder_of(AutoModel.from_config(config))
+        decoder = decoder_of(from_transformers("AutoModel").from_config(config))
     text = config.get_text_config()
     heads = int(text.num_attention_heads)
     width = heads * int(getattr(text, "head_dim", None) or text.hidden_size // heads)

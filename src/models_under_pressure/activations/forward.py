@@ -1,6 +1,6 @@
 """Forward passes over batches of records, down to the numbers that are kept."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -46,11 +46,8 @@ class Forward:
         budget: int,
         workers: int,
     ) -> None:
-        self._model, self._taps, self._packing = model, taps, packing
-        self._layers = tuple(layers)
-        self._config = config
-        self._workers = workers
-        self.budget = budget
+        self._model, self._taps, self._packing, self._layers = model, taps, packing, tuple(layers)
+        self._config, self._workers, self.budget = config, workers, budget
 
     @property
     def packs(self) -> bool:
@@ -106,7 +103,7 @@ class Forward:
 
 
 @contextmanager
-def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -> Iterator[Forward]:
+def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -> Generator[Forward]:
     """Tap a model and choose how its batches are made.
 
     Raises:
@@ -133,7 +130,7 @@ def _without_padding(states: "torch.Tensor", lengths: Sequence[int], *, packed: 
         return flat[: sum(lengths)]
     width = states.shape[1]
     places = [np.arange(row * width, row * width + length) for row, length in enumerate(lengths)]
-    return flat[torch.from_numpy(np.concatenate(places)).to(flat.device)]
+    return flat[torch.as_tensor(np.concatenate(places)).to(flat.device)]
 
 
 def _check(values: "torch.Tensor", batch: Sequence[TokenisedRecord], layer: int) -> None:
@@ -166,6 +163,6 @@ def _kept(values: "torch.Tensor", lengths: Sequence[int], config: ExtractConfig)
             return np.split(values.float().cpu().numpy(), np.cumsum(lengths)[:-1])
         bits = values.to(torch.bfloat16).contiguous().view(torch.uint16).cpu().numpy()
         return np.split(bits, np.cumsum(lengths)[:-1])
-    parts = values.split(list(lengths))
+    parts = torch.split_with_sizes(values, list(lengths))
     pooled = torch.stack([part[-1].float() if config.keep == "last" else part.float().mean(dim=0) for part in parts])
     return list(pooled.cpu().numpy()[:, None])

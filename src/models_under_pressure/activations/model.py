@@ -1,7 +1,7 @@
 """Loading a decoder model and its tokenizer."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,7 +10,7 @@ from typing import Any
 
 from models_under_pressure.activations.blocks import blocks_of, check_layers, decoder_of, keep_blocks
 from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig, resolve_device, resolve_dtype
-from models_under_pressure.activations.embedded import embedded_model, embedded_revision, quiet
+from models_under_pressure.activations.embedded import embedded_model, embedded_revision, from_transformers, quiet
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 
@@ -23,7 +23,7 @@ def directory_fingerprint(directory: Path) -> str:
 
     Hashing 140 GB of weights would take longer than extracting a dataset.
     """
-    parts = []
+    parts: list[list[str | int]] = []
     for path in sorted(directory.iterdir()):
         if path.is_file() and path.suffix in {".json", ".jinja", ".safetensors", ".bin", ".model"}:
             parts.append([path.name, path.stat().st_size, _sampled_hash(path)])
@@ -111,10 +111,8 @@ def read_config(config: ModelConfig) -> Any:
     Raises:
         UserError: the model is not found or gated.
     """
-    from transformers import AutoConfig
-
     with _explained(config):
-        return AutoConfig.from_pretrained(_source(config), revision=config.revision)
+        return from_transformers("AutoConfig").from_pretrained(_source(config), revision=config.revision)
 
 
 def describe_model(config: ModelConfig) -> ModelDescription:
@@ -136,13 +134,11 @@ def load_model(config: ModelConfig, *, layers: Sequence[int] | None = None) -> L
     Raises:
         UserError: the model is not found, gated, or has no such layer.
     """
-    from transformers import AutoModel
-
     description, settings = _describe(config)
     if layers is not None:
         check_layers(list(layers), description.n_layers, config.name)
         keep_blocks(settings, max(layers) + 1)
-    decoder = decoder_of(_load(AutoModel, config, settings))
+    decoder = decoder_of(_load("AutoModel", config, settings))
     blocks_of(decoder)
     return LoadedModel(**vars(description), model=decoder)
 
@@ -153,30 +149,30 @@ def load_language_model(config: ModelConfig) -> LoadedModel:
     Raises:
         UserError: the model is not found, or gated.
     """
-    from transformers import AutoModelForCausalLM
-
     description, settings = _describe(config)
-    return LoadedModel(**vars(description), model=_load(AutoModelForCausalLM, config, settings))
+    return LoadedModel(**vars(description), model=_load("AutoModelForCausalLM", config, settings))
 
 
-def _load(kind: Any, config: ModelConfig, settings: Any) -> Any:
+def _load(kind: str, config: ModelConfig, settings: Any) -> Any:
     with _explained(config), quiet():
-        return kind.from_pretrained(
-            _source(config),
-            config=settings,
-            dtype=resolve_dtype(config),
-            revision=config.revision,
-            **_placement(config),
-        ).eval()
+        return (
+            from_transformers(kind)
+            .from_pretrained(
+                _source(config),
+                config=settings,
+                dtype=resolve_dtype(config),
+                revision=config.revision,
+                **_placement(config),
+            )
+            .eval()
+        )
 
 
 def _describe(config: ModelConfig) -> tuple[ModelDescription, Any]:
-    from transformers import AutoTokenizer
-
     source = _source(config)
     settings = read_config(config)
     with _explained(config):
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=config.revision)
+        tokenizer = from_transformers("AutoTokenizer").from_pretrained(source, revision=config.revision)
     text = settings.get_text_config()
     description = ModelDescription(
         tokenizer=tokenizer,
@@ -209,10 +205,8 @@ def _placement(config: ModelConfig) -> dict[str, Any]:
     device = resolve_device(config.device)
     placement: dict[str, Any] = {"device_map": "auto" if config.device == "auto" and device == "cuda" else device}
     if config.quantization != "none":
-        from transformers import BitsAndBytesConfig
-
         wide = config.quantization == "8bit"
-        placement["quantization_config"] = BitsAndBytesConfig(
+        placement["quantization_config"] = from_transformers("BitsAndBytesConfig")(
             load_in_8bit=wide,
             load_in_4bit=not wide,
             bnb_4bit_quant_type="nf4",
@@ -222,7 +216,7 @@ def _placement(config: ModelConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _explained(config: ModelConfig) -> Iterator[None]:
+def _explained(config: ModelConfig) -> Generator[None]:
     try:
         yield
     except (OSError, ValueError) as error:

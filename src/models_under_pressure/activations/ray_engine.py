@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def run_ray(
     # below `uv run` Ray would copy this folder to every worker and make an environment there; nodes have their own
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
-        import ray
+        ray = import_module("ray")
     except ImportError:
         raise UserError("Ray is not installed.", remedy="run `pip install 'models-under-pressure[ray]'`.") from None
     is_ours = not ray.is_initialized()
@@ -169,8 +170,9 @@ def _job(window: Window, tokenised: Sequence[TokenisedRecord], writers: Mapping[
 
 
 def _lost(job: Job) -> UserError:
+    rows = f"rows {job.window.first_row} to {job.window.last_row}"
     return UserError(
-        f"the workers that computed rows {job.window.first_row} to {job.window.last_row} died {_LOSSES} times.",
+        f"the workers that computed {rows} died {_LOSSES} times.",
         where=str(job.shards[0][1]),
         remedy="see Ray's logs; the memory of a node may be too small for the model.",
     )

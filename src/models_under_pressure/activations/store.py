@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -89,20 +90,6 @@ class Store:
         """The activations of one record."""
         return self.read(int(self.offsets[index]), int(self.offsets[index + 1]))
 
-    def shards(self) -> Iterator[Float32[np.ndarray, "tokens hidden"]]:
-        """All activations in order, one file at a time."""
-        rows = int(self._values.shape[0])
-        for start in range(0, rows, self.shard_rows):
-            yield self.read(start, min(rows, start + self.shard_rows))
-
-    def pooled(self, *, keep: str = "mean") -> Float32[np.ndarray, "records hidden"]:
-        """One vector per record: the mean of its tokens, or the last."""
-        result = np.empty((len(self.ids), self.hidden), dtype=np.float32)
-        for index in range(len(self.ids)):
-            values = self.record(index)
-            result[index] = values[-1] if keep == "last" else values.mean(axis=0)
-        return result
-
     def verify(self) -> None:
         """Compare every file with its checksum.
 
@@ -123,8 +110,6 @@ def open_store(path: Path) -> Store:
     Raises:
         UserError: there is no finished store of a known version at `path`, or a file of it is missing or cut.
     """
-    import zarr
-
     if not (path / MANIFEST).is_file():
         partial = partial_path(path)
         raise UserError(
@@ -135,7 +120,7 @@ def open_store(path: Path) -> Store:
             else "run `mup extract`, `mup acts store` or `dvc pull`.",
         )
     _check_sizes(path)  # zarr would read a missing file as zeros
-    group = zarr.open_group(path, mode="r", zarr_format=3)
+    group = zarr().open_group(path, mode="r", zarr_format=3)
     version = group.attrs.get("format_version")
     if group.attrs.get("format") != FORMAT or version != FORMAT_VERSION:
         raise UserError(
@@ -144,6 +129,11 @@ def open_store(path: Path) -> Store:
             remedy="extract it again with this version of the project.",
         )
     return Store(path, group)
+
+
+def zarr() -> Any:
+    """The library, whose own types say little; imported when asked for."""
+    return import_module("zarr")
 
 
 def partial_path(path: Path) -> Path:

@@ -33,7 +33,7 @@ class TokenisationReport:
 
     truncated: tuple[str, ...] = ()
     """Ids of records longer than the limit."""
-    normalised: dict[str, int] = field(default_factory=dict)
+    normalised: dict[str, int] = field(default_factory=dict[str, int])
     """Normalisation -> records."""
     neutralised: tuple[str, ...] = ()
     """Ids of records whose content spells special tokens; these are read as plain text."""

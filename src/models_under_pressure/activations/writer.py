@@ -3,7 +3,7 @@
 import errno
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int8, Int32, Int64
 
-from models_under_pressure.activations.store import FORMAT, FORMAT_VERSION, MANIFEST, partial_path
+from models_under_pressure.activations.store import FORMAT, FORMAT_VERSION, MANIFEST, partial_path, zarr
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, write_json
 
@@ -125,11 +125,9 @@ class StoreWriter:
 
     def _resume(self) -> bool:
         """Take over an unfinished store of the same provenance; its shards are compared with their checksums."""
-        import zarr
-
         if not any((self._partial / name).exists() for name in (_JOURNAL, MANIFEST)):
             return False
-        group: Any = zarr.open_group(self._partial, mode="r", zarr_format=3)
+        group = zarr().open_group(self._partial, mode="r", zarr_format=3)
         if dict(group.attrs) != _attributes(self.layout) or group["activations"].dtype != self.layout.dtype:
             return False
         for shard, checksum in self._journalled():
@@ -156,10 +154,8 @@ class StoreWriter:
 
 def write_shard(path: Path, shard: int, span: tuple[int, int], values: np.ndarray) -> str:
     """Write one shard of the store that grows for `path`, from any process, and return its checksum."""
-    import zarr
-
     partial = partial_path(path)
-    array: Any = zarr.open_array(partial / "activations", mode="r+", zarr_format=3)
+    array = zarr().open_array(partial / "activations", mode="r+", zarr_format=3)
     array[span[0] : span[1]] = values
     return file_hash(_shard_file(partial, shard))
 
@@ -174,11 +170,10 @@ def _attributes(layout: Layout) -> dict[str, Any]:
 
 
 def _create(root: Path, layout: Layout) -> None:
-    import zarr
     from zarr.codecs import BloscCodec, Crc32cCodec
 
     root.parent.mkdir(parents=True, exist_ok=True)
-    group = zarr.create_group(root, zarr_format=3, attributes=_attributes(layout))
+    group = zarr().create_group(root, zarr_format=3, attributes=_attributes(layout))
     width = layout.dtype.itemsize
     chunk = min(layout.shard_rows, 1 << ((_CHUNK_BYTES // (width * layout.hidden)).bit_length() - 1))
     group.create_array(
@@ -214,7 +209,7 @@ def _create_column(group: Any, name: str, values: np.ndarray, dtype: Any) -> Non
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path) -> Generator[None]:
     """Turn the errors of a full or read-only disk into one clear line."""
     try:
         yield

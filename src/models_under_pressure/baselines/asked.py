@@ -6,12 +6,12 @@ Likelihoods of given replies are not to be had from most endpoints, so that the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.baselines.data import LabelledRecords, to_scores
-from models_under_pressure.baselines.prompted.questions import conversation_text
+from models_under_pressure.baselines.data import LabelledRecords, conversation_text, to_scores
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.records import Message
 from models_under_pressure.evaluation.scores import ScoreList
@@ -79,7 +79,7 @@ def to_list(asked: Asked, monitor: str, *, seed: int) -> ScoreList:
 
 def write_asked(path: Path, asked: Asked) -> None:
     """Write one row per record: the probability, the model's reasons, and the model as the server named it."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for record, answer in zip(asked.data.records, asked.answers, strict=True):
         if isinstance(answer, Failure):
             rows.append({"id": record.id, "probability": _UNDECIDED, "unanswered": answer.kind})

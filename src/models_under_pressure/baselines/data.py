@@ -49,6 +49,13 @@ def read_labelled(name: str, path: Path) -> LabelledRecords:
     return LabelledRecords(name, tuple(sorted(records, key=lambda record: record.id)))
 
 
+def conversation_text(record: Record) -> str:
+    """A conversation as text inside a prompt: roles in capitals, blank lines between turns; a plain string as it is."""
+    if isinstance(record.input, str):
+        return record.input
+    return "\n\n".join(f"{message.role.upper()}\n{message.content}" for message in record.input)
+
+
 def to_scores(
     data: LabelledRecords,
     monitor: str,

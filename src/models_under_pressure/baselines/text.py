@@ -61,7 +61,7 @@ def fit_text_monitors(train: LabelledRecords, config: TextBaselineConfig, *, see
 
     if train.labels.all() or not train.labels.any():
         raise UserError("all records have one label.", where=train.name, remedy="use a training set of both classes.")
-    vectorizer = TfidfVectorizer(
+    vectorizer: Any = TfidfVectorizer(
         max_features=config.max_features,
         ngram_range=(1, config.longest_ngram),
         min_df=config.min_documents,
@@ -71,7 +71,7 @@ def fit_text_monitors(train: LabelledRecords, config: TextBaselineConfig, *, see
     )
     texts = _texts(train)
     try:
-        features = vectorizer.fit_transform(texts)
+        features: Any = vectorizer.fit_transform(texts)
     except ValueError as error:
         raise UserError(
             f"no n-gram is left ({error}).", where=train.name, remedy="lower `text_baseline.min_documents`."

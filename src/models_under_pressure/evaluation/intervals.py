@@ -24,7 +24,7 @@ Statistic = Callable[[Float[np.ndarray, "resamples records"]], Mapping[str, Floa
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class ResamplingPlan:
     """How to resample a set of records."""
 
     group_of: Int[np.ndarray, "records"]
@@ -37,16 +37,18 @@ class Plan:
         return sum(len(stratum) for stratum in self.strata)
 
 
-def plan(labels: Bool[np.ndarray, "records"], groups: ArrayLike | None = None) -> Plan:
+def plan(labels: Bool[np.ndarray, "records"], groups: ArrayLike | None = None) -> ResamplingPlan:
     """Stratify the groups (each record its own when not given) by the classes they hold."""
     group_of = group_indices(groups, len(labels))
     holds_high = np.bincount(group_of, weights=labels) > 0
     holds_low = np.bincount(group_of, weights=~labels) > 0
     kind = holds_high + 2 * holds_low
-    return Plan(group_of, tuple(np.flatnonzero(kind == value) for value in np.unique(kind)))
+    return ResamplingPlan(group_of, tuple(np.flatnonzero(kind == value) for value in np.unique(kind)))
 
 
-def draw(plan: Plan, resamples: int, generator: np.random.Generator) -> Iterator[Int[np.ndarray, "chunk records"]]:
+def draw(
+    plan: ResamplingPlan, resamples: int, generator: np.random.Generator
+) -> Iterator[Int[np.ndarray, "chunk records"]]:
     """Yield weights: how often each record occurs in each resample, a chunk of resamples at a time.
 
     The draws depend on the groups' names and classes, never on the order of the records or on any score.
@@ -68,7 +70,7 @@ def draw(plan: Plan, resamples: int, generator: np.random.Generator) -> Iterator
 
 
 def replicate(
-    statistic: Statistic, plan: Plan, resamples: int, generator: np.random.Generator
+    statistic: Statistic, plan: ResamplingPlan, resamples: int, generator: np.random.Generator
 ) -> dict[str, Float[np.ndarray, "resamples"]]:
     """The statistic's metrics on every resample."""
     parts = [statistic(weights) for weights in draw(plan, resamples, generator)]

@@ -64,7 +64,7 @@ class Cascade(Section):
 
 
 @dataclass(frozen=True)
-class Plan:
+class CascadePlan:
     """A cascade that keeps a budget, chosen on dev sets."""
 
     first: str
@@ -154,7 +154,7 @@ def _alone(found: Mapping[str, ScoreList], name: str, dataset: str, confidence: 
 
 def plan(
     config: Cascade, scores: Scores, purposes: Mapping[str, str], *, budget: float, confidence: float = 0.95
-) -> Plan:
+) -> CascadePlan:
     """The cascade with the best mean AUROC on the dev sets among those that keep the budget there.
 
     Thresholds are those that send a share of the pooled dev records on; a share of 0 is the first monitor alone, and is
@@ -180,7 +180,7 @@ def plan(
     return max(kept, key=lambda made: (made.dev["auroc"], -made.dev["flops"]))
 
 
-def to_text(made: Plan, budget: float) -> str:
+def to_text(made: CascadePlan, budget: float) -> str:
     """The plan in words, and a table of what it does on each dataset."""
     if made.band is None:
         rule = f"{made.first} alone"
@@ -217,7 +217,7 @@ def _planned(
     share: float,
     how: Merge,
     confidence: float,
-) -> Plan:
+) -> CascadePlan:
     pairs = {dataset: _pair(found, pair, dataset) for dataset, found in scores.items()}
     pooled = np.concatenate([one.probabilities for dataset, (one, _) in pairs.items() if purposes[dataset] == "dev"])
     band = band_of(pooled, share, selection)
@@ -227,7 +227,7 @@ def _planned(
         row = _measured(one, two, chosen, how, confidence)
         rows.append({"dataset": dataset, "purpose": purposes[dataset], "sent_on": float(chosen.mean())} | row)
     dev, test = (means([row for row in rows if row["purpose"] == purpose], by=())[0] for purpose in ("dev", "test"))
-    return Plan(pair.first, pair.second, selection, how, share, band, dev, test, rows)
+    return CascadePlan(pair.first, pair.second, selection, how, share, band, dev, test, rows)
 
 
 def _measured(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge, confidence: float) -> Row:

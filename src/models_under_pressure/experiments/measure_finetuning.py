@@ -11,9 +11,9 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
-from models_under_pressure.baselines.finetuned.classifier import make_classifier
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig, FrozenStates, tokenised_split
-from models_under_pressure.baselines.finetuned.reading import freeze_states, score
+from models_under_pressure.baselines.finetuned.classifier import FrozenStates, make_classifier
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.baselines.finetuned.reading import freeze_states, score, tokenised_split
 from models_under_pressure.baselines.finetuned.training import train as train_classifier
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
@@ -77,8 +77,7 @@ def run(
 
     Args:
         name: the method in the rows.
-        model: model and hyper-parameters; `train_rows` and `validation_rows` change nothing, because the sample is all
-            that is trained on, and the validation set is whole.
+        model: model and hyper-parameters.
         sets: train, validation, and the datasets to test on.
         config: samples and repeats.
         seed: the first seed.
@@ -118,9 +117,10 @@ class _Trained:
         if config.keep_states and self._frozen is None:
             records = [record for split in splits for record in split.records]
             self._frozen = freeze_states(classifier, records, batch_tokens=config.batch_tokens)
+        classifier = replace(classifier, frozen=self._frozen)
         whole, held_out, *tested = splits
         chosen: list[int] = rows.tolist()
         sample = replace(whole, records=tuple(whole.records[row] for row in chosen), labels=whole.labels[rows])
-        train_classifier(classifier, sample, held_out, config=config, seed=seed, frozen=self._frozen)
+        train_classifier(classifier, sample, held_out, config=config, seed=seed)
         for split in tested:
-            yield score(classifier, split.records, batch_tokens=config.batch_tokens, frozen=self._frozen)
+            yield score(classifier, split.records, batch_tokens=config.batch_tokens)

@@ -7,7 +7,8 @@ import pytest
 
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import describe_model
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig, tokenised_split
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.baselines.finetuned.reading import tokenised_split
 
 SPEC = importlib.util.spec_from_file_location("making", Path(__file__).with_name("making.py"))
 MAKING = importlib.util.module_from_spec(SPEC)

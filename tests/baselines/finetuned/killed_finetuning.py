@@ -30,7 +30,9 @@ def start(config: FinetuneConfig, folder: Path, name: str) -> int:
 
 def saved(folder: Path) -> float:
     """When the latest checkpoint was left."""
-    return max((path.stat().st_mtime_ns for path in (folder / "checkpoints").glob("*/state.json")), default=0)
+    return max(
+        (path.stat().st_mtime_ns for path in (folder / "checkpoints").glob("*/checkpoint.safetensors")), default=0
+    )
 
 
 def main(model: str, folder: Path) -> None:

@@ -8,8 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from models_under_pressure.activations.flops import forward_flops
-from models_under_pressure.baselines.finetuned.classifier import make_classifier
-from models_under_pressure.baselines.finetuned.config import FrozenStates
+from models_under_pressure.baselines.finetuned.classifier import FrozenStates, make_classifier
 from models_under_pressure.baselines.finetuned.reading import Reader, _check_skipping, freeze_states, score
 from models_under_pressure.baselines.finetuned.run import _cost, architecture_of
 from models_under_pressure.baselines.finetuned.training import Trained, train
@@ -156,8 +155,10 @@ def test_states_that_are_not_the_models_are_refused(settings, split):
     classifier = make_classifier(config, seed=0)
     tokens = split(1).records[0].token_ids
     with pytest.raises(UserError, match="cannot be skipped.*keep_states: false"):
-        _check_skipping(classifier, FrozenStates({tokens.tobytes(): torch.zeros(len(tokens), 64)}), tokens)
-    _check_skipping(classifier, freeze_states(classifier, split(1).records, batch_tokens=64), tokens)
+        _check_skipping(
+            replace(classifier, frozen=FrozenStates({tokens.tobytes(): torch.zeros(len(tokens), 64)})), tokens
+        )
+    freeze_states(classifier, split(1).records, batch_tokens=64)
 
 
 def test_blocks_that_do_not_fit_are_refused_with_a_remedy(settings):

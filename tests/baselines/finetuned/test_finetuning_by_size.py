@@ -8,8 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
-from models_under_pressure.baselines.finetuned.config import tokenised_split
-from models_under_pressure.baselines.finetuned.reading import score
+from models_under_pressure.baselines.finetuned.reading import score, tokenised_split
 from models_under_pressure.baselines.finetuned.training import train as train_classifier
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.experiments.measure_finetuning import MeasureFinetuning

@@ -53,7 +53,7 @@ def test_a_quantised_model_holds_its_weights_in_four_bits(settings):
 
 
 def test_eight_bit_moments_are_eight_bit(settings, split):
-    from models_under_pressure.baselines.finetuned.checkpoint import make_optimiser
+    from models_under_pressure.baselines.finetuned.training import make_optimiser
 
     config = settings(method="full", optimiser="adamw8bit")
     classifier = make_classifier(config, seed=0)

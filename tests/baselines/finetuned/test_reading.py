@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
-from models_under_pressure.baselines.finetuned.config import draw_groups, tokenised_split
-from models_under_pressure.baselines.finetuned.reading import score
+from models_under_pressure.baselines.finetuned.reading import score, tokenised_split
 from models_under_pressure.core.records import to_record
 
 
@@ -69,15 +68,3 @@ def test_records_that_are_cut_are_counted_and_told(classifier, making, settings,
     assert max(found.lengths) == 16
     assert len(found.report.truncated) == 10
     assert "toy: 10 of 10 records cut to 16 tokens" in caplog.text
-
-
-def test_a_draw_takes_whole_groups_and_a_larger_one_extends_it(making):
-    data = making.sentences(40)
-    few, more = draw_groups(data, 11, seed=1), draw_groups(data, 20, seed=1)
-    assert len(few.records) == 10
-    assert len(more.records) == 20
-    assert set(few.groups) < set(more.groups)
-    assert all(few.groups.count(group) == 2 for group in few.groups)
-    assert few.labels.sum() == 5
-    assert set(draw_groups(data, 10, seed=2).groups) != set(few.groups)
-    assert draw_groups(data, None, seed=1) is data

@@ -8,8 +8,8 @@ import pytest
 from safetensors import safe_open
 
 from models_under_pressure.baselines.data import read_labelled
-from models_under_pressure.baselines.finetuned.persistence import load_finetuned
 from models_under_pressure.baselines.finetuned.reading import score
+from models_under_pressure.baselines.finetuned.run import load_finetuned
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import EXPERIMENTS, Dataset, finetuned_paths, scores_path, timing_path
 from models_under_pressure.core.records import write_records
@@ -25,12 +25,12 @@ SCORES = scores_path("finetuned_toy", EXPERIMENTS)
 def project(tmp_path_factory, making, settings):
     """A folder in which both stages have run, with two seeds."""
     folder = tmp_path_factory.mktemp("project")
-    for name, (count, start) in {"train": (32, 0), "validation": (16, 500), "toy_dev": (20, 900)}.items():
+    for name, (count, start) in {"train": (24, 0), "validation": (16, 500), "toy_dev": (20, 900)}.items():
         write_records(folder / PATHS[name], making.sentences(count, start=start).records)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MUP_CHECKPOINTS", str(folder / "checkpoints"))
-        run_stages(folder, settings(epochs=2, seeds=2, train_rows=24))
+        run_stages(folder, settings(epochs=2, seeds=2))
     return folder
 
 
@@ -67,7 +67,7 @@ def test_a_loaded_model_gives_the_scores_of_the_saved_one(project):
     classifier, description = load_finetuned(project / finetuned_paths("toy", 5, 1)[0])
     assert description.training["records"] == {"train": 24, "validation": 16}
     data = read_labelled("toy_dev", project / TOY.path)
-    from models_under_pressure.baselines.finetuned.config import tokenised_split
+    from models_under_pressure.baselines.finetuned.reading import tokenised_split
 
     split = tokenised_split(data, classifier.loaded, description.config)
     np.testing.assert_array_equal(score(classifier, split.records, batch_tokens=64), lists[0].logits)
@@ -84,7 +84,7 @@ def test_the_same_run_gives_the_same_bytes(project, settings, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUP_CHECKPOINTS", str(tmp_path / "checkpoints"))
     shutil.copytree(project / TOY.path.parent, TOY.path.parent)
-    run_stages(project, settings(epochs=2, seeds=2, train_rows=24))
+    run_stages(project, settings(epochs=2, seeds=2))
     for path in (*finetuned_paths("toy", 5, 2), SCORES):
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             assert file.read_bytes() == (project / file).read_bytes(), file

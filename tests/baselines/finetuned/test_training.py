@@ -7,11 +7,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from models_under_pressure.baselines.finetuned.checkpoint import learning_rate
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
-from models_under_pressure.baselines.finetuned.config import Split
-from models_under_pressure.baselines.finetuned.reading import score
-from models_under_pressure.baselines.finetuned.training import train
+from models_under_pressure.baselines.finetuned.reading import Split, score
+from models_under_pressure.baselines.finetuned.training import learning_rate, train
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
 

@@ -7,9 +7,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import load_language_model
+from models_under_pressure.baselines.data import conversation_text
 from models_under_pressure.baselines.prompted import likelihood as prompted_likelihood
 from models_under_pressure.baselines.prompted.likelihood import PromptReader
-from models_under_pressure.baselines.prompted.questions import Template, conversation_text, load_template, make_prompts
+from models_under_pressure.baselines.prompted.questions import Template, load_template, make_prompts
 from models_under_pressure.core.errors import UserError
 
 FAMILIES = {

@@ -5,8 +5,8 @@ import pytest
 
 from models_under_pressure.activations.flops import architecture_of, forward_flops
 from models_under_pressure.baselines.data import LabelledRecords
-from models_under_pressure.baselines.prompted.questions import Template, conversation_text, load_template, make_prompts
-from models_under_pressure.baselines.prompted.rows import common_prefix, make_row, plan_rows
+from models_under_pressure.baselines.prompted.likelihood import common_prefix, make_row, plan_rows
+from models_under_pressure.baselines.prompted.questions import Template, load_template, make_prompts
 from models_under_pressure.baselines.prompted.run import prompt_flops
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Message, Record

@@ -1,29 +1,28 @@
-"""A training run on disk, so that a killed one goes on where it was: safetensors and JSON.
+"""A training run on disk, so that a killed one goes on where it was.
 
-Each run has a folder named by a hash of all that shapes it. Tensors are written under new names; `state.json`, replaced
-last and at once, says which of them belong together, so a kill at any moment leaves the older checkpoint whole.
+Each run has a folder named by a hash of all that shapes it, and in it one file of tensors, whose header holds the plain
+values. The file is replaced at once, so a kill at any moment leaves the older checkpoint whole.
 """
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import atomic_path, read_json, write_json
+from models_under_pressure.core.files import atomic_path
 
 if TYPE_CHECKING:
     import torch
-
-    Tensors = Mapping[str, torch.Tensor]
-    import torch
     from torch import nn
 
+    Tensors = Mapping[str, torch.Tensor]
 
-_STATE = "state.json"
+_FILE = "checkpoint.safetensors"
 
 
 def checkpoint_root() -> Path:
@@ -50,72 +49,58 @@ class Checkpoint:
     """The best epoch's weights; empty before the end of the first epoch."""
 
 
+def tensor_files() -> Any:
+    """`load_file` and `save_file` of tensors, which are not typed whole."""
+    return import_module("safetensors.torch")
+
+
 class Checkpoints:
     """The latest checkpoint of one run."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._path = folder / _FILE
 
     def load(self) -> Checkpoint | None:
         """The latest checkpoint, None if there is none.
 
         Raises:
-            UserError: a file of it is missing or damaged.
+            UserError: its file is damaged.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors import SafetensorError, safe_open
 
-        path = self._folder / _STATE
-        if not path.exists():
-            self._keep_only({})
+        for left in self._path.parent.glob(f".{_FILE}.*"):  # half-written by a killed run
+            left.unlink()
+        if not self._path.exists():
             return None
-        content = read_json(path)
-        self._keep_only(content["files"])  # a killed run may have left more
+        parts: dict[str, dict[str, Any]] = {"weights": {}, "optimiser": {}, "best": {}}
+        open_file: Any = safe_open
         try:
-            tensors = {part: load_file(self._folder / name) for part, name in content["files"].items()}
+            with open_file(self._path, "pt") as file:
+                state = json.loads(file.metadata()["state"])
+                for key in file.keys():  # noqa: SIM118 - the library's own method
+                    part, _, name = key.partition("/")
+                    parts[part][name] = file.get_tensor(key)
         except (OSError, SafetensorError) as error:
             raise UserError(
-                f"the checkpoint is damaged ({error}).", where=str(path), remedy="delete this folder to train anew."
+                f"the checkpoint is damaged ({error}).", where=str(self._path), remedy="delete it to train anew."
             ) from None
-        return Checkpoint(content["state"], **({"best": {}} | tensors))
+        return Checkpoint(state, **parts)
 
-    def save(self, checkpoint: Checkpoint, *, step: int, best_epoch: int | None) -> None:
-        """Replace the latest checkpoint.
-
-        Args:
-            checkpoint: what to keep.
-            step: optimiser steps so far; part of the files' names.
-            best_epoch: the epoch whose weights `best` holds; these are written once.
-        """
-        names = {"weights": f"weights-{step}.safetensors", "optimiser": f"optimiser-{step}.safetensors"}
-        self._write(names["weights"], checkpoint.weights)
-        self._write(names["optimiser"], checkpoint.optimiser)
-        if best_epoch is not None:
-            names["best"] = f"best-{best_epoch}.safetensors"
-            if not (self._folder / names["best"]).exists():
-                self._write(names["best"], checkpoint.best)
-        write_json(self._folder / _STATE, {"files": names, "state": checkpoint.state})
-        self._keep_only(names)
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the latest checkpoint."""
+        parts = {"weights": checkpoint.weights, "optimiser": checkpoint.optimiser, "best": checkpoint.best}
+        tensors = {f"{part}/{name}": one.contiguous() for part, held in parts.items() for name, one in held.items()}
+        with atomic_path(self._path) as temporary:
+            tensor_files().save_file(tensors, temporary, {"state": json.dumps(checkpoint.state)})
 
     def remove(self) -> None:
         """Delete everything; the folder's lock stays."""
-        (self._folder / _STATE).unlink(missing_ok=True)
-        self._keep_only({})
-
-    def _keep_only(self, names: Mapping[str, str]) -> None:
-        for file in self._folder.glob("*.safetensors"):
-            if file.name not in names.values():
-                file.unlink()
-
-    def _write(self, name: str, tensors: "Tensors") -> None:
-        from safetensors.torch import save_file
-
-        with atomic_path(self._folder / name) as temporary:
-            save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
+        for file in self._path.parent.glob(f"*{_FILE}*"):
+            file.unlink()
 
 
 @contextmanager
-def checkpoints_of(run: str, root: Path) -> Iterator[Checkpoints]:
+def checkpoints_of(run: str, root: Path) -> Generator[Checkpoints]:
     """The checkpoints of a run, for this process alone.
 
     Args:
@@ -136,23 +121,6 @@ def checkpoints_of(run: str, root: Path) -> Iterator[Checkpoints]:
         raise UserError(
             "another process is training this very model.", where=str(folder), remedy="wait for it, or end it."
         ) from None
-
-
-def make_optimiser(weights: "Mapping[str, nn.Parameter]", config: FinetuneConfig) -> "torch.optim.Optimizer":
-    """AdamW (Loshchilov and Hutter 2019), its moments in float32 or 8 bits."""
-    settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    if config.optimiser == "adamw8bit":
-        from bitsandbytes.optim.adamw import AdamW8bit
-
-        return AdamW8bit(list(weights.values()), **settings)
-    import torch
-
-    return torch.optim.AdamW(list(weights.values()), **settings)
-
-
-def learning_rate(config: FinetuneConfig, epoch: int) -> float:
-    """The rate of an epoch, counted from 0: a step down every `decay_every` epochs."""
-    return config.learning_rate * config.decay ** (epoch // config.decay_every)
 
 
 def state_of(

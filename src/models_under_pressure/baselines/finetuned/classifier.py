@@ -1,7 +1,9 @@
 """A language model with a head of two classes in place of its vocabulary."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "mixed", "bfloat16"]
 
+_INVERSE_REGULARISATION = 0.001
+"""Inverse regularisation of the fitted head, as the mean-pooled logistic probe's (paper, appendix C: `C = 1e-3`)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
@@ -30,7 +35,7 @@ class Classifier:
     loaded: LoadedModel
     """The model as it was loaded; its decoder holds the adapters, if there are any."""
     head: "nn.Linear"
-    """Last real token's final hidden state -> logits of low and high stakes; always float32."""
+    """Final hidden state of a record -> logits of low and high stakes; always float32."""
     precision: Precision
     packs: bool
     """Whether records share a row without padding."""
@@ -38,6 +43,8 @@ class Classifier:
     """What of a record the head reads."""
     first_trained: int
     """Block below which all is frozen; 0 if everything is trained."""
+    frozen: "FrozenStates | None" = None
+    """What the blocks below it make of the records to come, if these blocks are to be skipped."""
 
     @property
     def decoder(self) -> Any:
@@ -76,36 +83,128 @@ def make_classifier(config: FinetuneConfig, *, seed: int) -> Classifier:
         UserError: the model is not found, gated, not causal, or has fewer blocks than are kept or trained.
     """
     precision = resolve_precision(config)
-    deepest = None if config.blocks is None else [config.blocks - 1]
-    loaded = load_model(_model_config(config, precision), layers=deepest)
-    count = len(blocks_of(loaded.model))
-    first_trained = 0 if config.trained_blocks is None else count - config.trained_blocks
+    loaded = load_model(_model_config(config, precision), layers=[config.blocks - 1] if config.blocks else None)
+    decoder, count = loaded.model, len(blocks_of(loaded.model))
+    first_trained = count - config.trained_blocks if config.trained_blocks else 0
     if first_trained < 0:
         raise UserError(
             f"{loaded.name} has {count} blocks, not {config.trained_blocks}.", remedy="lower `trained_blocks`."
         )
-    _keep_differentiable(loaded.model)
-    with tapped(loaded.model, [count - 1], "residual") as taps:
+    _keep_differentiable(decoder)
+    with tapped(decoder, [count - 1], "residual") as taps:
         check_causal(loaded, taps)
-        packs = loaded.device == "cpu" and can_pack(loaded.model) and packs_exactly(loaded, taps)
+        packs = loaded.device == "cpu" and can_pack(decoder) and packs_exactly(loaded, taps)
     with seeded(seed):
         head = _fresh_head(loaded)
+        decoder.requires_grad_(config.method == "full")
         if config.method == "full":
-            loaded.model.requires_grad_(True)
-            for weight in _below(loaded.model, first_trained):
+            for weight in _below(decoder, first_trained):
                 weight.requires_grad_(False)
         else:
-            loaded.model.requires_grad_(False)
-            _add_adapters(loaded.model, config, precision, first_trained)
+            _add_adapters(decoder, config, precision, first_trained)
     if config.gradient_checkpointing:
-        model = loaded.model
         # before transformers 5.2x it had another name
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        # the reentrant kind finds no gradients behind frozen embeddings
-        enable({"use_reentrant": False})
-    return Classifier(
-        loaded=loaded, head=head, precision=precision, packs=packs, pooling=config.pooling, first_trained=first_trained
-    )
+        enable = getattr(decoder, "activation_checkpointing_enable", None) or decoder.gradient_checkpointing_enable
+        enable({"use_reentrant": False})  # the reentrant kind finds no gradients behind frozen embeddings
+    return Classifier(loaded, head, precision, packs, config.pooling, first_trained)
+
+
+@contextmanager
+def seeded(seed: int) -> Generator[None]:
+    """Draw from a seed for a while, and leave the process's own generators as they were."""
+    import torch
+
+    random: Any = torch.random
+    with random.fork_rng(devices=range(torch.cuda.device_count())):
+        random.manual_seed(seed)
+        yield
+
+
+def fit_head(
+    classifier: Classifier, pooled: Float64[np.ndarray, "records hidden"], labels: Bool[np.ndarray, "records"]
+) -> None:
+    """Set the head to a logistic regression on what it reads of the training records.
+
+    Linear probing before finetuning (Kumar et al. 2022, section 3.4): a head that points anywhere else would at first
+    pull the features towards itself.
+    """
+    import torch
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler: Any = StandardScaler()
+    fitted: Any = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=10_000)
+    fitted.fit(scaler.fit_transform(pooled), labels)
+    weight = fitted.coef_[0] / scaler.scale_
+    with torch.no_grad():
+        classifier.head.weight[1] = torch.as_tensor(weight)
+        classifier.head.bias[1] = float(fitted.intercept_[0] - weight @ scaler.mean_)
+
+
+class FrozenStates(threading.local):
+    """The hidden states [tokens, hidden] that enter the first trained block, by the record's tokens."""
+
+    def __init__(self, states: "Mapping[bytes, torch.Tensor]") -> None:
+        self._states = states
+        self._present: torch.Tensor | None = None
+
+    def lay_out(self, batch: Sequence[np.ndarray], tokens: "torch.Tensor", *, packed: bool) -> None:
+        """Place the states of a batch as its tokens are placed, for the thread's next forward pass.
+
+        Args:
+            batch: token ids of each record.
+            tokens: the pass's token ids [rows, width].
+            packed: whether the records share a row.
+
+        Raises:
+            KeyError: a record's states were not computed.
+        """
+        parts = [self._states[one.tobytes()] for one in batch]
+        self._present = parts[0].new_zeros(*tokens.shape, parts[0].shape[-1])
+        for place, part in zip(places(batch, packed=packed), parts, strict=True):
+            self._present[place] = part
+
+    @contextmanager
+    def skipping(self, decoder: Any, block: int) -> Generator[None]:
+        """Let the decoder begin at a block, with the states laid out."""
+        blocks = blocks_of(decoder)
+        with ExitStack() as stack:
+            for module in blocks[:block]:
+                stack.enter_context(_idle(module))
+            handle = blocks[block].register_forward_pre_hook(self._put, with_kwargs=True)
+            stack.callback(handle.remove)
+            yield
+
+    def _put(
+        self, _module: "nn.Module", args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        assert self._present is not None
+        return ((self._present, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": self._present})
+
+
+def places(batch: Sequence[np.ndarray], *, packed: bool) -> list[tuple[int, slice]]:
+    """(row, columns) of each record in a batch: one row holds all, or each has its own."""
+    if not packed:
+        return [(row, slice(0, len(one))) for row, one in enumerate(batch)]
+    ends: list[int] = np.cumsum([len(one) for one in batch]).tolist()
+    return [(0, slice(end - len(one), end)) for one, end in zip(batch, ends, strict=True)]
+
+
+@contextmanager
+def _idle(module: Any) -> Generator[None]:
+    """Let a block hand its input on."""
+    own = module.__dict__.get("forward")
+    module.forward = _first_argument
+    try:
+        yield
+    finally:
+        del module.forward
+        if own is not None:
+            module.forward = own
+
+
+def _first_argument(hidden_states: Any, *_: Any, **__: Any) -> Any:
+    return hidden_states
 
 
 def resolve_precision(config: FinetuneConfig) -> Precision:
@@ -115,16 +214,6 @@ def resolve_precision(config: FinetuneConfig) -> Precision:
     if config.precision != "auto":
         return config.precision
     return "mixed" if resolve_dtype(ModelConfig(device=config.device)) is torch.bfloat16 else "float32"
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw from a seed for a while, and leave the process's own generators as they were."""
-    import torch
-
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
 
 
 def _model_config(config: FinetuneConfig, precision: Precision) -> ModelConfig:
@@ -179,16 +268,15 @@ def _below(decoder: Any, block: int) -> "Iterator[nn.Parameter]":
 
 def _add_adapters(decoder: Any, config: FinetuneConfig, precision: Precision, first: int) -> None:
     """Low-rank adapters on every linear layer, as Dettmers et al. 2023, section 4, found necessary; from a block on."""
-    import re
-
     import torch
     from peft import LoraConfig, inject_adapter_in_model
 
     frozen = set(blocks_of(decoder)[:first])
     names = [re.escape(name) for name, module in decoder.named_modules() if module in frozen]
-    settings = LoraConfig(
+    make: Any = LoraConfig  # whose alpha may be a float as well, and scales so
+    settings = make(
         r=config.lora_rank,
-        lora_alpha=config.lora_alpha,  # pyright: ignore[reportArgumentType] a float scales as well
+        lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules="all-linear",
         exclude_modules=rf"({'|'.join(names)})\..*" if names else None,
@@ -198,28 +286,3 @@ def _add_adapters(decoder: Any, config: FinetuneConfig, precision: Precision, fi
     for weight in decoder.parameters():
         if weight.requires_grad:
             weight.data = weight.data.to(dtype)
-
-
-_INVERSE_REGULARISATION = 0.001
-"""Of standardised features, as the mean-pooled logistic probe's (paper, appendix C: `C = 1e-3`)."""
-
-
-def fit_head(
-    classifier: Classifier, pooled: Float64[np.ndarray, "records hidden"], labels: Bool[np.ndarray, "records"]
-) -> None:
-    """Set the head to a logistic regression on what it reads of the training records.
-
-    Linear probing before finetuning (Kumar et al. 2022, section 3.4): a head that points anywhere else would at first
-    pull the features towards itself.
-    """
-    import torch
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(pooled)
-    fitted = LogisticRegression(C=_INVERSE_REGULARISATION, max_iter=10_000).fit(scaler.transform(pooled), labels)
-    weight = fitted.coef_[0] / scaler.scale_
-    bias = fitted.intercept_[0] - weight @ scaler.mean_
-    with torch.no_grad():
-        classifier.head.weight[1] = torch.from_numpy(weight)
-        classifier.head.bias[1] = float(bias)

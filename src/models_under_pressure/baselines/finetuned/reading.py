@@ -1,11 +1,13 @@
-"""Records through a classifier: packed or padded batches in, two logits per record out."""
+"""Conversations through a classifier: tokens in packed or padded batches in, two logits per record out."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 
 from models_under_pressure.activations.batches import (
     Packing,
@@ -16,27 +18,60 @@ from models_under_pressure.activations.batches import (
     run_batches,
     side_by_side,
 )
-from models_under_pressure.activations.blocks import tapped
-from models_under_pressure.activations.tokens import TokenisedRecord
-from models_under_pressure.baselines.finetuned.classifier import Classifier
-from models_under_pressure.baselines.finetuned.config import FrozenStates, places, skipping
+from models_under_pressure.activations.blocks import relative_difference, tapped
+from models_under_pressure.activations.model import ModelDescription
+from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
+from models_under_pressure.baselines.data import LabelledRecords
+from models_under_pressure.baselines.finetuned.classifier import Classifier, FrozenStates, places
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
+
 _TOLERANCES = {"float32": 1e-4, "mixed": 0.05, "bfloat16": 0.05}
 """Greatest relative difference of hidden states that rounding explains."""
 
 
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Tokenised records with their labels."""
+
+    records: tuple[TokenisedRecord, ...]
+    labels: Bool[np.ndarray, "records"]
+    report: TokenisationReport
+    """What was cut or changed so that the model can read it."""
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, "records"]:
+        """Tokens of each record."""
+        return np.array([len(record.token_ids) for record in self.records], dtype=np.int64)
+
+
+def tokenised_split(data: LabelledRecords, model: ModelDescription, config: FinetuneConfig) -> Split:
+    """Render conversations through the model's chat template, and cut long ones with a warning.
+
+    Raises:
+        UserError: the template refuses a record.
+    """
+    limit, side = config.max_tokens, config.truncation_side
+    tokenised, report = tokenise(data.records, model.tokenizer, name=model.name, max_tokens=limit, truncation_side=side)
+    if report.truncated:
+        message = "%s: %d of %d records cut to %d tokens"
+        logging.getLogger(__name__).warning(message, data.name, len(report.truncated), len(tokenised), limit)
+    return Split(tuple(tokenised), data.labels, report)
+
+
 class Reader:
-    """Reads batches with a classifier."""
+    """Reads batches of records, given as token ids, with a classifier."""
 
-    def __init__(self, classifier: Classifier, packing: Packing | None, frozen: FrozenStates | None = None) -> None:
-        self._classifier, self._packing, self._frozen = classifier, packing, frozen
+    def __init__(self, classifier: Classifier, packing: Packing | None) -> None:
+        self._classifier, self._packing = classifier, packing
 
-    def logits(self, batch: "Sequence[np.ndarray]") -> "Float[torch.Tensor, 'records 2']":
-        """Logits of low and high stakes of a few records, given as token ids, on the head's device.
+    def logits(self, batch: Sequence[np.ndarray]) -> "Float[torch.Tensor, 'records 2']":
+        """Logits of low and high stakes, on the head's device.
 
         Raises:
             UserError: memory does not hold the batch.
@@ -45,8 +80,8 @@ class Reader:
         # a product and a sum: the kernels of a matrix product depend on the number of records
         return (self.pooled(batch)[:, None] * head.weight).sum(dim=-1) + head.bias
 
-    def pooled(self, batch: "Sequence[np.ndarray]") -> "Float[torch.Tensor, 'records hidden']":
-        """What the head reads of a few records, in float32.
+    def pooled(self, batch: Sequence[np.ndarray]) -> "Float[torch.Tensor, 'records hidden']":
+        """What the head reads, in float32.
 
         Raises:
             UserError: memory does not hold the batch.
@@ -66,39 +101,41 @@ class Reader:
         parts = [states[place] for place in places(batch, packed=self._packing is not None)]
         return torch.stack([part[-1].to(weight) if last else part.to(weight).mean(dim=0) for part in parts])
 
-    def states(self, batch: "Sequence[np.ndarray]") -> "Float[torch.Tensor, 'rows width hidden']":
-        """Final hidden states of a batch."""
-        inputs = self._inputs(batch)
-        if self._frozen:
-            self._frozen.lay_out(batch, inputs["input_ids"], packed=self._packing is not None)
-        with _arithmetic(self._classifier):
+    def states(self, batch: Sequence[np.ndarray]) -> "Float[torch.Tensor, 'rows width hidden']":
+        """Final hidden states."""
+        inputs = self.inputs(batch)
+        if frozen := self._classifier.frozen:
+            frozen.lay_out(batch, inputs["input_ids"], packed=self._packing is not None)
+        with self.arithmetic():
             return self._classifier.decoder(**inputs, use_cache=False).last_hidden_state
 
-    def _inputs(self, batch: "Sequence[np.ndarray]") -> "dict[str, torch.Tensor]":
-        return _inputs(self._classifier, batch, self._packing)
+    def inputs(self, batch: Sequence[np.ndarray]) -> "dict[str, torch.Tensor]":
+        """Arguments of the decoder."""
+        device = self._classifier.decoder.get_input_embeddings().weight.device
+        return packed_inputs(batch, self._packing, device) if self._packing else padded_inputs(batch, device)
+
+    @contextmanager
+    def arithmetic(self) -> Generator[None]:
+        """Let the decoder compute in the classifier's precision."""
+        import torch
+
+        mixed, device = self._classifier.precision == "mixed", self._classifier.head.weight.device.type
+        with torch.autocast(device, torch.bfloat16) if mixed else nullcontext():
+            yield
 
 
 @contextmanager
-def reading(classifier: Classifier, frozen: FrozenStates | None = None) -> Iterator[Reader]:
-    """Prepare a classifier's attention for the batches to come.
-
-    Args:
-        classifier: the model and its head.
-        frozen: the states of all records to come, if the frozen blocks are to be skipped.
-    """
+def reading(classifier: Classifier) -> Generator[Reader]:
+    """Prepare a classifier's attention for the batches to come."""
     with ExitStack() as stack:
         packing = stack.enter_context(packed(classifier.decoder)) if classifier.packs else None
-        if frozen:
-            stack.enter_context(skipping(classifier.decoder, classifier.first_trained, frozen))
-        yield Reader(classifier, packing, frozen)
+        if classifier.frozen:
+            stack.enter_context(classifier.frozen.skipping(classifier.decoder, classifier.first_trained))
+        yield Reader(classifier, packing)
 
 
 def score(
-    classifier: Classifier,
-    records: Sequence[TokenisedRecord],
-    *,
-    batch_tokens: int,
-    frozen: FrozenStates | None = None,
+    classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int
 ) -> Float64[np.ndarray, "records"]:
     """Log-odds of high stakes of each record; on a CPU each core reads batches of its own.
 
@@ -110,7 +147,7 @@ def score(
         logits = reader.logits(batch).double()
         return logits[:, 1] - logits[:, 0]
 
-    found = _read_all(classifier, records, log_odds, batch_tokens=batch_tokens, frozen=frozen)
+    found = _read_all(classifier, records, log_odds, batch_tokens)
     if not np.isfinite(found).all():
         bad = records[int(np.flatnonzero(~np.isfinite(found))[0])]
         raise UserError(
@@ -122,47 +159,10 @@ def score(
 
 
 def pooled_states(
-    classifier: Classifier,
-    records: Sequence[TokenisedRecord],
-    *,
-    batch_tokens: int,
-    frozen: FrozenStates | None = None,
+    classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int
 ) -> Float64[np.ndarray, "records hidden"]:
     """What the head reads of each record."""
-    return _read_all(
-        classifier,
-        records,
-        lambda reader, batch: reader.pooled(batch).double(),
-        batch_tokens=batch_tokens,
-        frozen=frozen,
-    )
-
-
-def _read_all(
-    classifier: Classifier,
-    records: Sequence[TokenisedRecord],
-    read: "Callable[[Reader, list[np.ndarray]], torch.Tensor]",
-    *,
-    batch_tokens: int,
-    frozen: FrozenStates | None,
-) -> np.ndarray:
-    """What `read` makes of each record, in their order, without gradients or dropout."""
-    import torch
-
-    found: dict[bytes, np.ndarray] = {}
-    # records that were cut may have the same tokens: read twice, they would tie on some CPUs only
-    apart = list({record.token_ids.tobytes(): record for record in records}.values())
-    classifier.decoder.eval()
-    with side_by_side(classifier.loaded) as workers, reading(classifier, frozen) as reader:
-
-        def read_rows(rows: list[int]) -> np.ndarray:
-            with torch.inference_mode():
-                return read(reader, [apart[row].token_ids for row in rows]).cpu().numpy()
-
-        plan = _plan(classifier, apart, batch_tokens)
-        for rows, values in run_batches(plan, read_rows, workers=workers, out_of_memory=_give_up):
-            found.update(zip((apart[row].token_ids.tobytes() for row in rows), values, strict=True))
-    return np.stack([found[record.token_ids.tobytes()] for record in records])
+    return _read_all(classifier, records, lambda reader, batch: reader.pooled(batch).double(), batch_tokens)
 
 
 def freeze_states(classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int) -> FrozenStates:
@@ -171,40 +171,33 @@ def freeze_states(classifier: Classifier, records: Sequence[TokenisedRecord], *,
     Raises:
         UserError: this model's blocks cannot be skipped.
     """
-    classifier.decoder.eval()
     layer = classifier.first_trained
     states: dict[bytes, torch.Tensor] = {}
-    with ExitStack() as stack:
-        workers = stack.enter_context(side_by_side(classifier.loaded))
-        packing = stack.enter_context(packed(classifier.decoder)) if classifier.packs else None
-        taps = stack.enter_context(tapped(classifier.decoder, [layer], "residual"))
+    with reading(classifier) as reader, tapped(classifier.decoder, [layer], "residual") as taps:
 
-        def read(rows: list[int]) -> "torch.Tensor":
-            inputs = _inputs(classifier, [records[row].token_ids for row in rows], packing)
-            with _arithmetic(classifier):
-                return taps.forward(**inputs)[layer]
+        def read(batch: list[np.ndarray]) -> "torch.Tensor":
+            with reader.arithmetic():
+                return taps.forward(**reader.inputs(batch))[layer]
 
-        plan = _plan(classifier, records, batch_tokens)
-        for rows, found in run_batches(plan, read, workers=workers, out_of_memory=_give_up):
-            batch = [records[row].token_ids for row in rows]
+        for batch, found in _batches(classifier, records, read, batch_tokens):
             for tokens, place in zip(batch, places(batch, packed=classifier.packs), strict=True):
                 states[tokens.tobytes()] = found[place].clone()
     frozen = FrozenStates(states)
-    _check_skipping(classifier, frozen, records[0].token_ids)
+    _check_skipping(replace(classifier, frozen=frozen), records[0].token_ids)
     return frozen
 
 
-def _check_skipping(classifier: Classifier, frozen: FrozenStates, tokens: np.ndarray) -> None:
+def _check_skipping(classifier: Classifier, tokens: np.ndarray) -> None:
     """Compare a record's final states with and without the frozen blocks: some families' blocks return more."""
     import torch
 
-    found = []
+    found: list[torch.Tensor] = []
     with torch.inference_mode():
-        for kept in (frozen, None):
-            with reading(classifier, kept) as reader:
+        for one in (classifier, replace(classifier, frozen=None)):
+            with reading(one) as reader:
                 found.append(reader.states([tokens])[0, : len(tokens)].float())
     skipped, whole = found
-    if not float((skipped - whole).norm()) <= _TOLERANCES[classifier.precision] * float(whole.norm()):
+    if not relative_difference(skipped, whole) <= _TOLERANCES[classifier.precision]:
         raise UserError(
             "the frozen blocks of this model cannot be skipped.",
             where=classifier.loaded.name,
@@ -212,22 +205,43 @@ def _check_skipping(classifier: Classifier, frozen: FrozenStates, tokens: np.nda
         )
 
 
-def _plan(classifier: Classifier, records: Sequence[TokenisedRecord], budget: int) -> list[list[int]]:
-    lengths = np.array([len(record.token_ids) for record in records], dtype=np.int64)
-    return plan_batches(lengths, budget=budget, packing=classifier.packs)
-
-
-def _inputs(classifier: Classifier, batch: Sequence[np.ndarray], packing: Packing | None) -> "dict[str, torch.Tensor]":
-    device = classifier.decoder.get_input_embeddings().weight.device
-    return padded_inputs(batch, device) if packing is None else packed_inputs(batch, packing, device)
-
-
-def _arithmetic(classifier: Classifier) -> AbstractContextManager[object]:
+def _read_all(
+    classifier: Classifier,
+    records: Sequence[TokenisedRecord],
+    read: "Callable[[Reader, list[np.ndarray]], torch.Tensor]",
+    batch_tokens: int,
+) -> np.ndarray:
+    """What `read` makes of each record, in their order, without gradients or dropout."""
     import torch
 
-    if classifier.precision != "mixed":
-        return nullcontext()
-    return torch.autocast(classifier.head.weight.device.type, torch.bfloat16)
+    found: dict[bytes, np.ndarray] = {}
+    with reading(classifier) as reader:
+
+        def values_of(batch: list[np.ndarray]) -> np.ndarray:
+            with torch.inference_mode():
+                return read(reader, batch).cpu().numpy()
+
+        for batch, values in _batches(classifier, records, values_of, batch_tokens):
+            found.update(zip((tokens.tobytes() for tokens in batch), values, strict=True))
+    return np.stack([found[record.token_ids.tobytes()] for record in records])
+
+
+def _batches(
+    classifier: Classifier, records: Sequence[TokenisedRecord], read: Callable[[list[np.ndarray]], T], budget: int
+) -> Iterator[tuple[list[np.ndarray], T]]:
+    """Batches of token ids, each with what `read` makes of it.
+
+    Records that were cut may have the same tokens: read twice, they would tie on some CPUs only.
+    """
+    apart = list({record.token_ids.tobytes(): record.token_ids for record in records}.values())
+    lengths = np.array([len(tokens) for tokens in apart], dtype=np.int64)
+    plan = plan_batches(lengths, budget=budget, packing=classifier.packs)
+    classifier.decoder.eval()
+    with side_by_side(classifier.loaded) as workers:
+        for rows, found in run_batches(
+            plan, lambda rows: read([apart[row] for row in rows]), workers=workers, out_of_memory=_give_up
+        ):
+            yield [apart[row] for row in rows], found
 
 
 def _give_up(rows: list[int], error: Exception) -> None:

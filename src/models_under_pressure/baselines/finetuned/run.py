@@ -1,12 +1,15 @@
-"""One finetuned model from labelled conversations: the order of the work, and what is known of it afterwards."""
+"""One finetuned model from labelled conversations: its training, its files, the scores that it gives.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+On disk the trained weights are safetensors, and all else is JSON; nothing is unpickled.
+"""
+
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.config import ModelConfig
@@ -16,21 +19,54 @@ from models_under_pressure.activations.flops import (
     read_architecture,
     training_step_flops,
 )
-from models_under_pressure.activations.model import library_versions, tokenizer_fingerprint
+from models_under_pressure.activations.model import LoadedModel, library_versions, tokenizer_fingerprint
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
-from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of
-from models_under_pressure.baselines.finetuned.classifier import Classifier, make_classifier
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig, Split, draw_groups, tokenised_split
-from models_under_pressure.baselines.finetuned.persistence import load_finetuned, save_finetuned
-from models_under_pressure.baselines.finetuned.reading import score
-from models_under_pressure.baselines.finetuned.training import Trained, Watch, train
-from models_under_pressure.core.files import stable_hash
+from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of, tensor_files
+from models_under_pressure.baselines.finetuned.classifier import Classifier, Precision, make_classifier
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.baselines.finetuned.reading import Split, score, tokenised_split
+from models_under_pressure.baselines.finetuned.training import Epoch, Trained, Watch, train
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import (
+    atomic_path,
+    check_weights,
+    file_hash,
+    read_description,
+    stable_hash,
+    write_json,
+)
 from models_under_pressure.core.records import content_hash
 from models_under_pressure.evaluation.scores import ScoreList
 
 _REVISION = 1
 """Raised when the same settings come to train otherwise: older checkpoints are then left alone."""
 _MATTERS_NOT = {"seeds", "checkpoint_minutes"}
+
+_WEIGHTS, _DESCRIPTION = "weights.safetensors", "finetuned.json"
+_FORMAT = 1
+"""Version of the layout; a reader refuses others."""
+_CLASSES = 2
+
+
+class Description(BaseModel):
+    """All of a finetuned model but its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    weights_sha256: str
+    config: FinetuneConfig
+    seed: int
+    precision: Precision
+    """What `config.precision` meant where the model was trained."""
+    revision: str
+    """Commit or fingerprint of the model that was trained further."""
+    template_hash: str
+    tokenizer: str
+    best_epoch: int
+    history: tuple[dict[str, Any], ...]
+    training: dict[str, Any]
+    """Records, tokens and operations that the training took, and what was cut."""
 
 
 @dataclass(frozen=True)
@@ -57,56 +93,141 @@ def finetune(
 
     Args:
         directory: folder of the finished model.
-        data: to fit, of which `config.train_rows` are drawn.
-        validation: to choose the epoch, of which `config.validation_rows` are drawn.
+        data: to fit.
+        validation: to choose the epoch.
         config: the model and the hyper-parameters.
-        seed: of the draws, the fresh weights, the order and dropout.
+        seed: of the fresh weights, the order and dropout.
         checkpoints: folder of all runs' checkpoints.
         watch: told every epoch when it ends.
 
     Raises:
         UserError: see `make_classifier`, `tokenised_split`, `checkpoints_of` and `train`.
     """
-    drawn = draw_groups(data, config.train_rows, seed=seed)
-    held_out = draw_groups(validation, config.validation_rows, seed=seed)
     classifier = make_classifier(config, seed=seed)
-    splits = [tokenised_split(one, classifier.loaded, config) for one in (drawn, held_out)]
-    with checkpoints_of(run_key(classifier, drawn, held_out, config=config, seed=seed), checkpoints) as kept:
+    splits = [tokenised_split(one, classifier.loaded, config) for one in (data, validation)]
+    with checkpoints_of(_run_key(classifier, data, validation, config=config, seed=seed), checkpoints) as kept:
         trained = train(classifier, *splits, config=config, seed=seed, checkpoints=kept, watch=watch)
         cost = _cost(trained, *splits, config=config)
-        save_finetuned(
-            classifier, trained, directory, config=config, seed=seed, training=_account(cost, trained, *splits)
-        )
+        account = _account(cost, trained, *splits)
+        save_finetuned(classifier, trained, directory, config=config, seed=seed, training=account)
         kept.remove()
     return cost
 
 
-def run_key(
+class Monitor:
+    """A finetuned model, loaded once for many datasets.
+
+    Raises:
+        UserError: see `load_finetuned`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._classifier, self._description = load_finetuned(directory)
+        self._architecture = architecture_of(self._description.config)
+
+    def score(self, data: LabelledRecords, name: str) -> ScoreList:
+        """Score labelled records under a name; in any batches (see docs/finetuned.md).
+
+        The cost of a record is the model's forward pass and the head; adapters are too small to count.
+
+        Raises:
+            UserError: the chat template refuses a record, or a score is not finite.
+        """
+        config = self._description.config
+        split = tokenised_split(data, self._classifier.loaded, config)
+        logits = score(self._classifier, split.records, batch_tokens=config.batch_tokens)
+        return to_scores(
+            data,
+            name,
+            seed=self._description.seed,
+            logits=logits,
+            probabilities=np.exp(-np.logaddexp(0.0, -logits)),
+            tokens=split.lengths,
+            flops=forward_flops(self._architecture, split.lengths, layer=config.blocks)
+            + 2 * _CLASSES * self._architecture.hidden,
+        )
+
+
+def save_finetuned(
+    classifier: Classifier,
+    trained: Trained,
+    directory: Path,
+    *,
+    config: FinetuneConfig,
+    seed: int,
+    training: dict[str, Any],
+) -> None:
+    """Write a finetuned model's files; the description last."""
+    tensors = {name: weight.detach().cpu().contiguous() for name, weight in classifier.trained.items()}
+    with atomic_path(directory / _WEIGHTS) as temporary:
+        tensor_files().save_file(tensors, temporary)
+    description = Description(
+        format=_FORMAT,
+        weights_sha256=file_hash(directory / _WEIGHTS),
+        config=config,
+        seed=seed,
+        precision=classifier.precision,
+        best_epoch=trained.best.number,
+        history=tuple(_rounded(epoch) for epoch in trained.history),
+        training=training,
+        **_identity(classifier.loaded),
+    )
+    write_json(directory / _DESCRIPTION, description.model_dump(mode="json"))
+
+
+def load_finetuned(directory: Path) -> tuple[Classifier, Description]:
+    """Load the model it was made from, and put the trained weights into it.
+
+    Raises:
+        UserError: a file is missing or damaged, the format is not known, or the model, its chat template or its
+            tokenizer is not the one that was trained.
+    """
+    mend, weights = "finetune again", directory / _WEIGHTS
+    path = directory / _DESCRIPTION
+    description = read_description(path, Description, version=_FORMAT, what="finetuned model", remedy=mend)
+    check_weights(weights, description.weights_sha256, what="model", remedy=mend)
+    tensors = tensor_files().load_file(weights)
+    config = description.config.model_copy(update={"precision": description.precision})
+    classifier = make_classifier(config, seed=description.seed)
+    found = _identity(classifier.loaded)
+    differing = [name for name, value in found.items() if value != getattr(description, name)]
+    if differing or set(tensors) != set(classifier.trained):
+        raise UserError(
+            f"{config.model} is not what was finetuned ({', '.join(differing) or 'names of weights'} differ).",
+            where=str(directory),
+            remedy="name the trained model's `revision`, or finetune again.",
+        )
+    classifier.put(tensors)
+    return classifier, description
+
+
+def _run_key(
     classifier: Classifier, data: LabelledRecords, validation: LabelledRecords, *, config: FinetuneConfig, seed: int
 ) -> str:
     """Hash of all that shapes a run: two runs of one key would train the same model."""
-    loaded = classifier.loaded
-    identity: Mapping[str, Any] = {
+    identity: dict[str, Any] = _identity(classifier.loaded) | {
         "revision_of_training": _REVISION,
         "config": config.model_dump(mode="json", exclude=_MATTERS_NOT),
         "seed": seed,
         "precision": classifier.precision,
-        "device": loaded.device,
-        "model": loaded.revision,
-        "template": ChatTemplate(loaded.tokenizer, loaded.name).hash,
-        "tokenizer": tokenizer_fingerprint(loaded.tokenizer),
+        "device": classifier.loaded.device,
         "data": [[content_hash(one.records), one.labels.tolist()] for one in (data, validation)],
         "libraries": library_versions() | {name: version(name) for name in ("peft", "bitsandbytes")},
     }
     return stable_hash(identity)[:24]
 
 
-def architecture_of(config: FinetuneConfig) -> Architecture:
-    """The architecture of the model that is finetuned.
+def _identity(loaded: LoadedModel) -> dict[str, str]:
+    """What of a model must be the same, so that weights trained on it belong to it."""
+    return {
+        "revision": loaded.revision,
+        "template_hash": ChatTemplate(loaded.tokenizer, loaded.name).hash,
+        "tokenizer": tokenizer_fingerprint(loaded.tokenizer),
+    }
 
-    Raises:
-        UserError: see `read_architecture`.
-    """
+
+def architecture_of(config: FinetuneConfig) -> Architecture:
+    """The architecture of the whole model that is finetuned, of which `config.blocks` are kept."""
     return read_architecture(ModelConfig(name=config.model, revision=config.revision))
 
 
@@ -145,38 +266,5 @@ def _account(cost: Cost, trained: Trained, data: Split, validation: Split) -> di
     }
 
 
-_CLASSES = 2
-
-
-class Monitor:
-    """A finetuned model, loaded once for many datasets.
-
-    Raises:
-        UserError: see `load_finetuned`.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._classifier, self._description = load_finetuned(directory)
-        self._architecture = architecture_of(self._description.config)
-
-    def score(self, data: LabelledRecords, name: str) -> ScoreList:
-        """Score labelled records under a name; each record's score is the same in any company.
-
-        The cost of a record is the model's forward pass and the head; adapters are too small to count.
-
-        Raises:
-            UserError: the chat template refuses a record, or a score is not finite.
-        """
-        config = self._description.config
-        split = tokenised_split(data, self._classifier.loaded, config)
-        logits = score(self._classifier, split.records, batch_tokens=config.batch_tokens)
-        return to_scores(
-            data,
-            name,
-            seed=self._description.seed,
-            logits=logits,
-            probabilities=np.exp(-np.logaddexp(0.0, -logits)),
-            tokens=split.lengths,
-            flops=forward_flops(self._architecture, split.lengths, layer=config.blocks)
-            + 2 * _CLASSES * self._architecture.hidden,
-        )
+def _rounded(epoch: Epoch) -> dict[str, Any]:
+    return {name: round(value, 6) for name, value in asdict(epoch).items()}

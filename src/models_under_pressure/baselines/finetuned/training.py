@@ -6,26 +6,20 @@ checkpoint needs no generator's state.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models_under_pressure.activations.batches import plan_batches
-from models_under_pressure.baselines.finetuned.checkpoint import (
-    Checkpoint,
-    Checkpoints,
-    learning_rate,
-    make_optimiser,
-    restore_state,
-    state_of,
-)
+from models_under_pressure.baselines.finetuned.checkpoint import Checkpoint, Checkpoints, restore_state, state_of
 from models_under_pressure.baselines.finetuned.classifier import Classifier, fit_head, seeded
-from models_under_pressure.baselines.finetuned.config import FinetuneConfig, FrozenStates, Split
+from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.reading import (
     Reader,
+    Split,
     freeze_states,
     pooled_states,
     reading,
@@ -38,6 +32,7 @@ from models_under_pressure.evaluation.metrics import auroc
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 Watch = Callable[[int, Mapping[str, float]], None]
@@ -75,7 +70,7 @@ class Position:
     """Sum over the records read in the present epoch."""
     seconds: float = 0.0
     """Wall time, of interrupted parts too."""
-    history: list[Epoch] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list[Epoch])
 
     @property
     def best(self) -> Epoch | None:
@@ -102,7 +97,6 @@ def train(
     seed: int,
     checkpoints: Checkpoints | None = None,
     watch: Watch | None = None,
-    frozen: FrozenStates | None = None,
 ) -> Trained:
     """Minimise the mean cross-entropy; afterwards the classifier has the weights of the best validation AUROC.
 
@@ -111,37 +105,35 @@ def train(
     on a GPU sums may be taken in another order.
 
     Args:
-        classifier: changed in place.
+        classifier: its weights are changed in place; its frozen states, if it has any, are those of all these records.
         data: to fit.
         validation: to choose the epoch, and to stop early.
         config: hyper-parameters.
         seed: of the order of records and of dropout.
         checkpoints: where to go on from and to leave checkpoints; None keeps nothing.
         watch: told every epoch when it ends; those of an interrupted run once more when it goes on.
-        frozen: states of all these records, if they are known already; see `freeze_states`.
 
     Raises:
         UserError: a split is empty, validation lacks a class, or the loss or a gradient is not finite.
     """
     _check_splits(data, validation)
     begun = time.monotonic()
-    if config.keep_states and frozen is None:
+    if config.keep_states and classifier.frozen is None:
         records = [*data.records, *validation.records]
-        frozen = freeze_states(classifier, records, batch_tokens=config.batch_tokens)
-    run = _Run(classifier, data, config, seed, frozen)
+        classifier = replace(classifier, frozen=freeze_states(classifier, records, batch_tokens=config.batch_tokens))
+    run = _Run(classifier, data, config, seed)
     if checkpoints and (found := checkpoints.load()):
         run.restore(found)
-        for epoch in run.position.history:
-            _tell(watch, epoch)
     elif config.head == "fitted":
-        pooled = pooled_states(classifier, data.records, batch_tokens=config.batch_tokens, frozen=frozen)
-        fit_head(classifier, pooled, data.labels)
+        fit_head(classifier, pooled_states(classifier, data.records, batch_tokens=config.batch_tokens), data.labels)
+    for epoch in run.position.history:
+        _tell(watch, epoch)
     run.position.seconds += time.monotonic() - begun
     with seeded(seed), progress(run.total_steps, what="finetune", unit="steps") as shown:
         shown.advance(run.position.steps)
         while not run.finished:
             started = saved = time.monotonic()
-            with reading(classifier, run.frozen) as reader, _threads(config.threads):
+            with reading(classifier) as reader, _threads(config.threads):
                 classifier.train()
                 for batch in run.remaining_batches():
                     run.step(reader, batch)
@@ -161,10 +153,7 @@ def train(
 class _Run:
     """A classifier in training, its optimiser, and a copy of the best weights."""
 
-    def __init__(
-        self, classifier: Classifier, data: Split, config: FinetuneConfig, seed: int, frozen: FrozenStates | None
-    ) -> None:
-        self.frozen = frozen
+    def __init__(self, classifier: Classifier, data: Split, config: FinetuneConfig, seed: int) -> None:
         self._classifier, self._data, self._config, self._seed = classifier, data, config, seed
         self._lengths = data.lengths
         self._weights = classifier.trained
@@ -195,15 +184,16 @@ class _Run:
         import torch
         from torch.nn.functional import cross_entropy
 
-        torch.manual_seed(int(stable_uniform("dropout", self._seed, self.position.steps) * 2**53))
+        library: Any = torch
+        library.manual_seed(int(stable_uniform("dropout", self._seed, self.position.steps) * 2**53))
         total = 0.0
         self._optimiser.zero_grad(set_to_none=True)
         budget = self._config.batch_tokens
         for part in plan_batches(self._lengths[batch], budget=budget, packing=self._classifier.packs):
-            rows = batch[part]
+            rows: list[int] = batch[part].tolist()
             logits = reader.logits([self._data.records[row].token_ids for row in rows])
             labels = torch.tensor(self._data.labels[rows], dtype=torch.int64, device=logits.device)
-            loss = cross_entropy(logits, labels, reduction="sum")
+            loss: Any = cross_entropy(logits, labels, reduction="sum")
             (loss / len(batch)).backward()
             total += float(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(list(self._weights.values()), self._config.max_gradient_norm)
@@ -223,7 +213,7 @@ class _Run:
 
     def finish_epoch(self, validation: Split) -> Epoch:
         """Judge the weights, and copy them if they are better than all before."""
-        logits = score(self._classifier, validation.records, batch_tokens=self._config.batch_tokens, frozen=self.frozen)
+        logits = score(self._classifier, validation.records, batch_tokens=self._config.batch_tokens)
         position = self.position
         epoch = Epoch(
             number=position.epoch + 1,
@@ -247,17 +237,8 @@ class _Run:
     def save(self, checkpoints: Checkpoints) -> None:
         """Leave a checkpoint."""
         tensors, numbers = state_of(self._optimiser, self._weights)
-        best = self.position.best
-        checkpoints.save(
-            Checkpoint(
-                state={"position": asdict(self.position), "optimiser": numbers},
-                weights=self._classifier.copies(),
-                optimiser=tensors,
-                best=self._best,
-            ),
-            step=self.position.steps,
-            best_epoch=best.number if best else None,
-        )
+        state = {"position": asdict(self.position), "optimiser": numbers}
+        checkpoints.save(Checkpoint(state, self._classifier.copies(), tensors, self._best))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""
@@ -268,6 +249,24 @@ class _Run:
         self._best = dict(checkpoint.best)
 
 
+def make_optimiser(weights: "Mapping[str, nn.Parameter]", config: FinetuneConfig) -> "torch.optim.Optimizer":
+    """AdamW (Loshchilov and Hutter 2019), its moments in float32 or 8 bits."""
+    settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimiser == "adamw8bit":
+        from bitsandbytes.optim import adamw
+
+        make: Any = adamw.AdamW8bit
+        return make(list(weights.values()), **settings)
+    import torch
+
+    return torch.optim.AdamW(list(weights.values()), **settings)
+
+
+def learning_rate(config: FinetuneConfig, epoch: int) -> float:
+    """The rate of an epoch, counted from 0: a step down every `decay_every` epochs."""
+    return config.learning_rate * config.decay ** (epoch // config.decay_every)
+
+
 def _tell(watch: Watch | None, epoch: Epoch) -> None:
     if watch:
         values = asdict(epoch)
@@ -275,7 +274,7 @@ def _tell(watch: Watch | None, epoch: Epoch) -> None:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def _threads(count: int | None) -> Generator[None]:
     """Let so many cores share a product."""
     import torch
 
@@ -288,10 +287,9 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def _check_splits(data: Split, validation: Split) -> None:
-    splits: Sequence[tuple[str, Split]] = (("training", data), ("validation", validation))
-    for name, split in splits:
+    for name, split in {"training": data, "validation": validation}.items():
         if len(set(split.labels.tolist())) < 2:
             raise UserError(
                 f"the {name} records are of fewer than two classes ({len(split.labels)} records).",
-                remedy="take more rows (`train_rows`, `validation_rows`).",
+                remedy="use a dataset of both.",
             )

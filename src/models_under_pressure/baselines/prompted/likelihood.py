@@ -1,30 +1,34 @@
-"""Log-likelihoods of the two replies to each prompt, from one forward pass over what they share."""
+"""Log-likelihoods of the two replies to each prompt, from one forward pass over what they share.
 
-from collections.abc import Iterator, Sequence
+Prompts share a row of a pass: their common beginning once, then each prompt with its two replies as branches.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from models_under_pressure.activations.batches import (
+    Branch,
     Packing,
     batch_budget,
     can_pack,
     packed,
+    plan_batches,
     run_batches,
     side_by_side,
 )
 from models_under_pressure.activations.blocks import decoder_of
 from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.baselines.prompted.questions import Prompt
-from models_under_pressure.baselines.prompted.rows import Reading, common_prefix, equal_prompts, make_row, plan_rows
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
 
 _TOLERANCES = {"float32": 1e-3, "bfloat16": 0.5}
 """Greatest difference of log-likelihoods that rounding explains, in nats."""
@@ -32,6 +36,9 @@ _FEWEST_PLACES = 16
 """Matrix products of fewer rows than this use other kernels, whose last bits differ."""
 _VOCABULARY_PART = 16_384
 """Rows of the head that are widened to float32 at a time."""
+_WHOLE = 16
+"""Rows are filled up to a multiple of this: the last, incomplete vector of a product or function is computed by other
+instructions, so that the last token's bits would depend on the row's length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +108,86 @@ class PromptReader:
         return self._branches
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Where the predictions of a reply are read, and what they should say."""
+
+    places: Int64[np.ndarray, "tokens"]
+    """Place in the row of the token before each token of the reply."""
+    tokens: Int64[np.ndarray, "tokens"]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One forward pass."""
+
+    token_ids: Int64[np.ndarray, "tokens"]
+    positions: Int64[np.ndarray, "tokens"]
+    branches: tuple[Branch, ...]
+    readings: tuple[tuple[Reading, Reading], ...]
+    """(high, low) of each prompt."""
+
+
+def equal_prompts(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Indices of the prompts of the same tokens, which two conversations that were cut may have: each is read once.
+
+    Read twice, they would tie on some CPUs and on others differ in their last bits, by their place in a row.
+    """
+    found: dict[tuple[bytes, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        key = tuple(np.asarray(part).tobytes() for part in (prompt.shared, prompt.high, prompt.low))
+        found.setdefault(key, []).append(index)
+    return list(found.values())
+
+
+def common_prefix(prompts: Sequence[Prompt]) -> int:
+    """Tokens that all prompts begin with; at least one token of each is left out of it."""
+    shortest = min(len(prompt.shared) for prompt in prompts) - 1
+    first = prompts[0].shared[:shortest]
+    same = np.ones(shortest, dtype=bool)
+    for prompt in prompts[1:]:
+        same &= prompt.shared[:shortest] == first
+    return shortest if same.all() else int(np.argmin(same))
+
+
+def plan_rows(prompts: Sequence[Prompt], root: int, budget: int) -> list[list[int]]:
+    """Indices of the prompts of each row: rows hold at most `budget` tokens, or one prompt."""
+    lengths = np.array([prompt.tokens - root for prompt in prompts], dtype=np.int64)
+    return plan_batches(lengths, budget=max(1, budget - root), packing=True)
+
+
+def make_row(prompts: Sequence[Prompt], root: int) -> Row:
+    """Lay prompts out in one row: their common beginning, each prompt with its high reply, its low one; a filler."""
+    token_ids = [prompts[0].shared[:root]]
+    branches = [Branch(0, root)] if root else []
+    readings: list[tuple[Reading, Reading]] = []
+    beginning = ((0, root),) if root else ()
+    end = root
+    for prompt in prompts:
+        question, high, low = prompt.shared[root:], prompt.high[:-1], prompt.low[:-1]
+        own = Branch(end, end + len(question) + len(high), beginning)
+        asked = own.start + len(question)
+        other = Branch(own.stop, own.stop + len(low), (*beginning, (own.start, asked)))
+        token_ids += [question, high, low]
+        branches += [own, other] if len(low) else [own]
+        readings.append((_reading(asked - 1, asked, prompt.high), _reading(asked - 1, other.start, prompt.low)))
+        end = other.stop
+    filler = -end % _WHOLE
+    token_ids.append(np.zeros(filler, dtype=np.int64))
+    branches += [Branch(end, end + filler)] if filler else []
+    positions = [np.arange(branch.stop - branch.start) + branch.position for branch in branches]
+    return Row(np.concatenate(token_ids).astype(np.int64), np.concatenate(positions), tuple(branches), tuple(readings))
+
+
+def _reading(last_shared: int, start: int, reply: np.ndarray) -> Reading:
+    """The first token of a reply is predicted by the last shared one, each other by the one before it."""
+    places = np.concatenate([[last_shared], np.arange(start, start + len(reply) - 1)])
+    return Reading(places.astype(np.int64), reply.astype(np.int64))
+
+
 def read_twice(model: LoadedModel, prompt: Prompt) -> Likelihoods:
     """The likelihoods from two passes, each over the whole prompt with one reply: the method without any sharing."""
-    found = []
+    found: list[float] = []
     for reply in (prompt.high, prompt.low):
         tokens = np.concatenate([prompt.shared, reply[:-1]])
         places = np.arange(len(prompt.shared) - 1, len(tokens))
@@ -133,14 +217,14 @@ def _predict(model: Any, token_ids: np.ndarray, positions: np.ndarray, readings:
     device = model.get_input_embeddings().weight.device
     with torch.inference_mode():
         logits = model(
-            input_ids=torch.from_numpy(token_ids[None].astype(np.int64)).to(device),
-            position_ids=torch.from_numpy(positions[None]).to(device),
+            input_ids=torch.as_tensor(token_ids[None].astype(np.int64)).to(device),
+            position_ids=torch.as_tensor(positions[None]).to(device),
             use_cache=False,
-            logits_to_keep=torch.from_numpy(places).to(device),
+            logits_to_keep=torch.as_tensor(places).to(device),
         ).logits[0]
         normalised = torch.log_softmax(logits, dim=-1)
-        targets = torch.from_numpy(np.concatenate([reading.tokens for reading in readings])).to(logits.device)
-        values = normalised[torch.from_numpy(inverse).to(logits.device), targets].double().cpu().numpy()
+        targets = torch.as_tensor(np.concatenate([reading.tokens for reading in readings])).to(logits.device)
+        values = normalised[torch.as_tensor(inverse).to(logits.device), targets].double().cpu().numpy()
     ends = np.cumsum([len(reading.tokens) for reading in readings])
     return [float(part.sum()) for part in np.split(values, ends[:-1])]
 
@@ -158,7 +242,7 @@ def _agree(model: LoadedModel, prompts: Sequence[Prompt]) -> bool:
 
 
 @contextmanager
-def _precise_head(model: Any) -> Iterator[None]:
+def _precise_head(model: Any) -> Generator[None]:
     """Let the head compute in float32: bfloat16 logits near 20 are 0.125 apart, so that many scores would be ties."""
     handle = model.get_output_embeddings().register_forward_hook(_in_float32)
     try:

@@ -11,6 +11,7 @@ from jaxtyping import Int32
 
 from models_under_pressure.activations.ragged import ASSISTANT
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
+from models_under_pressure.baselines.data import conversation_text
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Message, Record
 
@@ -38,13 +39,6 @@ def load_template(name: str) -> Template:
     """Read a wording from `baselines/templates`."""
     text = files("models_under_pressure.baselines").joinpath("templates", f"{name}.toml").read_text("utf-8")
     return Template(name, **{key: value.strip() for key, value in tomllib.loads(text).items()})
-
-
-def conversation_text(record: Record) -> str:
-    """A conversation as text inside a prompt: roles in capitals, blank lines between turns; a plain string as it is."""
-    if isinstance(record.input, str):
-        return record.input
-    return "\n\n".join(f"{message.role.upper()}\n{message.content}" for message in record.input)
 
 
 def question(template: Template, conversation: str) -> tuple[Message, ...]:

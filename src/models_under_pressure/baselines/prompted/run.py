@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -21,11 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from models_under_pressure.activations.config import Dtype, ModelConfig
 from models_under_pressure.activations.flops import Architecture, forward_flops, read_architecture
 from models_under_pressure.activations.model import (
+    PACKAGE,
     ModelDescription,
     describe_model,
     load_language_model,
+    source_hash,
     tokenizer_fingerprint,
 )
+from models_under_pressure.activations.tokens import TokenisationReport
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.baselines.prompted.likelihood import PromptReader
 from models_under_pressure.baselines.prompted.questions import Prompt, Template, load_template, make_prompts
@@ -79,12 +81,8 @@ class PromptedScores:
     flops: Int64[np.ndarray, "records"]
     seconds: float | None
     """Wall time of tokenising and the forward passes; None for rows that were read from disk."""
-    truncated: tuple[str, ...] = ()
-    """Ids of records whose conversation lost its end."""
-    normalised: dict[str, int] = field(default_factory=dict)
-    """How conversations were changed for the chat template -> records."""
-    neutralised: tuple[str, ...] = ()
-    """Ids of records whose content spells special tokens."""
+    report: TokenisationReport = field(default_factory=TokenisationReport)
+    """What was done to conversations; of those truncated the end is lost."""
 
     @property
     def logits(self) -> Float[np.ndarray, "records"]:
@@ -110,24 +108,25 @@ def to_list(data: LabelledRecords, scores: PromptedScores, monitor: str, *, seed
     )
 
 
+_COLUMNS = {
+    "high_log_likelihood": "high",
+    "low_log_likelihood": "low",
+    "logit": "logits",
+    "probability": "probabilities",
+    "tokens": "tokens",
+    "flops": "flops",
+}
+"""Column of the rows on disk -> attribute of `PromptedScores`."""
+
+
 def write_scored(path: Path, scores: PromptedScores, ids: Sequence[str], *, key: str) -> None:
     """Write one row per record, then beside it what they were made from: a crash leaves no half-believed file."""
     description = path.with_suffix(".json")
     description.unlink(missing_ok=True)
-    columns = zip(
-        ids,
-        scores.high.tolist(),
-        scores.low.tolist(),
-        scores.logits.tolist(),
-        scores.probabilities.tolist(),
-        scores.tokens.tolist(),
-        scores.flops.tolist(),
-        strict=True,
-    )
-    names = ("id", "high_log_likelihood", "low_log_likelihood", "logit", "probability", "tokens", "flops")
-    write_jsonl(path, (dict(zip(names, row, strict=True)) for row in columns))
-    report = {name: asdict(scores)[name] for name in ("truncated", "normalised", "neutralised")}
-    write_json(description, {"key": key, **report})
+    columns = [getattr(scores, name).tolist() for name in _COLUMNS.values()]
+    rows = zip(ids, *columns, strict=True)
+    write_jsonl(path, ({"id": id_} | dict(zip(_COLUMNS, row, strict=True)) for id_, *row in rows))
+    write_json(description, {"key": key} | asdict(scores.report))
 
 
 def read_scored(path: Path, ids: Sequence[str], *, key: str) -> PromptedScores | None:
@@ -136,22 +135,15 @@ def read_scored(path: Path, ids: Sequence[str], *, key: str) -> PromptedScores |
     if not description.exists():
         return None
     about: dict[str, Any] = read_json(description)
-    if about.pop("key", None) != key:
+    if about.get("key") != key:
         return None
     rows = {row["id"]: row for _, row in read_jsonl(path)}
     if list(rows) != list(ids):
         logging.getLogger(__name__).warning("%s does not hold the rows that it should; computed again", path)
         return None
-    return PromptedScores(
-        high=np.array([row["high_log_likelihood"] for row in rows.values()]),
-        low=np.array([row["low_log_likelihood"] for row in rows.values()]),
-        tokens=np.array([row["tokens"] for row in rows.values()], dtype=np.int64),
-        flops=np.array([row["flops"] for row in rows.values()], dtype=np.int64),
-        seconds=None,
-        truncated=tuple(about["truncated"]),
-        normalised=about["normalised"],
-        neutralised=tuple(about["neutralised"]),
-    )
+    values = {name: np.array([row[column] for row in rows.values()]) for column, name in _COLUMNS.items()}
+    report = TokenisationReport(tuple(about["truncated"]), about["normalised"], tuple(about["neutralised"]))
+    return PromptedScores(values["high"], values["low"], values["tokens"], values["flops"], None, report)
 
 
 AUROCs = Mapping[str, Mapping[str, float]]
@@ -229,14 +221,12 @@ def score_prompts(
             "%s: %d conversations lost their end to fit %d tokens", data.name, len(report.truncated), config.max_tokens
         )
     return PromptedScores(
-        high=high,
-        low=low,
+        high,
+        low,
         tokens=np.array([prompt.tokens for prompt in prompts], dtype=np.int64),
         flops=prompt_flops(architecture, prompts),
         seconds=round(time.perf_counter() - start, 3),
-        truncated=report.truncated,
-        normalised=report.normalised,
-        neutralised=report.neutralised,
+        report=report,
     )
 
 
@@ -273,12 +263,7 @@ def choose_template(
     return max(templates, key=lambda template: fmean(found[template].values())), found
 
 
-def _code_hash() -> str:
-    """Hash of the source that makes rows: rows of other code are not believed."""
-    sources = [
-        file.read_text("utf-8")
-        for room in ("activations", "baselines")
-        for file in sorted(files(f"models_under_pressure.{room}").iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".py") and (room == "activations" or file.name.startswith("prompted"))
-    ]
-    return stable_hash(sources)
+def _code_hash(package: Path = PACKAGE) -> str:
+    """Hash of the source that makes rows: those of other code are computed again."""
+    room = package / "baselines"
+    return source_hash(package / "activations", package / "core" / "records.py", room / "data.py", room / "prompted")
