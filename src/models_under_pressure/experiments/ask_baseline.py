@@ -14,6 +14,7 @@ from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.scores import write_scores
 from models_under_pressure.experiments.shared.monitors import entry
 from models_under_pressure.llm import options
+from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
@@ -39,7 +40,7 @@ def command(
     if dry_run:
         options.dry_run(stage, llm, lambda store: preview(datasets, llm=llm, store=store))
         return
-    with options.recorded(stage, llm) as ask:
+    with recorded(stage, llm) as ask:
         run(name, datasets=datasets, ask=ask, seed=read("seed", int))
 
 

@@ -5,10 +5,9 @@ Format: OpenAI's batch files, one request a line, `custom_id` = the request's ke
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import uuid4
 
 import openai
@@ -20,18 +19,12 @@ from models_under_pressure.core.progress import Progress, progress
 from models_under_pressure.llm.config import LLMConfig, cost_of
 from models_under_pressure.llm.ledger import Ledger
 from models_under_pressure.llm.reply import completion_in, from_completion
-from models_under_pressure.llm.store import ReplyStore, keyed_request
+from models_under_pressure.llm.store import ReplyStore, Request, keyed_request
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request whose reply is awaited."""
-
-    key: str
-    sample: int
-    fresh: bool
-    """Whether its reply takes the place of a recorded one."""
-    body: Mapping[str, Any]
+_MAX_LINES = 50_000
+_MAX_BYTES = 150_000_000
+"""OpenAI takes 50,000 lines and 200 MB per file."""
+_OVER = ("completed", "expired", "cancelled", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +76,6 @@ def end_job(ledger: Ledger, job: Job) -> None:
     with ledger.connection() as transaction:
         transaction.execute("delete from awaited where name = ?", (job.name,))
         transaction.execute("delete from batches where name = ?", (job.name,))
-
-
-_MAX_LINES = 50_000
-_MAX_BYTES = 150_000_000
-"""OpenAI takes 50,000 lines and 200 MB per file."""
-_OVER = ("completed", "expired", "cancelled", "failed")
 
 
 async def collect_open(client: openai.AsyncOpenAI, *, config: LLMConfig, store: ReplyStore, what: str) -> None:

@@ -4,7 +4,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,17 @@ def request_key(body: dict[str, Any], *, sample: int) -> str:
     `sample` tells repeated questions apart; it is never sent.
     """
     return stable_hash(keyed_request(body), sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose reply is awaited."""
+
+    key: str
+    sample: int
+    fresh: bool
+    """Whether its reply takes the place of a recorded one."""
+    body: Mapping[str, Any]
 
 
 class ReplyStore:

@@ -22,7 +22,6 @@ from instructor.v2.providers.openrouter import from_openrouter
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.settings import load_settings
-from models_under_pressure.llm.batch import Request
 from models_under_pressure.llm.config import LLMConfig, input_tokens
 from models_under_pressure.llm.reply import (
     Reply,
@@ -34,8 +33,10 @@ from models_under_pressure.llm.reply import (
     to_completion,
 )
 from models_under_pressure.llm.session import CURRENT_CALL, Call, Session
-from models_under_pressure.llm.store import request_key
+from models_under_pressure.llm.store import Request, request_key
 
+_BASE_URLS = {"openai": "https://api.openai.com/v1", "openrouter": "https://openrouter.ai/api/v1"}
+_CONNECT_SECONDS = 5.0
 _KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
 
 
@@ -187,10 +188,6 @@ def _stop_asking(request: httpx2.Request, why: str) -> httpx2.Response:
     )
 
 
-_BASE_URLS = {"openai": "https://api.openai.com/v1", "openrouter": "https://openrouter.ai/api/v1"}
-_CONNECT_SECONDS = 5.0
-
-
 @asynccontextmanager
 async def open_client(
     session: Session, *, key: str | None, transport: httpx2.AsyncBaseTransport | None = None
@@ -233,16 +230,3 @@ def structured(client: openai.AsyncOpenAI) -> instructor.AsyncInstructor:
     """The client with structured replies: strict JSON schemas, at every endpoint."""
     logging.getLogger("instructor.v2.retry").setLevel(logging.CRITICAL)  # it logs what we report as failures
     return from_openrouter(client, mode=instructor.Mode.JSON_SCHEMA)
-
-
-def sampling(config: LLMConfig) -> dict[str, Any]:
-    """The sampling parameters of a request; those that are null are left out."""
-    length = "max_completion_tokens" if config.endpoint == "openai" else "max_tokens"
-    chosen: dict[str, Any] = {"model": config.model, length: config.max_tokens}
-    if config.temperature is not None:
-        chosen["temperature"] = config.temperature
-    if config.seed is not None:
-        chosen["seed"] = config.seed
-    if config.endpoint == "openrouter":  # only hosts that honour the schema
-        chosen["extra_body"] = {"provider": {"require_parameters": True}}
-    return chosen

@@ -110,8 +110,8 @@ def _ask_model(
     """
     from models_under_pressure.baselines.asked import ask_stakes
     from models_under_pressure.core.section import PARAMS, read
+    from models_under_pressure.llm.answering import recorded
     from models_under_pressure.llm.config import LLMConfig
-    from models_under_pressure.llm.recorded import recorded
     from models_under_pressure.llm.rehearsal import Rehearsal
 
     llm = read("llm", LLMConfig) if PARAMS.exists() else LLMConfig(model=model)

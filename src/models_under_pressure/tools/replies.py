@@ -98,7 +98,7 @@ def export(
 def _record_files(where: list[Path] | None) -> list[Path]:
     """The files named, and those in the folders named; by default those of this project."""
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.llm.recorded import REPLIES, SHIPPED
+    from models_under_pressure.llm.answering import REPLIES, SHIPPED
 
     files: list[Path] = []
     for path in where or [REPLIES, SHIPPED]:
