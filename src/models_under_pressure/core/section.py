@@ -169,6 +169,11 @@ def read(name: str, schema: type[T], file: Path = PARAMS) -> T:
         raise UserError(explain(error, file, schema, under=(name,)), remedy="correct the file.") from None
 
 
+def model_aliases(file: Path = PARAMS) -> dict[str, str]:
+    """Short name of a model -> its Hugging Face id or path; there are none outside a project."""
+    return read("models", dict[str, str], file) if file.exists() else {}
+
+
 def section_names(file: Path) -> set[str]:
     """The sections that a params file may have: one per module of `stages` or `experiments`, and the shared ones."""
     if file.name == "versions.yaml":

@@ -6,7 +6,7 @@ from pathlib import Path
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel
 from models_under_pressure.core.paths import layer_store_path, the_one
 from models_under_pressure.core.records import read_records
-from models_under_pressure.core.section import EXPERIMENTS, read
+from models_under_pressure.core.section import EXPERIMENTS, model_aliases, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.experiments.shared.monitors import Layers
 
@@ -20,7 +20,7 @@ def command() -> None:
     run(
         the_one("train").path,
         alias=model.name,
-        model=model.resolved(read("models", dict[str, str])),
+        model=model.resolved(model_aliases()),
         layers=compared.layers,
         config=read("extract", ExtractConfig).model_copy(update={"keep": compared.keep}),
     )

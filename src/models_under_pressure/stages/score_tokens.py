@@ -18,12 +18,13 @@ from models_under_pressure.core.paths import (
     scores_path,
     store_path,
 )
+from models_under_pressure.core.progress import printable
 from models_under_pressure.core.section import Section, read
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
 from models_under_pressure.monitor.choosing import Choice, choose_records
 from models_under_pressure.monitor.decoder import Decoder, load_decoder
-from models_under_pressure.monitor.pieces import printable, token_texts
+from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.monitor.rows import ROLE_NAMES
 from models_under_pressure.probes.config import TrainConfig
 from models_under_pressure.probes.data import labelled_activations

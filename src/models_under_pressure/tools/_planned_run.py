@@ -19,7 +19,7 @@ from models_under_pressure.activations.config import (
 )
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import Dataset, layer_store_path, store_path
-from models_under_pressure.core.section import EXPERIMENTS, PARAMS, read
+from models_under_pressure.core.section import EXPERIMENTS, PARAMS, model_aliases, read
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, load_lineage
 from models_under_pressure.remotes.checks import Finding
 
@@ -104,7 +104,7 @@ def _read_params(root: Path) -> _Planned:
     compared = read("choose_layer", ComparedLayers, experiments) if experiments.is_file() else ComparedLayers()
     return _Planned(
         alias=model.name,
-        resolved=model.resolved(read("models", dict[str, str], params)),
+        resolved=model.resolved(model_aliases(params)),
         layer=read("probe", ProbeParams, params).layer,
         extract=read("extract", ExtractConfig, params),
         compared=compared,

@@ -54,6 +54,7 @@ def store(
     from models_under_pressure.activations.config import ExtractConfig, ModelConfig
     from models_under_pressure.activations.extract import extract_files
     from models_under_pressure.activations.store import dataset_files, store_path
+    from models_under_pressure.core.section import model_aliases
 
     layers = _numbers(layer)
     files = dataset_files(dataset)
@@ -62,7 +63,7 @@ def store(
     config = ExtractConfig(
         hook_point=hook_point, keep=keep, max_tokens=max_tokens, batch_tokens=batch or "auto", engine=engine
     )
-    source = ModelConfig(name=_aliases().get(model, model), dtype=dtype, quantization=quantization)
+    source = ModelConfig(name=model_aliases().get(model, model), dtype=dtype, quantization=quantization)
     done = []
     for path, outcome in extract_files(jobs, model=source, config=config, token=_token()):
         print(f"{outcome:8} {path}")
@@ -177,10 +178,3 @@ def _token() -> str | None:
 
     token = load_settings().hf_token
     return token.get_secret_value() if token else None
-
-
-def _aliases() -> dict[str, str]:
-    """Short names of models, if the command runs inside the project."""
-    from models_under_pressure.core.section import PARAMS, read
-
-    return read("models", dict[str, str]) if PARAMS.exists() else {}

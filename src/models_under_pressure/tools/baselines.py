@@ -73,14 +73,13 @@ def _prompt_model(
 ) -> None:
     """Score every dataset with every wording, keep the rows, and print AUROC of each."""
     from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template
-    from models_under_pressure.core.section import PARAMS, read
+    from models_under_pressure.core.section import model_aliases
     from models_under_pressure.core.settings import load_settings
 
     config = PromptConfig.model_validate({"name": model, **settings})
-    aliases = read("models", dict[str, str]) if PARAMS.exists() else {}
     token = load_settings().hf_token
     secret = token.get_secret_value() if token else None
-    monitor = PromptedMonitor(config, folder, model=aliases.get(model, model), token=secret)
+    monitor = PromptedMonitor(config, folder, model=model_aliases().get(model, model), token=secret)
     best, aurocs = choose_template(monitor.score, datasets, config.templates)
     print(f"{'AUROC':16}" + "".join(f"{one.name[:18]:>20}" for one in datasets) + f"{'mean':>8}")
     for name, found in aurocs.items():

@@ -10,7 +10,7 @@ from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import scores_path
-from models_under_pressure.core.section import EXPERIMENTS, Section, read
+from models_under_pressure.core.section import EXPERIMENTS, Section, model_aliases, read
 from models_under_pressure.evaluation.measure import METHODS
 from models_under_pressure.evaluation.scores import ScoreList, by_id, read_scores
 
@@ -95,7 +95,7 @@ def finetuned(name: str) -> FinetuneConfig:
         UserError: there is no model of that name.
     """
     config = entry(read("finetune_baseline", FinetuneBaseline, EXPERIMENTS).models, name, "finetune_baseline.models")
-    return config.model_copy(update={"model": read("models", dict[str, str]).get(config.model, config.model)})
+    return config.model_copy(update={"model": model_aliases().get(config.model, config.model)})
 
 
 class Layers(BaseModel):
