@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models_under_pressure.core.records import Label, Message, Record
-from models_under_pressure.datasets.files import Dropped, with_column
+from models_under_pressure.datasets.source import Dropped, with_column
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, load_prompt
 
 Method = Literal[

@@ -7,14 +7,15 @@ hide two equal notes from each other. Every check is linear in the words of the 
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, product
 from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.core.records import Record
-from models_under_pressure.datasets.files import core_text
+from models_under_pressure.datasets.source import core_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     Shingles = UInt64[np.ndarray, "shingles"]
 
 
+IN_USE = "in_use"
+"""Name of the comparison of all datasets that probes are trained, chosen and tested on."""
+_PERMUTATIONS = 128
+"""Hash functions of a MinHash: a standard error of 1/sqrt(128) = 0.09 in the estimate, which is then verified."""
 _UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f])")
 """Scripts written without spaces (kana, Han, Hangul, Thai): each character counts as a word."""
 
@@ -50,10 +55,6 @@ def shingles(spaced: str, count: int, *, short: bool = True) -> Iterator[str]:
 def contains(outer: str, inner: str) -> bool:
     """Whether the words of `inner` stand in `outer`, one after another, and are not all of it."""
     return outer != inner and f" {inner} " in f" {outer} "
-
-
-_PERMUTATIONS = 128
-"""Hash functions of a MinHash: a standard error of 1/sqrt(128) = 0.09 in the estimate, which is then verified."""
 
 
 def near_duplicates(
@@ -113,10 +114,6 @@ def _jaccard(left: "Shingles", right: "Shingles") -> float:
     return common / (len(left) + len(right) - common)
 
 
-IN_USE = "in_use"
-"""Name of the comparison of all datasets that probes are trained, chosen and tested on."""
-
-
 class OverlapConfig(BaseModel):
     """What counts as overlap."""
 
@@ -174,6 +171,13 @@ class _Row:
     """The text's words with one space between."""
 
 
+_NAMES: dict[str, Callable[[_Row], tuple[str, ...]]] = {
+    "id": lambda row: (row.dataset, row.id),
+    "group": lambda row: row.group,
+}
+"""Kind of overlap -> what rows have in common that are named alike."""
+
+
 def find_overlaps(splits: Mapping[str, Sequence[Record]], config: OverlapConfig) -> list[Overlap]:
     """Every pair of rows in different splits of one dataset that overlap, sorted."""
     return overlaps_between([Part(name, name, records) for name, records in splits.items()], config)
@@ -186,12 +190,11 @@ def overlaps_between(parts: Sequence[Part], config: OverlapConfig) -> list[Overl
     """
     rows = [_row(part, record) for part in parts for record in part.records]
     found = {
-        *_equal(rows, "id", lambda row: (row.dataset, row.id)),
-        *_equal([row for row in rows if row.group], "group", lambda row: row.group),
+        _overlap(kind, rows[left], rows[right]) for kind, key in _NAMES.items() for left, right in _sharing(rows, key)
     }
     by_text: set[tuple[int, int]] = set()
     for kind, pairs in (
-        ("text", _equal_text(rows)),
+        ("text", _sharing(rows, lambda row: row.words)),
         ("contains", _contained(rows, config.containment_words)),
         ("near", _near(rows, config)),
     ):
@@ -207,31 +210,15 @@ def _row(part: Part, record: Record) -> _Row:
     return _Row(part.name, part.side, part.dataset, record.id, group, " ".join(words(core_text(record))))
 
 
-def _equal(rows: Sequence[_Row], kind: str, key: Callable[[_Row], tuple[str, ...]]) -> Iterator[Overlap]:
-    together: dict[tuple[str, ...], list[int]] = defaultdict(list)
+def _sharing(rows: Sequence[_Row], key: Callable[[_Row], Hashable]) -> Iterator[tuple[int, int]]:
+    """Pairs that share a key, which is not empty, on different sides; a group on one side costs its size only."""
+    together: dict[Hashable, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, row in enumerate(rows):
-        together[key(row)].append(index)
-    yield from (_overlap(kind, rows[left], rows[right]) for left, right in _across(together.values(), rows))
-
-
-def _equal_text(rows: Sequence[_Row]) -> Iterator[tuple[int, int]]:
-    together: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        if row.words:
-            together[row.words].append(index)
-    yield from _across(together.values(), rows)
-
-
-def _across(groups: Iterable[list[int]], rows: Sequence[_Row]) -> Iterator[tuple[int, int]]:
-    """Pairs of a group that stand on different sides; a group on one side costs its size only."""
-    for members in groups:
-        sides: dict[str, list[int]] = defaultdict(list)
-        for index in members:
-            sides[rows[index].side].append(index)
-        names = sorted(sides)
-        for position, side in enumerate(names):
-            for other in names[position + 1 :]:
-                yield from ((left, right) for left in sides[side] for right in sides[other])
+        if name := key(row):
+            together[name][row.side].append(index)
+    for sides in together.values():
+        for one, other in combinations(sides.values(), 2):
+            yield from product(one, other)
 
 
 def _contained(rows: Sequence[_Row], least_words: int) -> Iterator[tuple[int, int]]:

@@ -15,9 +15,14 @@ from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.records import Message, Record, to_record
 from models_under_pressure.core.section import load_yaml
 from models_under_pressure.datasets.distribution import label_counts
-from models_under_pressure.datasets.files import content_group, core_text, with_column
-from models_under_pressure.datasets.sources.tables import is_missing, read_csv
-from models_under_pressure.datasets.sources.toolace import TOOL_LEAD_IN
+from models_under_pressure.datasets.source import (
+    TOOL_LEAD_IN,
+    content_group,
+    core_text,
+    is_missing,
+    read_csv,
+    with_column,
+)
 
 _ALIASES = {"id": "ids", "prompt": "inputs"}
 """Columns that some files name otherwise."""

@@ -170,7 +170,7 @@ def show(
     """
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.core.records import read_records
-    from models_under_pressure.datasets.diff import Place, datasets_of, describe
+    from models_under_pressure.datasets.diff import Place, describe
 
     places = {Place("", str(file)): file} if file else _made()
     found = {
@@ -183,7 +183,7 @@ def show(
     if not found:
         where = str(file) if file else dataset or "the datasets"
         raise UserError(f"no record {id_!r}.", where=where, remedy="see the ids in the files of data/evals.")
-    if len(names := datasets_of(list(found))) > 1:
+    if len(names := sorted({place.dataset for place in found})) > 1:
         raise UserError(
             f"{len(names)} datasets have a record {id_!r}: {', '.join(names)}.", remedy="say which with --dataset."
         )

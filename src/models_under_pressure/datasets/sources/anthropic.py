@@ -6,7 +6,7 @@ from pathlib import Path
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.files import Dropped, Parsed, content_group
+from models_under_pressure.datasets.source import Dropped, Parsed, content_group
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant)s?:", flags=re.MULTILINE)
 """A turn opens at a blank line; the source also spells `Humans:`."""

@@ -6,9 +6,8 @@ from typing import Any
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.files import Parsed, content_group
+from models_under_pressure.datasets.source import TOOL_LEAD_IN, Parsed, content_group
 
-TOOL_LEAD_IN = "Result of the tool call:\n"
 _ROLES = ("user", "assistant", "tool")
 
 
