@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ def open_store(name: str, folder: Path = REPLIES) -> ReplyStore:
 
 
 @contextmanager
-def recorded(name: str, config: LLMConfig, folder: Path = REPLIES) -> Iterator[Asker]:
+def recorded(name: str, config: LLMConfig, folder: Path = REPLIES) -> Generator[Asker]:
     """Yield the way to ask; when the block succeeds, the replies used are written to the stage's record file.
 
     Raises:
@@ -103,10 +104,8 @@ def _running() -> ModuleType:
     """The part that needs openai and instructor, which take 1.5 s to import."""
     gc.disable()  # a sixth of that time is a search for garbage among classes that live as long as the process
     try:
-        import openai.resources.chat  # noqa: F401  (instructor would import it, in the same event loop)
-
-        from models_under_pressure.llm import run
+        import_module("openai.resources.chat")  # instructor would import it, in the same event loop
+        return import_module("models_under_pressure.llm.run")
     finally:
         gc.freeze()
         gc.enable()
-    return run

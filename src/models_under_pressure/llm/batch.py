@@ -5,9 +5,10 @@ Format: OpenAI's batch files, one request a line, `custom_id` = the request's ke
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 import openai
@@ -187,7 +188,7 @@ def _record(data: bytes, requests: dict[str, Request], *, config: LLMConfig, sto
         for line in data.splitlines():
             row = json.loads(line)
             request = requests.get(row.get("custom_id"))
-            response = row.get("response") or {}
+            response: dict[str, Any] = row.get("response") or {}
             completion = completion_in(response.get("body")) if response.get("status_code") == 200 else None
             if request is None or completion is None:
                 continue
@@ -198,7 +199,7 @@ def _record(data: bytes, requests: dict[str, Request], *, config: LLMConfig, sto
 
 
 @contextmanager
-def _explained(config: LLMConfig) -> Iterator[None]:
+def _explained(config: LLMConfig) -> Generator[None]:
     try:
         yield
     except openai.OpenAIError as error:

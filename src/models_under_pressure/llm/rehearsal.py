@@ -63,7 +63,7 @@ class Rehearsal:
             Round(
                 asks=asks,
                 recorded=recorded,
-                input_tokens=sum(map(_question_tokens, asks)),
+                input_tokens=sum(input_tokens(ask.body(self._config)) for ask in asks),
                 output_tokens=sum(_text_tokens(value.model_dump_json()) for value in values),
             )
         )
@@ -112,11 +112,6 @@ def _value(annotation: Any, text: str) -> object:
     if get_origin(annotation) is Literal:
         return get_args(annotation)[0]
     return 1 if annotation is int else text
-
-
-def _question_tokens(ask: Ask[Any]) -> int:
-    messages = [{"role": message.role, "content": message.content} for message in ask.messages]
-    return input_tokens({"messages": messages, "response_format": ask.reply.model_json_schema()})
 
 
 def _text_tokens(text: str) -> int:

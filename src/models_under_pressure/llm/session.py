@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -208,7 +208,7 @@ class Session:
 
 
 @contextmanager
-def stops_on_signals(session: Session) -> Iterator[None]:
+def stops_on_signals(session: Session) -> Generator[None]:
     """Let the first signal stop the run, so that requests under way are awaited; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():  # only there Python hears of signals
         yield
