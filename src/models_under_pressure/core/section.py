@@ -1,7 +1,9 @@
 """One typed section of params.yaml, or of experiments/params.yaml: what a stage knows of them is its own section."""
 
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -47,6 +49,14 @@ def load_plain(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise UserError("not a mapping of names to values.", where=str(path), remedy="restore the file with git.")
     return tree
+
+
+@contextmanager
+def edit_yaml(path: Path) -> Generator[dict[str, Any]]:
+    """Yield the content of a YAML file, to be changed in place; comments and layout stay, as when DVC edits it."""
+    serialize: Any = import_module("dvc.utils.serialize")
+    with serialize.modify_yaml(str(path)) as content:
+        yield content
 
 
 def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -135,7 +145,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 class Section(BaseModel):
-    """A section that one stage reads."""
+    """A section of a YAML file, or a part of one: it has no other keys than these, and does not change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

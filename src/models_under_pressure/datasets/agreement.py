@@ -111,22 +111,19 @@ def _kappa(
     codes: Int[np.ndarray, "rows 2"], scale: Sequence[int], weights: Int[np.ndarray, "resamples rows"]
 ) -> Estimate | None:
     """Kappa of two columns of codes; a scale of more than three values is weighted by squared distance."""
-    from sklearn.metrics import cohen_kappa_score
-
     if len(np.unique(codes)) < 2:
         return None
-    quadratic = len(scale) > len(Label)
-    value = cohen_kappa_score(*codes.T, labels=list(scale), weights="quadratic" if quadratic else None)
     place = np.searchsorted(scale, codes)
     cells = np.eye(len(scale) ** 2)[place[:, 0] * len(scale) + place[:, 1]]
-    replicates = _kappas((weights @ cells).reshape(-1, len(scale), len(scale)), quadratic=quadratic)
-    return _interval(float(value), replicates[np.isfinite(replicates)])
+    tables = np.vstack([cells.sum(axis=0), weights @ cells]).reshape(-1, len(scale), len(scale))
+    value, *replicates = _kappas(tables, quadratic=len(scale) > len(Label))
+    return _interval(float(value), np.array(replicates)[np.isfinite(replicates)])
 
 
 def _kappas(tables: Float[np.ndarray, "resamples k k"], *, quadratic: bool) -> Float[np.ndarray, "resamples"]:
     """Kappa of many contingency tables; not a number where both sides give every row the same value."""
-    place = np.arange(tables.shape[1])
-    distance = (place[:, None] - place) ** 2 if quadratic else place[:, None] != place
+    place = np.arange(tables.shape[1], dtype=np.float64)
+    distance: Float[np.ndarray, "k k"] = (place[:, None] - place) ** 2 if quadratic else place[:, None] != place
     rows, columns = tables.sum(axis=2), tables.sum(axis=1)
     expected = np.einsum("ri,rj->rij", rows, columns) / rows.sum(axis=1)[:, None, None]
     with np.errstate(invalid="ignore", divide="ignore"):

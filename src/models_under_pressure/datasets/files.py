@@ -94,7 +94,7 @@ class MadeVersion:
 
 def made_versions() -> list[MadeVersion]:
     """The versions in data/evals, by name; parsed sources, which have no labels, are not among them."""
-    found = []
+    found: list[MadeVersion] = []
     for manifest in sorted(EVALS.glob("*/manifest.json")):
         told = read_json(manifest)
         if "parent" in told:

@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models_under_pressure.core.records import Record
+from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.source import core_text
 
 if TYPE_CHECKING:
@@ -69,19 +70,19 @@ def near_duplicates(
 
     blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low_bits)
     held: dict[int, Shingles] = {}
-    indexes: list[MinHashLSH] = []
+    indexes: list[Any] = []
     members: dict[str, list[int]] = defaultdict(list)
     for number, side in enumerate(sides):
         members[side].append(number)
     by_size = sorted(members.values(), key=lambda numbers: (len(numbers), numbers))
     for numbers in by_size:
-        index = MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS)
+        index: Any = MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS)
         for number in numbers:
             own = _hashed(shingles(texts[number], shingle_words))
             if not len(own):
                 continue
             sketch = _sketch(own, blank)
-            candidates = cast("list[int]", [other for earlier in indexes for other in earlier.query(sketch)])
+            candidates: list[int] = [other for earlier in indexes for other in earlier.query(sketch)]
             yield from ((other, number) for other in candidates if _jaccard(own, held[other]) >= jaccard)
             if numbers is not by_size[-1]:
                 held[number] = own
@@ -98,7 +99,7 @@ def _hashed(texts: Iterable[str]) -> "Shingles":
 
 
 def _sketch(own: "Shingles", blank: "MinHash") -> "MinHash":
-    sketch = blank.copy()  # drawing the permutations anew for each text takes longer than the sketch
+    sketch: Any = blank.copy()  # drawing the permutations anew for each text takes longer than the sketch
     sketch.update_batch(own.tolist())
     return sketch
 
@@ -114,10 +115,8 @@ def _jaccard(left: "Shingles", right: "Shingles") -> float:
     return common / (len(left) + len(right) - common)
 
 
-class OverlapConfig(BaseModel):
+class OverlapConfig(Section):
     """What counts as overlap."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     jaccard: float = Field(gt=0, le=1)
     """Least share of common word shingles that makes two texts near-duplicates."""

@@ -3,25 +3,22 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Label, Record, content_hash
+from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.steps import STEPS
 from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools
 
 
-class BalanceConfig(BaseModel):
+class BalanceConfig(Section):
     """Which classes a balanced file holds, and how many rows of each."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     classes: tuple[Label, ...] = Field(default=(Label.HIGH, Label.LOW), min_length=2)
     """Classes to hold in equal numbers; rows of others are left out."""
@@ -72,13 +69,11 @@ def balance(
 if TYPE_CHECKING:
     Step = BaseStep
 else:
-    Step = Annotated[reduce(or_, STEPS), Field(discriminator="op")]
+    Step = Annotated[Union[STEPS], Field(discriminator="op")]  # noqa: UP007
 
 
-class Recipe(BaseModel):
+class Recipe(Section):
     """How a version is made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     parent: str
     """Version of the same dataset that it starts from; `source` is the parsed source."""

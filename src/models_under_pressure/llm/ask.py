@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.core.records import Message
 from models_under_pressure.llm.config import LLMConfig
@@ -15,12 +15,15 @@ from models_under_pressure.llm.reply import Kind
 T = TypeVar("T", bound=BaseModel)
 
 
+class Form(BaseModel):
+    """The form of a reply: no extra fields, and no optional ones, as strict JSON schemas demand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 @dataclass(frozen=True)
 class Ask(Generic[T]):
-    """One question to the model, and the form of its reply.
-
-    The form forbids extra fields and has no optional ones, as strict JSON schemas demand.
-    """
+    """One question to the model, and the form of its reply."""
 
     record_id: str
     """Names the question in errors; never sent."""

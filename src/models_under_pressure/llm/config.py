@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from models_under_pressure.core.files import canonical_json
+from models_under_pressure.core.section import Section
 from models_under_pressure.llm.reply import Usage
 
 
@@ -17,19 +18,15 @@ def _known_endpoint(value: str) -> str:
     raise ValueError(f"endpoint is openai, openrouter or the base URL of a compatible server, not {value!r}")
 
 
-class Price(BaseModel):
+class Price(Section):
     """What a model costs, in US dollars per million tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
 
 
-class LLMConfig(BaseModel):
+class LLMConfig(Section):
     """Which chat model is asked, how, and within which limits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     endpoint: Annotated[str, AfterValidator(_known_endpoint)] = "openai"
     """`openai`, `openrouter`, or the base URL of a compatible server; not part of a reply's key."""
@@ -63,7 +60,7 @@ class LLMConfig(BaseModel):
     """Questions of one round that may stay without an answer; their rows are dropped and named. More stop the stage."""
     max_cost_usd: float | None = Field(default=None, ge=0)
     """Spend of one stage at which it stops; null sets no cap."""
-    prices: dict[str, Price] = {}
+    prices: dict[str, Price] = Field(default={})
     """Model -> price; needed for estimates and for the cap."""
     batch: bool = False
     """Whether missing replies are asked for through the Batch API: cheaper, within a day."""

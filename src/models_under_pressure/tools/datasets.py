@@ -38,12 +38,14 @@ def download(
     Example: mup datasets download --from hub
     """
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.datasets.published import SELECTED_PATH, load_catalog
+    from models_under_pressure.core.section import edit_yaml
+    from models_under_pressure.datasets.published import CATALOG_PATH, SELECTED_PATH, load_catalog
 
     catalog = load_catalog()
     keys = files or list(catalog.files)
     selected = {key: catalog.select(key, origin).model_dump(mode="json") for key in keys}
-    _edit(SELECTED_PATH, lambda content: content.update(selected={**content["selected"], **selected}))
+    with edit_yaml(SELECTED_PATH) as content:
+        content["selected"].update(selected)
     command = [sys.executable, "-m", "dvc", "repro", "published/dvc.yaml"]
     if subprocess.run(command).returncode:
         raise UserError(
@@ -53,7 +55,9 @@ def download(
         )
     reports = {key: _report(key) for key in keys}
     if pin:
-        _edit(Path("published/catalog.yaml"), lambda content: _pin(content, reports, origin))
+        with edit_yaml(CATALOG_PATH) as content:
+            for key, report in reports.items():
+                content["files"][key][origin]["sha256"] = report["sha256"]
     print(_table(catalog, reports), end="")
 
 
@@ -67,6 +71,7 @@ def use(
 
     Example: mup datasets use published
     """
+    from models_under_pressure.core.section import edit_yaml
     from models_under_pressure.datasets.lineage import LINEAGE_PATH, latest_versions, load_lineage
     from models_under_pressure.datasets.published import load_catalog, load_selected
 
@@ -84,7 +89,9 @@ def use(
         purpose: {name: values.get(name, value) for name, value in entries.items()}
         for purpose, entries in lineage.datasets.items()
     }
-    _edit(LINEAGE_PATH, lambda content: [content["datasets"][key].update(entries) for key, entries in datasets.items()])
+    with edit_yaml(LINEAGE_PATH) as content:
+        for purpose, entries in datasets.items():
+            content["datasets"][purpose].update(entries)
     for name, value in (entry for entries in datasets.values() for entry in entries.items()):
         print(f"{name:20} {value}")
 
@@ -217,19 +224,6 @@ def _key(columns: "Sequence[str] | None") -> "Callable[[Record], str]":
 
 def _situation(records: "Sequence[Record]") -> list[str] | None:
     return ["situation_id"] if all("situation_id" in record.fields for record in records) else None
-
-
-def _edit(path: Path, change: Any) -> None:
-    """Change a YAML file as DVC does, with its comments."""
-    from dvc.utils.serialize import modify_yaml
-
-    with modify_yaml(path) as content:
-        change(content)
-
-
-def _pin(content: Any, reports: dict[str, dict[str, Any]], origin: str) -> None:
-    for key, report in reports.items():
-        content["files"][key][origin]["sha256"] = report["sha256"]
 
 
 def _report(key: str) -> dict[str, Any]:

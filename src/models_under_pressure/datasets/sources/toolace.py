@@ -1,7 +1,7 @@
 """ToolACE (`Team-ACE/ToolACE`): function-calling conversations with a system prompt that lists the tools."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
@@ -17,7 +17,8 @@ def parse(folder: Path) -> Parsed:
     rows = read_json(path)
     if not isinstance(rows, list):
         raise UserError("file is not a JSON list.", where=str(path), remedy="fetch the source again.")
-    return Parsed([_record(row, index, f"{path}, row {index}") for index, row in enumerate(rows)])
+    listed = cast("list[Any]", rows)
+    return Parsed([_record(row, index, f"{path}, row {index}") for index, row in enumerate(listed)])
 
 
 def _record(row: Any, index: int, where: str) -> Record:

@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from models_under_pressure.core.records import Message, Record
 from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import unanswered
 from models_under_pressure.datasets.source import with_column
 from models_under_pressure.datasets.steps.base import BaseStep, EachRecord, Outcome, Tools, with_messages
-from models_under_pressure.llm.ask import Answer, Ask, Failure, load_prompt
+from models_under_pressure.llm.ask import Answer, Ask, Failure, Form, load_prompt
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -65,18 +65,14 @@ class RemoveSentence(EachRecord):
         return record if after == before else with_system_prompt(record, after)
 
 
-class FirstSentenceReply(BaseModel):
+class FirstSentenceReply(Form):
     """The sentence that takes the place of the first one."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sentence: str
 
 
-class SystemPromptReply(BaseModel):
+class SystemPromptReply(Form):
     """The system prompt that takes the place of the one before."""
-
-    model_config = ConfigDict(extra="forbid")
 
     system_prompt: str
 
