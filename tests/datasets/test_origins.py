@@ -15,7 +15,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets import origins as download
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.origins import OriginFile
-from models_under_pressure.datasets.sources.registry import PARSERS
+from models_under_pressure.datasets.sources import PARSERS
 from models_under_pressure.stages import fetch
 
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.files import Splits, normalised
+from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.overlap import OverlapConfig, Part, find_overlaps, overlaps_between
+from models_under_pressure.datasets.source import normalised
 from models_under_pressure.datasets.steps.clinical import FormatTranscription
 from models_under_pressure.datasets.steps.rows import DropOverlaps
 

@@ -9,7 +9,8 @@ from models_under_pressure.llm.ask import Ask
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.llm.store import ReplyStore
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the helpers beside the tests
+for folder in (Path(__file__).parent, Path(__file__).parents[2] / "scripts"):  # helpers
+    sys.path.insert(0, str(folder))
 
 
 class Stakes(BaseModel):

@@ -1,8 +1,9 @@
 import pytest
+from authored import author_replies
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.llm.ask import Answer, ask_all
-from models_under_pressure.llm.rehearsal import author_replies
+from models_under_pressure.llm.answering import ask_all
+from models_under_pressure.llm.ask import Answer
 
 
 def test_authored_replies_replay_without_key_network_or_ledger(question, config, store, tmp_path):

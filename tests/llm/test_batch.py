@@ -4,7 +4,8 @@ import pytest
 from fault_server import FAIL_BATCH_LINE, FaultServer
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.llm.ask import Answer, ask_all
+from models_under_pressure.llm.answering import ask_all
+from models_under_pressure.llm.ask import Answer
 from models_under_pressure.llm.batch import Request, begin_job, open_jobs
 from models_under_pressure.llm.store import request_key
 

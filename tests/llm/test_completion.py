@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
+from models_under_pressure.llm.ask import reply_schema
 from models_under_pressure.llm.reply import (
     Reply,
     Usage,
@@ -16,7 +17,6 @@ from models_under_pressure.llm.reply import (
     to_completion,
     to_row,
 )
-from models_under_pressure.llm.run import reply_form
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -83,4 +83,4 @@ class Optional(BaseModel):
 )
 def test_forms_that_a_strict_schema_cannot_express_are_refused(form, message):
     with pytest.raises(TypeError, match=message):
-        reply_form(form)
+        reply_schema(form)

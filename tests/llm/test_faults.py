@@ -18,7 +18,8 @@ from fault_server import (
 )
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.llm.ask import Answer, Failure, ask_all
+from models_under_pressure.llm.answering import ask_all
+from models_under_pressure.llm.ask import Answer, Failure
 from models_under_pressure.llm.session import Session
 
 

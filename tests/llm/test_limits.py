@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.llm.ask import Answer, ask_all
+from models_under_pressure.llm.answering import ask_all
+from models_under_pressure.llm.ask import Answer
 from models_under_pressure.llm.config import Price
 from models_under_pressure.llm.session import Pace
 

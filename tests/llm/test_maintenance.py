@@ -6,7 +6,7 @@ import pytest
 from fault_server import REFUSAL, Act, FaultServer
 from typer.testing import CliRunner
 
-from models_under_pressure.llm.ask import ask_all
+from models_under_pressure.llm.answering import ask_all
 from models_under_pressure.llm.config import Price
 from models_under_pressure.llm.maintenance import export_ledger, prune_ledger, replies_stats, verify_replies
 from models_under_pressure.tools.replies import app

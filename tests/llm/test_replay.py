@@ -1,15 +1,24 @@
+import asyncio
 import itertools
 import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fault_server import Act, FaultServer, answer, error
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.llm.ask import Answer, ask_all, estimate
+from models_under_pressure.core.files import write_jsonl
+from models_under_pressure.core.records import Message
+from models_under_pressure.llm.answering import ask_all, estimate
+from models_under_pressure.llm.ask import Answer, Ask
 from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.reply import Reply, to_row
+from models_under_pressure.llm.run import run
+from models_under_pressure.llm.session import Session
+from models_under_pressure.llm.store import request_key
 
 
 def numbered():
@@ -209,7 +218,40 @@ def test_a_rejected_question_is_asked_again_by_the_next_run(question, config, st
         assert isinstance(ask_all([question(1)], config=config(server), store=store(), what="t")[0], Answer)
 
 
-def test_a_stage_that_asks_nothing_imports_neither_openai_nor_instructor():
-    code = "import sys, models_under_pressure.stages.relabel, models_under_pressure.llm.recorded\n"
-    code += "sys.exit(str({'openai', 'instructor', 'httpx2'} & set(sys.modules)).replace('set()', ''))"
+def test_a_replay_imports_neither_openai_nor_instructor(question, config, store):
+    path, ask = store().record_file, Ask("0", (Message("user", "row 0"),), question(1).reply)
+    reply = Reply('{"explanation": "a", "stakes": 7}', None, "stop", "m", None)
+    write_jsonl(path, [to_row(request_key(ask.body(config()), sample=0), reply)])
+    settings = path.with_name("config.json")
+    settings.write_text(config().model_dump_json())
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import asking, models_under_pressure.stages.relabel
+asking.main({str(settings)!r}, "1", {str(path)!r})
+sys.exit(str({{"openai", "instructor", "httpx2"}} & set(sys.modules)).replace("set()", ""))
+"""
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == "\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"explanation": "é", "stakes": 7}',
+        ' {"stakes": "7", "explanation": ""} ',
+        '{"explanation": "a", "stakes": 7.0}',
+        '{"explanation": "a", "stakes": 7, "stakes": 8}',
+        '```json\n{"explanation": "a", "stakes": 7}\n```',
+        '{"explanation": "a", "stakes": 7} indeed',
+        '{"explanation": "a", "stakes": 7, "more": 1}',
+        '{"explanation": null, "stakes": 7}',
+        "",
+    ],
+)
+def test_what_is_read_without_the_libraries_is_what_they_read(content, question, config, store):
+    ask, shipped = question(1), store().record_file.with_name("shipped.jsonl")
+    reply = Reply(content, None, "stop", "m", None)
+    write_jsonl(shipped, [to_row(request_key(ask.body(config()), sample=0), reply)])
+    session = Session(config(reasks=0), store(shipped=[shipped]), online=False)
+    read = asyncio.run(run([ask], session, what="t")).settled
+    assert ask_all([ask], config=config(reasks=0), store=store(shipped=[shipped]), what="t") == read

@@ -6,9 +6,16 @@ import pytest
 from fault_server import answer
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.llm.answering import answer_all
+from models_under_pressure.core.records import Message
+from models_under_pressure.datasets.labelling import StakesReply
+from models_under_pressure.llm.ask import Ask
+from models_under_pressure.llm.run import answer_all, run
+from models_under_pressure.llm.session import Session
 from models_under_pressure.llm.store import request_key
+from models_under_pressure.synthesis.generate import SituationPair
+from models_under_pressure.synthesis.rewriting import Metadata
 
 FIRST = "c089f80e54145cfbbfc371713925a9bdc61954520054f8d362b9e06d377e6dc1"
 AGAIN = "d5d88869bb0c9808d55489ffd6682b906fd3eabd148d1fd9dd9125031684ab68"
@@ -85,3 +92,27 @@ def test_requests_share_a_key_only_if_they_are_equal(left, right, left_sample, r
 @given(st.dictionaries(st.sampled_from(["user", "stream", "provider", "metadata", "timeout"]), st.integers()))
 def test_fields_that_do_not_shape_the_reply_are_no_part_of_the_key(extra):
     assert request_key(body(**extra), sample=0) == request_key(body(), sample=0)
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    share: float
+
+
+class Whole(BaseModel):
+    """A form within a form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parts: list[Part]
+    name: str | None
+
+
+@pytest.mark.parametrize("form", [StakesReply, SituationPair, Metadata, Part, Whole])
+@pytest.mark.parametrize("endpoint", ["openai", "openrouter"])
+def test_a_replay_without_the_libraries_looks_for_the_key_that_they_send(form, endpoint, config, store):
+    settings = config(endpoint=endpoint, temperature=0.5, seed=3)
+    ask = Ask("1", (Message("system", "{{ x }} é"), Message("user", '"a"\n')), form)
+    outcomes = asyncio.run(run([ask], Session(settings, store(), online=False), what="t"))
+    assert request_key(ask.body(settings), sample=0) == outcomes.missing[0].request.key

@@ -5,7 +5,7 @@ import pytest
 from fault_server import NOT_JSON_REPLY, REFUSAL, ROUTER_ERROR, Act, FaultServer, error
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.llm.ask import ask_all
+from models_under_pressure.llm.answering import ask_all
 from models_under_pressure.llm.transport import api_key
 
 CANARY = "sk-canary-7f3a91c0d5e24b68"

@@ -53,13 +53,15 @@ def declared_params(stage):
 
 
 def read_params(stage):
-    """(file, section) of every `read("section", …)` in the modules of stages and experiments that the stage runs."""
+    """(file, section) of every `read("section", …)` and `model_aliases()` in the modules of stages and experiments that the stage runs."""
     constants = {"EXPERIMENTS": "experiments/params.yaml", "LINEAGE_PATH": "data/versions.yaml"}
     found = set()
     for path in closure.import_closure(module_of(stage)):
         if path.parts[2] not in ("stages", "experiments"):
             continue
         for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "model_aliases":
+                found.add(("params.yaml", "models"))
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read" and len(node.args) > 1:
                 assert isinstance(node.args[0], ast.Constant), f"{path}: name the section with a literal"
                 others = [ast.unparse(argument) for argument in [*node.args[2:], *(k.value for k in node.keywords)]]

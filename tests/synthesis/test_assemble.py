@@ -145,7 +145,6 @@ def test_a_filter_with_one_situation_to_learn_from_is_an_error(making):
         make(making, label=label, word_filter=WordFilter(keep=0.5))
 
 
-@pytest.mark.slow
 def test_one_number_scales_a_run_to_the_papers_8000_and_2000(making):
     made = make(making, 1100, pairs=5, test_fraction=0.2, rows=10_000, word_filter=WordFilter(keep=0.95, folds=5))
     assert made.report["rows"] == {"train": 8000, "test": 2000}

@@ -16,8 +16,8 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets.labelling import LabelConfig
+from models_under_pressure.llm.answering import open_store, recorded
 from models_under_pressure.llm.config import LLMConfig, Price
-from models_under_pressure.llm.recorded import open_store, recorded
 from models_under_pressure.stages import synthesise
 from models_under_pressure.synthesis.rewriting import describe
 

@@ -15,7 +15,7 @@ from models_under_pressure.baselines.data import LabelledRecords, conversation_t
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.records import Message
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, load_prompt
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt
 
 _UNDECIDED = 0.5
 """Probability of a record without an answer."""
@@ -23,10 +23,8 @@ _SUREST = 0.995
 """Whole per cents cannot say more than half a per cent from certainty; a logit of 100 % would be infinite."""
 
 
-class Judgement(BaseModel):
+class Judgement(Form):
     """The model's reply; the reasoning comes first, so that it reasons before it judges."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reasoning: str
     probability: int = Field(ge=0, le=100)

@@ -1,7 +1,8 @@
-"""Progress of long work: a bar with rate and ETA on a terminal, plain lines elsewhere."""
+"""Text for terminals: progress as a bar with rate and ETA or as plain lines, notices, and text made harmless."""
 
 import sys
 import time
+import unicodedata
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 _LINE_INTERVAL = 15.0
 """Seconds between plain lines, so that a CI log stays readable."""
+_HARMLESS = "\n\t\u200c\u200d"
+"""Line feed, tab, and the joiners of Indic scripts, Persian and emoji."""
 
 
 class Progress(Protocol):
@@ -41,6 +44,16 @@ def notice(text: str) -> None:
         tqdm.write(text, file=sys.stderr)
     else:
         print(text, file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Text with control and format characters as visible escapes, but for those that ordinary writing needs."""
+    return "".join(
+        character
+        if character in _HARMLESS or not unicodedata.category(character).startswith("C")
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 class _Bar:

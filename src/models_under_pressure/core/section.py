@@ -1,7 +1,9 @@
 """One typed section of params.yaml, or of experiments/params.yaml: what a stage knows of them is its own section."""
 
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -64,6 +66,11 @@ def entry(entries: Mapping[str, T], name: str, where: str) -> T:
     return entries[name]
 
 
+def model_aliases(file: Path = PARAMS) -> dict[str, str]:
+    """Short name of a model -> its Hugging Face id or path; there are none outside a project."""
+    return read("models", dict[str, str], file) if file.exists() else {}
+
+
 def section_names(file: Path) -> set[str]:
     """The sections that a params file may have: one per module of `stages` or `experiments`, and the shared ones."""
     if file.name == "versions.yaml":
@@ -104,6 +111,14 @@ def load_plain(path: Path) -> dict[str, Any]:
     if not is_object(tree):
         raise UserError("not a mapping of names to values.", where=str(path), remedy="restore the file with git.")
     return tree
+
+
+@contextmanager
+def edit_yaml(path: Path) -> Generator[dict[str, Any]]:
+    """Yield the content of a YAML file, to be changed in place; comments and layout stay, as when DVC edits it."""
+    serialize: Any = import_module("dvc.utils.serialize")
+    with serialize.modify_yaml(str(path)) as content:
+        yield content
 
 
 def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,18 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
 from models_under_pressure.core.table import markdown_table
-from models_under_pressure.evaluation.intervals import Estimate
-
-if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float, Int
+from models_under_pressure.evaluation.intervals import Estimate, draw, plan
 
 _RESAMPLES = 1000
+_ESTIMATES = {
+    "same_label": "same label",
+    "kappa": "Cohen's kappa of the labels",
+    "weighted_kappa": "quadratically weighted kappa of the scores",
+}
+"""Field -> what the table calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,6 @@ def agreement(first: Sequence[Record], second: Sequence[Record], *, seed: int) -
     Raises:
         UserError: no row has a label in both.
     """
-    import numpy as np
-
     other = {record.id: record for record in second if record.label is not None}
     pairs = [(record, other[record.id]) for record in first if record.label is not None and record.id in other]
     if not pairs:
@@ -69,18 +72,17 @@ def agreement(first: Sequence[Record], second: Sequence[Record], *, seed: int) -
 
 def previous_labelling(records: Sequence[Record]) -> list[Record]:
     """The records with the labels that they had before the last relabelling."""
-    found: list[Record] = []
-    for record in records:
-        before = record.fields.get("previous_labels")
-        if before is not None:
-            found.append(replace(record, label=Label(before["labels"]), scale_label=before["scale_labels"]))
-    return found
+    return [
+        replace(record, label=Label(before["labels"]), scale_label=before["scale_labels"])
+        for record in records
+        if (before := record.fields.get("previous_labels")) is not None
+    ]
 
 
 def to_json(result: Agreement) -> dict[str, Any]:
     """The comparison as JSON values; each estimate with its interval."""
     found: dict[str, Any] = {"rows": result.rows, "unmatched": result.unmatched, "flips": result.flips}
-    for name in ("same_label", "kappa", "weighted_kappa"):
+    for name in _ESTIMATES:
         estimate: Estimate | None = getattr(result, name)
         found |= {name: None} if estimate is None else estimate.columns(name)
     return found
@@ -88,13 +90,8 @@ def to_json(result: Agreement) -> dict[str, Any]:
 
 def to_markdown(result: Agreement) -> str:
     """The comparison as Markdown."""
-    titles = {
-        "same_label": "same label",
-        "kappa": "Cohen's kappa of the labels",
-        "weighted_kappa": "quadratically weighted kappa of the scores",
-    }
     rows: list[tuple[str, str, str]] = []
-    for name, title in titles.items():
+    for name, title in _ESTIMATES.items():
         one: Estimate | None = getattr(result, name)
         cells = ("not defined", "") if one is None else (f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}")
         rows.append((title, *cells))
@@ -104,46 +101,34 @@ def to_markdown(result: Agreement) -> str:
     return markdown_table(("", ">estimate", "95 % interval"), rows) + "\n" + markdown_table(heads, flips)
 
 
-def _weights(groups: Sequence[str], seed: int) -> "Int[np.ndarray, 'resamples rows']":
-    import numpy as np
-
-    from models_under_pressure.evaluation.intervals import draw, plan
-
+def _weights(groups: Sequence[str], seed: int) -> Int[np.ndarray, "resamples rows"]:
     whole = plan(np.ones(len(groups), bool), groups)
     return np.concatenate(list(draw(whole, _RESAMPLES, np.random.default_rng(seed))))
 
 
 def _kappa(
-    codes: "Int[np.ndarray, 'rows 2']", scale: Sequence[int], weights: "Int[np.ndarray, 'resamples rows']"
+    codes: Int[np.ndarray, "rows 2"], scale: Sequence[int], weights: Int[np.ndarray, "resamples rows"]
 ) -> Estimate | None:
     """Kappa of two columns of codes; a scale of more than three values is weighted by squared distance."""
-    import numpy as np
-    from sklearn.metrics import cohen_kappa_score
-
     if len(np.unique(codes)) < 2:
         return None
-    quadratic = len(scale) > len(Label)
-    value = cohen_kappa_score(*codes.T, labels=list(scale), weights="quadratic" if quadratic else None)
     place = np.searchsorted(scale, codes)
     cells = np.eye(len(scale) ** 2)[place[:, 0] * len(scale) + place[:, 1]]
-    replicates = _kappas((weights @ cells).reshape(-1, len(scale), len(scale)), quadratic=quadratic)
-    return _interval(float(value), replicates[np.isfinite(replicates)])
+    tables = np.vstack([cells.sum(axis=0), weights @ cells]).reshape(-1, len(scale), len(scale))
+    value, *replicates = _kappas(tables, quadratic=len(scale) > len(Label))
+    return _interval(float(value), np.array(replicates)[np.isfinite(replicates)])
 
 
-def _kappas(tables: "Float[np.ndarray, 'resamples k k']", *, quadratic: bool) -> "Float[np.ndarray, 'resamples']":
+def _kappas(tables: Float[np.ndarray, "resamples k k"], *, quadratic: bool) -> Float[np.ndarray, "resamples"]:
     """Kappa of many contingency tables; not a number where both sides give every row the same value."""
-    import numpy as np
-
-    place = np.arange(tables.shape[1])
-    distance = (place[:, None] - place) ** 2 if quadratic else place[:, None] != place
+    place = np.arange(tables.shape[1], dtype=np.float64)
+    distance: Float[np.ndarray, "k k"] = (place[:, None] - place) ** 2 if quadratic else place[:, None] != place
     rows, columns = tables.sum(axis=2), tables.sum(axis=1)
     expected = np.einsum("ri,rj->rij", rows, columns) / rows.sum(axis=1)[:, None, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         return 1 - (distance * tables).sum(axis=(1, 2)) / (distance * expected).sum(axis=(1, 2))
 
 
-def _interval(value: float, replicates: "Float[np.ndarray, 'resamples']") -> Estimate:
-    import numpy as np
-
+def _interval(value: float, replicates: Float[np.ndarray, "resamples"]) -> Estimate:
     low, high = np.quantile(replicates, [0.025, 0.975]) if len(replicates) else (value, value)
     return Estimate(value, float(low), float(high))

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.section import PARAMS, edit_yaml
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, Lineage
 from models_under_pressure.datasets.overlap import IN_USE, Overlap, OverlapConfig, Part, overlaps_between
 
-_SUFFIX = "clean"
 _LOSES = ("test", "dev")
 """Purposes of the datasets that may lose rows, in this order; training sets are made anew instead."""
 
@@ -22,8 +22,13 @@ class Cleaned:
     """Key of the version that overlaps."""
     within: int = 0
     """Pairs between its own splits."""
-    rows: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, str] = field(default_factory=dict[str, str])
     """Ids that overlap with other datasets in use -> the reason."""
+
+    @property
+    def key(self) -> str:
+        """Name of the new version."""
+        return f"{self.parent}_clean"
 
 
 def clean_overlaps(
@@ -44,10 +49,9 @@ def clean_overlaps(
     excess = {name: found for name, found in pairs.items() if len(found) > allowed.get(name, 0)}
     plans = _plan(excess, lineage, accepted=allowed.get(IN_USE, 0))
     for plan in plans:
-        key = f"{plan.parent}_{_SUFFIX}"
-        if key in lineage.versions:
+        if plan.key in lineage.versions:
             raise UserError(
-                f"{key} exists already, and there is overlap nevertheless.",
+                f"{plan.key} exists already, and there is overlap nevertheless.",
                 where=str(LINEAGE_PATH),
                 remedy="run `dvc repro`; if the overlap is still there, review the steps of that version.",
             )
@@ -55,9 +59,11 @@ def clean_overlaps(
     if not (plans or accepted):
         return ["nothing to clean: no overlap beyond what params.yaml allows"]
     _declare(plans, lineage, config)
-    _accept(accepted)
+    if accepted:
+        with edit_yaml(PARAMS) as content:
+            content["check_overlap"]["allowed"].update(accepted)
     told = [
-        f"{plan.parent}_{_SUFFIX} added to {LINEAGE_PATH}: {plan.within} pairs between its splits, "
+        f"{plan.key} added to {LINEAGE_PATH}: {plan.within} pairs between its splits, "
         f"{len(plan.rows)} rows that other datasets in use have"
         for plan in plans
     ]
@@ -106,27 +112,16 @@ def _rank(purpose: str) -> int:
 
 
 def _declare(plans: Sequence[Cleaned], lineage: Lineage, config: OverlapConfig) -> None:
-    from dvc.utils.serialize import modify_yaml
-
-    with modify_yaml(str(LINEAGE_PATH)) as content:
+    with edit_yaml(LINEAGE_PATH) as content:
         for plan in plans:
-            key = f"{plan.parent}_{_SUFFIX}"
             entry: dict[str, Any] = {"parent": plan.parent, "steps": _steps(plan, config)}
             balance = lineage.versions[plan.parent].balance
             if balance.model_fields_set:
                 entry["balance"] = balance.model_dump(mode="json", exclude_unset=True)
-            content["versions"][key] = entry
+            content["versions"][plan.key] = entry
             for one in lineage.in_use:
                 if one.version == plan.parent:
-                    content["datasets"][one.purpose][one.name] = key
-
-
-def _accept(within: Mapping[str, int]) -> None:
-    from dvc.utils.serialize import modify_yaml
-
-    if within:
-        with modify_yaml("params.yaml") as content:
-            content["check_overlap"]["allowed"].update(within)
+                    content["datasets"][one.purpose][one.name] = plan.key
 
 
 def _steps(plan: Cleaned, config: OverlapConfig) -> list[dict[str, Any]]:

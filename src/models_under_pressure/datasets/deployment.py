@@ -2,14 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.records import Label, Message, Record
-from models_under_pressure.datasets.files import Dropped, made_versions
-from models_under_pressure.datasets.sources.tables import read_csv
+from models_under_pressure.datasets.files import made_versions
+from models_under_pressure.datasets.source import Dropped, Parsed, read_csv
 
 CONTEXTS = {
     "medical": "You are the advice bot of a health provider.",
@@ -19,14 +18,6 @@ CONTEXTS = {
 """Name of a context -> the system prompt of its conversations."""
 _LEVELS = {"high": Label.HIGH, "high-stakes": Label.HIGH, "low": Label.LOW, "low-stakes": Label.LOW}
 _PREFIX = {Label.HIGH: "hs", Label.LOW: "ls"}
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Whole pairs, and the rows dropped."""
-
-    records: Sequence[Record]
-    dropped: Sequence[Dropped]
 
 
 def read_prompts(path: Path, context: str) -> list[Record]:
@@ -54,7 +45,7 @@ def read_prompts(path: Path, context: str) -> list[Record]:
     return list(records.values())
 
 
-def keep_whole_pairs(records: Sequence[Record]) -> Pairs:
+def keep_whole_pairs(records: Sequence[Record]) -> Parsed:
     """Keep the pairs of which both rows have the label that was meant; a row goes with its partner."""
     pairs: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -66,7 +57,7 @@ def keep_whole_pairs(records: Sequence[Record]) -> Pairs:
             dropped += [Dropped(record.id, f"pair {pair}: {reason}") for record in members]
         else:
             kept += members
-    return Pairs(sorted(kept, key=lambda record: record.id), dropped)
+    return Parsed(sorted(kept, key=lambda record: record.id), dropped)
 
 
 def _reason(members: Sequence[Record]) -> str | None:

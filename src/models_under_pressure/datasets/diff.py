@@ -1,32 +1,24 @@
 """What changed between two versions of a dataset."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from statistics import fmean
 from typing import Any
 
+from models_under_pressure.core.progress import printable
 from models_under_pressure.core.records import Record
 from models_under_pressure.core.table import markdown_table
 from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.files import Splits
 
-
-def printable(text: str) -> str:
-    """The text with a mark in the place of control characters, which could move the cursor or rename the window.
-
-    Line feeds and tabs stay; a carriage return, which could hide what stands before it, does not.
-    """
-    kept = text.replace("\r\n", "\n")
-    return "".join(
-        "\ufffd" if unicodedata.category(letter) == "Cc" and letter not in "\n\t" else letter for letter in kept
-    )
+_LISTS = ("added", "dropped", "moved", "rewritten", "flips")
+_SHOWN_ELSEWHERE = ("previous_labels", "label_thresholds", "label_method")
 
 
 def one_line(text: object, most: int = 120) -> str:
     """The text on one line, cut when it is longer than `most` characters."""
-    flat = " ".join(printable(str(text)).split())
+    flat = printable(" ".join(str(text).split()))
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
 
 
@@ -128,7 +120,34 @@ def to_markdown(result: Diff, *, title: str, most: int = 20) -> str:
     return "\n".join(lines) + "\n"
 
 
-_LISTS = ("added", "dropped", "moved", "rewritten", "flips")
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record stands."""
+
+    dataset: str
+    """Name of the dataset, whatever the version."""
+    file: str
+    """Version and part, such as `mt_apr_30 dev_raw`."""
+
+
+def describe(found: Mapping[Place, Record]) -> str:
+    """A line for each file that holds the record, then the columns and the conversation of the last of them."""
+    lines = [f"{place.file}: {judgement(record)}" for place, record in found.items()]
+    last = list(found.values())[-1]
+    columns = [f"{name}: {one_line(value)}" for name, value in last.fields.items() if name not in _SHOWN_ELSEWHERE]
+    turns = [f"[{one.role}] " + printable(one.content.replace("\r\n", "\n")) for one in last.messages]
+    return "\n\n".join(part for part in ("\n".join(lines), "\n".join(columns), *turns) if part) + "\n"
+
+
+def judgement(record: Record) -> str:
+    """The label with its score, confidence, labeller and reasons, on one line."""
+    if record.label is None:
+        return "not labelled"
+    if record.scale_label is None:
+        return record.label.value
+    by = f", {one_line(record.scale_label_model)}" if record.scale_label_model else ""
+    score = f"stakes {record.scale_label}, confidence {record.scale_label_confidence}{by}"
+    return f"{record.label.value} ({score}): {one_line(record.scale_label_explanation or '', 400)}"
 
 
 def _by_id(splits: Splits) -> dict[str, tuple[str, Record]]:
@@ -169,14 +188,14 @@ def _listed(result: Diff, most: int) -> list[tuple[str, list[str]]]:
         "flips": [_describe(flip) for flip in result.flips],
     }
     return [
-        (name, [" ".join(printable(row).split()) for row in rows[:most]] + _rest(len(rows) - most))
+        (
+            name,
+            [printable(" ".join(row.split())) for row in rows[:most]]
+            + [f"… and {len(rows) - most} more"] * (len(rows) > most),
+        )
         for name, rows in lists.items()
         if rows
     ]
-
-
-def _rest(more: int) -> list[str]:
-    return [f"… and {more} more"] if more > 0 else []
 
 
 def _describe(flip: Flip) -> str:
@@ -190,36 +209,3 @@ def _describe(flip: Flip) -> str:
 def _harmless(text: str) -> str:
     """Text that a Markdown page shows and does not obey."""
     return "".join(f"\\{letter}" if letter in "\\`*_[]|" else letter for letter in escape(text, quote=False))
-
-
-_SHOWN_ELSEWHERE = ("previous_labels", "label_thresholds", "label_method")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a record stands."""
-
-    dataset: str
-    """Name of the dataset, whatever the version."""
-    file: str
-    """Version and part, such as `mt_apr_30 dev_raw`."""
-
-
-def describe(found: Mapping[Place, Record]) -> str:
-    """A line for each file that holds the record, then the columns and the conversation of the last of them."""
-    lines = [f"{place.file}: {judgement(record)}" for place, record in found.items()]
-    last = list(found.values())[-1]
-    columns = [f"{name}: {one_line(value)}" for name, value in last.fields.items() if name not in _SHOWN_ELSEWHERE]
-    turns = [f"[{message.role}] {printable(message.content)}" for message in last.messages]
-    return "\n\n".join(part for part in ("\n".join(lines), "\n".join(columns), *turns) if part) + "\n"
-
-
-def judgement(record: Record) -> str:
-    """The label with its score, confidence, labeller and reasons, on one line."""
-    if record.label is None:
-        return "not labelled"
-    if record.scale_label is None:
-        return record.label.value
-    by = f", {one_line(record.scale_label_model)}" if record.scale_label_model else ""
-    score = f"stakes {record.scale_label}, confidence {record.scale_label_confidence}{by}"
-    return f"{record.label.value} ({score}): {one_line(record.scale_label_explanation or '', 400)}"

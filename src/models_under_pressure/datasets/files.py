@@ -1,8 +1,8 @@
-"""Where the files of a dataset version lie."""
+"""The splits of a dataset version, how they are drawn, and where their files lie."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
@@ -10,6 +10,7 @@ from models_under_pressure.core.files import read_json, stable_hash, stable_unif
 from models_under_pressure.core.records import Record, read_records, write_records
 
 SPLITS = ("dev", "test")
+EVALS = Path("data/evals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,10 @@ class Splits:
     def records(self) -> list[Record]:
         """The rows of both splits."""
         return [*self.dev, *self.test]
+
+    def each(self, change: Callable[[Sequence[Record]], Sequence[Record]]) -> "Splits":
+        """Both splits after the same change."""
+        return Splits(change(self.dev), change(self.test))
 
     def __len__(self) -> int:
         return len(self.dev) + len(self.test)
@@ -61,9 +66,6 @@ def _draw(records: Sequence[Record], limit: int | None, seed: int) -> list[Recor
     return sorted(drawn, key=lambda record: record.id)
 
 
-EVALS = Path("data/evals")
-
-
 def version_folder(dataset: str, version: str) -> Path:
     """Folder of a version: a raw and a balanced file per split, and a manifest."""
     return EVALS / f"{dataset}_{version}"
@@ -92,7 +94,7 @@ class MadeVersion:
 
 def made_versions() -> list[MadeVersion]:
     """The versions in data/evals, by name; parsed sources, which have no labels, are not among them."""
-    found = []
+    found: list[MadeVersion] = []
     for manifest in sorted(EVALS.glob("*/manifest.json")):
         told = read_json(manifest)
         if "parent" in told:
@@ -141,47 +143,3 @@ def write_version(raw: Splits, balanced: Splits, dataset: str, version: str, *, 
             )
     for path, rows in files.items():
         write_records(path, rows)
-
-
-def splits_of(*, test_only: bool) -> tuple[str, ...]:
-    """The names of a dataset's splits."""
-    return ("test",) if test_only else SPLITS
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A row that is not in the result."""
-
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """The records of a source and the rows refused."""
-
-    records: Sequence[Record]
-    dropped: Sequence[Dropped] = ()
-
-
-def normalised(text: str) -> str:
-    """Text without differences of case and white space, for comparing content."""
-    return " ".join(text.casefold().split())
-
-
-def with_column(record: Record, **columns: object) -> Record:
-    """The record with columns added or replaced."""
-    return replace(record, fields={**record.fields, **columns})
-
-
-def core_text(record: Record) -> str:
-    """The source's own text, whatever a recipe wrapped around it: what split overlap is judged on."""
-    for column in ("transcription", "dialogue"):
-        if isinstance(text := record.fields.get(column), str) and text.strip():
-            return text
-    return "\n".join(message.content for message in record.messages if message.role != "system")
-
-
-def content_group(text: str) -> str:
-    """Name of the rows that share this text."""
-    return stable_hash(normalised(text))[:12]

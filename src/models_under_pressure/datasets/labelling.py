@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from models_under_pressure.core.records import Label, Message, Record
-from models_under_pressure.datasets.files import Dropped, with_column
-from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, load_prompt
+from models_under_pressure.core.section import Section
+from models_under_pressure.datasets.source import Dropped, with_column
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt
 
 Method = Literal[
     "scale", "rubric", "anthropic_context", "anthropic_extended_context", "mt_context", "mt_extended_context"
@@ -17,10 +18,8 @@ Method = Literal[
 criteria of the file of that name in `datasets/prompts` put before it."""
 
 
-class Thresholds(BaseModel):
+class Thresholds(Section):
     """When a score becomes a label; everything between is ambiguous."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     low_max: int = Field(default=3, ge=1, le=10)
     """Highest stakes that count as low."""
@@ -36,20 +35,16 @@ class Thresholds(BaseModel):
         return self
 
 
-class LabelConfig(BaseModel):
+class LabelConfig(Section):
     """How a conversation is labelled."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method = "scale"
     """How the labeller is told to judge."""
     thresholds: Thresholds = Thresholds()
 
 
-class StakesReply(BaseModel):
+class StakesReply(Form):
     """The labeller's reply; the explanation comes first, so that the model reasons before it rates."""
-
-    model_config = ConfigDict(extra="forbid")
 
     explanation: str
     stakes: int = Field(ge=1, le=10)

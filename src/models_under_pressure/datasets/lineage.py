@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import PURPOSES, Purpose
-from models_under_pressure.core.section import load_yaml
+from models_under_pressure.core.section import Section, load_yaml
 from models_under_pressure.datasets.files import split_path
 from models_under_pressure.datasets.origins import LINEAGE_PATH, Source
 from models_under_pressure.datasets.recipe import Version
@@ -22,10 +22,8 @@ FOLDERS = ("data/deployment", "data/evals", "data/own", "data/published", "data/
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
-class InUse(BaseModel):
+class InUse(Section):
     """An entry of `datasets`, under its name and purpose."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     purpose: Purpose
@@ -37,10 +35,8 @@ class InUse(BaseModel):
     """File that it was balanced from."""
 
 
-class Lineage(BaseModel):
+class Lineage(Section):
     """The whole file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: dict[str, Source]
     versions: dict[str, Version]
@@ -54,7 +50,8 @@ class Lineage(BaseModel):
         sources = info.data.get("sources", {})
         if not isinstance(versions, dict):
             return versions
-        return {key: _with_names(key, entry, sources) for key, entry in versions.items()}
+        entries = cast("dict[str, Any]", versions)
+        return {key: _with_names(key, entry, sources) for key, entry in entries.items()}
 
     @model_validator(mode="after")
     def _parents_exist(self) -> "Lineage":
@@ -166,8 +163,9 @@ def _with_names(key: str, entry: Any, sources: dict[str, Source]) -> Any:
         raise ValueError(f"{key}: its name must begin with a source and _, such as {next(iter(sources), 'mt')}_apr_30")
     if not isinstance(entry, dict):
         return entry
-    parent = entry.get("parent")
+    recipe = cast("dict[str, Any]", entry)
+    parent = recipe.get("parent")
     if isinstance(parent, str) and not parent.startswith(f"{dataset}_"):
         raise ValueError(f"{key}: its parent must be a version of {dataset}, or {dataset}_{SOURCE_VERSION}")
     named = {"dataset": dataset, "version": str(key).removeprefix(f"{dataset}_")}
-    return {**entry, **named, "parent": str(parent).removeprefix(f"{dataset}_")} if parent else {**entry, **named}
+    return recipe | named | ({"parent": str(parent).removeprefix(f"{dataset}_")} if parent else {})

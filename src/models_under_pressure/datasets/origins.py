@@ -8,123 +8,27 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import atomic_path, file_hash, json_line, read_jsonl, stable_hash, write_text
-from models_under_pressure.core.section import read
+from models_under_pressure.core.section import Section, read
 
+LINEAGE_PATH = Path("data/versions.yaml")
+"""Sources, versions, and the datasets in use."""
 DOWNLOADS = Path("data/downloads")
 """Pieces of files that are still coming; kept by no stage, so that a stopped download can go on."""
-
 _TIMEOUT = 60.0
 """Seconds without a byte before a connection counts as dead."""
 _ATTEMPTS = 5
 
 
-def download(url: str, path: Path, *, sha256: str | None, pause: float = 0.5) -> str:
-    """Fetch `url` into `path`; a partial download beside it (`.part`) is continued.
-
-    A part is continued only if what comes is verified in the end: by the hash, or by the server, which is told which
-    version the part is of.
-
-    Args:
-        url: where the file is.
-        path: where it goes; untouched unless all of it has come and is right.
-        sha256: what it must be; None accepts what comes.
-        pause: seconds before the second attempt, doubled before each further one.
-
-    Returns:
-        The SHA-256 (hex) of the file.
-
-    Raises:
-        UserError: the server refuses or stays away, or the content is not the one pinned.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            _continue(url, partial, is_verified=sha256 is not None)
-            break
-        except urllib.error.HTTPError as error:
-            if (error.code < 500 and error.code not in (408, 429)) or attempt == _ATTEMPTS:
-                raise UserError(
-                    f"the server answered {error.code} {error.reason}.",
-                    where=url,
-                    remedy="check the address and the revision; what needs a login must be downloaded by hand.",
-                ) from None
-        except (OSError, http.client.HTTPException) as error:
-            if attempt == _ATTEMPTS:
-                raise UserError(
-                    f"the download broke off {attempt} times ({error}).",
-                    where=url,
-                    remedy="run the command again: it goes on where it stopped.",
-                ) from None
-        time.sleep(pause * 2 ** (attempt - 1))
-    found = file_hash(partial)
-    _version(partial).unlink(missing_ok=True)
-    if sha256 is not None and found != sha256:
-        partial.unlink()
-        raise UserError(
-            f"content has sha256 {found}, but {sha256} is pinned.",
-            where=url,
-            remedy="the origin has changed or the file was damaged on its way; try again, then review and re-pin it.",
-        )
-    partial.replace(path)
-    return found
-
-
-def _continue(url: str, partial: Path, *, is_verified: bool) -> None:
-    have = partial.stat().st_size if partial.exists() else 0
-    version = _version(partial).read_text() if _version(partial).exists() else ""
-    headers: dict[str, str] = {}
-    if have and (version or is_verified):
-        headers["Range"] = f"bytes={have}-"
-        if version:
-            headers["If-Range"] = version
-    request = urllib.request.Request(url, headers=headers)
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and "Range" in headers:
-            return
-        raise
-    with response:
-        if etag := response.headers.get("ETag"):
-            write_text(_version(partial), etag)
-        with partial.open("ab" if response.status == 206 else "wb") as stream:
-            _copy(response, stream)
-        expected = response.headers.get("Content-Length")
-        start = have if response.status == 206 else 0
-    if expected is not None and partial.stat().st_size != start + int(expected):
-        raise ConnectionError(f"{partial.stat().st_size - start} of {expected} bytes came")
-
-
-def _version(partial: Path) -> Path:
-    """Where the server's name for the version of a partial download is kept."""
-    return partial.with_name(partial.name + ".etag")
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    shutil.copyfileobj(source, target, length=1 << 20)
-
-
-def pinned(path: Path, sha256: str | None) -> bool:
-    """Whether the file is there and is the one pinned."""
-    return path.is_file() and (sha256 is None or file_hash(path) == sha256)
-
-
-LINEAGE_PATH = Path("data/versions.yaml")
-"""Sources, versions, and the datasets in use."""
-
-
-class OriginFile(BaseModel):
+class OriginFile(Section):
     """One published file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     """Address at a fixed revision."""
@@ -134,10 +38,8 @@ class OriginFile(BaseModel):
     """File that it becomes; several with one name are joined in order, `.gz` unpacked, tables turned into CSV."""
 
 
-class Source(BaseModel):
+class Source(Section):
     """Where a dataset is published, and how it is divided."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     test_fraction: float = Field(ge=0, le=1)
     """Chance of a group to be in the test split; 1: there is no dev split."""
@@ -187,8 +89,7 @@ def fetch_origin(files: tuple[OriginFile, ...], folder: Path, *, downloads: Path
     unpinned: list[str] = []
     parts: dict[str, list[Path]] = {}
     for file in files:
-        piece = downloads / f"{stable_hash(file.url)[:16]}{Path(file.url).suffix}"
-        found = file_hash(piece) if pinned(piece, file.sha256) else download(file.url, piece, sha256=file.sha256)
+        piece, found = bring(file.url, downloads, sha256=file.sha256)
         if file.sha256 is None:
             unpinned.append(f"{file.url} {found}")
         parts.setdefault(file.to, []).append(piece)
@@ -198,6 +99,104 @@ def fetch_origin(files: tuple[OriginFile, ...], folder: Path, *, downloads: Path
     for piece in (piece for pieces in parts.values() for piece in pieces):
         piece.unlink()
     return unpinned
+
+
+def bring(url: str, folder: Path, *, sha256: str | None) -> tuple[Path, str]:
+    """Download a file into `folder`, unless it is there and is the one pinned; its path there and its SHA-256.
+
+    Raises:
+        UserError: see `download`.
+    """
+    piece = folder / f"{stable_hash(url)[:16]}{Path(url).suffix}"
+    found = file_hash(piece) if piece.is_file() else None
+    if found is None or sha256 not in (None, found):
+        found = download(url, piece, sha256=sha256)
+    return piece, found
+
+
+def download(url: str, path: Path, *, sha256: str | None, pause: float = 0.5) -> str:
+    """Fetch `url` into `path`; a partial download beside it (`.part`) is continued.
+
+    A part is continued only if what comes is verified in the end: by the hash, or by the server, which is told which
+    version the part is of.
+
+    Args:
+        url: where the file is.
+        path: where it goes; untouched unless all of it has come and is right.
+        sha256: what it must be; None accepts what comes.
+        pause: seconds before the second attempt, doubled before each further one.
+
+    Returns:
+        The SHA-256 (hex) of the file.
+
+    Raises:
+        UserError: the server refuses or stays away, or the content is not the one pinned.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _continue(url, partial, is_verified=sha256 is not None)
+            break
+        except (OSError, http.client.HTTPException) as error:
+            if attempt == _ATTEMPTS or _is_refusal(error):
+                raise _failure(url, error) from None
+        time.sleep(pause * 2 ** (attempt - 1))
+    found = file_hash(partial)
+    _version(partial).unlink(missing_ok=True)
+    if sha256 is not None and found != sha256:
+        partial.unlink()
+        raise UserError(
+            f"content has sha256 {found}, but {sha256} is pinned.",
+            where=url,
+            remedy="the origin has changed or the file was damaged on its way; try again, then review and re-pin it.",
+        )
+    partial.replace(path)
+    return found
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the server will not answer otherwise if it is asked again."""
+    return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
+
+
+def _failure(url: str, error: Exception) -> UserError:
+    if isinstance(error, urllib.error.HTTPError):
+        remedy = "check the address and the revision; what needs a login must be downloaded by hand."
+        return UserError(f"the server answered {error.code} {error.reason}.", where=url, remedy=remedy)
+    remedy = "run the command again: it goes on where it stopped."
+    return UserError(f"the download broke off {_ATTEMPTS} times ({error}).", where=url, remedy=remedy)
+
+
+def _continue(url: str, partial: Path, *, is_verified: bool) -> None:
+    have = partial.stat().st_size if partial.exists() else 0
+    version = _version(partial).read_text() if _version(partial).exists() else ""
+    headers: dict[str, str] = {}
+    if have and (version or is_verified):
+        headers["Range"] = f"bytes={have}-"
+        if version:
+            headers["If-Range"] = version
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and "Range" in headers:
+            return
+        raise
+    with response:
+        if etag := response.headers.get("ETag"):
+            write_text(_version(partial), etag)
+        with partial.open("ab" if response.status == 206 else "wb") as stream:
+            shutil.copyfileobj(response, stream, length=1 << 20)
+        expected = response.headers.get("Content-Length")
+        start = have if response.status == 206 else 0
+    if expected is not None and partial.stat().st_size != start + int(expected):
+        raise ConnectionError(f"{partial.stat().st_size - start} of {expected} bytes came")
+
+
+def _version(partial: Path) -> Path:
+    """Where the server's name for the version of a partial download is kept."""
+    return partial.with_name(partial.name + ".etag")
 
 
 def _join(pieces: list[Path], target: Path, *, is_table: bool) -> None:
@@ -215,8 +214,7 @@ def _join(pieces: list[Path], target: Path, *, is_table: bool) -> None:
 def _rows(piece: Path) -> list[dict[str, Any]]:
     if piece.suffix == ".jsonl":
         return [row for _, row in read_jsonl(piece)]
-    import pyarrow.parquet as parquet
-
+    parquet: Any = import_module("pyarrow.parquet")
     return parquet.read_table(piece).to_pylist()
 
 
@@ -228,6 +226,6 @@ def _to_csv(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, list | dict):
-        return json_line(value)
-    return "" if value is None else value
+    if value is None:
+        return ""
+    return json_line(cast("object", value)) if isinstance(value, list | dict) else value

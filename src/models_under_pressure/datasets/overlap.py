@@ -7,14 +7,16 @@ hide two equal notes from each other. Every check is linear in the words of the 
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from itertools import combinations, product
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models_under_pressure.core.records import Record
-from models_under_pressure.datasets.files import core_text
+from models_under_pressure.core.section import Section
+from models_under_pressure.datasets.source import core_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     Shingles = UInt64[np.ndarray, "shingles"]
 
 
+IN_USE = "in_use"
+"""Name of the comparison of all datasets that probes are trained, chosen and tested on."""
+_PERMUTATIONS = 128
+"""Hash functions of a MinHash: a standard error of 1/sqrt(128) = 0.09 in the estimate, which is then verified."""
 _UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f])")
 """Scripts written without spaces (kana, Han, Hangul, Thai): each character counts as a word."""
 
@@ -52,10 +58,6 @@ def contains(outer: str, inner: str) -> bool:
     return outer != inner and f" {inner} " in f" {outer} "
 
 
-_PERMUTATIONS = 128
-"""Hash functions of a MinHash: a standard error of 1/sqrt(128) = 0.09 in the estimate, which is then verified."""
-
-
 def near_duplicates(
     texts: Sequence[str], sides: Sequence[str], *, jaccard: float, shingle_words: int
 ) -> Iterator[tuple[int, int]]:
@@ -68,19 +70,19 @@ def near_duplicates(
 
     blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low_bits)
     held: dict[int, Shingles] = {}
-    indexes: list[MinHashLSH] = []
+    indexes: list[Any] = []
     members: dict[str, list[int]] = defaultdict(list)
     for number, side in enumerate(sides):
         members[side].append(number)
     by_size = sorted(members.values(), key=lambda numbers: (len(numbers), numbers))
     for numbers in by_size:
-        index = MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS)
+        index: Any = MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS)
         for number in numbers:
             own = _hashed(shingles(texts[number], shingle_words))
             if not len(own):
                 continue
             sketch = _sketch(own, blank)
-            candidates = cast("list[int]", [other for earlier in indexes for other in earlier.query(sketch)])
+            candidates: list[int] = [other for earlier in indexes for other in earlier.query(sketch)]
             yield from ((other, number) for other in candidates if _jaccard(own, held[other]) >= jaccard)
             if numbers is not by_size[-1]:
                 held[number] = own
@@ -97,7 +99,7 @@ def _hashed(texts: Iterable[str]) -> "Shingles":
 
 
 def _sketch(own: "Shingles", blank: "MinHash") -> "MinHash":
-    sketch = blank.copy()  # drawing the permutations anew for each text takes longer than the sketch
+    sketch: Any = blank.copy()  # drawing the permutations anew for each text takes longer than the sketch
     sketch.update_batch(own.tolist())
     return sketch
 
@@ -113,14 +115,8 @@ def _jaccard(left: "Shingles", right: "Shingles") -> float:
     return common / (len(left) + len(right) - common)
 
 
-IN_USE = "in_use"
-"""Name of the comparison of all datasets that probes are trained, chosen and tested on."""
-
-
-class OverlapConfig(BaseModel):
+class OverlapConfig(Section):
     """What counts as overlap."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     jaccard: float = Field(gt=0, le=1)
     """Least share of common word shingles that makes two texts near-duplicates."""
@@ -174,6 +170,13 @@ class _Row:
     """The text's words with one space between."""
 
 
+_NAMES: dict[str, Callable[[_Row], tuple[str, ...]]] = {
+    "id": lambda row: (row.dataset, row.id),
+    "group": lambda row: row.group,
+}
+"""Kind of overlap -> what rows have in common that are named alike."""
+
+
 def find_overlaps(splits: Mapping[str, Sequence[Record]], config: OverlapConfig) -> list[Overlap]:
     """Every pair of rows in different splits of one dataset that overlap, sorted."""
     return overlaps_between([Part(name, name, records) for name, records in splits.items()], config)
@@ -186,12 +189,11 @@ def overlaps_between(parts: Sequence[Part], config: OverlapConfig) -> list[Overl
     """
     rows = [_row(part, record) for part in parts for record in part.records]
     found = {
-        *_equal(rows, "id", lambda row: (row.dataset, row.id)),
-        *_equal([row for row in rows if row.group], "group", lambda row: row.group),
+        _overlap(kind, rows[left], rows[right]) for kind, key in _NAMES.items() for left, right in _sharing(rows, key)
     }
     by_text: set[tuple[int, int]] = set()
     for kind, pairs in (
-        ("text", _equal_text(rows)),
+        ("text", _sharing(rows, lambda row: row.words)),
         ("contains", _contained(rows, config.containment_words)),
         ("near", _near(rows, config)),
     ):
@@ -207,31 +209,15 @@ def _row(part: Part, record: Record) -> _Row:
     return _Row(part.name, part.side, part.dataset, record.id, group, " ".join(words(core_text(record))))
 
 
-def _equal(rows: Sequence[_Row], kind: str, key: Callable[[_Row], tuple[str, ...]]) -> Iterator[Overlap]:
-    together: dict[tuple[str, ...], list[int]] = defaultdict(list)
+def _sharing(rows: Sequence[_Row], key: Callable[[_Row], Hashable]) -> Iterator[tuple[int, int]]:
+    """Pairs that share a key, which is not empty, on different sides; a group on one side costs its size only."""
+    together: dict[Hashable, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, row in enumerate(rows):
-        together[key(row)].append(index)
-    yield from (_overlap(kind, rows[left], rows[right]) for left, right in _across(together.values(), rows))
-
-
-def _equal_text(rows: Sequence[_Row]) -> Iterator[tuple[int, int]]:
-    together: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        if row.words:
-            together[row.words].append(index)
-    yield from _across(together.values(), rows)
-
-
-def _across(groups: Iterable[list[int]], rows: Sequence[_Row]) -> Iterator[tuple[int, int]]:
-    """Pairs of a group that stand on different sides; a group on one side costs its size only."""
-    for members in groups:
-        sides: dict[str, list[int]] = defaultdict(list)
-        for index in members:
-            sides[rows[index].side].append(index)
-        names = sorted(sides)
-        for position, side in enumerate(names):
-            for other in names[position + 1 :]:
-                yield from ((left, right) for left in sides[side] for right in sides[other])
+        if name := key(row):
+            together[name][row.side].append(index)
+    for sides in together.values():
+        for one, other in combinations(sides.values(), 2):
+            yield from product(one, other)
 
 
 def _contained(rows: Sequence[_Row], least_words: int) -> Iterator[tuple[int, int]]:

@@ -6,19 +6,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any, Literal, cast
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.records import Message, Record, to_record
-from models_under_pressure.core.section import load_yaml
+from models_under_pressure.core.section import Section, load_yaml
 from models_under_pressure.datasets.distribution import label_counts
-from models_under_pressure.datasets.files import content_group, core_text, with_column
-from models_under_pressure.datasets.sources.tables import is_missing, read_csv
-from models_under_pressure.datasets.sources.toolace import TOOL_LEAD_IN
+from models_under_pressure.datasets.source import (
+    TOOL_LEAD_IN,
+    content_group,
+    core_text,
+    is_missing,
+    read_csv,
+    with_column,
+)
 
+CATALOG_PATH = Path("published/catalog.yaml")
+SELECTED_PATH = Path("published/params.yaml")
+Origin = Literal["r2", "hub"]
+"""Cloudflare R2, or the Hugging Face hub."""
 _ALIASES = {"id": "ids", "prompt": "inputs"}
 """Columns that some files name otherwise."""
 _EMPTY_COLUMNS = ("scale_label_score",)
@@ -26,10 +33,8 @@ _EMPTY_COLUMNS = ("scale_label_score",)
 _INTEGERS = ("scale_labels", "scale_label_confidence")
 
 
-class PublishedFile(BaseModel):
+class PublishedFile(Section):
     """One of the paper's files."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     sha256: str | None = None
@@ -108,10 +113,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, row in read_jsonl(path):
         if not isinstance(row, dict):
             raise UserError("row is not a JSON object.", where=f"{path}:{number}", remedy="download the file again.")
-        yield (
-            number,
-            {name: None if value != value else value for name, value in row.items() if name not in _EMPTY_COLUMNS},
-        )
+        values = cast("dict[str, Any]", row).items()
+        yield number, {name: None if value != value else value for name, value in values if name not in _EMPTY_COLUMNS}
 
 
 def _cell(name: str, value: str, where: str) -> Any:
@@ -163,16 +166,8 @@ def _with_group(record: Record) -> Record:
     return with_column(record, group=content_group(first if is_sibling and first else core_text(record)))
 
 
-CATALOG_PATH = Path("published/catalog.yaml")
-SELECTED_PATH = Path("published/params.yaml")
-Origin = Literal["r2", "hub"]
-"""Cloudflare R2, or the Hugging Face hub."""
-
-
-class Copy(BaseModel):
+class Copy(Section):
     """A file as one origin has it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     """Below the origin's base."""
@@ -180,10 +175,8 @@ class Copy(BaseModel):
     rows: int | None = None
 
 
-class CatalogFile(BaseModel):
+class CatalogFile(Section):
     """A file, wherever it comes from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     to: str
     """Where its records go, below data/published."""
@@ -193,10 +186,8 @@ class CatalogFile(BaseModel):
     hub: Copy
 
 
-class Catalog(BaseModel):
+class Catalog(Section):
     """Every published file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bases: dict[Origin, str]
     files: dict[str, CatalogFile]
@@ -216,27 +207,17 @@ class Catalog(BaseModel):
         return PublishedFile(url=self.bases[origin] + copy.path, sha256=copy.sha256, rows=copy.rows, to=file.to)
 
 
-class Selected(BaseModel):
+class Selected(Section):
     """The files that published/dvc.yaml fetches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     selected: dict[str, PublishedFile]
 
 
 def load_catalog(path: Path = CATALOG_PATH) -> Catalog:
-    """Read the catalog.
-
-    Raises:
-        UserError: an unknown, missing or mistyped key, with its line.
-    """
+    """Read the catalog; an unknown, missing or mistyped key is a UserError with its line."""
     return load_yaml(path, Catalog)
 
 
 def load_selected(path: Path = SELECTED_PATH) -> dict[str, PublishedFile]:
-    """Read the selection.
-
-    Raises:
-        UserError: an unknown, missing or mistyped key, with its line.
-    """
+    """Read the selection; an unknown, missing or mistyped key is a UserError with its line."""
     return load_yaml(path, Selected).selected

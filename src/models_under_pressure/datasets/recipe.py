@@ -3,32 +3,22 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Label, Record, content_hash
+from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.files import Splits
-from models_under_pressure.datasets.steps.base import Outcome, Tools
-from models_under_pressure.datasets.steps.clinical import DropIfShorterThan, FormatTranscription, ParseConversation
-from models_under_pressure.datasets.steps.rows import DropOverlaps, DropRows, MoveLast, Relabel
-from models_under_pressure.datasets.steps.tools import (
-    AddSystemPrompt,
-    DropDuplicateSystemPrompt,
-    RemoveSentence,
-    ReplaceSystemPrompt,
-    RewriteFirstSentence,
-    RewriteSystemPrompt,
-)
+from models_under_pressure.datasets.steps import STEPS
+from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools
 
 
-class BalanceConfig(BaseModel):
+class BalanceConfig(Section):
     """Which classes a balanced file holds, and how many rows of each."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     classes: tuple[Label, ...] = Field(default=(Label.HIGH, Label.LOW), min_length=2)
     """Classes to hold in equal numbers; rows of others are left out."""
@@ -68,38 +58,22 @@ def balance(
             remedy="relax the steps of this version in data/versions.yaml, lower `balance.per_class`, or change "
             "`relabel.thresholds` in params.yaml.",
         )
-    drawn = [
-        record
-        for label in config.classes
-        for record in sorted(by_class[label], key=lambda r: (stable_hash(seed, r.group), stable_hash(seed, r.id)))[
-            :count
-        ]
-    ]
+
+    def place(record: Record) -> tuple[str, str]:
+        return stable_hash(seed, record.group), stable_hash(seed, record.id)
+
+    drawn = [record for label in config.classes for record in sorted(by_class[label], key=place)[:count]]
     return sorted(drawn, key=lambda record: record.id)
 
 
-Step = Annotated[
-    AddSystemPrompt
-    | DropDuplicateSystemPrompt
-    | DropIfShorterThan
-    | DropOverlaps
-    | DropRows
-    | FormatTranscription
-    | MoveLast
-    | ParseConversation
-    | Relabel
-    | RemoveSentence
-    | ReplaceSystemPrompt
-    | RewriteFirstSentence
-    | RewriteSystemPrompt,
-    Field(discriminator="op"),
-]
+if TYPE_CHECKING:
+    Step = BaseStep
+else:
+    Step = Annotated[Union[STEPS], Field(discriminator="op")]  # noqa: UP007
 
 
-class Recipe(BaseModel):
+class Recipe(Section):
     """How a version is made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     parent: str
     """Version of the same dataset that it starts from; `source` is the parsed source."""
@@ -146,14 +120,12 @@ def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> 
         outcome = step.run(splits, tools)
         steps.append({"step": step.model_dump(mode="json"), **_account(splits, outcome)})
         splits = outcome.splits
-    raw = Splits(dev=_by_id(splits.dev), test=_by_id(splits.test))
-    present = {name for name, records in parent.items() if records}
-    drawn = {
-        split: balance(records, seed=seed, config=version.balance, where=f"{version.key}, {split} split")
-        for split, records in raw.items()
-        if split in present
-    }
-    balanced = Splits(dev=drawn.get("dev", ()), test=drawn.get("test", ()))
+    raw = splits.each(lambda records: sorted(records, key=lambda record: record.id))
+    drawn = (
+        balance(records, seed=seed, config=version.balance, where=f"{version.key}, {split} split") if before else ()
+        for (split, records), (_, before) in zip(raw.items(), parent.items(), strict=True)
+    )
+    balanced = Splits(*drawn)
     manifest = {
         "dataset": version.dataset,
         "version": version.version,
@@ -193,7 +165,3 @@ def _contents(splits: Splits) -> dict[str, str]:
 
 def _sizes(splits: Splits) -> dict[str, int]:
     return {name: len(records) for name, records in splits.items()}
-
-
-def _by_id(records: Sequence[Record]) -> list[Record]:
-    return sorted(records, key=lambda record: record.id)

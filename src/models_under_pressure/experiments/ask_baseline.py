@@ -13,6 +13,7 @@ from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_pa
 from models_under_pressure.core.section import EXPERIMENTS, entry, read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.llm import options
+from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
@@ -38,7 +39,7 @@ def command(
     if dry_run:
         options.dry_run(stage, llm, lambda store: preview(datasets, llm=llm, store=store))
         return
-    with options.recorded(stage, llm) as ask:
+    with recorded(stage, llm) as ask:
         run(name, datasets=datasets, ask=ask, seed=read("seed", int))
 
 

@@ -2,7 +2,7 @@
 
 from models_under_pressure.activations.config import ExtractConfig, Layers, PipelineModel
 from models_under_pressure.core.paths import layer_store_path, the_one
-from models_under_pressure.core.section import EXPERIMENTS, read
+from models_under_pressure.core.section import EXPERIMENTS, model_aliases, read
 
 
 def command() -> None:
@@ -15,6 +15,6 @@ def command() -> None:
     model, compared = read("model", PipelineModel), read("choose_layer", Layers, EXPERIMENTS)
     stores = {layer: layer_store_path(model.name, layer) for layer in compared.layers}
     config = read("extract", ExtractConfig).model_copy(update={"keep": compared.keep})
-    resolved = model.resolved(read("models", dict[str, str]))
+    resolved = model.resolved(model_aliases())
     for _ in extract_files([(the_one("train").path, stores)], model=resolved, config=config):
         pass

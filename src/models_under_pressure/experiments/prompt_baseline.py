@@ -16,7 +16,7 @@ from models_under_pressure.baselines.prompted.run import (
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path, timing_path
-from models_under_pressure.core.section import EXPERIMENTS, entry, read
+from models_under_pressure.core.section import EXPERIMENTS, entry, model_aliases, read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 
 
@@ -30,7 +30,7 @@ def command(
     Example: mup prompt_baseline smollm2
     """
     config = entry(read("prompt_baseline", PromptBaselineConfig, EXPERIMENTS).models, name, "prompt_baseline.models")
-    model = read("models", dict[str, str]).get(config.name, config.name)
+    model = model_aliases().get(config.name, config.name)
     run(name, model=model, config=config, datasets=datasets_in_use("dev", "test"), seed=read("seed", int))
 
 

@@ -1,81 +1,111 @@
-"""Answering many questions by the mode that is set: replay, record, refresh, with or without batches."""
+"""Answering questions: at once where a recorded reply settles them, else by way of openai and instructor."""
 
-from collections.abc import Sequence
+import asyncio
+import gc
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
-import httpx2
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.llm.ask import Answer, Ask, Failure
-from models_under_pressure.llm.batch import collect_open, submit
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
 from models_under_pressure.llm.config import Estimate, LLMConfig
-from models_under_pressure.llm.run import Outcomes, run
-from models_under_pressure.llm.session import Session
-from models_under_pressure.llm.store import ReplyStore
-from models_under_pressure.llm.transport import api_key, needs_key, no_key, open_client
+from models_under_pressure.llm.store import ReplyStore, request_key
 
 T = TypeVar("T", bound=BaseModel)
 
-
-async def answer_all(
-    asks: Sequence[Ask[T]],
-    *,
-    config: LLMConfig,
-    store: ReplyStore,
-    what: str,
-    transport: httpx2.AsyncBaseTransport | None = None,
-) -> list[Answer[T] | Failure]:
-    """See `ask_all`; `transport` takes the place of the network."""
-    if config.mode == "replay":
-        outcomes = await run(asks, Session(config, store, online=False), what=what)
-        if outcomes.missing:
-            raise _missing(outcomes, what)
-        return outcomes.settled
-    if config.max_cost_usd is not None and config.price is None:
-        raise UserError(
-            f"llm.max_cost_usd is set, but llm.prices has no entry for {config.model!r}.",
-            remedy="add its price (0 for a server of your own), or say that there is no cap: -S llm.max_cost_usd=null.",
-        )
-    key = None if transport else api_key(config)
-    session = Session(config, store, online=True, has_key=bool(key or transport or not needs_key(config)))
-    if config.batch:
-        await _fill_by_batch(asks, session, what=what, key=key)
-    return (await run(asks, session, what=what, key=key, transport=transport)).settled
+REPLIES = Path("data/replies")
+SHIPPED = Path("data/demo/replies")
+"""Replies written by the project's authors for the demo corpus."""
 
 
-async def estimate_all(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: ReplyStore) -> Estimate:
-    """See `estimate`."""
-    return (await run(asks, Session(config, store, online=False), what="estimate")).estimate()
+def open_store(name: str, folder: Path = REPLIES) -> ReplyStore:
+    """The replies that a stage may use; `folder` holds its record file."""
+    return ReplyStore(record_file=folder / f"{name}.jsonl", shipped=sorted(SHIPPED.glob("*.jsonl")))
 
 
-async def _fill_by_batch(asks: Sequence[Ask[Any]], session: Session, *, what: str, key: str | None) -> None:
-    config, store = session.config, session.store
-    async with open_client(session, key=key) as client:
-        await collect_open(client, config=config, store=store, what=what)
-        outcomes = await run(asks, Session(config, store, online=False), what=f"{what}, looking for replies")
-        if not outcomes.missing:
-            return
-        if not session.has_key:
-            raise no_key(config.endpoint)
-        cost = outcomes.estimate().cost_usd
-        if config.max_cost_usd is not None and cost is not None:
-            cost *= 1 - config.batch_discount
-            if cost > config.max_cost_usd:
-                raise UserError(
-                    f"the batch may cost ${cost:,.2f}, more than llm.max_cost_usd (${config.max_cost_usd:,.2f}).",
-                    where=f"{what}, model {config.model}",
-                    remedy="raise the cap, or ask for less.",
-                )
-        requests = {one.request.key: one.request for one in outcomes.missing}
-        await submit(client, list(requests.values()), config=config, store=store, what=what)
+@contextmanager
+def recorded(name: str, config: LLMConfig, folder: Path = REPLIES) -> Generator[Asker]:
+    """Yield the way to ask; when the block succeeds, the replies used are written to the stage's record file.
+
+    Raises:
+        UserError: more than `config.allow_missing` questions of one round stay without an answer; every reply that
+            did come is in the ledger by then.
+    """
+    store = open_store(name, folder)
+
+    def ask(asks: Sequence[Ask[T]], /) -> Sequence[Answer[T] | Failure]:
+        answers = ask_all(asks, config=config, store=store, what=name)
+        failures = [answer for answer in answers if isinstance(answer, Failure)]
+        if len(failures) > config.allow_missing:
+            listed = ", ".join(f"{failure.record_id} ({failure.kind})" for failure in failures)
+            raise UserError(
+                f"{len(failures)} of {len(asks)} questions have no answer: {listed}.",
+                where=name,
+                remedy="run the stage again to ask only what was lost; accept the rest with --allow-missing "
+                f"{len(failures)}, or for `dvc repro` with llm.allow_missing.",
+            )
+        return answers
+
+    try:
+        yield ask
+        store.write_record_file()
+    finally:
+        store.close()
 
 
-def _missing(outcomes: Outcomes[Any], what: str) -> UserError:
-    first = ", ".join(one.record_id for one in outcomes.missing[:5])
-    return UserError(
-        f"{outcomes.estimate()} (first: {first}).",
-        where=f"{what}, model {outcomes.session.config.model}",
-        remedy="`dvc pull` if a colleague recorded them; else put a key into .env and run "
-        "`dvc exp run -S llm.mode=record`.",
-    )
+def ask_all(asks: Sequence[Ask[T]], *, config: LLMConfig, store: ReplyStore, what: str) -> list[Answer[T] | Failure]:
+    """Answer the questions in their order, from the store where it has the reply.
+
+    Every reply is in the ledger before this function uses it; run again after any stop, and only what is not
+    recorded is asked.
+
+    Raises:
+        UserError: a reply is missing in replay mode (all are counted), there is no key, the endpoint refuses
+            everything, or the next request could exceed the spend cap.
+    """
+    if config.mode == "replay" and (replayed := _replayed(asks, config, store)) is not None:
+        return list(replayed)
+    return asyncio.run(_running().answer_all(asks, config=config, store=store, what=what))
+
+
+def estimate(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: ReplyStore) -> Estimate:
+    """What `record` would have to ask, and what that costs; uses no network.
+
+    Output tokens are the mean of the recorded replies, or `max_tokens` each if there are none. Questions asked
+    again after a reply of the wrong form are not foreseen.
+    """
+    if config.mode != "refresh" and _replayed(asks, config, store) is not None:
+        return Estimate(len(asks), len(asks), 0, 0, cost_usd=0.0 if config.price else None, is_bound=False)
+    return asyncio.run(_running().estimate_all(asks, config=config, store=store))
+
+
+def _replayed(asks: Sequence[Ask[T]], config: LLMConfig, store: ReplyStore) -> list[Answer[T]] | None:
+    """The answers if each question has a recorded reply that fits its form; None if any needs more than that."""
+    answers: list[Answer[T]] = []
+    for ask in asks:
+        reply = store.get(request_key(ask.body(config), sample=ask.sample))
+        if reply is None or reply.ended or reply.content is None:
+            return None
+        try:
+            answers.append(Answer(ask.reply.model_validate_json(reply.content, strict=False), reply.model))
+        except ValidationError:
+            return None
+    return answers
+
+
+@cache
+def _running() -> ModuleType:
+    """The part that needs openai and instructor, which take 1.5 s to import."""
+    gc.disable()  # a sixth of that time is a search for garbage among classes that live as long as the process
+    try:
+        import_module("openai.resources.chat")  # instructor would import it, in the same event loop
+        return import_module("models_under_pressure.llm.run")
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -1,30 +1,29 @@
-"""Asking a chat model for pydantic objects: the one way that every caller uses."""
+"""What is asked of a chat model, and what comes back: a question demands a pydantic object."""
 
-import asyncio
-import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
-from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.core.records import Message
-from models_under_pressure.llm.config import Estimate, LLMConfig
+from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.reply import Kind
-from models_under_pressure.llm.store import ReplyStore
 
 T = TypeVar("T", bound=BaseModel)
 
 
+class Form(BaseModel):
+    """The form of a reply: no extra fields, and no optional ones, as strict JSON schemas demand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 @dataclass(frozen=True)
 class Ask(Generic[T]):
-    """One question to the model, and the form of its reply.
-
-    The form forbids extra fields and has no optional ones, as strict JSON schemas demand.
-    """
+    """One question to the model, and the form of its reply."""
 
     record_id: str
     """Names the question in errors; never sent."""
@@ -32,6 +31,15 @@ class Ask(Generic[T]):
     reply: type[T]
     sample: int = 0
     """Tells repetitions of one question apart; never sent."""
+
+    def body(self, config: LLMConfig) -> dict[str, Any]:
+        """The request as instructor and openai send it, as far as its key depends on it."""
+        form = {"name": self.reply.__name__, "schema": reply_schema(self.reply), "strict": True}
+        return {
+            "messages": [{"role": message.role, "content": message.content} for message in self.messages],
+            "response_format": {"type": "json_schema", "json_schema": form},
+            **config.sampling,
+        }
 
 
 @dataclass(frozen=True)
@@ -60,40 +68,22 @@ class Asker(Protocol):
         ...
 
 
-def ask_all(asks: Sequence[Ask[T]], *, config: LLMConfig, store: ReplyStore, what: str) -> list[Answer[T] | Failure]:
-    """Answer the questions in their order, from the store where it has the reply.
-
-    Every reply is in the ledger before this function uses it; run again after any stop, and only what is not
-    recorded is asked.
+@lru_cache(maxsize=64)
+def reply_schema(reply: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a form.
 
     Raises:
-        UserError: a reply is missing in replay mode (all are counted), there is no key, the endpoint refuses
-            everything, or the next request could exceed the spend cap.
+        TypeError: the form has optional fields or allows extra ones, which endpoints refuse in strict schemas.
     """
-    return asyncio.run(_answering().answer_all(asks, config=config, store=store, what=what))
-
-
-def estimate(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: ReplyStore) -> Estimate:
-    """What `record` would have to ask, and what that costs; uses no network.
-
-    Output tokens are the mean of the recorded replies, or `max_tokens` each if there are none. Questions asked
-    again after a reply of the wrong form are not foreseen.
-    """
-    return asyncio.run(_answering().estimate_all(asks, config=config, store=store))
-
-
-@cache
-def _answering() -> ModuleType:
-    """The part that needs openai and instructor, which take 1.5 s to import: stages that ask nothing do without."""
-    gc.disable()  # a sixth of that time is a search for garbage among classes that live as long as the process
-    try:
-        import openai.resources.chat  # noqa: F401  (instructor would import it, in the same event loop)
-
-        from models_under_pressure.llm import answering
-    finally:
-        gc.freeze()
-        gc.enable()
-    return answering
+    schema = reply.model_json_schema()
+    for name, part in [(reply.__name__, schema), *schema.get("$defs", {}).items()]:
+        if part.get("type") != "object":
+            continue
+        if part.get("additionalProperties") is not False:
+            raise TypeError(f'{name} needs model_config = ConfigDict(extra="forbid")')
+        if optional := sorted(set(part.get("properties", {})) - set(part.get("required", ()))):
+            raise TypeError(f"{name} has optional fields: {', '.join(optional)}; give them no default")
+    return schema
 
 
 def load_prompt(package: str, name: str) -> str:

@@ -5,7 +5,7 @@ Format: OpenAI's batch files, one request a line, `custom_id` = the request's ke
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,18 +20,12 @@ from models_under_pressure.core.progress import Progress, progress
 from models_under_pressure.llm.config import LLMConfig, cost_of
 from models_under_pressure.llm.ledger import Ledger
 from models_under_pressure.llm.reply import completion_in, from_completion
-from models_under_pressure.llm.store import ReplyStore, keyed_request
+from models_under_pressure.llm.store import ReplyStore, Request, keyed_request
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request whose reply is awaited."""
-
-    key: str
-    sample: int
-    fresh: bool
-    """Whether its reply takes the place of a recorded one."""
-    body: Mapping[str, Any]
+_MAX_LINES = 50_000
+_MAX_BYTES = 150_000_000
+"""OpenAI takes 50,000 lines and 200 MB per file."""
+_OVER = ("completed", "expired", "cancelled", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +77,6 @@ def end_job(ledger: Ledger, job: Job) -> None:
     with ledger.connection() as transaction:
         transaction.execute("delete from awaited where name = ?", (job.name,))
         transaction.execute("delete from batches where name = ?", (job.name,))
-
-
-_MAX_LINES = 50_000
-_MAX_BYTES = 150_000_000
-"""OpenAI takes 50,000 lines and 200 MB per file."""
-_OVER = ("completed", "expired", "cancelled", "failed")
 
 
 async def collect_open(client: openai.AsyncOpenAI, *, config: LLMConfig, store: ReplyStore, what: str) -> None:
@@ -200,7 +188,7 @@ def _record(data: bytes, requests: dict[str, Request], *, config: LLMConfig, sto
         for line in data.splitlines():
             row = json.loads(line)
             request = requests.get(row.get("custom_id"))
-            response = row.get("response") or {}
+            response: dict[str, Any] = row.get("response") or {}
             completion = completion_in(response.get("body")) if response.get("status_code") == 200 else None
             if request is None or completion is None:
                 continue
@@ -211,7 +199,7 @@ def _record(data: bytes, requests: dict[str, Request], *, config: LLMConfig, sto
 
 
 @contextmanager
-def _explained(config: LLMConfig) -> Iterator[None]:
+def _explained(config: LLMConfig) -> Generator[None]:
     try:
         yield
     except openai.OpenAIError as error:

@@ -1,14 +1,14 @@
 """Which chat model is asked, within which limits."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from models_under_pressure.core.files import canonical_json
+from models_under_pressure.core.section import Section
 from models_under_pressure.llm.reply import Usage
 
 
@@ -18,19 +18,15 @@ def _known_endpoint(value: str) -> str:
     raise ValueError(f"endpoint is openai, openrouter or the base URL of a compatible server, not {value!r}")
 
 
-class Price(BaseModel):
+class Price(Section):
     """What a model costs, in US dollars per million tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
 
 
-class LLMConfig(BaseModel):
+class LLMConfig(Section):
     """Which chat model is asked, how, and within which limits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     endpoint: Annotated[str, AfterValidator(_known_endpoint)] = "openai"
     """`openai`, `openrouter`, or the base URL of a compatible server; not part of a reply's key."""
@@ -64,7 +60,7 @@ class LLMConfig(BaseModel):
     """Questions of one round that may stay without an answer; their rows are dropped and named. More stop the stage."""
     max_cost_usd: float | None = Field(default=None, ge=0)
     """Spend of one stage at which it stops; null sets no cap."""
-    prices: dict[str, Price] = {}
+    prices: dict[str, Price] = Field(default={})
     """Model -> price; needed for estimates and for the cap."""
     batch: bool = False
     """Whether missing replies are asked for through the Batch API: cheaper, within a day."""
@@ -77,6 +73,13 @@ class LLMConfig(BaseModel):
     def price(self) -> Price | None:
         """Price of the model, with or without its vendor's prefix."""
         return self.prices.get(self.model) or self.prices.get(self.model.removeprefix("openai/"))
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The sampling parameters of a request; those that are null are left out."""
+        length = "max_completion_tokens" if self.endpoint == "openai" else "max_tokens"
+        chosen = {"model": self.model, length: self.max_tokens, "temperature": self.temperature, "seed": self.seed}
+        return {name: value for name, value in chosen.items() if value is not None}
 
 
 _BYTES_PER_TOKEN = 3
@@ -131,61 +134,3 @@ class Estimate:
             f"{self.missing:,} of {self.questions:,} replies are missing; asking for them costs {cost}: "
             f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out"
         )
-
-
-class Meter:
-    """Counts requests, tokens and cost, and keeps the cost below the cap."""
-
-    def __init__(self, config: LLMConfig) -> None:
-        self._price, self._cap, self._max_tokens = config.price, config.max_cost_usd, config.max_tokens
-        self._reserved = 0.0
-        self._settled = asyncio.Condition()
-        self.requests = 0
-        self.input_tokens = 0
-        self.output_tokens = 0
-        self.cost_usd = 0.0
-        self._replies = 0
-        self._replays = 0
-        self._replayed_output = 0
-
-    def replayed(self, usage: Usage | None) -> None:
-        """Note the size of a recorded reply."""
-        if usage is not None:
-            self._replays += 1
-            self._replayed_output += usage.output_tokens
-
-    @property
-    def mean_output_tokens(self) -> int | None:
-        """Mean length of the recorded replies; None if there are none."""
-        return ceil(self._replayed_output / self._replays) if self._replays else None
-
-    @property
-    def usual_output_tokens(self) -> int:
-        """Mean length of the replies of this run so far; `max_tokens` before the first."""
-        return ceil(self.output_tokens / self._replies) if self._replies else self._max_tokens
-
-    async def reserve(self, tokens_in: int) -> float | None:
-        """Set aside the most that a request can cost, in US dollars; None if the cap forbids it.
-
-        While other requests are under way their unused reserve may still return, so it waits for them.
-        """
-        most = price_of(tokens_in, self._max_tokens, self._price) if self._price else 0.0
-        async with self._settled:
-            while self._cap is not None and self.cost_usd + self._reserved + most > self._cap:
-                if self._reserved <= 1e-12:
-                    return None
-                await self._settled.wait()
-            self._reserved += most
-        return most
-
-    async def settle(self, reserve: float, usage: Usage | None) -> None:
-        """Give a reserve back, and count what the request really used."""
-        async with self._settled:
-            self._reserved -= reserve
-            self.requests += 1
-            if usage is not None:
-                self._replies += 1
-                self.input_tokens += usage.input_tokens
-                self.output_tokens += usage.output_tokens
-                self.cost_usd += cost_of(usage, self._price) or 0.0
-            self._settled.notify_all()

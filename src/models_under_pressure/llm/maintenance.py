@@ -11,7 +11,7 @@ from models_under_pressure.core.files import json_line, write_jsonl
 from models_under_pressure.llm.config import Price, cost_of
 from models_under_pressure.llm.ledger import Ledger
 from models_under_pressure.llm.reply import Reply, completion_in, from_completion, to_row
-from models_under_pressure.llm.store import RecordFile, request_key
+from models_under_pressure.llm.store import read_record_file, request_key
 
 _DAY = 86_400.0
 
@@ -22,8 +22,8 @@ class Stats:
 
     place: str
     replies: int = 0
-    models: Counter[str] = field(default_factory=Counter)
-    without_answer: Counter[str] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter[str])
+    without_answer: Counter[str] = field(default_factory=Counter[str])
     """Refusals, truncated and filtered replies."""
     input_tokens: int = 0
     output_tokens: int = 0
@@ -43,13 +43,9 @@ class Pruned:
 
 def replies_stats(files: Sequence[Path], ledger: Ledger, *, prices: Mapping[str, Price]) -> list[Stats]:
     """Count the replies of each record file and of the ledger; prices go by the model's reported name."""
-    stats = []
-    for path in files:
-        file = RecordFile(path)
-        stats.append(_stats(str(path), (reply for key in file if (reply := file.get(key))), prices))
-        file.close()
-    replies = (from_completion(entry.response) for entry in ledger.entries())
-    return [*stats, _stats(str(ledger.path), replies, prices)]
+    paid = (from_completion(entry.response) for entry in ledger.entries())
+    found = [_stats(str(path), read_record_file(path).values(), prices) for path in files]
+    return [*found, _stats(str(ledger.path), paid, prices)]
 
 
 def verify_replies(files: Sequence[Path], ledger: Ledger) -> list[str]:
@@ -76,11 +72,7 @@ def prune_ledger(
 
     Such replies belong to prompts, models or rows that are no longer used here. Without `delete` it only tells.
     """
-    kept: set[str] = set()
-    for path in recorded_in:
-        file = RecordFile(path)
-        kept.update(file)
-        file.close()
+    kept = {key for path in recorded_in for key in read_record_file(path)}
     before = time.time() - older_than_days * _DAY
     old = [entry for entry in ledger.entries() if entry.recorded_at < before and entry.key not in kept]
     cost = sum(_cost(from_completion(entry.response), prices) or 0.0 for entry in old)
@@ -129,21 +121,15 @@ def _cost(reply: Reply, prices: Mapping[str, Price]) -> float | None:
 
 def _file_problems(path: Path, ledger: Ledger) -> list[str]:
     try:
-        file = RecordFile(path)
+        replies = read_record_file(path)
     except UserError as error:
         return [str(error)]
-    problems: list[str] = []
-    keys = list(file)
-    if keys != sorted(keys):
-        problems.append(f"{path}: lines are not sorted by key")
+    problems = [] if list(replies) == sorted(replies) else [f"{path}: lines are not sorted by key"]
     with path.open(encoding="utf-8") as stream:
-        for number, (key, line) in enumerate(zip(keys, stream, strict=True), start=1):
-            reply = file.get(key)
-            assert reply is not None
+        for number, ((key, reply), line) in enumerate(zip(replies.items(), stream, strict=True), start=1):
             if line != json_line(to_row(key, reply)) + "\n":
                 problems.append(f"{path}:{number}: line is not as it would be written")
             paid = ledger.get(key)
             if paid is not None and paid != reply:
                 problems.append(f"{path}:{number}: the ledger holds another reply to {key}")
-    file.close()
     return problems

@@ -1,17 +1,16 @@
 """What commands that ask a chat model have in common: their options, and the look before asking."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from models_under_pressure.llm.ask import Asker
-    from models_under_pressure.llm.config import LLMConfig
-    from models_under_pressure.llm.rehearsal import Round
-    from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.llm.answering import REPLIES, open_store
+from models_under_pressure.llm.config import LLMConfig
+from models_under_pressure.llm.rehearsal import Round, describe_cost, describe_round
+from models_under_pressure.llm.store import ReplyStore
 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Ask and write nothing: say how many replies are missing, and their cost.")
@@ -30,7 +29,7 @@ Refresh = Annotated[
 ]
 
 
-def with_options(config: "LLMConfig", *, allow_missing: int | None, refresh: str | None) -> "LLMConfig":
+def with_options(config: LLMConfig, *, allow_missing: int | None, refresh: str | None) -> LLMConfig:
     """The settings of params.yaml with what the command line says."""
     changes: dict[str, object] = {}
     if allow_missing is not None:
@@ -41,23 +40,11 @@ def with_options(config: "LLMConfig", *, allow_missing: int | None, refresh: str
 
 
 def dry_run(
-    name: str, config: "LLMConfig", preview: "Callable[[ReplyStore], Sequence[Round]]", *, folder: Path | None = None
+    name: str, config: LLMConfig, preview: Callable[[ReplyStore], Sequence[Round]], *, folder: Path = REPLIES
 ) -> None:
     """Print what a stage would ask, round by round, and the cost; `folder` has the record file of what is no stage."""
-    from contextlib import closing
-
-    from models_under_pressure.llm.recorded import REPLIES, open_store
-    from models_under_pressure.llm.rehearsal import describe_cost, describe_round
-
-    with closing(open_store(name, folder or REPLIES)) as store:
+    with closing(open_store(name, folder)) as store:
         rounds = preview(store)
     for one in rounds:
         print(f"{name}, {describe_round(one)}")
     print(describe_cost(rounds, config))
-
-
-def recorded(name: str, llm: "LLMConfig") -> "AbstractContextManager[Asker]":
-    """The way to ask, whose replies are kept for the stage; see `llm.recorded`, which is loaded when needed."""
-    from models_under_pressure.llm.recorded import recorded as keep
-
-    return keep(name, llm)

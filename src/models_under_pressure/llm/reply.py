@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Kind = Literal["refusal", "truncated", "content_filter", "invalid", "transport", "timeout", "rejected"]
 """Why a question has no answer: the model declined, ran into its token limit, or was filtered; its replies never
@@ -102,26 +102,13 @@ def from_row(row: dict[str, Any]) -> Reply:
     )
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _usage(usage: object) -> Usage | None:
-    match usage:
-        case {"prompt_tokens": int(tokens_in), "completion_tokens": int(tokens_out), **rest}:
-            cost = rest.get("cost")
-            return Usage(tokens_in, tokens_out, float(cost) if isinstance(cost, int | float) else None)
-    return None
-
-
 def completion_in(body: object) -> dict[str, Any] | None:
     """The body, if it is a chat completion with a choice; None if it is anything else."""
-    if not isinstance(body, dict) or error_in(body) is not None:
-        return None
-    match body.get("choices"):
-        case [{"message": dict(message)}, *_] if isinstance(message.get("content"), str | None):
-            return body
-    return None
+    found = _mapping(body)
+    choices = _choices(found)
+    message: Any = choices[0].get("message") if choices else None
+    has_text = isinstance(message, dict) and isinstance(_mapping(message).get("content"), str | None)
+    return found if has_text and error_in(found) is None else None
 
 
 def parsed(raw: bytes) -> object:
@@ -134,13 +121,10 @@ def parsed(raw: bytes) -> object:
 
 def error_in(body: object) -> dict[str, Any] | None:
     """The error in a body: OpenRouter puts failures of a model's host inside a response of status 200."""
-    if not isinstance(body, dict):
-        return None
-    found = body.get("choices")
-    choices = [choice for choice in found if isinstance(choice, dict)] if isinstance(found, list) else []
-    error = body.get("error") or next((choice["error"] for choice in choices if choice.get("error")), None)
+    found = _mapping(body)
+    error = found.get("error") or next((choice["error"] for choice in _choices(found) if choice.get("error")), None)
     if error is None or isinstance(error, dict):
-        return error
+        return cast("dict[str, Any] | None", error)
     return {"message": str(error)}
 
 
@@ -161,3 +145,25 @@ def fatal(status: int, raw: bytes) -> tuple[str, str] | None:
     if status == 404:
         return "the endpoint does not know the model or the address (404).", "correct llm.model or llm.endpoint."
     return None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """The value, if it is a JSON object; else an empty one."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
+    found = body.get("choices")
+    return list(map(_mapping, cast("list[Any]", found))) if isinstance(found, list) else []
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _usage(usage: object) -> Usage | None:
+    found = _mapping(usage)
+    tokens_in, tokens_out, cost = (found.get(name) for name in ("prompt_tokens", "completion_tokens", "cost"))
+    if not isinstance(tokens_in, int) or not isinstance(tokens_out, int):
+        return None
+    return Usage(tokens_in, tokens_out, float(cost) if isinstance(cost, int | float) else None)

@@ -1,11 +1,9 @@
-"""Many questions at once: a fixed number of workers over one queue."""
+"""Questions that need openai and instructor: the modes, and a fixed number of workers over one queue."""
 
 import asyncio
 import json
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -18,101 +16,19 @@ from instructor.v2.core.function_calls import response_schema
 from pydantic import BaseModel, ValidationError
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.progress import notice, progress
-from models_under_pressure.llm.ask import Answer, Ask, Failure
-from models_under_pressure.llm.batch import Request
-from models_under_pressure.llm.config import Estimate, input_tokens, price_of
+from models_under_pressure.core.progress import progress
+from models_under_pressure.llm.ask import Answer, Ask, Failure, reply_schema
+from models_under_pressure.llm.batch import collect_open, submit
+from models_under_pressure.llm.config import Estimate, LLMConfig, input_tokens, price_of
 from models_under_pressure.llm.reply import Kind
-from models_under_pressure.llm.session import Call, Session
-from models_under_pressure.llm.transport import open_client, sampling, structured
+from models_under_pressure.llm.session import Call, Session, stops_on_signals
+from models_under_pressure.llm.store import ReplyStore, Request
+from models_under_pressure.llm.transport import api_key, needs_key, no_key, open_client, structured
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextmanager
-def stops_on_signals(session: Session) -> Iterator[None]:
-    """Let the first signal stop the run, so that requests under way are awaited; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():  # only there Python hears of signals
-        yield
-        return
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-
-    def stop() -> None:
-        if session.stopped is None:
-            notice("interrupted: waiting for the requests under way; once more to give them up")
-            session.stop(UserError("interrupted.", remedy="run again to go on from here."))
-        else:
-            task.cancel()
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, before[number])
-
-
-@lru_cache(maxsize=64)
-def reply_form(reply: type[BaseModel]) -> type[BaseModel]:
-    """The class, and its schema, that instructor would otherwise build anew for every call.
-
-    Raises:
-        TypeError: the form has optional fields or allows extra ones, which endpoints refuse in strict schemas.
-    """
-    form = response_schema(reply)
-    schema = form.model_json_schema()
-    for name, part in [(reply.__name__, schema), *schema.get("$defs", {}).items()]:
-        _check(name, part)
-    form.model_json_schema = lambda: dict(schema)  # pyright: ignore[reportAttributeAccessIssue]
-    return form
-
-
-def _check(name: str, part: dict[str, Any]) -> None:
-    if part.get("type") != "object":
-        return
-    if part.get("additionalProperties") is not False:
-        raise TypeError(f'{name} needs model_config = ConfigDict(extra="forbid")')
-    optional = sorted(set(part.get("properties", {})) - set(part.get("required", ())))
-    if optional:
-        raise TypeError(f"{name} has optional fields: {', '.join(optional)}; give them no default")
-
+T = TypeVar("T", bound=BaseModel)
 
 FAILURES = (TimeoutError, IncompleteOutputException, InstructorRetryException)
 """What a question may raise; anything else is a defect."""
-
-
-def classify(error: BaseException, call: Call) -> tuple[Kind, str]:
-    """Kind and detail of a failure. Texts of the endpoint are left out: they may quote the key."""
-    if call.ended:
-        return call.ended
-    if isinstance(error, TimeoutError):
-        return "timeout", f"no reply within the deadline, {call.requests} requests"
-    cause = error.__cause__
-    if isinstance(cause, openai.APITimeoutError):
-        return "timeout", f"{call.requests} requests timed out"
-    if isinstance(cause, openai.APIStatusError):
-        status = cause.status_code
-        transient = status in (408, 409, 429) or status >= 500
-        return ("transport" if transient else "rejected"), f"HTTP {status} after {call.requests} requests"
-    if isinstance(cause, openai.APIConnectionError):
-        return "transport", f"connection lost or refused, {call.requests} requests"
-    return "invalid", _mismatch(cause)
-
-
-def _mismatch(cause: BaseException | None) -> str:
-    if isinstance(cause, ValidationError):
-        problems = cause.errors(include_url=False, include_input=False, include_context=False)
-        return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'reply'}: {one['msg']}" for one in problems)
-    if isinstance(cause, json.JSONDecodeError):
-        return "reply is not JSON"
-    return type(cause).__name__
-
-
-T = TypeVar("T", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -150,6 +66,59 @@ class Outcomes(Generic[T]):
         return Estimate(
             len(self.outcomes), len(self.settled), tokens_in, tokens_out, cost_usd=cost, is_bound=usual is None
         )
+
+
+async def answer_all(
+    asks: Sequence[Ask[T]],
+    *,
+    config: LLMConfig,
+    store: ReplyStore,
+    what: str,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> list[Answer[T] | Failure]:
+    """See `answering.ask_all`; `transport` takes the place of the network."""
+    if config.mode == "replay":
+        outcomes = await run(asks, Session(config, store, online=False), what=what)
+        if outcomes.missing:
+            raise _missing(outcomes, what)
+        return outcomes.settled
+    if config.max_cost_usd is not None and config.price is None:
+        raise UserError(
+            f"llm.max_cost_usd is set, but llm.prices has no entry for {config.model!r}.",
+            remedy="add its price (0 for a server of your own), or say that there is no cap: -S llm.max_cost_usd=null.",
+        )
+    key = None if transport else api_key(config)
+    session = Session(config, store, online=True, has_key=bool(key or transport or not needs_key(config)))
+    if config.batch:
+        await _fill_by_batch(asks, session, what=what, key=key)
+    return (await run(asks, session, what=what, key=key, transport=transport)).settled
+
+
+async def estimate_all(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: ReplyStore) -> Estimate:
+    """See `answering.estimate`."""
+    return (await run(asks, Session(config, store, online=False), what="estimate")).estimate()
+
+
+async def _fill_by_batch(asks: Sequence[Ask[Any]], session: Session, *, what: str, key: str | None) -> None:
+    config, store = session.config, session.store
+    async with open_client(session, key=key) as client:
+        await collect_open(client, config=config, store=store, what=what)
+        outcomes = await run(asks, Session(config, store, online=False), what=f"{what}, looking for replies")
+        if not outcomes.missing:
+            return
+        if not session.has_key:
+            raise no_key(config.endpoint)
+        cost = outcomes.estimate().cost_usd
+        if config.max_cost_usd is not None and cost is not None:
+            cost *= 1 - config.batch_discount
+            if cost > config.max_cost_usd:
+                raise UserError(
+                    f"the batch may cost ${cost:,.2f}, more than llm.max_cost_usd (${config.max_cost_usd:,.2f}).",
+                    where=f"{what}, model {config.model}",
+                    remedy="raise the cap, or ask for less.",
+                )
+        requests = {one.request.key: one.request for one in outcomes.missing}
+        await submit(client, list(requests.values()), config=config, store=store, what=what)
 
 
 async def run(
@@ -199,24 +168,72 @@ async def _put(
     config = session.config
     call = session.call(index, ask.record_id, ask.sample)
     messages: list[Any] = [{"role": message.role, "content": message.content} for message in ask.messages]
+    # only hosts that honour the schema
+    routing = {"provider": {"require_parameters": True}} if config.endpoint == "openrouter" else None
     try:
         async with asyncio.timeout(config.deadline) as call.deadline:
             value, completion = await client.create_with_completion(
                 messages=messages,
-                response_model=reply_form(ask.reply),
+                response_model=_form(ask.reply),
                 max_retries=config.reasks,
                 strict=False,  # "7" and 7.0 for an integer are no reason to ask again
-                **sampling(config),
+                extra_body=routing,
+                **config.sampling,
             )
     except FAILURES as error:
         if call.missing is not None:
             return Missing(ask.record_id, call.missing)
-        kind, detail = classify(error, call)
+        kind, detail = _classify(error, call)
         session.observe(call, kind)
         return Failure(ask.record_id, kind, detail)
     session.observe(call, None)
     # instructor's subclass keeps the whole response; the caller gets the class asked for
     return Answer(ask.reply.model_construct(value.model_fields_set, **dict(value)), completion.model)
+
+
+@lru_cache(maxsize=64)
+def _form(reply: type[BaseModel]) -> type[BaseModel]:
+    """The class, and its schema, that instructor would otherwise build anew for every call."""
+    form: Any = response_schema(reply)
+    form.model_json_schema = lambda: dict(reply_schema(reply))
+    return form
+
+
+def _classify(error: BaseException, call: Call) -> tuple[Kind, str]:
+    """Kind and detail of a failure. Texts of the endpoint are left out: they may quote the key."""
+    if call.ended:
+        return call.ended
+    if isinstance(error, TimeoutError):
+        return "timeout", f"no reply within the deadline, {call.requests} requests"
+    cause = error.__cause__
+    if isinstance(cause, openai.APITimeoutError):
+        return "timeout", f"{call.requests} requests timed out"
+    if isinstance(cause, openai.APIStatusError):
+        status = cause.status_code
+        transient = status in (408, 409, 429) or status >= 500
+        return ("transport" if transient else "rejected"), f"HTTP {status} after {call.requests} requests"
+    if isinstance(cause, openai.APIConnectionError):
+        return "transport", f"connection lost or refused, {call.requests} requests"
+    return "invalid", _mismatch(cause)
+
+
+def _mismatch(cause: BaseException | None) -> str:
+    if isinstance(cause, ValidationError):
+        problems = cause.errors(include_url=False, include_input=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'reply'}: {one['msg']}" for one in problems)
+    if isinstance(cause, json.JSONDecodeError):
+        return "reply is not JSON"
+    return type(cause).__name__
+
+
+def _missing(outcomes: Outcomes[Any], what: str) -> UserError:
+    first = ", ".join(one.record_id for one in outcomes.missing[:5])
+    return UserError(
+        f"{outcomes.estimate()} (first: {first}).",
+        where=f"{what}, model {outcomes.session.config.model}",
+        remedy="`dvc pull` if a colleague recorded them; else put a key into .env and run "
+        "`dvc exp run -S llm.mode=record`.",
+    )
 
 
 def _with_count(error: Exception, outcomes: Sequence[object]) -> Exception:

@@ -1,22 +1,30 @@
 """State of one run over many questions: limits, counts, and the reason to stop early."""
 
 import asyncio
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from math import ceil
 from time import monotonic
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.llm.batch import Request
-from models_under_pressure.llm.config import LLMConfig, Meter
-from models_under_pressure.llm.reply import Kind
-from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.core.progress import notice
+from models_under_pressure.llm.config import LLMConfig, cost_of, price_of
+from models_under_pressure.llm.reply import Kind, Usage
+from models_under_pressure.llm.store import ReplyStore, Request
 
 _BURST_SECONDS = 0.5
 """Time lost up to this much is made up for, so that late wake-ups do not lower the rate."""
 _LOOK_SECONDS = 0.05
 """Longest sleep before looking again whether a correction has shortened the wait."""
+
+_BREAK_AFTER = 5
+"""Failures in a row, without a success, that show that the fault is not in the questions."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Pace:
@@ -51,8 +59,62 @@ class Pace:
             self.take(amount)
 
 
-_BREAK_AFTER = 5
-"""Failures in a row, without a success, that show that the fault is not in the questions."""
+class Meter:
+    """Counts requests, tokens and cost, and keeps the cost below the cap."""
+
+    def __init__(self, config: LLMConfig) -> None:
+        self._price, self._cap, self._max_tokens = config.price, config.max_cost_usd, config.max_tokens
+        self._reserved = 0.0
+        self._settled = asyncio.Condition()
+        self.requests = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.cost_usd = 0.0
+        self._replies = 0
+        self._replays = 0
+        self._replayed_output = 0
+
+    def replayed(self, usage: Usage | None) -> None:
+        """Note the size of a recorded reply."""
+        if usage is not None:
+            self._replays += 1
+            self._replayed_output += usage.output_tokens
+
+    @property
+    def mean_output_tokens(self) -> int | None:
+        """Mean length of the recorded replies; None if there are none."""
+        return ceil(self._replayed_output / self._replays) if self._replays else None
+
+    @property
+    def usual_output_tokens(self) -> int:
+        """Mean length of the replies of this run so far; `max_tokens` before the first."""
+        return ceil(self.output_tokens / self._replies) if self._replies else self._max_tokens
+
+    async def reserve(self, tokens_in: int) -> float | None:
+        """Set aside the most that a request can cost, in US dollars; None if the cap forbids it.
+
+        While other requests are under way their unused reserve may still return, so it waits for them.
+        """
+        most = price_of(tokens_in, self._max_tokens, self._price) if self._price else 0.0
+        async with self._settled:
+            while self._cap is not None and self.cost_usd + self._reserved + most > self._cap:
+                if self._reserved <= 1e-12:
+                    return None
+                await self._settled.wait()
+            self._reserved += most
+        return most
+
+    async def settle(self, reserve: float, usage: Usage | None) -> None:
+        """Give a reserve back, and count what the request really used."""
+        async with self._settled:
+            self._reserved -= reserve
+            self.requests += 1
+            if usage is not None:
+                self._replies += 1
+                self.input_tokens += usage.input_tokens
+                self.output_tokens += usage.output_tokens
+                self.cost_usd += cost_of(usage, self._price) or 0.0
+            self._settled.notify_all()
 
 
 @dataclass
@@ -143,3 +205,30 @@ class Session:
                     remedy="see that the model exists there, takes strict JSON schemas and the sampling parameters.",
                 )
             )
+
+
+@contextmanager
+def stops_on_signals(session: Session) -> Generator[None]:
+    """Let the first signal stop the run, so that requests under way are awaited; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():  # only there Python hears of signals
+        yield
+        return
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def stop() -> None:
+        if session.stopped is None:
+            notice("interrupted: waiting for the requests under way; once more to give them up")
+            session.stop(UserError("interrupted.", remedy="run again to go on from here."))
+        else:
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, before[number])

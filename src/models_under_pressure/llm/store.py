@@ -1,10 +1,10 @@
 """Where replies are looked up and kept: record file, shipped files, ledger."""
 
 import json
-import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,80 +13,38 @@ from models_under_pressure.core.files import stable_hash, write_jsonl
 from models_under_pressure.llm.ledger import Entry, Ledger, ledger_path
 from models_under_pressure.llm.reply import Reply, from_row, to_row
 
+_KEYED = (
+    *("model", "messages", "response_format", "tools", "tool_choice", "reasoning_effort", "reasoning", "seed", "n"),
+    *("temperature", "top_p", "max_tokens", "stop", "frequency_penalty", "presence_penalty"),
+)
+"""Fields that shape the reply. Host, headers, routing, user and timeouts do not."""
+_PYDANTIC_VERSION = re.compile(r"(?<=https://errors\.pydantic\.dev/)\d+\.\d+/")
+"""A question asked again quotes pydantic's error, whose link holds pydantic's version."""
 
-class RecordFile:
-    """Read-only view of one record file; only keys and offsets are in memory.
+
+def read_record_file(path: Path) -> dict[str, Reply]:
+    """Key -> reply, in the order of the file; empty if there is none.
 
     Raises:
         UserError: naming the line that is not a reply, or whose key occurred before.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lines: dict[str, tuple[int, int]] = {}
-        self._stream = path.open("rb") if path.exists() else None
-        offset = 0
-        for number, line in enumerate(self._stream or (), start=1):
-            key = self._parse(line, number)["key"]
-            if key in self._lines:
-                raise self._problem(number, f"key {key} occurs twice.")
-            self._lines[key] = (offset, len(line))
-            offset += len(line)
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._lines)
-
-    def get(self, key: str) -> Reply | None:
-        """The reply of a key."""
-        if self._stream is None or key not in self._lines:
-            return None
-        offset, length = self._lines[key]
-        return from_row(json.loads(os.pread(self._stream.fileno(), length, offset)))
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._stream is not None:
-            self._stream.close()
-
-    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+    replies: dict[str, Reply] = {}
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), start=1):
         try:
             row = json.loads(line)
-            from_row(row)
-            int(row["key"], 16)
+            key, reply = row["key"], from_row(row)
+            int(key, 16)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise self._problem(number, "line is not a recorded reply.") from None
-        return row
-
-    def _problem(self, number: int, problem: str) -> UserError:
-        return UserError(
-            problem, where=f"{self.path}:{number}", remedy="restore the file (git, `dvc pull`) or delete this line."
-        )
+            raise _damaged(path, number, "line is not a recorded reply.") from None
+        if key in replies:
+            raise _damaged(path, number, f"key {key} occurs twice.")
+        replies[key] = reply
+    return replies
 
 
-_KEYED = (
-    "model",
-    "messages",
-    "response_format",
-    "tools",
-    "tool_choice",
-    "temperature",
-    "top_p",
-    "seed",
-    "max_tokens",
-    "reasoning_effort",
-    "reasoning",
-    "stop",
-    "n",
-    "frequency_penalty",
-    "presence_penalty",
-)
-"""Fields that shape the reply. Host, headers, routing, user and timeouts do not."""
-
-_PYDANTIC_VERSION = re.compile(r"(?<=https://errors\.pydantic\.dev/)\d+\.\d+/")
-"""A question asked again quotes pydantic's error, whose link holds pydantic's version."""
+def _damaged(path: Path, number: int, problem: str) -> UserError:
+    remedy = "restore the file (git, `dvc pull`) or delete this line."
+    return UserError(problem, where=f"{path}:{number}", remedy=remedy)
 
 
 def keyed_request(body: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +60,7 @@ def keyed_request(body: dict[str, Any]) -> dict[str, Any]:
     for name in ("temperature", "top_p"):
         if request.get(name) is not None:
             request[name] = float(request[name])
-    return {name: request[name] for name in _KEYED if request.get(name) is not None}
+    return {name: value for name, value in request.items() if name in _KEYED and value is not None}
 
 
 def request_key(body: dict[str, Any], *, sample: int) -> str:
@@ -111,6 +69,17 @@ def request_key(body: dict[str, Any], *, sample: int) -> str:
     `sample` tells repeated questions apart; it is never sent.
     """
     return stable_hash(keyed_request(body), sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose reply is awaited."""
+
+    key: str
+    sample: int
+    fresh: bool
+    """Whether its reply takes the place of a recorded one."""
+    body: Mapping[str, Any]
 
 
 class ReplyStore:
@@ -125,8 +94,8 @@ class ReplyStore:
     ) -> None:
         self.record_file = record_file
         self.ledger = Ledger(ledger or ledger_path())
-        self._own = [RecordFile(record_file)] if record_file else []
-        self._files = [*self._own, *(RecordFile(path) for path in shipped)]
+        self._own = read_record_file(record_file) if record_file else {}
+        self._files = [self._own, *map(read_record_file, shipped)]
         self._used: set[str] = set()
         self._refreshed: set[str] = set()
         """Keys whose reply in the ledger is newer than that in the record files."""
@@ -169,17 +138,15 @@ class ReplyStore:
         `keep_unused` keeps the other lines of the file too.
         """
         assert self.record_file is not None, "the store has no record file"
-        keys = self._used.union(*self._own) if keep_unused else self._used
+        keys = self._used.union(self._own) if keep_unused else self._used
         write_jsonl(self.record_file, self._rows(sorted(keys)))
         if self._refreshed:
             self.ledger.end_refresh(self._name)
             self._refresh_started = None
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the ledger."""
         self.ledger.close()
-        for file in self._files:
-            file.close()
 
     @property
     def _name(self) -> str:

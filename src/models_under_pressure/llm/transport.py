@@ -8,9 +8,8 @@ import asyncio
 import json
 import logging
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
@@ -22,7 +21,6 @@ from instructor.v2.providers.openrouter import from_openrouter
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.settings import load_settings
-from models_under_pressure.llm.batch import Request
 from models_under_pressure.llm.config import LLMConfig, input_tokens
 from models_under_pressure.llm.reply import (
     Reply,
@@ -34,17 +32,11 @@ from models_under_pressure.llm.reply import (
     to_completion,
 )
 from models_under_pressure.llm.session import CURRENT_CALL, Call, Session
-from models_under_pressure.llm.store import request_key
+from models_under_pressure.llm.store import Request, request_key
 
+_BASE_URLS = {"openai": "https://api.openai.com/v1", "openrouter": "https://openrouter.ai/api/v1"}
+_CONNECT_SECONDS = 5.0
 _KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
-
-
-@dataclass(frozen=True, slots=True)
-class _Foreseen:
-    """What was set aside for a request, until its usage is known."""
-
-    tokens: int
-    cost_usd: float
 
 
 class RecordingClient(openai.DefaultAsyncHttpxClient):
@@ -97,6 +89,7 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
         foreseen = await self._admit(call, input_tokens(body))
         if foreseen is None:
             return _stop_asking(request, "stopped")
+        tokens, cost = foreseen
         completion: dict[str, Any] | None = None
         call.sending, call.requests = True, call.requests + 1
         try:
@@ -111,11 +104,11 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
             usage = from_completion(completion).usage if completion else None
             if usage:
                 used = usage.input_tokens + usage.output_tokens
-                session.tokens_pace.correct(used - foreseen.tokens)
-            await session.meter.settle(foreseen.cost_usd, usage)
+                session.tokens_pace.correct(used - tokens)
+            await session.meter.settle(cost, usage)
 
-    async def _admit(self, call: Call, tokens_in: int) -> _Foreseen | None:
-        """Wait until the limits let a request pass; None if the run is over."""
+    async def _admit(self, call: Call, tokens_in: int) -> tuple[int, float] | None:
+        """Wait until the limits let a request pass; its tokens and cost as foreseen, or None if the run is over."""
         session = self._session
         if session.stopped:
             return None
@@ -136,7 +129,7 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
         await session.tokens_pace.wait(tokens)
         if call.deadline and remaining is not None:
             call.deadline.reschedule(remaining + loop.time() - before)
-        return _Foreseen(tokens, cost)
+        return tokens, cost
 
     def _failed(self, request: httpx2.Request, response: httpx2.Response, raw: bytes) -> httpx2.Response:
         """Pass a failure on to openai's retries; stop the run if every other question would fail alike."""
@@ -187,14 +180,10 @@ def _stop_asking(request: httpx2.Request, why: str) -> httpx2.Response:
     )
 
 
-_BASE_URLS = {"openai": "https://api.openai.com/v1", "openrouter": "https://openrouter.ai/api/v1"}
-_CONNECT_SECONDS = 5.0
-
-
 @asynccontextmanager
 async def open_client(
     session: Session, *, key: str | None, transport: httpx2.AsyncBaseTransport | None = None
-) -> AsyncIterator[openai.AsyncOpenAI]:
+) -> AsyncGenerator[openai.AsyncOpenAI]:
     """An openai client over the store. It belongs to the running event loop."""
     config = session.config
     timeout = httpx2.Timeout(config.request_timeout, connect=_CONNECT_SECONDS)
@@ -233,16 +222,3 @@ def structured(client: openai.AsyncOpenAI) -> instructor.AsyncInstructor:
     """The client with structured replies: strict JSON schemas, at every endpoint."""
     logging.getLogger("instructor.v2.retry").setLevel(logging.CRITICAL)  # it logs what we report as failures
     return from_openrouter(client, mode=instructor.Mode.JSON_SCHEMA)
-
-
-def sampling(config: LLMConfig) -> dict[str, Any]:
-    """The sampling parameters of a request; those that are null are left out."""
-    length = "max_completion_tokens" if config.endpoint == "openai" else "max_tokens"
-    chosen: dict[str, Any] = {"model": config.model, length: config.max_tokens}
-    if config.temperature is not None:
-        chosen["temperature"] = config.temperature
-    if config.seed is not None:
-        chosen["seed"] = config.seed
-    if config.endpoint == "openrouter":  # only hosts that honour the schema
-        chosen["extra_body"] = {"provider": {"require_parameters": True}}
-    return chosen

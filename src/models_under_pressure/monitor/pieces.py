@@ -1,6 +1,5 @@
 """The text of each token of a conversation, by a tokenizer's file alone: neither weights nor what loads them."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,6 @@ from models_under_pressure.core.errors import UserError
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
 _LONGEST = 8
 """Tokens after which a broken character is taken to be broken in the text itself."""
-
-_HARMLESS = "\n\t\u200c\u200d"
-"""Line feed, tab, and the joiners of Indic scripts, Persian and emoji."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +70,3 @@ def token_texts(token_ids: Sequence[int], tokenizer: Any) -> list[str]:
     if pending:
         texts[-1] = tokenizer.decode(pending, clean_up_tokenization_spaces=False)
     return texts
-
-
-def printable(text: str) -> str:
-    """Text with control and format characters as visible escapes, but for those that ordinary writing needs."""
-    return "".join(
-        character
-        if character in _HARMLESS or not unicodedata.category(character).startswith("C")
-        else character.encode("unicode_escape").decode()
-        for character in text
-    )

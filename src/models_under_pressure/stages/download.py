@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import file_hash, stable_hash, write_json
+from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import write_records
-from models_under_pressure.datasets.origins import DOWNLOADS, download, pinned
+from models_under_pressure.datasets.origins import DOWNLOADS, bring
 from models_under_pressure.datasets.published import PublishedFile, convert, load_selected, report
 
 PUBLISHED = Path("data/published")
@@ -31,8 +31,7 @@ def run(key: str, *, file: PublishedFile) -> None:
     Raises:
         UserError: the download fails, or the content is not the one pinned or has another number of rows.
     """
-    piece = DOWNLOADS / f"{stable_hash(file.url)[:16]}{Path(file.url).suffix}"
-    found = file_hash(piece) if pinned(piece, file.sha256) else download(file.url, piece, sha256=file.sha256)
+    piece, found = bring(file.url, DOWNLOADS, sha256=file.sha256)
     converted = convert(piece)
     if file.rows is not None and converted.rows_read != file.rows:
         piece.unlink()

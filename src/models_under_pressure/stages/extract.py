@@ -11,7 +11,7 @@ import typer
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel, ProbeParams
 from models_under_pressure.core.files import file_hash, stable_hash
 from models_under_pressure.core.paths import Dataset, dataset_in_use, datasets_in_use, store_path
-from models_under_pressure.core.section import read
+from models_under_pressure.core.section import model_aliases, read
 
 
 def command(
@@ -25,7 +25,7 @@ def command(
     for path, outcome in run(
         [dataset_in_use(name) for name in datasets] if datasets else datasets_in_use(),
         alias=model.name,
-        model=model.resolved(read("models", dict[str, str])),
+        model=model.resolved(model_aliases()),
         layer=read("probe", ProbeParams).layer,
         config=read("extract", ExtractConfig),
     ):

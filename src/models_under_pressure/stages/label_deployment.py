@@ -11,6 +11,7 @@ from models_under_pressure.core.section import read
 from models_under_pressure.datasets.deployment import CONTEXTS, keep_whole_pairs, read_prompts
 from models_under_pressure.datasets.labelling import LabelConfig, label_records, unanswered
 from models_under_pressure.llm import options
+from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
@@ -34,7 +35,7 @@ def command(
     if dry_run:
         options.dry_run("label_deployment", llm, lambda store: preview(label=label, llm=llm, store=store))
         return
-    with options.recorded("label_deployment", llm) as ask:
+    with recorded("label_deployment", llm) as ask:
         run(label=label, ask=ask)
 
 

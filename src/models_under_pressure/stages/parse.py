@@ -11,7 +11,7 @@ from models_under_pressure.core.records import write_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.files import divide, manifest_path, split_path
 from models_under_pressure.datasets.origins import Source, load_source
-from models_under_pressure.datasets.sources.registry import PARSERS
+from models_under_pressure.datasets.sources import PARSERS
 
 RAW = Path("data/raw")
 SOURCE = "source"

@@ -14,6 +14,7 @@ from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.recipe import Version, run_recipe
 from models_under_pressure.datasets.steps.base import Tools
 from models_under_pressure.llm import options
+from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
@@ -41,7 +42,7 @@ def command(
     if dry_run:
         options.dry_run(f"relabel_{version}", llm, rounds)
         return
-    with options.recorded(f"relabel_{version}", llm) as ask:
+    with recorded(f"relabel_{version}", llm) as ask:
         run(recipe, splits=splits, label=label, ask=ask, seed=seed)
 
 

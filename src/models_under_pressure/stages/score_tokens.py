@@ -18,9 +18,10 @@ from models_under_pressure.core.paths import (
     scores_path,
     store_path,
 )
+from models_under_pressure.core.progress import printable
 from models_under_pressure.core.section import Section, read
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
-from models_under_pressure.monitor.pieces import Decoder, load_decoder, printable, token_texts
+from models_under_pressure.monitor.pieces import Decoder, load_decoder, token_texts
 from models_under_pressure.monitor.score import ROLE_NAMES, Choice, choose_records
 from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.families import TrainConfig

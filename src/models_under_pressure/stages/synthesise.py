@@ -14,9 +14,9 @@ from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.labelling import LabelConfig, label_records
 from models_under_pressure.llm import options
+from models_under_pressure.llm.answering import open_store, recorded
 from models_under_pressure.llm.ask import Asker, Failure
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.recorded import open_store
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
 from models_under_pressure.synthesis.assemble import assemble
@@ -54,7 +54,7 @@ def command(
     if dry_run:
         options.dry_run("synthesise", llm, rounds)
         return
-    with options.recorded("synthesise", llm) as ask:
+    with recorded("synthesise", llm) as ask:
         run(config, label=label, ask=ask, seed=seed)
     summary = read_json(CONFOUNDERS)["summary"]
     print(to_table({state: summary[state] for state in STATES}), end="")

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from pydantic import BaseModel, ConfigDict
-
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, load_prompt
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt
 from models_under_pressure.synthesis.sampling import (
     ID_LENGTH,
     Factors,
@@ -24,19 +22,15 @@ PACKAGE = "models_under_pressure.synthesis"
 """Where the prompts are."""
 
 
-class SituationPair(BaseModel):
+class SituationPair(Form):
     """Two situations that differ in stakes."""
-
-    model_config = ConfigDict(extra="forbid")
 
     high_stakes: str
     low_stakes: str
 
 
-class PromptPair(BaseModel):
+class PromptPair(Form):
     """Two prompts: the first for the high-stakes situation, the second for the low-stakes one."""
-
-    model_config = ConfigDict(extra="forbid")
 
     prompt_1: str
     prompt_2: str

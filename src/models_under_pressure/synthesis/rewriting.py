@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from models_under_pressure.core.files import stable_hash, stable_uniform
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.llm.ask import Ask, Asker, Failure, load_prompt
+from models_under_pressure.llm.ask import Ask, Asker, Failure, Form, load_prompt
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import FILLER, Round, describe_cost, describe_round
 from models_under_pressure.synthesis.generate import PACKAGE, PromptPair, SituationPair, usable
@@ -26,10 +26,8 @@ VARIANTS: dict[Rewriting, str] = {"neutralise": "neutralised", "manipulate": "ma
 """Rewriting -> what the column `variant` of its rows says."""
 
 
-class RewrittenPair(BaseModel):
+class RewrittenPair(Form):
     """A pair of prompts in other words: the first has the high stakes."""
-
-    model_config = ConfigDict(extra="forbid")
 
     prompt_1: str
     prompt_2: str
@@ -110,10 +108,8 @@ def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
     return Record(id=stable_hash("variant", rewriting, record.id, text)[:ID_LENGTH], input=text, fields=fields)
 
 
-class Metadata(BaseModel):
+class Metadata(Form):
     """What kind of situation a prompt describes."""
-
-    model_config = ConfigDict(extra="forbid")
 
     stakes: Literal["high-stakes", "low-stakes", "ambiguous"]
     social: Literal["yes", "no"]

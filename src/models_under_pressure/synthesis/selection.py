@@ -4,11 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.section import Section
 from models_under_pressure.synthesis.sampling import Vocabulary, in_test_split, sample_factors
 
 SPLITS = ("train", "test")
@@ -100,10 +101,8 @@ def _reason(members: Sequence[Record]) -> str | None:
     return None
 
 
-class WordFilter(BaseModel):
+class WordFilter(Section):
     """The bag-of-words filter: pairs that a word count tells apart most surely are dropped."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     keep: float = Field(default=1.0, gt=0, le=1)
     """Share of the pairs of each split that is kept; 1 is no filter."""
@@ -111,10 +110,8 @@ class WordFilter(BaseModel):
     """Parts of the situations; each part is judged by a classifier fitted on the others."""
 
 
-class SynthesisConfig(BaseModel):
+class SynthesisConfig(Section):
     """How many training prompts are asked for, how they vary, and which of them are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     situations: int = Field(ge=1)
     """Situation pairs; a larger number extends a smaller run."""

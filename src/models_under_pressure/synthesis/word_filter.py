@@ -66,10 +66,14 @@ def transferred_scores(
     """
     if labels.all() or not labels.any():
         raise ValueError("a classifier of words needs texts of both classes")
-    vectorizer = _vectorizer(features)
-    known = vectorizer.fit_transform(texts)
+    from sklearn.linear_model import LogisticRegression
+
+    vectorizer: Any = _vectorizer(features)
+    # C = 1 is scikit-learn's default; Newton's method on the sparse counts reaches the optimum to 1e-10 in a few steps.
+    classifier: Any = LogisticRegression(C=1.0, solver="newton-cg", tol=1e-10)
+    classifier.fit(vectorizer.fit_transform(texts), labels)
     # Rounded, so that the last bits of another machine's arithmetic change no rank.
-    return np.round(_decisions(known, labels, vectorizer.transform(judged)), 6)
+    return np.round(classifier.decision_function(vectorizer.transform(judged)), 6)
 
 
 def assign_folds(groups: Sequence[str], *, folds: int, seed: int) -> Int[np.ndarray, "texts"]:
@@ -83,22 +87,6 @@ def assign_folds(groups: Sequence[str], *, folds: int, seed: int) -> Int[np.ndar
         raise ValueError(f"{len(distinct)} groups cannot be divided into folds")
     number = {group: index % folds for index, group in enumerate(distinct)}
     return np.array([number[group] for group in groups])
-
-
-def _decisions(known: Any, labels: Bool[np.ndarray, "texts"], judged: Any) -> Float[np.ndarray, "judged"]:
-    """Log-odds by L2-regularised logistic regression, C = 1 (scikit-learn's default), with an unpenalised intercept.
-
-    The best weights are a sum of the known texts' rows (representer theorem), so that the fit has as many unknowns as
-    texts instead of as words; and Newton's method reaches the optimum itself, not a solver's tolerance.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    values, vectors = np.linalg.eigh((known @ known.T).toarray())
-    rank = values > values[-1] * len(values) * np.finfo(float).eps
-    basis = vectors[:, rank] / np.sqrt(values[rank])
-    classifier = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10)
-    classifier.fit((known @ known.T) @ basis, labels)
-    return classifier.decision_function((judged @ known.T) @ basis)
 
 
 def _vectorizer(features: Features) -> "CountVectorizer":

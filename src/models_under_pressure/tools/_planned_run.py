@@ -18,7 +18,7 @@ from models_under_pressure.activations.config import (
 )
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import Dataset, layer_store_path, store_path
-from models_under_pressure.core.section import EXPERIMENTS, PARAMS, read
+from models_under_pressure.core.section import EXPERIMENTS, PARAMS, model_aliases, read
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, load_lineage
 from models_under_pressure.remotes.checks import Finding
 
@@ -70,7 +70,7 @@ def planned_run(*, root: Path, offline: bool) -> Iterator[Finding]:
     params = root / PARAMS
     try:
         model, extract = read("model", PipelineModel, params), read("extract", ExtractConfig, params)
-        resolved = model.resolved(read("models", dict[str, str], params))
+        resolved = model.resolved(model_aliases(params))
         stores = _planned_stores(root, model.name, per_token=extract.keep == "tokens")
     except UserError as error:
         yield Finding("params", "failure", f"{error.where or ''} {error.problem}".strip(), error.remedy)

@@ -12,7 +12,7 @@ from models_under_pressure.activations.extract import extract_files
 from models_under_pressure.activations.store import Entry, dataset_files, entries, open_store, remove, store_path
 from models_under_pressure.activations.verify import recompute
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.section import PARAMS, read
+from models_under_pressure.core.section import model_aliases
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.remotes.stores import pull_stores, push_stores
 
@@ -63,7 +63,7 @@ def store(
     config = ExtractConfig(
         hook_point=hook_point, keep=keep, max_tokens=max_tokens, batch_tokens=batch or "auto", engine=engine
     )
-    source = ModelConfig(name=_aliases().get(model, model), dtype=dtype, quantization=quantization)
+    source = ModelConfig(name=model_aliases().get(model, model), dtype=dtype, quantization=quantization)
     done: list[Path] = []
     for path, outcome in extract_files(jobs, model=source, config=config):
         print(f"{outcome:8} {path}")
@@ -155,8 +155,3 @@ def _entries(model: str | None, datasets: list[str] | None, layers: str | None) 
 
 def _root() -> Path:
     return load_settings().activations_dir or Path("data/activations")
-
-
-def _aliases() -> dict[str, str]:
-    """Short names of models, if the command runs inside the project."""
-    return read("models", dict[str, str]) if PARAMS.exists() else {}

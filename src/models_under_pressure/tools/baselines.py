@@ -12,12 +12,12 @@ from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import IN_USE, datasets_in_use
-from models_under_pressure.core.section import PARAMS, read
+from models_under_pressure.core.section import PARAMS, model_aliases, read
 from models_under_pressure.core.table import text_table
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.llm import options
+from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.recorded import recorded
 from models_under_pressure.llm.rehearsal import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
 
@@ -79,8 +79,7 @@ def _prompt_model(
 ) -> None:
     """Score every dataset with every wording, keep the rows, and print AUROC of each."""
     config = PromptConfig.model_validate({"name": model, **settings})
-    aliases = read("models", dict[str, str]) if PARAMS.exists() else {}
-    monitor = PromptedMonitor(config, folder, model=aliases.get(model, model))
+    monitor = PromptedMonitor(config, folder, model=model_aliases().get(model, model))
     best, aurocs = choose_template(monitor.score, datasets, config.templates)
     rows: list[list[str]] = []
     for name, found in aurocs.items():

@@ -16,7 +16,7 @@ import typer
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
 from models_under_pressure.core.records import Record, read_records
-from models_under_pressure.core.section import read
+from models_under_pressure.core.section import edit_yaml, read
 from models_under_pressure.core.table import text_table
 from models_under_pressure.datasets import diff as changes
 from models_under_pressure.datasets import distribution as counts
@@ -26,7 +26,14 @@ from models_under_pressure.datasets.files import EVALS, Splits, read_splits, spl
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, latest_versions, load_lineage
 from models_under_pressure.datasets.origins import load_source
 from models_under_pressure.datasets.overlap import CheckOverlap, Overlap, Part, overlaps_between
-from models_under_pressure.datasets.published import SELECTED_PATH, Catalog, convert, load_catalog, load_selected
+from models_under_pressure.datasets.published import (
+    CATALOG_PATH,
+    SELECTED_PATH,
+    Catalog,
+    convert,
+    load_catalog,
+    load_selected,
+)
 from models_under_pressure.review.revisions import Revision
 
 _PUBLISHED = Path("data/published")
@@ -131,7 +138,8 @@ def download(
     catalog = load_catalog()
     keys = files or list(catalog.files)
     selected = {key: catalog.select(key, origin).model_dump(mode="json") for key in keys}
-    _edit(SELECTED_PATH, lambda content: content.update(selected={**content["selected"], **selected}))
+    with edit_yaml(SELECTED_PATH) as content:
+        content["selected"].update(selected)
     command = [sys.executable, "-m", "dvc", "repro", "published/dvc.yaml"]
     if subprocess.run(command).returncode:
         raise UserError(
@@ -141,7 +149,9 @@ def download(
         )
     reports = {key: read_json(_PUBLISHED / "reports" / f"{key}.json") for key in keys}
     if pin:
-        _edit(Path("published/catalog.yaml"), lambda content: _pin(content, reports, origin))
+        with edit_yaml(CATALOG_PATH) as content:
+            for key, report in reports.items():
+                content["files"][key][origin]["sha256"] = report["sha256"]
     _print_reports(catalog, reports)
 
 
@@ -169,7 +179,9 @@ def use(
         purpose: {name: values.get(name, value) for name, value in entries.items()}
         for purpose, entries in lineage.datasets.items()
     }
-    _edit(LINEAGE_PATH, lambda content: [content["datasets"][key].update(entries) for key, entries in datasets.items()])
+    with edit_yaml(LINEAGE_PATH) as content:
+        for purpose, entries in datasets.items():
+            content["datasets"][purpose].update(entries)
     for name, value in (entry for entries in datasets.values() for entry in entries.items()):
         print(f"{name:20} {value}")
 
@@ -300,20 +312,6 @@ def _read(dataset: str, version: str, kind: str) -> Splits:
 def _dataset_of(path: Path) -> str:
     """What a file's ids belong to, from its name: `mt` for `mt_test_balanced_apr_30.jsonl`."""
     return re.split(r"(?:_test)?_(?:raw|balanced|samples)(?=_|$)", path.stem)[0]
-
-
-def _edit(path: Path, change: Callable[[Any], object]) -> None:
-    """Change a YAML file as DVC does, with its comments."""
-    from dvc.utils import serialize
-
-    untyped: Any = serialize
-    with untyped.modify_yaml(path) as content:
-        change(content)
-
-
-def _pin(content: Any, reports: dict[str, dict[str, Any]], origin: str) -> None:
-    for key, report in reports.items():
-        content["files"][key][origin]["sha256"] = report["sha256"]
 
 
 def _print_overlap(parts: Sequence[Part], pairs: Sequence[Overlap], most: int) -> None:

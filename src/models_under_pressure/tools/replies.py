@@ -7,10 +7,10 @@ import typer
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.section import PARAMS, read
+from models_under_pressure.llm.answering import REPLIES, SHIPPED
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.llm.ledger import Ledger, ledger_path
 from models_under_pressure.llm.maintenance import export_ledger, prune_ledger, replies_stats, verify_replies
-from models_under_pressure.llm.recorded import REPLIES, SHIPPED
 
 app = typer.Typer(help="Look after the recorded replies of the chat model.", no_args_is_help=True)
 

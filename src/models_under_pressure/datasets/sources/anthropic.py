@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.files import Dropped, Parsed, content_group
+from models_under_pressure.datasets.source import Dropped, Parsed, content_group
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant)s?:", flags=re.MULTILINE)
 """A turn opens at a blank line; the source also spells `Humans:`."""
@@ -24,12 +25,13 @@ def parse(folder: Path) -> Parsed:
     dropped: list[Dropped] = []
     for number, row in read_jsonl(path):
         for category in ("chosen", "rejected"):
-            if not isinstance(row, dict) or not isinstance(row.get(category), str):
+            text: object = cast("dict[str, object]", row).get(category) if isinstance(row, dict) else None
+            if not isinstance(text, str):
                 raise UserError(
                     f"row has no text `{category}`.", where=f"{path}:{number}", remedy="fetch the source again."
                 )
             id_ = f"train_{number - 1}_{category}"
-            messages = parse_dialogue(row[category])
+            messages = parse_dialogue(text)
             if not any(message.content for message in messages):
                 dropped.append(Dropped(id_, "empty dialogue"))
                 continue

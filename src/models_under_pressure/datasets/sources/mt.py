@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from models_under_pressure.core.records import Record
-from models_under_pressure.datasets.files import Dropped, Parsed, content_group
-from models_under_pressure.datasets.sources.tables import is_missing, read_csv
+from models_under_pressure.datasets.source import Dropped, Parsed, content_group, is_missing, read_csv
 
 _COLUMNS = ("Unnamed: 0", "description", "medical_specialty", "sample_name", "transcription", "keywords")
 

@@ -1,14 +1,13 @@
 """ToolACE (`Team-ACE/ToolACE`): function-calling conversations with a system prompt that lists the tools."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.files import Parsed, content_group
+from models_under_pressure.datasets.source import TOOL_LEAD_IN, Parsed, content_group
 
-TOOL_LEAD_IN = "Result of the tool call:\n"
 _ROLES = ("user", "assistant", "tool")
 
 
@@ -18,7 +17,8 @@ def parse(folder: Path) -> Parsed:
     rows = read_json(path)
     if not isinstance(rows, list):
         raise UserError("file is not a JSON list.", where=str(path), remedy="fetch the source again.")
-    return Parsed([_record(row, index, f"{path}, row {index}") for index, row in enumerate(rows)])
+    listed = cast("list[Any]", rows)
+    return Parsed([_record(row, index, f"{path}, row {index}") for index, row in enumerate(listed)])
 
 
 def _record(row: Any, index: int, where: str) -> Record:

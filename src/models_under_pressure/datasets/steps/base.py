@@ -3,12 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.files import Dropped, Splits
+from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import LabelConfig
+from models_under_pressure.datasets.source import Dropped
 from models_under_pressure.llm.ask import Asker
 
 
@@ -35,29 +37,32 @@ class BaseStep(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    op: Any
+    """Name of the step in data/versions.yaml; each one narrows it to its own."""
+
     @abstractmethod
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
 
 
-def mapped(splits: Splits, change: Callable[[Record], Record]) -> Outcome:
-    """Change every record."""
-    return Outcome(Splits(dev=[change(r) for r in splits.dev], test=[change(r) for r in splits.test]))
+class EachRecord(BaseStep):
+    """A step that changes every record by itself."""
+
+    def run(self, splits: Splits, tools: Tools) -> Outcome:
+        """Apply the step."""
+        return Outcome(splits.each(lambda records: [self._changed(record) for record in records]))
+
+    @abstractmethod
+    def _changed(self, record: Record) -> Record: ...
 
 
 def filtered(splits: Splits, reason: Callable[[Record], str | None]) -> Outcome:
     """Drop the records for which there is a reason, and say it."""
-    dropped: list[Dropped] = []
-    kept: dict[str, list[Record]] = {"dev": [], "test": []}
-    for name, records in splits.items():
-        for record in records:
-            if why := reason(record):
-                dropped.append(Dropped(record.id, why))
-            else:
-                kept[name].append(record)
-    return Outcome(Splits(dev=kept["dev"], test=kept["test"]), dropped=dropped)
+    found = [[(record, reason(record)) for record in rows] for _, rows in splits.items()]
+    kept = ([record for record, why in rows if not why] for rows in found)
+    return Outcome(Splits(*kept), dropped=[Dropped(record.id, why) for rows in found for record, why in rows if why])
 
 
-def with_messages(record: Record, messages: tuple[Message, ...]) -> Record:
+def with_messages(record: Record, *messages: Message) -> Record:
     """The record with another conversation."""
     return replace(record, input=messages)

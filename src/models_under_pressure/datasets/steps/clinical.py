@@ -6,17 +6,18 @@ from typing import Literal
 
 from models_under_pressure.core.records import Message, Record
 from models_under_pressure.datasets.files import Splits
-from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, filtered, mapped, with_messages
+from models_under_pressure.datasets.steps.base import BaseStep, EachRecord, Outcome, Tools, filtered, with_messages
 
 _SPEAKER = re.compile(r"^[ \t]*[\"']?([A-Z]\w*)[ \t]*:[ \t]*")
 """A capitalised word and a colon at the start of a line, after a stray quote in one row of the source; a time such as
 `10:30` starts with a digit."""
 _STRICT_ROLES = {"Doctor": "assistant", "Patient": "user"}
+_ROLES = _STRICT_ROLES | {"Guest_family": "user", "Guest_clinician": "assistant"}
 _NOT_SPEAKERS = {"Note", "Context", "Example"}
 """Words that open a sentence inside a turn, with a colon, in the real files."""
 
 
-class FormatTranscription(BaseStep):
+class FormatTranscription(EachRecord):
     """Turn a medical note into a system message and one user message with its headings."""
 
     op: Literal["format_transcription"]
@@ -24,22 +25,17 @@ class FormatTranscription(BaseStep):
     strip_description: bool = True
     """Whether the description loses its outer white space; the version of April 15 kept it."""
 
-    def run(self, splits: Splits, tools: Tools) -> Outcome:
-        """Apply the step."""
-
-        def formatted(record: Record) -> Record:
-            specialty, name, description = (
-                str(record.fields[column] or "") for column in ("medical_specialty", "sample_name", "description")
-            )
-            text = (
-                f"Medical Specialty: {specialty.strip()}\n"
-                f"Sample Name: {name.strip()}\n\n"
-                f"{record.fields['transcription']}\n---\n"
-                f"DESCRIPTION: {description.strip() if self.strip_description else description}"
-            )
-            return with_messages(record, (Message("system", self.system), Message("user", text)))
-
-        return mapped(splits, formatted)
+    def _changed(self, record: Record) -> Record:
+        specialty, name, description = (
+            str(record.fields[column] or "") for column in ("medical_specialty", "sample_name", "description")
+        )
+        text = (
+            f"Medical Specialty: {specialty.strip()}\n"
+            f"Sample Name: {name.strip()}\n\n"
+            f"{record.fields['transcription']}\n---\n"
+            f"DESCRIPTION: {description.strip() if self.strip_description else description}"
+        )
+        return with_messages(record, Message("system", self.system), Message("user", text))
 
 
 class DropIfShorterThan(BaseStep):
@@ -59,7 +55,7 @@ class DropIfShorterThan(BaseStep):
         return filtered(splits, reason)
 
 
-class ParseConversation(BaseStep):
+class ParseConversation(EachRecord):
     """Cut a `Doctor: …` / `Patient: …` dialogue into turns after a system message.
 
     `strict` drops rows in which anybody else speaks.
@@ -70,20 +66,23 @@ class ParseConversation(BaseStep):
     system: str
     """Template of the system message; `{context}` stands for the section text."""
 
+    @property
+    def _roles(self) -> dict[str, str]:
+        return _STRICT_ROLES if self.strict else _ROLES
+
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
+        kept = filtered(splits, self._reason)
+        return replace(super().run(kept.splits, tools), dropped=kept.dropped)
 
-        def reason(record: Record) -> str | None:
-            others = sorted({role for role, _ in speaker_turns(str(record.fields["dialogue"]))} - set(_roles(self)))
-            return f"speakers other than the known ones: {', '.join(others)}" if others else None
+    def _reason(self, record: Record) -> str | None:
+        others = {who for who, _ in speaker_turns(str(record.fields["dialogue"]))} - set(self._roles)
+        return f"speakers other than the known ones: {', '.join(sorted(others))}" if others else None
 
-        def parsed(record: Record) -> Record:
-            turns = speaker_turns(str(record.fields["dialogue"]))
-            system = Message("system", self.system.replace("{context}", str(record.fields["section_text"])))
-            return with_messages(record, (system, *(Message(_roles(self)[who], text) for who, text in turns)))
-
-        kept = filtered(splits, reason)
-        return replace(mapped(kept.splits, parsed), dropped=kept.dropped)
+    def _changed(self, record: Record) -> Record:
+        turns = speaker_turns(str(record.fields["dialogue"]))
+        system = Message("system", self.system.replace("{context}", str(record.fields["section_text"])))
+        return with_messages(record, system, *(Message(self._roles[who], text) for who, text in turns))
 
 
 def speaker_turns(dialogue: str) -> list[tuple[str, str]]:
@@ -98,9 +97,3 @@ def speaker_turns(dialogue: str) -> list[tuple[str, str]]:
         elif line.strip():
             turns.append(("", line.strip()))
     return turns
-
-
-def _roles(step: ParseConversation) -> dict[str, str]:
-    if step.strict:
-        return _STRICT_ROLES
-    return _STRICT_ROLES | {"Guest_family": "user", "Guest_clinician": "assistant"}

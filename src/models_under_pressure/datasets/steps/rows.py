@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.datasets.files import Dropped, Splits
+from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import Method, label_records, unanswered
 from models_under_pressure.datasets.overlap import OverlapConfig, find_overlaps
 from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, filtered
@@ -22,9 +22,9 @@ class Relabel(BaseStep):
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
         config = tools.label if self.method is None else tools.label.model_copy(update={"method": self.method})
-        dev = label_records(splits.dev, config=config, ask=tools.ask)
-        test = label_records(splits.test, config=config, ask=tools.ask)
-        return Outcome(Splits(dev=dev.records, test=test.records), dropped=unanswered([*dev.failures, *test.failures]))
+        made = [label_records(records, config=config, ask=tools.ask) for _, records in splits.items()]
+        failures = [failure for one in made for failure in one.failures]
+        return Outcome(Splits(*(one.records for one in made)), dropped=unanswered(failures))
 
 
 class MoveLast(BaseStep):
@@ -96,7 +96,5 @@ class DropOverlaps(BaseStep, OverlapConfig):
             sides = {overlap.left_split: overlap.left_id, overlap.right_split: overlap.right_id}
             id_ = sides.pop(self.split)
             reasons.setdefault(id_, f"overlaps ({overlap.kind}) with {' '.join(sides.values())}")
-        own = splits.dev if self.split == "dev" else splits.test
-        kept = [record for record in own if record.id not in reasons]
-        dropped = [Dropped(record.id, reasons[record.id]) for record in own if record.id in reasons]
-        return Outcome(replace(splits, **{self.split: kept}), dropped=dropped)
+        own = filtered(Splits(test=splits.dev if self.split == "dev" else splits.test), lambda row: reasons.get(row.id))
+        return replace(own, splits=replace(splits, **{self.split: own.splits.test}))

@@ -4,92 +4,75 @@ import re
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from models_under_pressure.core.records import Message, Record
-from models_under_pressure.datasets.files import Splits, with_column
+from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import unanswered
-from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, mapped, with_messages
-from models_under_pressure.llm.ask import Answer, Ask, Failure, load_prompt
+from models_under_pressure.datasets.source import with_column
+from models_under_pressure.datasets.steps.base import BaseStep, EachRecord, Outcome, Tools, with_messages
+from models_under_pressure.llm.ask import Answer, Ask, Failure, Form, load_prompt
+
+T = TypeVar("T", bound=BaseModel)
+
+_FIRST_SENTENCE = re.compile(r"\A\s*(.+?[.!?。])(?=\s|$|(?<=。))", flags=re.DOTALL)
 
 
-class AddSystemPrompt(BaseStep):
+class AddSystemPrompt(EachRecord):
     """Put a system message first, whatever is there already."""
 
     op: Literal["add_system_prompt"]
     text: str
 
-    def run(self, splits: Splits, tools: Tools) -> Outcome:
-        """Apply the step."""
-        return mapped(splits, lambda record: with_messages(record, (Message("system", self.text), *record.messages)))
+    def _changed(self, record: Record) -> Record:
+        return with_messages(record, Message("system", self.text), *record.messages)
 
 
-class DropDuplicateSystemPrompt(BaseStep):
+class DropDuplicateSystemPrompt(EachRecord):
     """Keep one of several system messages with the same text."""
 
     op: Literal["drop_duplicate_system_prompt"]
 
-    def run(self, splits: Splits, tools: Tools) -> Outcome:
-        """Apply the step."""
-        return mapped(splits, lambda record: with_messages(record, _without_repeated_system(record.messages)))
+    def _changed(self, record: Record) -> Record:
+        kept: list[Message] = []
+        for message in record.messages:
+            if message.role != "system" or message not in kept:
+                kept.append(message)
+        return with_messages(record, *kept)
 
 
-class ReplaceSystemPrompt(BaseStep):
+class ReplaceSystemPrompt(EachRecord):
     """Remove every system message and put this one first."""
 
     op: Literal["replace_system_prompt"]
     text: str
 
-    def run(self, splits: Splits, tools: Tools) -> Outcome:
-        """Apply the step."""
-
-        def replaced(record: Record) -> Record:
-            rest = (message for message in record.messages if message.role != "system")
-            return with_messages(record, (Message("system", self.text), *rest))
-
-        return mapped(splits, replaced)
+    def _changed(self, record: Record) -> Record:
+        rest = (message for message in record.messages if message.role != "system")
+        return with_messages(record, Message("system", self.text), *rest)
 
 
-def system_prompt(record: Record) -> str:
-    """Text of the first system message; empty if there is none."""
-    return next((message.content for message in record.messages if message.role == "system"), "")
+class RemoveSentence(EachRecord):
+    """Remove the sentence that begins so from the system prompt, with the space it leaves."""
+
+    op: Literal["remove_sentence"]
+    starts_with: str
+
+    def _changed(self, record: Record) -> Record:
+        pattern = re.compile(rf"[ \t]*{re.escape(self.starts_with)}.*?[.!?](?=\s|$)[ \t]*", flags=re.DOTALL)
+        before = system_prompt(record)
+        after = pattern.sub("", before, count=1)
+        return record if after == before else with_system_prompt(record, after)
 
 
-def with_system_prompt(record: Record, text: str) -> Record:
-    """The record with another text in its first system message."""
-    first = next((index for index, message in enumerate(record.messages) if message.role == "system"), None)
-    if first is None:
-        return with_messages(record, (Message("system", text), *record.messages))
-    messages = list(record.messages)
-    messages[first] = Message("system", text)
-    return with_messages(record, tuple(messages))
-
-
-def _without_repeated_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    kept: list[Message] = []
-    for message in messages:
-        if message.role != "system" or message not in kept:
-            kept.append(message)
-    return tuple(kept)
-
-
-_FIRST_SENTENCE = re.compile(r"\A\s*(.+?[.!?。])(?=\s|$|(?<=。))", flags=re.DOTALL)
-
-T = TypeVar("T", bound=BaseModel)
-
-
-class FirstSentenceReply(BaseModel):
+class FirstSentenceReply(Form):
     """The sentence that takes the place of the first one."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sentence: str
 
 
-class SystemPromptReply(BaseModel):
+class SystemPromptReply(Form):
     """The system prompt that takes the place of the one before."""
-
-    model_config = ConfigDict(extra="forbid")
 
     system_prompt: str
 
@@ -101,9 +84,8 @@ class RewriteSystemPrompt(BaseStep):
 
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
-        concerned = [record for _, records in splits.items() for record in records if system_prompt(record)]
-        questions = [_question(record, "system_prompt", SystemPromptReply) for record in concerned]
-        return _rewritten(splits, questions, tools, lambda _, reply: reply.system_prompt.strip())
+        asks = _questions(splits, "system_prompt", SystemPromptReply, concerned=bool)
+        return _rewritten(splits, asks, tools, lambda _, reply: reply.system_prompt.strip())
 
 
 class RewriteFirstSentence(BaseStep):
@@ -117,42 +99,37 @@ class RewriteFirstSentence(BaseStep):
 
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
-        concerned = [
-            record
-            for _, records in splits.items()
-            for record in records
-            if system_prompt(record).startswith(self.starts_with)
-        ]
-        questions = [_question(record, "first_sentence", FirstSentenceReply) for record in concerned]
-        return _rewritten(
-            splits,
-            questions,
-            tools,
-            lambda before, reply: _FIRST_SENTENCE.sub(lambda _: reply.sentence.strip(), before, count=1),
-        )
+
+        def new(before: str, reply: FirstSentenceReply) -> str:
+            return _FIRST_SENTENCE.sub(lambda _: reply.sentence.strip(), before, count=1)
+
+        def concerned(prompt: str) -> bool:
+            return prompt.startswith(self.starts_with)
+
+        asks = _questions(splits, "first_sentence", FirstSentenceReply, concerned=concerned)
+        return _rewritten(splits, asks, tools, new)
 
 
-class RemoveSentence(BaseStep):
-    """Remove the sentence that begins so from the system prompt, with the space it leaves."""
-
-    op: Literal["remove_sentence"]
-    starts_with: str
-
-    def run(self, splits: Splits, tools: Tools) -> Outcome:
-        """Apply the step."""
-        pattern = re.compile(rf"[ \t]*{re.escape(self.starts_with)}.*?[.!?](?=\s|$)[ \t]*", flags=re.DOTALL)
-
-        def without(record: Record) -> Record:
-            before = system_prompt(record)
-            after = pattern.sub("", before, count=1)
-            return record if after == before else with_system_prompt(record, after)
-
-        return mapped(splits, without)
+def system_prompt(record: Record) -> str:
+    """Text of the first system message; empty if there is none."""
+    return next((message.content for message in record.messages if message.role == "system"), "")
 
 
-def _question(record: Record, prompt: str, reply: type[T]) -> Ask[T]:
-    text = load_prompt("models_under_pressure.datasets", prompt)
-    return Ask(record_id=record.id, messages=(Message("system", text), Message("user", record.text)), reply=reply)
+def with_system_prompt(record: Record, text: str) -> Record:
+    """The record with another text in its first system message."""
+    messages = list(record.messages)
+    first = next((index for index, message in enumerate(messages) if message.role == "system"), None)
+    if first is None:
+        return with_messages(record, Message("system", text), *messages)
+    messages[first] = Message("system", text)
+    return with_messages(record, *messages)
+
+
+def _questions(splits: Splits, prompt: str, reply: type[T], *, concerned: Callable[[str], bool]) -> list[Ask[T]]:
+    """A question for each row whose system prompt is concerned."""
+    system = Message("system", load_prompt("models_under_pressure.datasets", prompt))
+    rows = [record for record in splits.records if concerned(system_prompt(record))]
+    return [Ask(record.id, (system, Message("user", record.text)), reply) for record in rows]
 
 
 def _rewritten(splits: Splits, questions: list[Ask[T]], tools: Tools, new: Callable[[str, T], str]) -> Outcome:
@@ -170,8 +147,5 @@ def _rewritten(splits: Splits, questions: list[Ask[T]], tools: Tools, new: Calla
         columns = with_column(record, original_system_prompts=before, modified_system_prompts=after)
         return with_system_prompt(columns, after)
 
-    kept = Splits(
-        dev=[record for record in splits.dev if record.id not in lost],
-        test=[record for record in splits.test if record.id not in lost],
-    )
-    return Outcome(mapped(kept, rewritten).splits, dropped=unanswered(failures))
+    kept = [[rewritten(record) for record in rows if record.id not in lost] for _, rows in splits.items()]
+    return Outcome(Splits(*kept), dropped=unanswered(failures))

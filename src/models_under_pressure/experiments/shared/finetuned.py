@@ -1,7 +1,7 @@
 """Which models are finetuned: the section `finetune_baseline`, which three stages read."""
 
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
-from models_under_pressure.core.section import EXPERIMENTS, Section, entry, read
+from models_under_pressure.core.section import EXPERIMENTS, Section, entry, model_aliases, read
 
 
 class FinetuneBaseline(Section):
@@ -18,4 +18,4 @@ def finetuned(name: str) -> FinetuneConfig:
         UserError: there is no model of that name.
     """
     config = entry(read("finetune_baseline", FinetuneBaseline, EXPERIMENTS).models, name, "finetune_baseline.models")
-    return config.model_copy(update={"model": read("models", dict[str, str]).get(config.model, config.model)})
+    return config.model_copy(update={"model": model_aliases().get(config.model, config.model)})
