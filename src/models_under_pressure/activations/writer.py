@@ -75,12 +75,8 @@ class StoreWriter:
                 shutil.rmtree(self._partial, ignore_errors=True)
                 _create(self._partial, layout)
                 self._checksums = {}
-        self._resumed = bool(self._checksums)
-
-    @property
-    def resumed(self) -> bool:
+        self.resumed = bool(self._checksums)
         """Whether shards of an interrupted run were found whole."""
-        return self._resumed
 
     @property
     def missing(self) -> list[int]:
