@@ -33,7 +33,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """What a template makes of a sequence of roles: its own text around the contents."""
+    """A template's own text around the contents, for one sequence of roles."""
 
     literals: tuple[str, ...]
     """The template's text before, between and after the pieces."""
@@ -186,7 +186,7 @@ def _turns_of(normalisation: str | None, messages: Sequence[Message]) -> Turns:
 
 
 def _contents_in(text: str, skeleton: Skeleton, contents: Sequence[str]) -> tuple[tuple[int, int, int], ...] | None:
-    """Where the contents lie: as they are or stripped; else (tool results as JSON) between the template's texts."""
+    """Places of the contents: as they are or stripped; else (tool results as JSON) between the template's texts."""
     for change in (str, str.strip):
         ordered = [change(contents[piece.message]) for piece in skeleton.pieces]
         lengths = [len(content) for content in ordered]

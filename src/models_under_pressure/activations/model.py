@@ -202,7 +202,7 @@ def _describe(config: ModelConfig) -> tuple[ModelDescription, Any]:
 
 
 def _source(config: ModelConfig) -> str:
-    """Where the files are: a local directory, or the id of a repository."""
+    """Place of the files: a local directory, or the id of a repository."""
     if config.name == EMBEDDED_MODEL:
         return str(embedded_model())
     path = Path(config.name).expanduser()

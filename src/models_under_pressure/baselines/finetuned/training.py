@@ -41,10 +41,10 @@ Watch = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training records came to."""
+    """Losses and AUROC of one pass over the training records."""
 
     number: int
-    """From 1."""
+    """Number of the pass, from 1."""
     train_loss: float
     """Mean cross-entropy while training, nats per record."""
     validation_loss: float
@@ -58,7 +58,7 @@ class Epoch:
 
 @dataclass
 class Position:
-    """Where a run is; with the weights and the optimiser all that it needs to go on."""
+    """Place of a run in its training; with the weights and the optimiser all that it needs to go on."""
 
     epoch: int = 0
     """Finished epochs."""
