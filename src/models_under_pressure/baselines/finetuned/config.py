@@ -19,7 +19,7 @@ class FinetuneConfig(BaseModel):
     device: str = "auto"
     """auto (every GPU there is, else the CPU), or a torch device such as cpu or cuda:1."""
     method: Literal["full", "lora", "qlora"] = "lora"
-    """Weights that are trained beside the head: every weight; low-rank adapters (Hu et al. 2021); or adapters of a model
+    """Weights that are trained beside the head: every weight; low-rank adapters (Hu et al. 2021); or adapters of one
     that is held in 4 bits (Dettmers et al. 2023)."""
     blocks: int | None = Field(default=None, ge=1)
     """Decoder blocks that are kept, the first ones; None keeps all. The head reads what the last of them leaves."""
