@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from models_under_pressure.evaluation.delong import averaged_auroc
 
 from experiments import DEV, LAYER, SEED, TRAINING
 from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConfig, ModelConfig
@@ -22,6 +21,7 @@ from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.core.files import stable_uniform, write_json
 from models_under_pressure.core.records import Label, Record, read_records
+from models_under_pressure.evaluation.differences import averaged_auroc
 from models_under_pressure.evaluation.scores import ScoreList, read_scores, write_scores
 from models_under_pressure.evaluation.summary import mean_estimate
 
@@ -99,9 +99,7 @@ def _keep(options: argparse.Namespace, method: str, lists: dict[str, list[ScoreL
 
 def text(files: Files, options: argparse.Namespace) -> None:
     """Length, TF-IDF and the control."""
-    from models_under_pressure.baselines.text_config import TextBaselineConfig
-
-    from models_under_pressure.baselines.text import fit_text_monitors, score_texts
+    from models_under_pressure.baselines.text import TextBaselineConfig, fit_text_monitors, score_texts
 
     monitors = fit_text_monitors(files.train, TextBaselineConfig(), seed=SEED)
     _keep(options, "text", {name: [score_texts(one, data) for one in monitors] for name, data in files.dev.items()})
@@ -109,9 +107,8 @@ def text(files: Files, options: argparse.Namespace) -> None:
 
 def probes(files: Files, options: argparse.Namespace) -> None:
     """A mean-pooled logistic and an attention probe on layer 16."""
-    from models_under_pressure.activations.flops import probe_flops
-
     from models_under_pressure.activations.extract import extract
+    from models_under_pressure.activations.flops import probe_flops
     from models_under_pressure.activations.model import load_model
     from models_under_pressure.activations.store import open_store
     from models_under_pressure.probes.data import TrainingData
@@ -151,9 +148,7 @@ def probes(files: Files, options: argparse.Namespace) -> None:
 
 def finetuned(files: Files, options: argparse.Namespace) -> None:
     """SmolLM2 with adapters."""
-    from models_under_pressure.baselines.finetuned.scoring import Monitor
-
-    from models_under_pressure.baselines.finetuned.run import finetune
+    from models_under_pressure.baselines.finetuned.run import Monitor, finetune
 
     config, folder = FINETUNED, options.work / "finetuned"
     finetune(folder, files.train, files.validation, config=config, seed=SEED, checkpoints=options.work / "checkpoints")
@@ -164,10 +159,7 @@ def finetuned(files: Files, options: argparse.Namespace) -> None:
 
 def prompted(files: Files, options: argparse.Namespace) -> None:
     """SmolLM2 asked, with the best of four wordings."""
-    from models_under_pressure.baselines.prompted_config import PromptConfig
-    from models_under_pressure.baselines.prompted_scores import to_list
-
-    from models_under_pressure.baselines.prompted import PromptedMonitor, choose_template
+    from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template, to_list
 
     config = PromptConfig(name=EMBEDDED_MODEL, max_tokens=options.max_tokens + 160)
     monitor = PromptedMonitor(config, options.work / "prompted", model=EMBEDDED_MODEL)

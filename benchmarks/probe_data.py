@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from models_under_pressure.core.in_use import datasets_in_use
 
 from models_under_pressure.activations.ragged import ArrayActivations
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.probes.data import TrainingData, with_labels
 

@@ -14,13 +14,12 @@ from statistics import median
 
 import numpy as np
 import torch
-from models_under_pressure.baselines.prompted_likelihood import PromptReader
-from models_under_pressure.baselines.prompted_prompts import Prompt, make_prompts
-from models_under_pressure.baselines.prompted_template import load_template
 
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import load_language_model
 from models_under_pressure.baselines.data import read_labelled
+from models_under_pressure.baselines.prompted.likelihood import PromptReader
+from models_under_pressure.baselines.prompted.questions import Prompt, load_template, make_prompts
 
 BATCH = 4
 

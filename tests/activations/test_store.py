@@ -202,7 +202,13 @@ def test_a_run_that_dies_while_finishing_is_finished_by_the_next(stopped_before,
 
 
 @pytest.mark.parametrize(
-    ("number", "problem"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "no permission")]
+    ("number", "problem"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EROFS, "not permitted"),
+        (errno.EACCES, "not permitted"),
+        (errno.EIO, "write"),
+    ],
 )
 def test_a_disk_that_cannot_take_more_keeps_what_it_has(number, problem, finished, tmp_path, monkeypatch):
     _, plan, values = finished

@@ -33,7 +33,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """What a template makes of a sequence of roles: its own text around the contents."""
+    """A template's own text around the contents, for one sequence of roles."""
 
     literals: tuple[str, ...]
     """The template's text before, between and after the pieces."""
@@ -70,39 +70,30 @@ class ChatTemplate:
         Raises:
             UserError: the template refuses it under every normalisation, or changes a content beyond recognition.
         """
+
+        def refused(problem: str, remedy: str) -> UserError:
+            return UserError(problem, where=f"record {record!r}", remedy=remedy)
+
+        template = f"the chat template of {self._name}"
         skeleton = self.skeleton(tuple(message.role for message in messages))
         contents = [message.content for message in messages]
         if skeleton is None:
             roles = ", ".join(message.role for message in messages)
-            raise UserError(
-                f"the chat template of {self._name} refuses the roles {roles}.",
-                where=f"record {record!r}",
-                remedy="change the roles in the dataset, or use another model.",
-            )
+            raise refused(f"{template} refuses the roles {roles}.", "change the roles, or use another model.")
         if skeleton.normalisation:
             contents = [content.strip() for content in contents]
         try:
             text = self._apply(_turns_of(skeleton.normalisation, messages), lambda index: contents[index])
         except Exception as error:  # a template may raise anything
-            raise UserError(
-                f"the chat template of {self._name} fails ({error}).",
-                where=f"record {record!r}",
-                remedy="drop the record.",
-            ) from error
+            raise refused(f"{template} fails ({error}).", "drop the record.") from error
         if not _is_unicode(text):
-            raise UserError(
-                "the text holds half of a character (a lone surrogate).",
-                where=f"record {record!r}",
-                remedy="repair the text, or drop the record.",
-            )
-        pieces = _contents_in(text, skeleton, contents)
-        if pieces is None:
-            raise UserError(
-                f"the chat template of {self._name} changes the content, so its tokens cannot be told by role.",
-                where=f"record {record!r}",
-                remedy="drop the record, or use another model.",
-            )
-        return Rendering(text, pieces, skeleton.normalisation)
+            problem = "the text holds half of a character (a lone surrogate)."
+            raise refused(problem, "repair the text, or drop the record.")
+        spans = _contents_in(text, skeleton, contents)
+        if spans is None:
+            problem = f"{template} changes the content, so its tokens cannot be told by role."
+            raise refused(problem, "drop the record, or use another model.")
+        return Rendering(text, spans, skeleton.normalisation)
 
     @property
     def hash(self) -> str:
@@ -186,7 +177,7 @@ def _turns_of(normalisation: str | None, messages: Sequence[Message]) -> Turns:
 
 
 def _contents_in(text: str, skeleton: Skeleton, contents: Sequence[str]) -> tuple[tuple[int, int, int], ...] | None:
-    """Where the contents lie: as they are or stripped; else (tool results as JSON) between the template's texts."""
+    """Places of the contents: as they are or stripped; else (tool results as JSON) between the template's texts."""
     for change in (str, str.strip):
         ordered = [change(contents[piece.message]) for piece in skeleton.pieces]
         lengths = [len(content) for content in ordered]

@@ -51,7 +51,7 @@ class PipelineModel(ModelConfig):
 
 
 class ProbeParams(BaseModel):
-    """Where in the model the probes read."""
+    """The place in the model that probes read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,13 +69,13 @@ class ExtractConfig(BaseModel):
     keep: Keep = "tokens"
     """tokens: every token; mean or last: one vector per record."""
     stored: Literal["bfloat16", "float32"] = "bfloat16"
-    """What tokens are rounded to; pooled vectors are float32 always. The last bits of a float32 forward pass differ
+    """Number format of stored tokens; pooled vectors are float32 always. The last bits of a float32 forward pass differ
     from CPU to CPU: bfloat16 turns them into steps of 0.4 % in some values, float32 keeps them small on twice the disk.
     """
     max_tokens: int = Field(default=8192, ge=2)
     """Longest record, in tokens; longer ones are cut and reported."""
     truncation_side: Literal["left", "right"] = "right"
-    """Where long records are cut: right keeps their beginning, left their end (after the BOS token)."""
+    """Side on which long records are cut: right keeps their beginning, left their end (after the BOS token)."""
     batch_tokens: int | Literal["auto"] = "auto"
     """Tokens of one forward pass; auto suits the device's caches or memory."""
     packing: Literal["auto", "off"] = "auto"

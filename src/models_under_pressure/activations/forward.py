@@ -152,7 +152,7 @@ def _check(values: "torch.Tensor", batch: Sequence[TokenisedRecord], layer: int)
 
 
 def _kept(values: "torch.Tensor", lengths: Sequence[int], config: ExtractConfig) -> list[Kept]:
-    """What is stored of each record.
+    """The stored numbers of each record.
 
     Tokens are rounded to bfloat16, which keeps float32's range, or stay float32, as a mean or last vector does.
     """

@@ -1,7 +1,8 @@
 """Loading a decoder model and its tokenizer."""
 
 import hashlib
-from collections.abc import Generator, Sequence
+import re
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -105,6 +106,19 @@ class LoadedModel(ModelDescription):
     into logits."""
 
 
+def model_of(attributes: Mapping[str, Any], *, device: str = "auto") -> ModelConfig:
+    """The model that made activations, by their attributes: at its revision, in its precision."""
+    revision = str(attributes.get("revision"))
+    return ModelConfig(
+        name=attributes["model"],
+        # a local model has a fingerprint, which names no commit; the loaded model's is compared with it
+        revision=revision if re.fullmatch(r"[0-9a-f]{40}", revision) else None,
+        dtype=attributes.get("compute_dtype", "auto"),
+        quantization=attributes.get("quantization", "none"),
+        device=device,
+    )
+
+
 def read_config(config: ModelConfig) -> Any:
     """Read a model's Hugging Face config, but neither tokenizer nor weights.
 
@@ -188,7 +202,7 @@ def _describe(config: ModelConfig) -> tuple[ModelDescription, Any]:
 
 
 def _source(config: ModelConfig) -> str:
-    """Where the files are: a local directory, or the id of a repository."""
+    """Place of the files: a local directory, or the id of a repository."""
     if config.name == EMBEDDED_MODEL:
         return str(embedded_model())
     path = Path(config.name).expanduser()

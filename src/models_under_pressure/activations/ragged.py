@@ -12,7 +12,7 @@ SYSTEM, USER, ASSISTANT, TEMPLATE = range(4)
 
 
 class Activations(Protocol):
-    """What probes read: a store on disk or an array in memory."""
+    """Activations as probes read them: a store on disk or an array in memory."""
 
     @property
     def ids(self) -> Sequence[str]:
@@ -94,7 +94,7 @@ class View:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Those of the first part: how activations were made, not which."""
+        """Provenance of the first part: how activations were made, not which."""
         return self._sources[0].attributes
 
     @property

@@ -63,7 +63,7 @@ class Store:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What the rows are on disk: uint16 for the bits of bfloat16, or float32."""
+        """Number format of the rows on disk: uint16 for the bits of bfloat16, or float32."""
         return np.dtype(self._values.dtype)
 
     @property
@@ -137,7 +137,7 @@ def zarr() -> Any:
 
 
 def partial_path(path: Path) -> Path:
-    """Where a store grows until it is whole."""
+    """Path at which a store grows until it is whole."""
     return path.with_name(f"{path.name}.partial")
 
 
@@ -235,7 +235,7 @@ def remove(entry: Entry) -> None:
 
 
 def shelf_path() -> Path:
-    """Where stores are made: MUP_STORES, or the user's cache folder; it may be deleted at any time."""
+    """Folder in which stores are made: MUP_STORES, or the user's cache folder; it may be deleted at any time."""
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("MUP_STORES") or user_cache_path("models-under-pressure") / "stores")

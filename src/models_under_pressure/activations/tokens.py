@@ -29,7 +29,7 @@ class TokenisedRecord:
 
 @dataclass(frozen=True)
 class TokenisationReport:
-    """What was done to conversations so that the model can read them."""
+    """Changes to conversations so that the model can read them."""
 
     truncated: tuple[str, ...] = ()
     """Ids of records longer than the limit."""

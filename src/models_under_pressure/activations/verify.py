@@ -1,15 +1,13 @@
 """Recomputing a sample of a store's records, to compare what is on disk with what the model says."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import ExtractConfig
 from models_under_pressure.activations.forward import prepared
-from models_under_pressure.activations.model import load_model
+from models_under_pressure.activations.model import load_model, model_of
 from models_under_pressure.activations.store import Store, to_float32
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.core.errors import UserError
@@ -45,7 +43,7 @@ def recompute(store: Store, *, sample: int, seed: int) -> list[Recomputed]:
             remedy="compare it with a new extraction.",
         )
     layer = int(attributes["layer"])
-    model = load_model(_model_config(attributes), layers=[layer])
+    model = load_model(model_of(attributes), layers=[layer])
     if model.revision != attributes["revision"]:
         raise UserError(
             f"the model's revision is {model.revision}, the store was made with {attributes['revision']}.",
@@ -87,13 +85,3 @@ def _judge(store: Store, results: Sequence[Recomputed]) -> None:
             where=str(store.path),
             remedy="delete the store and extract again.",
         )
-
-
-def _model_config(attributes: Mapping[str, Any]) -> ModelConfig:
-    revision = attributes["revision"]
-    return ModelConfig(
-        name=attributes["model"],
-        revision=revision if re.fullmatch(r"[0-9a-f]{40}", revision) else None,  # local models have no commit
-        dtype=attributes["compute_dtype"],
-        quantization=attributes["quantization"],
-    )

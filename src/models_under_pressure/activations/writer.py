@@ -1,6 +1,5 @@
 """Writing an activation store shard by shard, so that nothing finished is lost."""
 
-import errno
 import json
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Int8, Int32, Int64
 
 from models_under_pressure.activations.store import FORMAT, FORMAT_VERSION, MANIFEST, partial_path, zarr
-from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.errors import UserError, disk_error
 from models_under_pressure.core.files import file_hash, read_json, write_json
 
 _JOURNAL = "journal.jsonl"
@@ -75,12 +74,8 @@ class StoreWriter:
                 shutil.rmtree(self._partial, ignore_errors=True)
                 _create(self._partial, layout)
                 self._checksums = {}
-        self._resumed = bool(self._checksums)
-
-    @property
-    def resumed(self) -> bool:
+        self.resumed = bool(self._checksums)
         """Whether shards of an interrupted run were found whole."""
-        return self._resumed
 
     @property
     def missing(self) -> list[int]:
@@ -214,13 +209,10 @@ def _explained(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        reasons = {
-            errno.ENOSPC: ("the disk is full.", "free space"),
-            errno.EDQUOT: ("the quota is used up.", "free space"),
-            errno.EROFS: ("the file system is read-only.", "choose another folder (ACTIVATIONS_DIR)"),
-            errno.EACCES: ("no permission to write.", "choose another folder (ACTIVATIONS_DIR)"),
-        }
-        problem, remedy = reasons.get(error.errno or 0, (f"cannot write ({error}).", "mend the disk"))
+        known = disk_error(error)
         raise UserError(
-            problem, where=str(path), remedy=f"{remedy} and run the same command again; finished shards are kept."
+            known.problem if known else f"cannot write ({error}).",
+            where=str(path),
+            remedy="free space or choose another folder (ACTIVATIONS_DIR), and run the same command again; finished "
+            "shards are kept.",
         ) from error

@@ -1,1 +1,1 @@
-"""What a user would run instead of a probe: prompted, finetuned and text monitors."""
+"""Monitors that a user might run instead of a probe: prompted, asked, finetuned, and on the text alone."""

@@ -32,7 +32,7 @@ class Judgement(Form):
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What a model says of one dataset, in the order of its records."""
+    """A model's answers on one dataset, in the order of its records."""
 
     data: LabelledRecords
     answers: tuple[Answer[Judgement] | Failure, ...]
@@ -45,7 +45,7 @@ class Asked:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Of high stakes [records]."""
+        """Probability of high stakes of each record."""
         return np.array(
             [_UNDECIDED if isinstance(one, Failure) else one.value.probability / 100 for one in self.answers]
         )

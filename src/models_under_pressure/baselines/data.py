@@ -21,7 +21,7 @@ class LabelledRecords:
 
     @property
     def labels(self) -> Bool[np.ndarray, "records"]:
-        """True for high-stakes."""
+        """Whether each record is high-stakes."""
         return np.array([record.is_high for record in self.records])
 
     @property

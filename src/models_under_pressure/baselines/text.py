@@ -31,7 +31,7 @@ class TextBaselineConfig(BaseModel):
     max_document_share: float = Field(default=0.9, gt=0, le=1)
     """Share of the training records that an n-gram may occur in."""
     inverse_regularisation: float = Field(default=1.0, gt=0)
-    """Of the linear SVM and the logistic regression (C)."""
+    """Inverse regularisation (C) of the linear SVM and the logistic regression."""
     control_seeds: int = Field(default=5, ge=1)
     """Shuffles of the training labels that the control is fitted on."""
 

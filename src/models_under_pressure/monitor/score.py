@@ -11,14 +11,14 @@ from jaxtyping import Float, Int8
 
 from models_under_pressure.activations.config import ExtractConfig
 from models_under_pressure.activations.extract import extract
-from models_under_pressure.activations.model import LoadedModel, load_model
+from models_under_pressure.activations.model import LoadedModel, load_model, model_of
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.monitor.pieces import token_texts
 from models_under_pressure.probes.probe import Probe
-from models_under_pressure.probes.tokens import ROLES, read_model
+from models_under_pressure.probes.tokens import ROLES
 
 CHUNK = 256
 """Conversations read by the model before their scores are given out."""
@@ -70,8 +70,7 @@ def load_probe_model(probe: Probe, *, device: str = "auto") -> LoadedModel:
         UserError: the model is not found or gated.
     """
     origin = probe.provenance
-    precision = {"dtype": origin.get("compute_dtype", "auto"), "quantization": origin.get("quantization", "none")}
-    return load_model(read_model(origin, device=device, **precision), layers=[int(origin["layer"])])
+    return load_model(model_of(origin, device=device), layers=[int(origin["layer"])])
 
 
 def score_records(

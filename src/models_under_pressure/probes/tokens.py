@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
-from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, USER, Activations
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.family import Role
@@ -27,7 +26,6 @@ ROLES: dict[Role, int] = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT
 
 _END = re.compile(r"""[.!?。！？]["'”’»)\]]*\s*$""")
 """A sentence's end, before closing quotes and spaces."""
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def ends_of_model(attributes: Mapping[str, Any]) -> Int64[np.ndarray, "ids"]:
@@ -36,18 +34,11 @@ def ends_of_model(attributes: Mapping[str, Any]) -> Int64[np.ndarray, "ids"]:
     Raises:
         UserError: the tokenizer cannot be loaded.
     """
-    from models_under_pressure.activations.model import describe_model
+    from models_under_pressure.activations.model import describe_model, model_of
 
-    tokenizer = describe_model(read_model(attributes)).tokenizer
+    tokenizer = describe_model(model_of(attributes)).tokenizer
     texts: list[str] = tokenizer.batch_decode([[number] for number in range(len(tokenizer))])
     return np.array([number for number, text in enumerate(texts) if _END.search(text)], dtype=np.int64)
-
-
-def read_model(attributes: Mapping[str, Any], **settings: Any) -> ModelConfig:
-    """The model that made activations, at its commit; a local model has a fingerprint, which names no commit."""
-    revision = str(attributes.get("revision"))
-    known = revision if _COMMIT.fullmatch(revision) else None
-    return ModelConfig(name=attributes["model"], revision=known, **settings)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models_under_pressure.activations.flops import architecture_of, forward_flops
-from models_under_pressure.baselines.data import LabelledRecords
+from models_under_pressure.baselines.data import LabelledRecords, conversation_text
 from models_under_pressure.baselines.prompted.likelihood import common_prefix, make_row, plan_rows
 from models_under_pressure.baselines.prompted.questions import Template, load_template, make_prompts
 from models_under_pressure.baselines.prompted.run import prompt_flops

@@ -26,7 +26,7 @@ _FILE = "checkpoint.safetensors"
 
 
 def checkpoint_root() -> Path:
-    """Where checkpoints are: the variable MUP_CHECKPOINTS, else the user's data folder.
+    """Folder of all checkpoints: the variable MUP_CHECKPOINTS, else the user's data folder.
 
     Outside of the project, because DVC removes a stage's outputs before it runs and a queued experiment's folder after.
     """

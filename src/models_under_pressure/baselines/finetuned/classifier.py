@@ -40,11 +40,11 @@ class Classifier:
     packs: bool
     """Whether records share a row without padding."""
     pooling: Literal["last", "mean"]
-    """What of a record the head reads."""
+    """Hidden state of a record that the head reads: of its last token, or the mean over its tokens."""
     first_trained: int
     """Block below which all is frozen; 0 if everything is trained."""
     frozen: "FrozenStates | None" = None
-    """What the blocks below it make of the records to come, if these blocks are to be skipped."""
+    """Output of the blocks below it for all records to come, if these blocks are to be skipped."""
 
     @property
     def decoder(self) -> Any:

@@ -19,8 +19,8 @@ class FinetuneConfig(BaseModel):
     device: str = "auto"
     """auto (every GPU there is, else the CPU), or a torch device such as cpu or cuda:1."""
     method: Literal["full", "lora", "qlora"] = "lora"
-    """What is trained beside the head: every weight; low-rank adapters (Hu et al. 2021); or adapters of a model whose
-    weights are held in 4 bits (Dettmers et al. 2023)."""
+    """Weights that are trained beside the head: every weight; low-rank adapters (Hu et al. 2021); or adapters of one
+    that is held in 4 bits (Dettmers et al. 2023)."""
     blocks: int | None = Field(default=None, ge=1)
     """Decoder blocks that are kept, the first ones; None keeps all. The head reads what the last of them leaves."""
     trained_blocks: int | None = Field(default=None, ge=1)
@@ -30,7 +30,7 @@ class FinetuneConfig(BaseModel):
     """Compute once what the blocks below the trained ones make of each record, and hold it in memory (records x tokens
     x hidden numbers) instead of computing it in every epoch. Exact."""
     pooling: Literal["last", "mean"] = "last"
-    """What the head reads of a record: the final hidden state of its last token, or the mean over its tokens."""
+    """Input of the head: the final hidden state of its last token, or the mean over its tokens."""
     head: Literal["zero", "fitted"] = "zero"
     """How the head starts: at even odds; or as a logistic regression on what it reads before training (Kumar et al.
     2022), which spares the epochs in which a new head finds its direction."""
@@ -61,7 +61,7 @@ class FinetuneConfig(BaseModel):
     max_tokens: int = Field(default=2048, ge=2)
     """Longest record, in tokens; longer ones are cut and counted."""
     truncation_side: Literal["left", "right"] = "right"
-    """Where long records are cut: right keeps their beginning, left their end (after the BOS token)."""
+    """Side on which long records are cut: right keeps their beginning, left their end (after the BOS token)."""
     lora_rank: int = Field(default=16, ge=1)
     lora_alpha: float = Field(default=32, gt=0)
     """Adapters are scaled by alpha over rank."""

@@ -42,7 +42,7 @@ class Split:
     records: tuple[TokenisedRecord, ...]
     labels: Bool[np.ndarray, "records"]
     report: TokenisationReport
-    """What was cut or changed so that the model can read it."""
+    """Changes to the records so that the model can read them."""
 
     @property
     def lengths(self) -> Int64[np.ndarray, "records"]:
@@ -81,7 +81,7 @@ class Reader:
         return (self.pooled(batch)[:, None] * head.weight).sum(dim=-1) + head.bias
 
     def pooled(self, batch: Sequence[np.ndarray]) -> "Float[torch.Tensor, 'records hidden']":
-        """What the head reads, in float32.
+        """Input of the head, in float32.
 
         Raises:
             UserError: memory does not hold the batch.
@@ -161,12 +161,12 @@ def score(
 def pooled_states(
     classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int
 ) -> Float64[np.ndarray, "records hidden"]:
-    """What the head reads of each record."""
+    """Input of the head for each record."""
     return _read_all(classifier, records, lambda reader, batch: reader.pooled(batch).double(), batch_tokens)
 
 
 def freeze_states(classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int) -> FrozenStates:
-    """What the blocks below the trained ones make of records.
+    """Output of the blocks below the trained ones for each record.
 
     Raises:
         UserError: this model's blocks cannot be skipped.

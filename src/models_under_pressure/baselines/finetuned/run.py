@@ -58,7 +58,7 @@ class Description(BaseModel):
     config: FinetuneConfig
     seed: int
     precision: Precision
-    """What `config.precision` meant where the model was trained."""
+    """Precision that `config.precision` meant where the model was trained."""
     revision: str
     """Commit or fingerprint of the model that was trained further."""
     template_hash: str
@@ -71,7 +71,7 @@ class Description(BaseModel):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training run took."""
+    """Time and work of a training run."""
 
     seconds: float
     tokens: int
@@ -218,7 +218,7 @@ def _run_key(
 
 
 def _identity(loaded: LoadedModel) -> dict[str, str]:
-    """What of a model must be the same, so that weights trained on it belong to it."""
+    """Fingerprints of a model that trained weights belong to."""
     return {
         "revision": loaded.revision,
         "template_hash": ChatTemplate(loaded.tokenizer, loaded.name).hash,
@@ -255,7 +255,7 @@ def _cost(trained: Trained, data: Split, validation: Split, *, config: FinetuneC
 
 
 def _account(cost: Cost, trained: Trained, data: Split, validation: Split) -> dict[str, Any]:
-    """What the training took and what was done to its records; no times, which differ from run to run."""
+    """Work of the training and changes to its records; no times, which differ from run to run."""
     return {
         "epochs": len(trained.history),
         "tokens": cost.tokens,

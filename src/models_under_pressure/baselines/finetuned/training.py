@@ -27,7 +27,7 @@ from models_under_pressure.baselines.finetuned.reading import (
 )
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_uniform
-from models_under_pressure.core.progress import progress
+from models_under_pressure.core.progress import Progress, progress
 from models_under_pressure.evaluation.metrics import auroc
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ Watch = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training records came to."""
+    """Losses and AUROC of one pass over the training records."""
 
     number: int
-    """From 1."""
+    """Number of the pass, from 1."""
     train_loss: float
     """Mean cross-entropy while training, nats per record."""
     validation_loss: float
@@ -58,7 +58,7 @@ class Epoch:
 
 @dataclass
 class Position:
-    """Where a run is; with the weights and the optimiser all that it needs to go on."""
+    """Place of a run in its training; with the weights and the optimiser all that it needs to go on."""
 
     epoch: int = 0
     """Finished epochs."""
@@ -121,39 +121,35 @@ def train(
     if config.keep_states and classifier.frozen is None:
         records = [*data.records, *validation.records]
         classifier = replace(classifier, frozen=freeze_states(classifier, records, batch_tokens=config.batch_tokens))
-    run = _Run(classifier, data, config, seed)
+    run = _Run(classifier, data, config, seed, begun=begun, checkpoints=checkpoints)
     if checkpoints and (found := checkpoints.load()):
         run.restore(found)
     elif config.head == "fitted":
         fit_head(classifier, pooled_states(classifier, data.records, batch_tokens=config.batch_tokens), data.labels)
     for epoch in run.position.history:
         _tell(watch, epoch)
-    run.position.seconds += time.monotonic() - begun
     with seeded(seed), progress(run.total_steps, what="finetune", unit="steps") as shown:
         shown.advance(run.position.steps)
         while not run.finished:
-            started = saved = time.monotonic()
-            with reading(classifier) as reader, _threads(config.threads):
-                classifier.train()
-                for batch in run.remaining_batches():
-                    run.step(reader, batch)
-                    shown.advance(1, epoch=run.position.epoch + 1)
-                    now = time.monotonic()
-                    if checkpoints and now - saved >= 60 * config.checkpoint_minutes:
-                        run.position.seconds += now - started
-                        run.save(checkpoints)
-                        started = saved = time.monotonic()
+            run.fit_epoch(shown)
             _tell(watch, run.finish_epoch(validation))
-            run.position.seconds += time.monotonic() - started
-            if checkpoints:
-                run.save(checkpoints)
     return run.result()
 
 
 class _Run:
     """A classifier in training, its optimiser, and a copy of the best weights."""
 
-    def __init__(self, classifier: Classifier, data: Split, config: FinetuneConfig, seed: int) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        data: Split,
+        config: FinetuneConfig,
+        seed: int,
+        *,
+        begun: float,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self._checkpoints, self._counted, self._saved = checkpoints, begun, time.monotonic()
         self._classifier, self._data, self._config, self._seed = classifier, data, config, seed
         self._lengths = data.lengths
         self._weights = classifier.trained
@@ -173,11 +169,17 @@ class _Run:
         waited = self.position.epoch - best.number if best else 0
         return self.position.epoch >= self._config.epochs or waited >= self._config.patience
 
-    def remaining_batches(self) -> list[np.ndarray]:
-        """Records of each step of the present epoch that is still to do."""
+    def fit_epoch(self, shown: Progress) -> None:
+        """Do the steps of the present epoch that are still to do."""
         order = np.random.default_rng([self._seed, self.position.epoch]).permutation(len(self._lengths))
         starts = range(0, len(order), self._config.batch_size)
-        return [order[start : start + self._config.batch_size] for start in starts][self.position.step :]
+        with reading(self._classifier) as reader, _threads(self._config.threads):
+            self._classifier.train()
+            for start in starts[self.position.step :]:
+                self.step(reader, order[start : start + self._config.batch_size])
+                shown.advance(1, epoch=self.position.epoch + 1)
+                if time.monotonic() - self._saved >= 60 * self._config.checkpoint_minutes:
+                    self.save()
 
     def step(self, reader: Reader, batch: np.ndarray) -> None:
         """One optimiser step on the mean loss of a batch, in as many passes as its tokens need."""
@@ -225,6 +227,7 @@ class _Run:
         position.epoch, position.step, position.loss = epoch.number, 0, 0.0
         if position.best is epoch:
             self._best = self._classifier.copies()
+        self.save()
         return epoch
 
     def result(self) -> Trained:
@@ -234,11 +237,14 @@ class _Run:
         self._classifier.put(self._best)
         return Trained(best, tuple(self.position.history), self.position.seconds)
 
-    def save(self, checkpoints: Checkpoints) -> None:
-        """Leave a checkpoint."""
-        tensors, numbers = state_of(self._optimiser, self._weights)
-        state = {"position": asdict(self.position), "optimiser": numbers}
-        checkpoints.save(Checkpoint(state, self._classifier.copies(), tensors, self._best))
+    def save(self) -> None:
+        """Count the time, and leave a checkpoint, which takes some of its own."""
+        self.position.seconds += time.monotonic() - self._counted
+        if self._checkpoints:
+            tensors, numbers = state_of(self._optimiser, self._weights)
+            state = {"position": asdict(self.position), "optimiser": numbers}
+            self._checkpoints.save(Checkpoint(state, self._classifier.copies(), tensors, self._best))
+        self._counted = self._saved = time.monotonic()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""

@@ -110,7 +110,7 @@ class PromptReader:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Where the predictions of a reply are read, and what they should say."""
+    """Places at which the predictions of a reply are read, and the tokens that they should name."""
 
     places: Int64[np.ndarray, "tokens"]
     """Place in the row of the token before each token of the reply."""

@@ -82,7 +82,7 @@ class PromptedScores:
     seconds: float | None
     """Wall time of tokenising and the forward passes; None for rows that were read from disk."""
     report: TokenisationReport = field(default_factory=TokenisationReport)
-    """What was done to conversations; of those truncated the end is lost."""
+    """Changes to conversations; those truncated lost their end."""
 
     @property
     def logits(self) -> Float[np.ndarray, "records"]:
@@ -120,7 +120,7 @@ _COLUMNS = {
 
 
 def write_scored(path: Path, scores: PromptedScores, ids: Sequence[str], *, key: str) -> None:
-    """Write one row per record, then beside it what they were made from: a crash leaves no half-believed file."""
+    """Write one row per record, then beside it what they were made from: a crash leaves no rows without it."""
     description = path.with_suffix(".json")
     description.unlink(missing_ok=True)
     columns = [getattr(scores, name).tolist() for name in _COLUMNS.values()]
