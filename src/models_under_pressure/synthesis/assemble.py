@@ -43,9 +43,9 @@ class TrainingSet:
 class _Losses:
     """What was left out so far."""
 
-    dropped: list[tuple[str, str]] = field(default_factory=list)
-    refused: dict[str, Sequence[str]] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    dropped: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    refused: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    failures: list[Failure] = field(default_factory=list[Failure])
 
     def note(self, selection: Selection) -> Sequence[Record]:
         """Keep what was dropped in mind, and hand on the rest."""
