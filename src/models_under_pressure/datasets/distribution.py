@@ -122,7 +122,7 @@ def inconsistencies(raw: Sequence[Record], balanced: Sequence[Record]) -> list[s
 
 
 _QUANTILE = 1.959963984540054
-"""Of the normal distribution at 97.5 %."""
+"""97.5 % quantile of the standard normal distribution."""
 
 
 def telling_words(records: Sequence[Record], *, most: int = 12, least_records: int = 5) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ ID_LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """What a pair of situations is about."""
+    """Person, cause of seriousness and topic of a pair of situations."""
 
     role_of_user: str
     impact_factor: str
@@ -44,7 +44,7 @@ class Variation:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What is varied, and the words that tell."""
+    """Values of the factors and variations, and the telling words."""
 
     factors: Mapping[str, Sequence[str]]
     """Factor -> its values."""
