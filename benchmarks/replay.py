@@ -1,4 +1,4 @@
-"""Replay speed and memory: N recorded replies through the whole openai and instructor path, on one core.
+"""Replay speed and memory: N recorded replies read as a stage reads them, on one core.
 
 Run: python benchmarks/replay.py [N]        (default 10,000)
 """

@@ -53,7 +53,7 @@ def declared_params(stage):
 
 
 def read_params(stage):
-    """(file, section) of every `read("section", …)` and `model_aliases()` in the modules of stages and experiments that the stage runs."""
+    """(file, section) of every `read("section", …)` in the modules of stages and experiments that the stage runs."""
     constants = {"EXPERIMENTS": "experiments/params.yaml", "LINEAGE_PATH": "data/versions.yaml"}
     found = set()
     for path in closure.import_closure(module_of(stage)):

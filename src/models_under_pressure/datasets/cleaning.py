@@ -48,13 +48,6 @@ def clean_overlaps(
     pairs = {name: overlaps_between(list(one), config) for name, one in parts.items()}
     excess = {name: found for name, found in pairs.items() if len(found) > allowed.get(name, 0)}
     plans = _plan(excess, lineage, accepted=allowed.get(IN_USE, 0))
-    for plan in plans:
-        if plan.key in lineage.versions:
-            raise UserError(
-                f"{plan.key} exists already, and there is overlap nevertheless.",
-                where=str(LINEAGE_PATH),
-                remedy="run `dvc repro`; if the overlap is still there, review the steps of that version.",
-            )
     accepted = {name: len(found) for name, found in excess.items() if name != IN_USE}
     if not (plans or accepted):
         return ["nothing to clean: no overlap beyond what params.yaml allows"]
@@ -112,6 +105,13 @@ def _rank(purpose: str) -> int:
 
 
 def _declare(plans: Sequence[Cleaned], lineage: Lineage, config: OverlapConfig) -> None:
+    for plan in plans:
+        if plan.key in lineage.versions:
+            raise UserError(
+                f"{plan.key} exists already, and there is overlap nevertheless.",
+                where=str(LINEAGE_PATH),
+                remedy="run `dvc repro`; if the overlap is still there, review the steps of that version.",
+            )
     with edit_yaml(LINEAGE_PATH) as content:
         for plan in plans:
             entry: dict[str, Any] = {"parent": plan.parent, "steps": _steps(plan, config)}

@@ -72,12 +72,7 @@ def _reason(members: Sequence[Record]) -> str | None:
 
 def dataset_files() -> dict[str, dict[str, Path]]:
     """Version, `training` or `deployment` -> part, such as `dev_raw` -> file."""
-    files: dict[str, dict[str, Path]] = {
-        made.key: {
-            f"{split}_{kind}": made.path(split, kind=kind) for split in made.splits for kind in ("raw", "balanced")
-        }
-        for made in made_versions()
+    return made_versions() | {
+        "training": {split: TRAINING / f"{split}.jsonl" for split in ("train", "test")},
+        "deployment": {context: Path(f"data/deployment/{context}.jsonl") for context in CONTEXTS},
     }
-    files["training"] = {split: TRAINING / f"{split}.jsonl" for split in ("train", "test")}
-    files["deployment"] = {context: Path(f"data/deployment/{context}.jsonl") for context in CONTEXTS}
-    return files

@@ -10,13 +10,8 @@ from models_under_pressure.core.records import Label, Record
 from models_under_pressure.core.table import markdown_table, text_table
 from models_under_pressure.datasets.overlap import words
 
-
-def label_counts(records: Sequence[Record]) -> dict[str, int]:
-    """How many rows carry each label."""
-    counts = Counter(record.label for record in records)
-    return {label.value: counts[label] for label in Label}
-
-
+_QUANTILE = 1.959963984540054
+"""97.5 % quantile of the standard normal distribution."""
 _HEADS = {
     "rows": "rows",
     "high-stakes": "high",
@@ -29,6 +24,12 @@ _HEADS = {
     "turns_max": "most turns",
 }
 """Metric -> head of its column in the table."""
+
+
+def label_counts(records: Sequence[Record]) -> dict[str, int]:
+    """How many rows carry each label."""
+    counts = Counter(record.label for record in records)
+    return {label.value: counts[label] for label in Label}
 
 
 def distribution(records: Sequence[Record]) -> dict[str, float]:
@@ -69,7 +70,7 @@ def stakes_rows(dataset: str, records: Sequence[Record], raw: Sequence[Record] =
     in_use = {record.id for record in records}
     counts: Counter[tuple[int, str]] = Counter()
     for record in records:
-        counts[record.scale_label or 0, _kind(record, "not labelled")] += 1
+        counts[record.scale_label or 0, record.label.value if record.label else "not labelled"] += 1
     for record in raw:
         if record.id not in in_use:
             kind = Label.AMBIGUOUS.value if record.label is Label.AMBIGUOUS else "balanced"
@@ -78,19 +79,6 @@ def stakes_rows(dataset: str, records: Sequence[Record], raw: Sequence[Record] =
         {"dataset": dataset, "stakes": stakes, "kind": kind, "rows": rows}
         for (stakes, kind), rows in sorted(counts.items())
     ]
-
-
-def _kind(record: Record, otherwise: str) -> str:
-    return record.label.value if record.label else otherwise
-
-
-def _summary(name: str, values: Sequence[int]) -> dict[str, float]:
-    return {
-        f"{name}_mean": round(fmean(values), 1),
-        f"{name}_median": median(values),
-        f"{name}_min": min(values),
-        f"{name}_max": max(values),
-    }
 
 
 def inconsistencies(raw: Sequence[Record], balanced: Sequence[Record]) -> list[str]:
@@ -108,10 +96,6 @@ def inconsistencies(raw: Sequence[Record], balanced: Sequence[Record]) -> list[s
     if len(set(counts.values())) > 1:
         problems.append(f"classes of unequal size: {', '.join(f'{name} {count}' for name, count in counts.items())}")
     return problems
-
-
-_QUANTILE = 1.959963984540054
-"""Of the normal distribution at 97.5 %."""
 
 
 def telling_words(records: Sequence[Record], *, most: int = 12, least_records: int = 5) -> list[dict[str, Any]]:
@@ -141,6 +125,15 @@ def telling_words(records: Sequence[Record], *, most: int = 12, least_records: i
     rows.sort(key=lambda row: (-abs(row["log_odds"]) / (row["high"] - row["low"]), row["word"]))
     high, low = ([row for row in rows if row["log_odds"] * sign > 0][:most] for sign in (1, -1))
     return high + low[::-1]
+
+
+def _summary(name: str, values: Sequence[int]) -> dict[str, float]:
+    return {
+        f"{name}_mean": round(fmean(values), 1),
+        f"{name}_median": median(values),
+        f"{name}_min": min(values),
+        f"{name}_max": max(values),
+    }
 
 
 def _row(word: str, high: int, low: int, n_high: int, n_low: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from models_under_pressure.core.files import read_json, stable_hash, stable_unif
 from models_under_pressure.core.records import Record, read_records, write_records
 
 SPLITS = ("dev", "test")
+KINDS = ("raw", "balanced")
 EVALS = Path("data/evals")
 
 
@@ -66,60 +67,36 @@ def _draw(records: Sequence[Record], limit: int | None, seed: int) -> list[Recor
     return sorted(drawn, key=lambda record: record.id)
 
 
-def version_folder(dataset: str, version: str) -> Path:
-    """Folder of a version: a raw and a balanced file per split, and a manifest."""
-    return EVALS / f"{dataset}_{version}"
-
-
-@dataclass(frozen=True, slots=True)
-class MadeVersion:
-    """A dataset version that is on disk."""
-
-    dataset: str
-    """Name of the source."""
-    version: str
-    """Name of the version, as in file names."""
-    splits: tuple[str, ...]
-    """Names of its splits."""
-
-    @property
-    def key(self) -> str:
-        """Name of its folder and of its entry in data/versions.yaml."""
-        return f"{self.dataset}_{self.version}"
-
-    def path(self, split: str, *, kind: str = "raw") -> Path:
-        """File of one split; see `split_path`."""
-        return split_path(self.dataset, self.version, split, kind=kind)
-
-
-def made_versions() -> list[MadeVersion]:
-    """The versions in data/evals, by name; parsed sources, which have no labels, are not among them."""
-    found: list[MadeVersion] = []
+def made_versions() -> dict[str, dict[str, Path]]:
+    """Version in data/evals -> part, such as `dev_raw` -> file; parsed sources, which have no labels, are left out."""
+    found: dict[str, dict[str, Path]] = {}
     for manifest in sorted(EVALS.glob("*/manifest.json")):
         told = read_json(manifest)
         if "parent" in told:
-            splits = tuple(split for split in SPLITS if split_path(told["dataset"], told["version"], split).is_file())
-            found.append(MadeVersion(told["dataset"], told["version"], splits))
+            dataset, version = told["dataset"], told["version"]
+            splits = [split for split in SPLITS if split_path(dataset, version, split).is_file()]
+            found[f"{dataset}_{version}"] = {
+                f"{split}_{kind}": split_path(dataset, version, split, kind=kind) for split in splits for kind in KINDS
+            }
     return found
 
 
 def split_path(dataset: str, version: str, split: str, *, kind: str = "raw") -> Path:
     """Path of one split of a version; `kind` is `raw` or `balanced`."""
     name = dataset if split == "dev" else f"{dataset}_test"
-    return version_folder(dataset, version) / f"{name}_{kind}_{version}.jsonl"
+    return EVALS / f"{dataset}_{version}" / f"{name}_{kind}_{version}.jsonl"
 
 
 def manifest_path(dataset: str, version: str) -> Path:
     """Path of a version's manifest."""
-    return version_folder(dataset, version) / "manifest.json"
+    return EVALS / f"{dataset}_{version}" / "manifest.json"
 
 
 def read_splits(dataset: str, version: str, *, splits: tuple[str, ...], kind: str = "raw") -> Splits:
     """Read a version's splits; a split not named is empty."""
-    read: dict[str, list[Record]] = {
-        split: read_records(split_path(dataset, version, split, kind=kind)) for split in splits
-    }
-    return Splits(dev=read.get("dev", ()), test=read.get("test", ()))
+    return Splits(
+        *(read_records(split_path(dataset, version, one, kind=kind)) if one in splits else () for one in SPLITS)
+    )
 
 
 def write_version(raw: Splits, balanced: Splits, dataset: str, version: str, *, splits: tuple[str, ...]) -> None:
@@ -130,7 +107,7 @@ def write_version(raw: Splits, balanced: Splits, dataset: str, version: str, *, 
     """
     files = {
         split_path(dataset, version, split, kind=kind): rows
-        for kind, part in (("raw", raw), ("balanced", balanced))
+        for kind, part in zip(KINDS, (raw, balanced), strict=True)
         for split, rows in part.items()
         if split in splits
     }

@@ -138,7 +138,7 @@ class Part:
     """Records that are held against those of other sides."""
 
     name: str
-    """As in the report: a split, or a dataset."""
+    """Name of the split or dataset, as in the report."""
     side: str
     """Parts of one side may share rows: train, dev, test."""
     records: Sequence[Record]

@@ -93,7 +93,7 @@ def convert(path: Path) -> Converted:
 
 
 def report(converted: Converted) -> dict[str, Any]:
-    """What was read and repaired, as JSON values."""
+    """Counts of rows, labels and repairs, and every repair, as JSON values."""
     counts = Counter(repair.what.split(":")[0] for repair in converted.repairs)
     return {
         "rows_read": converted.rows_read,

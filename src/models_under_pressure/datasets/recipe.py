@@ -98,12 +98,12 @@ class Version(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class VersionResult:
-    """What a recipe made."""
+    """A dataset version, raw and balanced, with its manifest."""
 
     raw: Splits
     """Every row, ambiguous ones too, in id order."""
     balanced: Splits
-    """As many rows of each class per split."""
+    """Rows of which each split has equally many of each class."""
     manifest: Mapping[str, Any]
     """Parent content, rows in and out of each step, ids dropped and why, label counts."""
 

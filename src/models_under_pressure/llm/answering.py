@@ -105,7 +105,8 @@ def _running() -> ModuleType:
     gc.disable()  # a sixth of that time is a search for garbage among classes that live as long as the process
     try:
         import_module("openai.resources.chat")  # instructor would import it, in the same event loop
-        return import_module("models_under_pressure.llm.run")
+        from models_under_pressure.llm import run
     finally:
         gc.freeze()
         gc.enable()
+    return run

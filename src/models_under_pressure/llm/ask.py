@@ -48,7 +48,7 @@ class Answer(Generic[T]):
 
     value: T
     model: str
-    """As the server reported it."""
+    """Name of the model, as the server reported it."""
 
 
 @dataclass(frozen=True)

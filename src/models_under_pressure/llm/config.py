@@ -109,7 +109,7 @@ def cost_of(usage: Usage | None, price: Price | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What asking for the missing replies takes."""
+    """Number, tokens and cost of the replies that are missing."""
 
     questions: int
     recorded: int

@@ -34,7 +34,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was, or would be, deleted from the ledger."""
+    """The replies deleted from the ledger, or that would be."""
 
     keys: Sequence[str]
     cost_usd: float

@@ -26,7 +26,7 @@ class Reply:
     refusal: str | None
     finish_reason: str | None
     model: str
-    """As the server reported it."""
+    """Name of the model, as the server reported it."""
     usage: Usage | None
 
     @property

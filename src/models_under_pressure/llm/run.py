@@ -41,7 +41,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Outcomes(Generic[T]):
-    """What became of the questions, in their order."""
+    """Answers, failures and questions without a recorded reply, in the order asked."""
 
     outcomes: Sequence[Answer[T] | Failure | Missing]
     session: Session
@@ -57,7 +57,7 @@ class Outcomes(Generic[T]):
         return [one for one in self.outcomes if isinstance(one, Missing)]
 
     def estimate(self) -> Estimate:
-        """What asking for the missing replies takes."""
+        """Number, tokens and cost of the replies that are missing."""
         config, missing = self.session.config, self.missing
         tokens_in = sum(input_tokens(one.request.body) for one in missing)
         usual = self.session.meter.mean_output_tokens

@@ -125,7 +125,7 @@ class Call:
     record_id: str
     sample: int
     fresh: bool
-    """Whether recorded replies are passed over."""
+    """Whether it is asked even if a reply is recorded."""
     requests: int = 0
     """Requests sent for it."""
     sending: bool = False

@@ -78,9 +78,11 @@ def run(
 
 def split_files() -> dict[str, dict[str, Path]]:
     """Version -> split -> raw file, of the versions that have two splits."""
-    return {
-        made.key: {split: made.path(split) for split in made.splits} for made in made_versions() if len(made.splits) > 1
+    raw = {
+        key: {part.removesuffix("_raw"): path for part, path in files.items() if part.endswith("_raw")}
+        for key, files in made_versions().items()
     }
+    return {key: splits for key, splits in raw.items() if len(splits) > 1}
 
 
 def read_parts(versions: Mapping[str, Mapping[str, Path]], in_use: Sequence[InUse]) -> dict[str, list[Part]]:

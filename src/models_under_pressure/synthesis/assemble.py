@@ -34,18 +34,18 @@ class TrainingSet:
     records: Sequence[Record]
     """Both splits, sorted by id."""
     unfiltered: Sequence[Record]
-    """What the bag-of-words filter chose from."""
+    """Records before the word filter."""
     report: dict[str, Any]
-    """What was left out, and why."""
+    """Counts of rows, and everything left out with the reason."""
 
 
 @dataclass(slots=True)
 class _Losses:
-    """What was left out so far."""
+    """Pairs and questions left out so far."""
 
-    dropped: list[tuple[str, str]] = field(default_factory=list)
-    refused: dict[str, Sequence[str]] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    dropped: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    refused: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    failures: list[Failure] = field(default_factory=list[Failure])
 
     def note(self, selection: Selection) -> Sequence[Record]:
         """Keep what was dropped in mind, and hand on the rest."""

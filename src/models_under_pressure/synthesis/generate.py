@@ -20,6 +20,8 @@ from models_under_pressure.synthesis.selection import SynthesisConfig
 
 PACKAGE = "models_under_pressure.synthesis"
 """Where the prompts are."""
+ORIGINAL = "original"
+"""Value of the column `variant` of a prompt as it was first written."""
 
 
 class SituationPair(Form):
@@ -65,19 +67,15 @@ def prompt_question(
     return Ask(record_id=pair_id, messages=messages, reply=PromptPair, sample=sample)
 
 
-ORIGINAL = "original"
-"""Value of the column `variant` of a prompt as it was first written."""
-
-
 @dataclass(frozen=True, slots=True)
-class Generated:
-    """The prompts written, the pairs refused, and the questions without an answer."""
+class Written:
+    """What the model wrote, the pairs that it would not write, and the questions without an answer."""
 
     records: Sequence[Record]
-    """In the order of sampling: the rows of a smaller run come first."""
-    refused: Sequence[str]
-    """Ids of pairs that the model declined to write or left empty."""
-    failures: Sequence[Failure]
+    """In the order of sampling, or of what they were made from: the rows of a smaller run come first."""
+    refused: Sequence[str] = ()
+    """Ids of the pairs that the model declined, left empty, or gave back as they were."""
+    failures: Sequence[Failure] = ()
 
 
 def pair_id(situation_id: str, index: int) -> str:
@@ -100,7 +98,7 @@ class _Pair:
     """Earlier pairs of the situation with the same variation: the same question, asked once more."""
 
 
-def generate(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, seed: int) -> Generated:
+def generate(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, seed: int) -> Written:
     """Ask for situations, then for prompts; every row knows its pair, its situation and its split.
 
     Raises:
@@ -132,7 +130,7 @@ def generate(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, see
             continue
         records += _rows(pair, answer.value, test_fraction=config.test_fraction, seed=seed)
     failures = [answer for answer in (*situations, *answers) if isinstance(answer, Failure)]
-    return Generated(records, refused, failures)
+    return Written(records, refused, failures)
 
 
 def _variations(config: SynthesisConfig, vocabulary: Vocabulary, situation_id: str, seed: int) -> list[Variation]:

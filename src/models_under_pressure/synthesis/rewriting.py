@@ -7,7 +7,7 @@ the model would not rewrite is reported, and gives no row.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel
@@ -17,7 +17,7 @@ from models_under_pressure.core.records import Message, Record
 from models_under_pressure.llm.ask import Ask, Asker, Failure, Form, load_prompt
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.rehearsal import FILLER, Round, describe_cost, describe_round
-from models_under_pressure.synthesis.generate import PACKAGE, PromptPair, SituationPair, usable
+from models_under_pressure.synthesis.generate import PACKAGE, PromptPair, SituationPair, Written, usable
 from models_under_pressure.synthesis.sampling import ID_LENGTH
 from models_under_pressure.synthesis.selection import pairs_of
 
@@ -31,81 +31,6 @@ class RewrittenPair(Form):
 
     prompt_1: str
     prompt_2: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rewritten:
-    """The copies, the pairs that the model would not rewrite, and the questions without an answer."""
-
-    records: Sequence[Record]
-    """Without labels."""
-    refused: Sequence[str]
-    """Ids of the pairs that the model declined, emptied or gave back as they were."""
-    failures: Sequence[Failure]
-
-
-def rewrite(
-    records: Sequence[Record],
-    rewriting: Rewriting,
-    *,
-    share: float,
-    telling_words: Mapping[str, Sequence[str]],
-    ask: Asker,
-    seed: int,
-) -> Rewritten:
-    """Write copies of a share of the pairs; whether a pair is among them depends on the seed and its id alone."""
-    pairs = [
-        _in_order(members)
-        for pair_id, members in pairs_of(records).items()
-        if stable_uniform(seed, rewriting, pair_id) < share
-    ]
-    copies: list[Record] = []
-    refused: list[str] = []
-    failures: list[Failure] = []
-    for pair, answer in zip(
-        pairs, ask([rewriting_question(pair, rewriting, telling_words) for pair in pairs]), strict=True
-    ):
-        if isinstance(answer, Failure):
-            failures.append(answer)
-            continue
-        texts = (answer.value.prompt_1.strip(), answer.value.prompt_2.strip())
-        if not usable(*texts) or any(text == record.text for text, record in zip(texts, pair, strict=True)):
-            refused.append(str(pair[0].fields["pair_id"]))
-            continue
-        copies += [_copy(record, text, rewriting) for record, text in zip(pair, texts, strict=True)]
-    return Rewritten(copies, refused, failures)
-
-
-def rewriting_question(
-    pair: Sequence[Record], rewriting: Rewriting, telling_words: Mapping[str, Sequence[str]]
-) -> Ask[RewrittenPair]:
-    """Ask for both prompts of a pair (high stakes first) in other words."""
-    system = load_prompt(PACKAGE, rewriting)
-    words = "".join(
-        f"\n{name} words: {', '.join(telling_words[key])}" for key, name in (("high", "Grave"), ("low", "Light"))
-    )
-    texts = "\n\n".join(f"prompt_{number}:\n{record.text}" for number, record in enumerate(pair, start=1))
-    return Ask(
-        record_id=str(pair[0].fields["pair_id"]),
-        messages=(Message("system", system + words), Message("user", texts)),
-        reply=RewrittenPair,
-    )
-
-
-def _in_order(members: Sequence[Record]) -> list[Record]:
-    return sorted(members, key=lambda record: not record.fields["high_stakes"])
-
-
-def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
-    pair_id = str(record.fields["pair_id"])
-    fields = {
-        **record.fields,
-        "pair_id": stable_hash("variant", rewriting, pair_id)[:ID_LENGTH],
-        "group": pair_id,
-        "variant": VARIANTS[rewriting],
-        "variant_of": record.id,
-    }
-    return Record(id=stable_hash("variant", rewriting, record.id, text)[:ID_LENGTH], input=text, fields=fields)
 
 
 class Metadata(Form):
@@ -126,15 +51,59 @@ class Metadata(Form):
     """What that one could lose."""
 
 
-@dataclass(frozen=True, slots=True)
-class Annotated:
-    """All records, those described with a column `metadata`, and the questions without an answer."""
-
-    records: Sequence[Record]
-    failures: Sequence[Failure]
+WORDS: dict[type[BaseModel], int] = {SituationPair: 60, PromptPair: 90, RewrittenPair: 90}
+"""Usual words of each text in a reply; prompts are asked for with 20, 50, 100 and 200 alike."""
 
 
-def annotate(records: Sequence[Record], *, ask: Asker) -> Annotated:
+def rewrite(
+    records: Sequence[Record],
+    rewriting: Rewriting,
+    *,
+    share: float,
+    telling_words: Mapping[str, Sequence[str]],
+    ask: Asker,
+    seed: int,
+) -> Written:
+    """Write copies of a share of the pairs, without labels; which pairs depends on the seed and their ids alone."""
+    pairs = [
+        _in_order(members)
+        for pair_id, members in pairs_of(records).items()
+        if stable_uniform(seed, rewriting, pair_id) < share
+    ]
+    copies: list[Record] = []
+    refused: list[str] = []
+    failures: list[Failure] = []
+    for pair, answer in zip(
+        pairs, ask([rewriting_question(pair, rewriting, telling_words) for pair in pairs]), strict=True
+    ):
+        if isinstance(answer, Failure):
+            failures.append(answer)
+            continue
+        texts = (answer.value.prompt_1.strip(), answer.value.prompt_2.strip())
+        if not usable(*texts) or any(text == record.text for text, record in zip(texts, pair, strict=True)):
+            refused.append(str(pair[0].fields["pair_id"]))
+            continue
+        copies += [_copy(record, text, rewriting) for record, text in zip(pair, texts, strict=True)]
+    return Written(copies, refused, failures)
+
+
+def rewriting_question(
+    pair: Sequence[Record], rewriting: Rewriting, telling_words: Mapping[str, Sequence[str]]
+) -> Ask[RewrittenPair]:
+    """Ask for both prompts of a pair (high stakes first) in other words."""
+    system = load_prompt(PACKAGE, rewriting)
+    words = "".join(
+        f"\n{name} words: {', '.join(telling_words[key])}" for key, name in (("high", "Grave"), ("low", "Light"))
+    )
+    texts = "\n\n".join(f"prompt_{number}:\n{record.text}" for number, record in enumerate(pair, start=1))
+    return Ask(
+        record_id=str(pair[0].fields["pair_id"]),
+        messages=(Message("system", system + words), Message("user", texts)),
+        reply=RewrittenPair,
+    )
+
+
+def annotate(records: Sequence[Record], *, ask: Asker) -> Written:
     """Add the column `metadata` to every record; one without an answer stays as it is."""
     described: list[Record] = []
     failures: list[Failure] = []
@@ -144,7 +113,7 @@ def annotate(records: Sequence[Record], *, ask: Asker) -> Annotated:
             described.append(record)
         else:
             described.append(replace(record, fields={**record.fields, "metadata": answer.value.model_dump()}))
-    return Annotated(described, failures)
+    return Written(described, failures=failures)
 
 
 def annotation_question(record: Record) -> Ask[Metadata]:
@@ -153,14 +122,26 @@ def annotation_question(record: Record) -> Ask[Metadata]:
     return Ask(record_id=record.id, messages=(Message("system", system), Message("user", record.text)), reply=Metadata)
 
 
-WORDS: dict[type[BaseModel], int] = {SituationPair: 60, PromptPair: 90, RewrittenPair: 90}
-"""Usual words of each text in a reply; prompts are asked for with 20, 50, 100 and 200 alike."""
-
-
 def describe(rounds: Sequence[Round], config: LLMConfig, *, most: int) -> str:
     """The first `most` questions of each round, and the cost of them all, for a person."""
     lines = [line for one in rounds for line in _describe_round(one, most)]
     return "\n".join([*lines, "", describe_cost(rounds, config)]) + "\n"
+
+
+def _in_order(members: Sequence[Record]) -> list[Record]:
+    return sorted(members, key=lambda record: not record.fields["high_stakes"])
+
+
+def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
+    pair_id = str(record.fields["pair_id"])
+    fields = {
+        **record.fields,
+        "pair_id": stable_hash("variant", rewriting, pair_id)[:ID_LENGTH],
+        "group": pair_id,
+        "variant": VARIANTS[rewriting],
+        "variant_of": record.id,
+    }
+    return Record(id=stable_hash("variant", rewriting, record.id, text)[:ID_LENGTH], input=text, fields=fields)
 
 
 def _describe_round(one: Round, most: int) -> list[str]:

@@ -5,10 +5,11 @@ changes it, whatever the process, the hash seed or the order of the work.
 """
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json, stable_hash, stable_uniform
@@ -19,7 +20,7 @@ ID_LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """What a pair of situations is about."""
+    """Person, cause of seriousness and topic of a pair of situations."""
 
     role_of_user: str
     impact_factor: str
@@ -39,6 +40,18 @@ class Variation:
     tone: str
     language: str
     length: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Values of the factors and variations, and the telling words."""
+
+    factors: Mapping[str, Sequence[str]]
+    """Factor -> its values."""
+    variations: Mapping[str, Mapping[str, object]]
+    """Variation -> name of a value -> how the question describes it."""
+    telling_words: Mapping[str, Sequence[str]]
+    """`high` and `low` -> words that suggest this class without being its reason."""
 
 
 def sample_factors(vocabulary: Mapping[str, Sequence[str]], *, count: int, seed: int) -> list[Factors]:
@@ -91,24 +104,6 @@ def in_test_split(situation_id: str, *, test_fraction: float, seed: int) -> bool
     return stable_uniform(seed, "split", situation_id) < test_fraction
 
 
-def _choose(values: list[str], *, weights: list[float] | None, at: float) -> str:
-    cumulative = list(itertools.accumulate(weights or [1.0] * len(values)))
-    threshold = at * cumulative[-1]
-    return next((value for value, edge in zip(values, cumulative, strict=True) if threshold < edge), values[-1])
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """What is varied, and the words that tell."""
-
-    factors: Mapping[str, Sequence[str]]
-    """Factor -> its values."""
-    variations: Mapping[str, Mapping[str, object]]
-    """Variation -> name of a value -> how the question describes it."""
-    telling_words: Mapping[str, Sequence[str]]
-    """`high` and `low` -> words that suggest this class without being its reason."""
-
-
 def load_vocabulary(folder: Path) -> Vocabulary:
     """Read situation_factors.json, prompt_variations.json and telling_words.json.
 
@@ -137,9 +132,15 @@ def check_languages(vocabulary: Vocabulary, weights: Mapping[str, float]) -> Non
         )
 
 
+def _choose(values: list[str], *, weights: list[float] | None, at: float) -> str:
+    edges = list(itertools.accumulate(weights or [1.0] * len(values)))
+    return values[min(bisect_right(edges, at * edges[-1]), len(values) - 1)]
+
+
 def _read(path: Path, names: Sequence[str]) -> Any:
-    values = read_json(path)
-    if not isinstance(values, dict) or set(values) != set(names) or not all(values.values()):
+    found: Any = read_json(path)
+    values = cast("dict[str, Any]", found if isinstance(found, dict) else {})
+    if set(values) != set(names) or not all(values.values()):
         raise UserError(
             f"does not hold exactly the lists {', '.join(names)}, none empty.",
             where=str(path),

@@ -15,6 +15,46 @@ from models_under_pressure.synthesis.sampling import Vocabulary, in_test_split, 
 SPLITS = ("train", "test")
 
 
+class WordFilter(Section):
+    """The bag-of-words filter: pairs that a word count tells apart most surely are dropped."""
+
+    keep: float = Field(default=1.0, gt=0, le=1)
+    """Share of the pairs of each split that is kept; 1 is no filter."""
+    folds: int = Field(default=5, ge=2)
+    """Parts of the situations; each part is judged by a classifier fitted on the others."""
+
+
+class SynthesisConfig(Section):
+    """How many training prompts are asked for, how they vary, and which of them are kept."""
+
+    situations: int = Field(ge=1)
+    """Situation pairs; a larger number extends a smaller run."""
+    prompts_per_situation: int = Field(ge=1)
+    """Prompt pairs written for each situation pair."""
+    test_fraction: float = Field(ge=0, lt=1)
+    """Chance of a situation, with all its prompts, to be in the test split."""
+    language_weights: dict[str, float]
+    """Chance of each language."""
+    neutralise: float = Field(default=0.0, ge=0, le=1)
+    """Share of pairs of which a copy is written without the words that tell."""
+    manipulate: float = Field(default=0.0, ge=0, le=1)
+    """Share of pairs of which a copy is written with words that suggest the opposite."""
+    word_filter: WordFilter = WordFilter()
+    rows: int | None = Field(default=None, ge=2, multiple_of=2)
+    """Rows of both splits together, drawn as `test_fraction` says; null keeps all. Fewer are an error."""
+    annotate: bool = False
+    """Whether the rows kept get the seven fields of metadata."""
+
+    @model_validator(mode="after")
+    def _weights_are_chances(self) -> "SynthesisConfig":
+        total = sum(self.language_weights.values())
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"language_weights sum to {total:g}, not to 1")
+        if negative := [name for name, weight in self.language_weights.items() if weight < 0]:
+            raise ValueError(f"language_weights of {', '.join(negative)} are negative")
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The rows kept, in the order given, and the ids of the pairs dropped with the reason."""
@@ -82,65 +122,6 @@ def draw_rows(records: Sequence[Record], *, rows: int, test_fraction: float, see
     return _without(records, dict.fromkeys(set(pairs_of(records)) - drawn, "not drawn"))
 
 
-def _without(records: Sequence[Record], reasons: dict[str, str]) -> Selection:
-    kept = [record for record in records if record.fields["pair_id"] not in reasons]
-    return Selection(kept, sorted(reasons.items()))
-
-
-def _normal(record: Record) -> str:
-    return " ".join(record.text.casefold().split())
-
-
-def _reason(members: Sequence[Record]) -> str | None:
-    if len(members) != 2:
-        return "its partner has no answer"
-    for record in members:
-        meant = Label.HIGH if record.fields["high_stakes"] else Label.LOW
-        if record.label != meant:
-            return f"{record.id} was meant {meant.value} and labelled {record.label.value if record.label else 'not'}"
-    return None
-
-
-class WordFilter(Section):
-    """The bag-of-words filter: pairs that a word count tells apart most surely are dropped."""
-
-    keep: float = Field(default=1.0, gt=0, le=1)
-    """Share of the pairs of each split that is kept; 1 is no filter."""
-    folds: int = Field(default=5, ge=2)
-    """Parts of the situations; each part is judged by a classifier fitted on the others."""
-
-
-class SynthesisConfig(Section):
-    """How many training prompts are asked for, how they vary, and which of them are kept."""
-
-    situations: int = Field(ge=1)
-    """Situation pairs; a larger number extends a smaller run."""
-    prompts_per_situation: int = Field(ge=1)
-    """Prompt pairs written for each situation pair."""
-    test_fraction: float = Field(ge=0, lt=1)
-    """Chance of a situation, with all its prompts, to be in the test split."""
-    language_weights: dict[str, float]
-    """Chance of each language."""
-    neutralise: float = Field(default=0.0, ge=0, le=1)
-    """Share of pairs of which a copy is written without the words that tell."""
-    manipulate: float = Field(default=0.0, ge=0, le=1)
-    """Share of pairs of which a copy is written with words that suggest the opposite."""
-    word_filter: WordFilter = WordFilter()
-    rows: int | None = Field(default=None, ge=2, multiple_of=2)
-    """Rows of both splits together, drawn as `test_fraction` says; null keeps all. Fewer are an error."""
-    annotate: bool = False
-    """Whether the rows kept get the seven fields of metadata."""
-
-    @model_validator(mode="after")
-    def _weights_are_chances(self) -> "SynthesisConfig":
-        total = sum(self.language_weights.values())
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"language_weights sum to {total:g}, not to 1")
-        if negative := [name for name, weight in self.language_weights.items() if weight < 0]:
-            raise ValueError(f"language_weights of {', '.join(negative)} are negative")
-        return self
-
-
 def check_plan(config: SynthesisConfig, vocabulary: Vocabulary, *, seed: int) -> None:
     """See that each split gets situations, and can get the rows asked for.
 
@@ -169,3 +150,22 @@ def check_plan(config: SynthesisConfig, vocabulary: Vocabulary, *, seed: int) ->
                 where="params.yaml: synthesise.rows",
                 remedy="raise `situations` or prompts_per_situation, or lower `rows`.",
             )
+
+
+def _without(records: Sequence[Record], reasons: dict[str, str]) -> Selection:
+    kept = [record for record in records if record.fields["pair_id"] not in reasons]
+    return Selection(kept, sorted(reasons.items()))
+
+
+def _normal(record: Record) -> str:
+    return " ".join(record.text.casefold().split())
+
+
+def _reason(members: Sequence[Record]) -> str | None:
+    if len(members) != 2:
+        return "its partner has no answer"
+    for record in members:
+        meant = Label.HIGH if record.fields["high_stakes"] else Label.LOW
+        if record.label != meant:
+            return f"{record.id} was meant {meant.value} and labelled {record.label.value if record.label else 'not'}"
+    return None

@@ -32,6 +32,24 @@ _MOST_FEATURES = 20_000
 """The most frequent words or pairs of words that a classifier knows (the paper's own confounder analysis: 20,000)."""
 
 
+def keep_least_telling(records: Sequence[Record], config: WordFilter, *, seed: int) -> Selection:
+    """Keep the share `config.keep` of the pairs of each split, those whose words tell the least.
+
+    More stay where fewer are told apart the right way round.
+
+    Raises:
+        ValueError: a pair lacks a prompt, or train has fewer than two situations.
+    """
+    if config.keep == 1:
+        return Selection(records, ())
+    train, test = ([record for record in records if record.fields["split"] == split] for split in SPLITS)
+    reasons: dict[str, str] = {}
+    for part, scores in ((train, _train_scores(train, config, seed)), (test, _test_scores(train, test))):
+        reasons |= _most_telling(part, scores, keep=config.keep, seed=seed)
+    kept = [record for record in records if record.fields["pair_id"] not in reasons]
+    return Selection(kept, sorted(reasons.items()))
+
+
 def cross_fitted_scores(
     texts: Sequence[str],
     labels: Bool[np.ndarray, "texts"],
@@ -73,7 +91,8 @@ def transferred_scores(
     classifier: Any = LogisticRegression(C=1.0, solver="newton-cg", tol=1e-10)
     classifier.fit(vectorizer.fit_transform(texts), labels)
     # Rounded, so that the last bits of another machine's arithmetic change no rank.
-    return np.round(classifier.decision_function(vectorizer.transform(judged)), 6)
+    scores: Float[np.ndarray, judged] = classifier.decision_function(vectorizer.transform(judged))
+    return np.round(scores, 6)
 
 
 def assign_folds(groups: Sequence[str], *, folds: int, seed: int) -> Int[np.ndarray, "texts"]:
@@ -87,32 +106,6 @@ def assign_folds(groups: Sequence[str], *, folds: int, seed: int) -> Int[np.ndar
         raise ValueError(f"{len(distinct)} groups cannot be divided into folds")
     number = {group: index % folds for index, group in enumerate(distinct)}
     return np.array([number[group] for group in groups])
-
-
-def _vectorizer(features: Features) -> "CountVectorizer":
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-
-    if features == "bag_of_words":
-        return CountVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, binary=True)
-    return TfidfVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, ngram_range=(1, 2), sublinear_tf=True)
-
-
-def keep_least_telling(records: Sequence[Record], config: WordFilter, *, seed: int) -> Selection:
-    """Keep the share `config.keep` of the pairs of each split, those whose words tell the least.
-
-    More stay where fewer are told apart the right way round.
-
-    Raises:
-        ValueError: a pair lacks a prompt, or train has fewer than two situations.
-    """
-    if config.keep == 1:
-        return Selection(records, ())
-    train, test = ([record for record in records if record.fields["split"] == split] for split in SPLITS)
-    reasons: dict[str, str] = {}
-    for part, scores in ((train, _train_scores(train, config, seed)), (test, _test_scores(train, test))):
-        reasons |= _most_telling(part, scores, keep=config.keep, seed=seed)
-    kept = [record for record in records if record.fields["pair_id"] not in reasons]
-    return Selection(kept, sorted(reasons.items()))
 
 
 def _train_scores(train: Sequence[Record], config: WordFilter, seed: int) -> Float[np.ndarray, "rows"]:
@@ -154,3 +147,11 @@ def _most_telling(
         for pair in order[:most]
         if tells[pair] > 0
     }
+
+
+def _vectorizer(features: Features) -> "CountVectorizer":
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+    if features == "bag_of_words":
+        return CountVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, binary=True)
+    return TfidfVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, ngram_range=(1, 2), sublinear_tf=True)

@@ -16,7 +16,7 @@ from models_under_pressure.llm.ask import Asker
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What steps may use beside the records."""
+    """The chat model and the labelling settings, for steps that need them."""
 
     ask: Asker
     label: LabelConfig
