@@ -89,7 +89,7 @@ def model_card(probe: Probe) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-    ).get_template("card.md.j2")
+    ).get_template("card.md.jinja")
     model = str(probe.provenance.get("model", ""))
     is_on_hub = model.count("/") == 1 and not model.startswith((".", "/", "~"))
     settings = probe.config.model_dump(mode="json", exclude={"seeds"})
