@@ -9,8 +9,7 @@ from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.figures import ResultFigure, Results, declared
 from models_under_pressure.figures.render import spec
-from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap
-from models_under_pressure.report.errors import worst_errors
+from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap, worst_errors
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & 'quoted' `x`"
 SIZES = {"anthropic_dev": 600, "mt_dev": 200, "mts_test": 86}
