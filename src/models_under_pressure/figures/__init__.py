@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from models_under_pressure.evaluation.scores import ScoreList
+if TYPE_CHECKING:  # figures of datasets are drawn without the room that scores come from
+    from models_under_pressure.evaluation.scores import ScoreList
 
 Row = Mapping[str, Any]
 """Data of one mark, as plain JSON values."""
@@ -24,7 +25,7 @@ class Results:
     """Dataset -> name -> metric with interval ends."""
     purposes: Mapping[str, str]
     """Dataset -> its purpose; figures show the datasets in this order."""
-    scores: Sequence[ScoreList]
+    scores: Sequence["ScoreList"]
     """Scores of the names and datasets that are shown record by record."""
     lengths: Mapping[str, Mapping[str, int]]
     """Dataset -> record id -> length."""
@@ -42,7 +43,7 @@ class Results:
         """The budget as readers write it: 0.01 -> `1 %`."""
         return f"{100 * self.budget:g} %"
 
-    def ranked(self) -> Iterator[tuple[ScoreList, dict[str, Any]]]:
+    def ranked(self) -> Iterator[tuple["ScoreList", dict[str, Any]]]:
         """The score lists that hold both classes, the first seed of each probe, and what every row says of them."""
         seen: set[tuple[str, str]] = set()
         for scores in self.scores:

@@ -10,17 +10,8 @@ from models_under_pressure.evaluation.report import percent as metric_name
 from models_under_pressure.figures import NOTHING, ResultFigure, Results, Row, Rows, render, theme
 
 
-def rows(results: Results) -> Rows:
-    """One row per dataset and name; without `auroc` where one class is missing."""
-    return _rows(results, "auroc", "auroc")
-
-
-def tpr_rows(results: Results) -> Rows:
-    """One row per dataset and name; without `tpr` where one class is missing."""
-    return _rows(results, "tpr", f"tpr_at_{metric_name(results.budget)}_fpr")
-
-
 def _rows(results: Results, name: str, metric: str) -> Rows:
+    """One row per dataset and name; without the metric where one class is missing."""
     kept = {"n": "n", "positives": "positives"} | {f"{name}{end}": f"{metric}{end}" for end in ("", "_low", "_high")}
     return [
         {"dataset": dataset, "purpose": purpose, "probe": probe}
@@ -80,19 +71,21 @@ def tpr_finding(rows: Sequence[Row], results: Results) -> str:
     return " ".join(sentences) or NOTHING
 
 
-def template() -> Any:
-    """A panel per dataset, the interval of each probe and revision."""
-    return _template("auroc", "AUROC", "AUROC with 95 % intervals")
-
-
-def tpr_template() -> Any:
-    """A panel per dataset, the interval of each probe and revision."""
-    return _template("tpr", "True positive rate", "True positive rate within the budget, with 95 % intervals")
-
-
 FIGURES = {
-    "auroc": ResultFigure(rows, chart, finding, template),
-    "tpr": ResultFigure(tpr_rows, tpr_chart, tpr_finding, tpr_template),
+    "auroc": ResultFigure(
+        rows=lambda results: _rows(results, "auroc", "auroc"),
+        chart=chart,
+        finding=finding,
+        template=lambda: _template("auroc", "AUROC", "AUROC with 95 % intervals"),
+    ),
+    "tpr": ResultFigure(
+        rows=lambda results: _rows(results, "tpr", f"tpr_at_{metric_name(results.budget)}_fpr"),
+        chart=tpr_chart,
+        finding=tpr_finding,
+        template=lambda: _template(
+            "tpr", "True positive rate", "True positive rate within the budget, with 95 % intervals"
+        ),
+    ),
 }
 
 
@@ -149,12 +142,8 @@ def _panel(rows: Sequence[Row], probes: list[str], metric: str, x: alt.X, level:
 
 
 def _template(metric: str, axis: str, title: str) -> Any:
-    base = render.template().encode(
-        y=alt.Y("probe:N", title=None),
-        yOffset=alt.YOffset("rev:N"),
-        color=render.template_colour(),
-        tooltip=["rev:N", "n:Q"],
-    )
+    """A panel per dataset, the interval of each probe and revision."""
+    base = render.template_bars(alt.Y("probe:N", title=None), "n:Q")
     x = alt.X(f"{metric}_low:Q", title=axis, scale=alt.Scale(zero=False), axis=alt.Axis(grid=True))
     marks = theme.level_bars(base, x, metric, size=50, shape=render.template_shape())
     return render.template_rows(alt.layer(*marks), title)

@@ -7,7 +7,7 @@ import altair as alt
 
 from models_under_pressure.evaluation.breakdown import length_bins
 from models_under_pressure.evaluation.delong import delong
-from models_under_pressure.figures import NOTHING, ResultFigure, Results, Row, Rows, render, theme
+from models_under_pressure.figures import ResultFigure, Results, Row, Rows, render, theme
 
 
 def rows(results: Results) -> Rows:
@@ -71,30 +71,27 @@ def chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
 
 def finding(rows: Sequence[Row], _: Results) -> str:
     """In how many datasets the shortest and the longest bin is the worst."""
-    sentences: list[str] = []
-    for (probe,), part in theme.split(rows, "probe").items():
+
+    def told(probe: str, part: list[Row]) -> str:
         datasets = [sorted(own, key=lambda row: row["bin"]) for own in theme.split(part, "dataset").values()]
-        worst = [min(own, key=lambda row: row["auroc"]) for own in datasets]
-        short, long = (
-            sum(row["bin"] == own[end]["bin"] for row, own in zip(worst, datasets, strict=True)) for end in (0, -1)
-        )
-        sentences.append(
+        worst = [min(range(len(own)), key=lambda place: own[place]["auroc"]) for own in datasets]
+        short = sum(place == 0 for place in worst)
+        long = sum(place == len(own) - 1 for place, own in zip(worst, datasets, strict=True))
+        return (
             f"AUROC of {probe} is lowest among the shortest records in {short} and among the longest in {long} of "
             f"{len(datasets)} datasets."
         )
-    return " ".join(sentences) or NOTHING
+
+    return theme.of_each_probe(rows, told)
 
 
 def template() -> Any:
     """A panel per dataset and probe, the interval of each bin and revision."""
     # Bins are named by number: their lengths differ by dataset, and panels that share no axis lose the offset.
-    numbered = render.template().transform_calculate(number="split(datum.bin, ':')[0]")
-    base = numbered.encode(
-        y=alt.Y("number:N", title="Bin, shortest first"),
-        yOffset=alt.YOffset("rev:N"),
-        color=render.template_colour(),
-        tooltip=["rev:N", "bin:N", "auroc:Q", "low:Q", "high:Q", "n:Q"],
+    base = render.template_bars(
+        alt.Y("number:N", title="Bin, shortest first"), "bin:N", "auroc:Q", "low:Q", "high:Q", "n:Q"
     )
+    base = base.transform_calculate(number="split(datum.bin, ':')[0]")
     x = render.template_share("low", "AUROC", alt.X)
     marks = theme.level_bars(base, x, "auroc", "high", size=50, shape=render.template_shape())
     return render.template_grid(alt.layer(*marks), "AUROC by length", height=130)

@@ -99,16 +99,10 @@ def _chart(
     told: str,
     levels: Mapping[str, float] | None = None,
 ) -> alt.VConcatChart:
-    """A panel of the mean, and small ones of each dataset.
+    """A panel of the mean, and small ones of each dataset, whose scale fits `scaled`.
 
-    Args:
-        rows: see `prompts_chart` and `samples_chart`.
-        scaled: rows that the small panels' scale fits.
-        series: field of the rows that tells lines apart, and its values -> their names in the legend.
-        x: title of the axis.
-        title: title of the figure.
-        told: sentence below it.
-        levels: dataset -> AUROC without samples, which is dotted.
+    `series` is the field that tells lines apart, and its values' names in the legend; `levels` (AUROC without samples)
+    are dotted.
     """
     scales = {True: theme.auroc_scale(theme.means(rows)), False: theme.auroc_scale(scaled)}
     drawn: dict[str, Any] = {}

@@ -37,30 +37,22 @@ def corners(x: Points, y: Points) -> list[tuple[float, float]]:
     return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
-def rows(results: Results) -> Rows:
-    """Corners of each curve: `fpr`, `tpr`, `rank` along the curve."""
-    return _rows(
-        results,
-        ("fpr", "tpr"),
-        lambda counts: (np.append(0.0, counts.fp / counts.negatives), np.append(0.0, counts.tp / counts.positives)),
-    )
+def _roc(counts: curves.Counts) -> dict[str, Points]:
+    return {"fpr": np.append(0.0, counts.fp / counts.negatives), "tpr": np.append(0.0, counts.tp / counts.positives)}
 
 
-def precision_rows(results: Results) -> Rows:
-    """Points of each curve: `recall`, `precision`, `rank` along the curve."""
-    return _rows(
-        results,
-        ("recall", "precision"),
-        lambda counts: (counts.tp / counts.positives, counts.tp / (counts.tp + counts.fp)),
-    )
+def _precision_recall(counts: curves.Counts) -> dict[str, Points]:
+    return {"recall": counts.tp / counts.positives, "precision": counts.tp / (counts.tp + counts.fp)}
 
 
-def _rows(results: Results, axes: tuple[str, str], curve: Callable[[curves.Counts], tuple[Points, Points]]) -> Rows:
-    return [
-        {**origin, **dict(zip(axes, point, strict=True)), "rank": rank}
-        for scores, origin in results.ranked()
-        for rank, point in enumerate(corners(*curve(curves.count(curves.rank(scores.logits, scores.labels)))))
-    ]
+def _rows(results: Results, curve: Callable[[curves.Counts], dict[str, Points]]) -> Rows:
+    """Corners of each curve, with their `rank` along it."""
+    found: Rows = []
+    for scores, origin in results.ranked():
+        axes = curve(curves.count(curves.rank(scores.logits, scores.labels)))
+        points = enumerate(corners(*axes.values()))
+        found += [{**origin, **dict(zip(axes, point, strict=True)), "rank": rank} for rank, point in points]
+    return found
 
 
 def chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
@@ -100,39 +92,33 @@ def precision_chart(rows: Sequence[Row], _: Results) -> alt.ConcatChart:
     )
 
 
-def finding(rows: Sequence[Row], results: Results) -> str:
-    """True positive rate within the budget, lowest and highest over datasets."""
-    return theme.lowest_to_highest(
-        rows,
-        lambda part: max(row["tpr"] for row in part if row["fpr"] <= results.budget),
-        f"Within {results.percent} false alarms, {{probe}} finds {{low:.0%}} ({{lowest}}) to {{high:.0%}} "
-        "({highest}) of the high-stakes records.",
-    )
-
-
-def precision_finding(rows: Sequence[Row], _: Results) -> str:
-    """Best precision among thresholds that reach a recall."""
-    return theme.lowest_to_highest(
-        rows,
-        lambda part: max(row["precision"] for row in part if row["recall"] >= _RECALL),
-        f"Finding at least {_RECALL:.0%} of the high-stakes records, {{probe}} is right in {{low:.0%}} ({{lowest}}) to "
-        "{high:.0%} ({highest}) of its alarms.",
-    )
-
-
-def template() -> Any:
-    """A panel per dataset and probe, a line per revision."""
-    return _template(("fpr", "False positive rate"), ("tpr", "True positive rate"), "linear", "ROC curves")
-
-
-def precision_template() -> Any:
-    """A panel per dataset and probe, a line per revision."""
-    return _template(("recall", "Recall"), ("precision", "Precision"), "step-before", "Precision and recall")
-
-
 FIGURES = {
-    "roc": ResultFigure(rows, chart, finding, template),
-    "precision_recall": ResultFigure(precision_rows, precision_chart, precision_finding, precision_template),
+    "roc": ResultFigure(
+        rows=lambda results: _rows(results, _roc),
+        chart=chart,
+        finding=lambda rows, results: theme.lowest_to_highest(
+            rows,
+            lambda part: max(row["tpr"] for row in part if row["fpr"] <= results.budget),
+            f"Within {results.percent} false alarms, {{probe}} finds {{low:.0%}} ({{lowest}}) to {{high:.0%}} "
+            "({highest}) of the high-stakes records.",
+        ),
+        template=lambda: _template(
+            ("fpr", "False positive rate"), ("tpr", "True positive rate"), "linear", "ROC curves"
+        ),
+    ),
+    "precision_recall": ResultFigure(
+        rows=lambda results: _rows(results, _precision_recall),
+        chart=precision_chart,
+        finding=lambda rows, _: theme.lowest_to_highest(
+            rows,
+            lambda part: max(row["precision"] for row in part if row["recall"] >= _RECALL),
+            f"Finding at least {_RECALL:.0%} of the high-stakes records, {{probe}} is right in {{low:.0%}} "
+            "({lowest}) to {high:.0%} ({highest}) of its alarms.",
+        ),
+        template=lambda: _template(
+            ("recall", "Recall"), ("precision", "Precision"), "step-before", "Precision and recall"
+        ),
+    ),
 }
 
 
@@ -161,6 +147,7 @@ def _panels(
 
 
 def _template(x: tuple[str, str], y: tuple[str, str], interpolate: Any, title: str) -> Any:
+    """A panel per dataset and probe, a line per revision."""
     line = render.template().mark_line(interpolate=interpolate, strokeWidth=1.6)
     line = line.encode(
         x=render.template_share(*x, alt.X),

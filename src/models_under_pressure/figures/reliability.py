@@ -21,12 +21,7 @@ def rows(results: Results) -> Rows:
         error = round(ece(scores.probabilities, scores.labels, results.bins), 4)
         for part in reliability(scores.probabilities, scores.labels, results.bins):
             interval = clopper_pearson(part.positives, part.n)
-            numbers = {
-                "forecast": part.forecast,
-                "observed": part.observed,
-                "low": interval.low,
-                "high": interval.high,
-            }
+            numbers = {"forecast": part.forecast, "observed": part.observed, "low": interval.low, "high": interval.high}
             rounded = {name: round(number, 4) for name, number in numbers.items()}
             found.append({**origin, **rounded, "count": part.n, "ece": error})
     return found

@@ -73,6 +73,12 @@ def template() -> alt.Chart:
     return alt.Chart(alt.InlineData(values="<DVC_METRIC_DATA>"))
 
 
+def template_bars(y: alt.Y, *tooltip: str) -> alt.Chart:
+    """A template's chart with a row per value of `y` and revision."""
+    told = ["rev:N", *tooltip]
+    return template().encode(y=y, yOffset=alt.YOffset("rev:N"), color=template_colour(), tooltip=told)
+
+
 def template_colour() -> alt.Color:
     """Colour by revision."""
     legend = alt.Legend(symbolOpacity=1)

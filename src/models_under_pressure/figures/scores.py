@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 
 from models_under_pressure.evaluation.metrics import threshold_at_fpr
-from models_under_pressure.figures import NOTHING, ResultFigure, Results, Row, Rows, render, theme
+from models_under_pressure.figures import ResultFigure, Results, Row, Rows, render, theme
 
 BINS = 20
 CLASSES = ("low-stakes", "high-stakes")
@@ -75,18 +75,19 @@ def histogram_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
 
 def histogram_finding(rows: Sequence[Row], _: Results) -> str:
     """Records on the wrong side of 0.5, all datasets together."""
-    sentences: list[str] = []
-    for (probe,), part in theme.split(rows, "probe").items():
+
+    def told(probe: str, part: list[Row]) -> str:
         wrong = {
             label: sum(row["count"] for row in own if (row["low"] >= 0.5) == (label == "low-stakes"))
             / sum(row["count"] for row in own)
             for (label,), own in theme.split(part, "label").items()
         }
-        sentences.append(
+        return (
             f"{probe} puts {wrong['high-stakes']:.0%} of high-stakes records below one half, and "
             f"{wrong['low-stakes']:.0%} of low-stakes records above."
         )
-    return " ".join(sentences) or NOTHING
+
+    return theme.of_each_probe(rows, told)
 
 
 def histogram_template() -> Any:
@@ -149,29 +150,25 @@ def confusion_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
 
 def confusion_finding(rows: Sequence[Row], results: Results) -> str:
     """Alarms, all datasets together."""
-    sentences: list[str] = []
-    for (probe,), part in theme.split(rows, "probe").items():
-        told: dict[str, str] = {}
+
+    def told(probe: str, part: list[Row]) -> str:
+        counts: dict[str, str] = {}
         for (label,), own in theme.split(part, "label").items():
             alarms = sum(row["count"] for row in own if row["flagged"] == "flagged")
-            told[label] = f"{alarms:,} of {sum(row['count'] for row in own):,} {label}"
-        sentences.append(
-            f"Keeping {results.percent} false alarms in each dataset, {probe} flags {told['high-stakes']} and "
-            f"{told['low-stakes']} records."
+            counts[label] = f"{alarms:,} of {sum(row['count'] for row in own):,} {label}"
+        return (
+            f"Keeping {results.percent} false alarms in each dataset, {probe} flags {counts['high-stakes']} and "
+            f"{counts['low-stakes']} records."
         )
-    return " ".join(sentences) or NOTHING
+
+    return theme.of_each_probe(rows, told)
 
 
 def confusion_template() -> Any:
     """A panel per dataset and probe, the share of each label that is flagged."""
-    base = render.template().transform_filter("datum.flagged == 'flagged'")
-    base = base.encode(
-        y=alt.Y("label:N", title=None),
-        yOffset=alt.YOffset("rev:N"),
-        x=render.template_share("share", "Share flagged", alt.X),
-        color=render.template_colour(),
-        tooltip=["rev:N", "label:N", "count:Q", "share:Q", "n:Q"],
-    )
+    base = render.template_bars(alt.Y("label:N", title=None), "label:N", "count:Q", "share:Q", "n:Q")
+    base = base.encode(x=render.template_share("share", "Share flagged", alt.X))
+    base = base.transform_filter("datum.flagged == 'flagged'")
     return render.template_grid(base.mark_bar(height=12), "Flagged at the threshold", height=90)
 
 

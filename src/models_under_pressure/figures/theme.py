@@ -223,13 +223,18 @@ def estimate(row: Row) -> str:
     return f"{row['auroc']:.2f} [{row['auroc_low']:.2f}, {row['auroc_high']:.2f}]"
 
 
+def of_each_probe(rows: Sequence[Row], sentence: Callable[[str, list[Row]], str]) -> str:
+    """A sentence for every probe."""
+    return " ".join(sentence(probe, part) for (probe,), part in split(rows, "probe").items()) or NOTHING
+
+
 def lowest_to_highest(rows: Sequence[Row], number: Callable[[list[Row]], float], sentence: str) -> str:
     """The sentence for every probe, with a number's least and greatest value over datasets."""
-    sentences: list[str] = []
-    for (probe,), part in split(rows, "probe").items():
+
+    def told(probe: str, part: list[Row]) -> str:
         numbers = {dataset: number(own) for (dataset,), own in split(part, "dataset").items()}
         lowest, highest = min(numbers, key=lambda name: numbers[name]), max(numbers, key=lambda name: numbers[name])
-        sentences.append(
-            sentence.format(probe=probe, low=numbers[lowest], lowest=lowest, high=numbers[highest], highest=highest)
-        )
-    return " ".join(sentences) or NOTHING
+        ends = {"low": numbers[lowest], "lowest": lowest, "high": numbers[highest], "highest": highest}
+        return sentence.format(probe=probe, **ends)
+
+    return of_each_probe(rows, told)
