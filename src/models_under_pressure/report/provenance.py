@@ -11,10 +11,10 @@ from models_under_pressure.core.records import Record
 from models_under_pressure.report.content import DatasetVersion
 
 INPUTS = ("src", "dvc.yaml", "params.yaml", "data/versions.yaml")
-"""What people edit. Results are committed after the run, so that HEAD itself would differ between two equal runs."""
+"""Paths that people edit. Results are committed after the run, so that HEAD would differ between two equal runs."""
 
 DEMO = "demo-authors"
-"""Labeller of the demo corpus."""
+"""Name of the demo corpus's labeller."""
 
 _NAMES = {
     "model": "Model",
