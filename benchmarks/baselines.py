@@ -109,8 +109,9 @@ def text(files: Files, options: argparse.Namespace) -> None:
 
 def probes(files: Files, options: argparse.Namespace) -> None:
     """A mean-pooled logistic and an attention probe on layer 16."""
-    from models_under_pressure.activations.extract import extract
     from models_under_pressure.activations.flops import probe_flops
+
+    from models_under_pressure.activations.extract import extract
     from models_under_pressure.activations.model import load_model
     from models_under_pressure.activations.store import open_store
     from models_under_pressure.probes.data import TrainingData

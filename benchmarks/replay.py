@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from models_under_pressure.llm.authored import author_replies
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.core.records import Message
 from models_under_pressure.llm.ask import Answer, Ask, ask_all
-from models_under_pressure.llm.authored import author_replies
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.store import ReplyStore
 
