@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.llm.authored import author_replies
 from models_under_pressure.synthesis.config import SynthesisConfig
 from models_under_pressure.synthesis.questions import PromptPair, SituationPair
 
@@ -20,7 +21,6 @@ from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.steps.tools import FirstSentenceReply, SystemPromptReply
 from models_under_pressure.llm.ask import Answer, Ask, Asker
-from models_under_pressure.llm.authored import author_replies
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.stages import fetch, label_deployment, parse, relabel, synthesise
 from models_under_pressure.synthesis.generate import pair_id
