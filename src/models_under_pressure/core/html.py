@@ -1,4 +1,4 @@
-"""HTML from templates that stand beside the modules which fill them in; everything that data brings is escaped."""
+"""Text from templates that stand beside the modules which fill them in; in HTML, everything from data is escaped."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -7,7 +7,7 @@ def template(package: str, name: str) -> Template:
     """The template of that name in the folder of a package."""
     environment = Environment(
         loader=PackageLoader(package, ""),
-        autoescape=True,
+        autoescape=not name.endswith(".md.jinja"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
