@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from models_under_pressure.figures.compare_probes import chart as compare_figure
+from models_under_pressure.figures.measure_data_efficiency import chart as efficiency_figure
+from models_under_pressure.figures.train_on_dev import chart as dev_figure
 
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.files import stable_uniform, write_json
@@ -28,11 +31,8 @@ from models_under_pressure.experiments.layers import to_table
 from models_under_pressure.experiments.shared.sets import LabelledSet, held, take
 from models_under_pressure.experiments.shared.setting import Setting
 from models_under_pressure.figures.choose_layer import chart as layer_figure
-from models_under_pressure.figures.compare_probes import chart as compare_figure
-from models_under_pressure.figures.measure_data_efficiency import chart as efficiency_figure
 from models_under_pressure.figures.measure_generalisation import chart as generalisation_figure
 from models_under_pressure.figures.render import write_chart
-from models_under_pressure.figures.train_on_dev import chart as dev_figure
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models_under_pressure.evaluation.scores import ScoreList
+from models_under_pressure.figures import Results
 
 
 @pytest.fixture
@@ -39,3 +40,12 @@ def metrics_rows(lists) -> list[dict]:
         | evaluate_scores(scores.logits, scores.labels, scores.groups, config=config, seed=0)
         for scores in lists
     ]
+
+
+@pytest.fixture
+def results(lists, metrics_rows) -> Results:
+    metrics: dict = {}
+    for row in metrics_rows:
+        metrics.setdefault(row["dataset"], {})[row["probe"]] = row
+    lengths = {scores.dataset: {id_: 10 * number for number, id_ in enumerate(scores.ids)} for scores in lists}
+    return Results(metrics, dict.fromkeys(metrics, "dev"), lists, lengths)

@@ -1,42 +1,32 @@
 """Every figure: what it shows, that it is self-contained, and that equal rows give equal bytes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 from models_under_pressure.evaluation import metrics
-from models_under_pressure.figures import (
-    auroc,
-    auroc_by_length,
-    confusion,
-    findings,
-    precision_recall,
-    reliability,
-    roc,
-    score_histogram,
-)
-from models_under_pressure.figures.gallery import FIGURES, Results
-from models_under_pressure.figures.outline import MOST, corners
+from models_under_pressure.figures import NOTHING, ResultFigure, Results, declared
+from models_under_pressure.figures.curves import MOST, corners
 from models_under_pressure.figures.render import spec, write_chart
 
+FIGURES = declared(ResultFigure)
 
-def lengths_of(lists):
-    return {scores.dataset: {id_: 10 * number for number, id_ in enumerate(scores.ids)} for scores in lists}
+
+def rows_of(name, results, **changes):
+    return FIGURES[name].rows(replace(results, **changes))
+
+
+def chart_of(name, results, **changes):
+    changed = replace(results, **changes)
+    return FIGURES[name].chart(FIGURES[name].rows(changed), changed)
 
 
 @pytest.fixture
-def charts(lists, metrics_rows):
-    return {
-        "auroc": auroc.chart(metrics_rows),
-        "roc": roc.chart(roc.rows(lists)),
-        "precision_recall": precision_recall.chart(precision_recall.rows(lists)),
-        "score_histogram": score_histogram.chart(score_histogram.rows(lists)),
-        "reliability": reliability.chart(reliability.rows(lists)),
-        "confusion": confusion.chart(confusion.rows(lists)),
-        "auroc_by_length": auroc_by_length.chart(auroc_by_length.rows(lists, lengths_of(lists))),
-    }
+def charts(results):
+    return {name: chart_of(name, results) for name in FIGURES}
 
 
 def values(node):
@@ -67,18 +57,15 @@ def test_every_figure_is_named_and_explains_its_marks(charts):
         assert title["subtitle"], name
 
 
-def test_equal_rows_give_equal_bytes_whatever_was_drawn_before(lists, tmp_path):
-    rows = roc.rows(lists)
-    write_chart(roc.chart(rows), tmp_path / "a.json")
+def test_equal_rows_give_equal_bytes_whatever_was_drawn_before(results, tmp_path):
+    write_chart(chart_of("roc", results), tmp_path / "a.json")
     for _ in range(3):
-        spec(confusion.chart(confusion.rows(lists)))
-    write_chart(roc.chart(rows), tmp_path / "b.json")
+        spec(chart_of("confusion", results))
+    write_chart(chart_of("roc", results), tmp_path / "b.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "name", ["auroc", "roc", "precision_recall", "score_histogram", "reliability", "confusion", "auroc_by_length"]
-)
+@pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_can_be_drawn_without_a_browser(charts, name, tmp_path):
     write_chart(charts[name], tmp_path / f"{name}.json", pictures=True)
     picture = (tmp_path / f"{name}.png").read_bytes()
@@ -93,17 +80,17 @@ def test_numbers_in_a_figure_are_finite(charts):
         json.dumps(spec(chart), allow_nan=False)
 
 
-def test_the_forest_plot_names_what_it_cannot_show(metrics_rows):
-    assert "Not shown, one class only: one_class." in spec(auroc.chart(metrics_rows))["title"]["subtitle"]
+def test_the_forest_plot_names_what_it_cannot_show(charts):
+    assert "Not shown, one class only: one_class." in spec(charts["auroc"])["title"]["subtitle"]
 
 
 def test_the_forest_plot_of_nothing_can_still_be_drawn(tmp_path):
-    write_chart(auroc.chart([]), tmp_path / "empty.json", pictures=True)
-    write_chart(roc.chart([]), tmp_path / "roc.json", pictures=True)
+    for name in ("auroc", "roc"):
+        write_chart(chart_of(name, Results({}, {}, [], {})), tmp_path / f"{name}.json", pictures=True)
 
 
-def test_the_roc_rows_are_the_curve(lists):
-    rows = [row for row in roc.rows(lists) if row["dataset"] == "mts_dev" and row["probe"] == "mean"]
+def test_the_roc_rows_are_the_curve(lists, results):
+    rows = [row for row in rows_of("roc", results) if row["dataset"] == "mts_dev" and row["probe"] == "mean"]
     scores = next(scores for scores in lists if scores.dataset == "mts_dev" and scores.probe == "mean")
     fpr, tpr, _ = roc_curve(scores.labels, scores.logits)
     found = auc([row["fpr"] for row in rows], [row["tpr"] for row in rows])
@@ -111,13 +98,11 @@ def test_the_roc_rows_are_the_curve(lists):
     assert (rows[0]["fpr"], rows[0]["tpr"], rows[-1]["fpr"], rows[-1]["tpr"]) == (0.0, 0.0, 1.0, 1.0)
 
 
-def test_the_precision_recall_rows_are_points_of_the_curve(lists):
+def test_the_precision_recall_rows_are_points_of_the_curve(lists, results):
     scores = lists[0]
     precision, recall, _ = precision_recall_curve(scores.labels, scores.logits)
     points = {(round(a, 4), round(b, 4)) for a, b in zip(recall, precision, strict=True)}
-    rows = [
-        row for row in precision_recall.rows(lists) if (row["dataset"], row["probe"]) == ("anthropic_dev", "attention")
-    ]
+    rows = rows_of("precision_recall", results, scores=lists[:1])
     assert {(row["recall"], row["precision"]) for row in rows} <= points
 
 
@@ -138,9 +123,9 @@ def test_straight_runs_lose_their_inner_points():
     ]
 
 
-def test_the_confusion_keeps_the_budget_and_counts_every_record(lists):
+def test_the_confusion_keeps_the_budget_and_counts_every_record(lists, results):
     for budget in (0.0, 0.05):
-        rows = confusion.rows(lists, budget=budget)
+        rows = rows_of("confusion", results, budget=budget)
         for scores in (scores for scores in lists if scores.labels.any()):
             cells = [row for row in rows if (row["dataset"], row["probe"]) == (scores.dataset, scores.probe)]
             assert sum(cell["count"] for cell in cells) == len(scores.ids)
@@ -150,8 +135,8 @@ def test_the_confusion_keeps_the_budget_and_counts_every_record(lists):
             assert hits["share"] == pytest.approx(metrics.tpr_at_fpr(scores.logits, scores.labels, budget), abs=1e-4)
 
 
-def test_the_histogram_holds_every_record_also_a_score_of_exactly_one(lists):
-    rows = score_histogram.rows(lists)
+def test_the_histogram_holds_every_record_also_a_score_of_exactly_one(results):
+    rows = rows_of("score_histogram", results)
     total = {}
     for row in rows:
         total[row["dataset"], row["probe"]] = total.get((row["dataset"], row["probe"]), 0) + row["count"]
@@ -159,8 +144,8 @@ def test_the_histogram_holds_every_record_also_a_score_of_exactly_one(lists):
     assert total["anthropic_dev", "attention"] == 300
 
 
-def test_auroc_by_length_is_the_auroc_of_each_bin(lists):
-    rows = auroc_by_length.rows(lists, lengths_of(lists), bins=2)
+def test_auroc_by_length_is_the_auroc_of_each_bin(lists, results):
+    rows = rows_of("auroc_by_length", results, length_bins=2)
     (short, _) = [row for row in rows if (row["dataset"], row["probe"]) == ("mts_dev", "mean")]
     scores = next(scores for scores in lists if scores.dataset == "mts_dev" and scores.probe == "mean")
     assert short["n"] == 43
@@ -168,19 +153,9 @@ def test_auroc_by_length_is_the_auroc_of_each_bin(lists):
     assert short["low"] < short["auroc"] < short["high"]
 
 
-def test_a_second_seed_of_a_probe_is_not_drawn_over_the_first(lists):
-    from dataclasses import replace
-
+def test_a_second_seed_of_a_probe_is_not_drawn_over_the_first(lists, results):
     again = [*lists, replace(lists[0], seed=43, logits=-lists[0].logits)]
-    assert roc.rows(again) == roc.rows(lists)
-
-
-@pytest.fixture
-def results(lists, metrics_rows):
-    metrics = {}
-    for row in metrics_rows:
-        metrics.setdefault(row["dataset"], {})[row["probe"]] = row
-    return Results(metrics, dict.fromkeys(metrics, "dev"), lists, lengths_of(lists))
+    assert rows_of("roc", results, scores=again) == rows_of("roc", results)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -196,21 +171,20 @@ def test_every_figure_says_its_finding_of_every_probe(name, results):
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_of_nothing_says_so(name):
     nothing = Results({}, {}, [], {})
-    assert FIGURES[name].finding(FIGURES[name].rows(nothing), nothing) == findings.NOTHING
+    assert FIGURES[name].finding(FIGURES[name].rows(nothing), nothing) == NOTHING
 
 
 def test_findings_are_the_numbers_of_the_scores(lists, results):
     budget = 0.05
-    found = findings.of_roc(roc.rows(lists), budget)
+    found = FIGURES["roc"].finding(rows_of("roc", results), replace(results, budget=budget))
     both = [scores for scores in lists if scores.probe == "mean" and scores.labels.any()]
     rates = sorted(metrics.tpr_at_fpr(scores.logits, scores.labels, budget) for scores in both)
     assert f"mean finds {rates[0]:.0%}" in found
     assert f"{rates[-1]:.0%}" in found
     misses = sum(int((scores.labels & (scores.probabilities < 0.5)).sum()) for scores in both)
     share = misses / sum(int(scores.labels.sum()) for scores in both)
-    assert f"mean puts {share:.0%} of high-stakes records below" in findings.of_score_histogram(
-        score_histogram.rows(lists)
-    )
+    told = FIGURES["score_histogram"].finding(rows_of("score_histogram", results), results)
+    assert f"mean puts {share:.0%} of high-stakes records below" in told
 
 
 def test_the_theme_tells_more_probes_than_colours_apart():

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from models_under_pressure.figures.experiments import EXPERIMENTS
+from models_under_pressure.figures import ExperimentFigure, declared
 from models_under_pressure.figures.render import spec
 
+EXPERIMENTS = declared(ExperimentFigure)
 DATASETS = {"a_dev": "dev", "a_test": "test", "b_test": "test"}
 VALUES = np.random.default_rng(0)
 

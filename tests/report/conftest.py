@@ -7,10 +7,9 @@ from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.evaluation.summary import mean_over_datasets
-from models_under_pressure.figures import auroc, confusion, precision_recall, reliability, roc, score_histogram
+from models_under_pressure.figures import ResultFigure, Results, declared
 from models_under_pressure.figures.render import spec
-from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap
-from models_under_pressure.report.errors import worst_errors
+from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap, worst_errors
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> & 'quoted' `x`"
 SIZES = {"anthropic_dev": 600, "mt_dev": 200, "mts_test": 86}
@@ -92,19 +91,10 @@ def report() -> Report:
             seed=0,
             probabilities=scores.probabilities,
         )
-    rows = [
-        {"dataset": dataset, "probe": probe, "purpose": dataset.split("_")[1], **found}
-        for dataset, probes in metrics.items()
-        for probe, found in probes.items()
-    ]
-    charts = {
-        "auroc": auroc.chart(rows),
-        "roc": roc.chart(roc.rows(lists)),
-        "precision_recall": precision_recall.chart(precision_recall.rows(lists)),
-        "reliability": reliability.chart(reliability.rows(lists)),
-        "score_histogram": score_histogram.chart(score_histogram.rows(lists)),
-        "confusion": confusion.chart(confusion.rows(lists)),
-    }
+    results = Results(metrics, {name: name.split("_")[1] for name in metrics}, lists, {})
+    figures = declared(ResultFigure)
+    shown = ("auroc", "roc", "precision_recall", "reliability", "score_histogram", "confusion")
+    charts = {name: figures[name].chart(figures[name].rows(results), results) for name in shown}
     dev = [name for name in metrics if name.endswith("dev")]
     return Report(
         title="Models Under Pressure: high-stakes conversations",

@@ -11,9 +11,7 @@ import pytest
 
 from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.report.content import Report
-from models_under_pressure.report.errors import worst_errors
-from models_under_pressure.report.html import data_script, element, table, text
+from models_under_pressure.report.content import Report, worst_errors
 from models_under_pressure.report.page import render_page
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -174,13 +172,6 @@ def test_a_metric_that_is_not_defined_is_a_dash(report):
 
 def test_the_page_stays_small_enough_to_mail(source):
     assert len(source.encode()) < 2_000_000
-
-
-def test_primitives_escape_content_and_attributes():
-    assert text("<\"&'>") == "&lt;&quot;&amp;&#x27;&gt;"
-    assert element("a", text("<"), class_='"x', data_y="&") == '<a class="&quot;x" data-y="&amp;">&lt;</a>'
-    assert "<b>" not in table("<b>", ["<b>"], [[text("<b>"), text("<b>")]])
-    assert "</script>" not in data_script("x", {"a": "</script>"}).removesuffix("</script>")
 
 
 def test_worst_errors_are_the_farthest_wrong_and_none_that_is_right():

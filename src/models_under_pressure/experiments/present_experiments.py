@@ -8,7 +8,7 @@ from models_under_pressure.core.files import read_json, read_jsonl, write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import FIGURES, METRICS, ORIGINS, Dataset, datasets_in_use, evaluated_path
 from models_under_pressure.evaluation.summary import headline, known_intervals, means_by_purpose
-from models_under_pressure.figures.experiments import EXPERIMENTS as DRAWN
+from models_under_pressure.figures import ExperimentFigure, declared
 from models_under_pressure.figures.render import write_chart, write_pictures
 
 PICTURES = RESULTS / "figures"
@@ -36,12 +36,12 @@ def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
     purposes = {one.name: one.purpose for one in datasets}
     evaluated = {name: read_json(evaluated_path(name, RESULTS))["metrics"] for name in purposes}
     metrics = {"baselines": _headlines(evaluated, purposes)}
-    for name, experiment in DRAWN.items():
-        found = _read(RESULTS / experiment.results)
-        if experiment.summary:
-            metrics[name] = _rounded(experiment.summary(found))
-        chart, finding = experiment.chart(found), experiment.finding(found)
-        specification = write_chart(chart, FIGURES / "experiments" / f"{name}.json", finding=finding)
+    for name, figure in declared(ExperimentFigure).items():
+        found = _read(RESULTS / figure.results)
+        if figure.summary:
+            metrics[name] = _rounded(figure.summary(found))
+        path = FIGURES / "experiments" / f"{name}.json"
+        specification = write_chart(figure.chart(found), path, finding=figure.finding(found))
         write_pictures(specification, PICTURES / name)
     write_json(METRICS / "experiments.json", metrics)
     write_json(INTERVALS, known_intervals(evaluated, purposes, contents))
@@ -49,9 +49,9 @@ def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
 
 def _rounded(value: Any) -> Any:
     """Two places: probes of single tokens (maxima) amplify the last bits of a product, which differ between CPUs."""
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    return round(value, 2) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return round(value, 2)
+    return {key: _rounded(one) for key, one in value.items()} if hasattr(value, "items") else value
 
 
 def _headlines(evaluated: Mapping[str, Mapping[str, Any]], purposes: Mapping[str, str]) -> dict[str, Any]:

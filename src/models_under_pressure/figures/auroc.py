@@ -1,76 +1,132 @@
-"""Forest plot: AUROC with intervals, over probes and datasets."""
+"""AUROC, and true positive rate within a false positive budget (McKenzie et al. 2025, figure 12), as forest plots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import altair as alt
 
-from models_under_pressure.figures.panels import inline
-from models_under_pressure.figures.theme import MUTED, colour_scale, shape_scale, themed
-
-Row = Mapping[str, Any]
-"""One probe on one dataset: `dataset`, `probe`, `auroc`, `auroc_low`, `auroc_high`, `n`, and, to part the figure into
-panels, `purpose` (dev or test)."""
+from models_under_pressure.evaluation.report import percent as metric_name
+from models_under_pressure.figures import NOTHING, ResultFigure, Results, Row, Rows, render, theme
 
 
-def rows(metrics: Mapping[str, Mapping[str, Row]], purposes: Mapping[str, str]) -> list[dict[str, Any]]:
-    """One row per dataset and name, in the order of `purposes`; without `auroc` where one class is missing."""
-    kept = ("n", "positives", "auroc", "auroc_low", "auroc_high")
+def _rows(results: Results, name: str, metric: str) -> Rows:
+    """One row per dataset and name; without the metric where one class is missing."""
+    kept = {"n": "n", "positives": "positives"} | {f"{name}{end}": f"{metric}{end}" for end in ("", "_low", "_high")}
     return [
-        {"dataset": dataset, "purpose": purpose, "probe": probe, **{name: row[name] for name in kept if name in row}}
-        for dataset, purpose in purposes.items()
-        for probe, row in metrics.get(dataset, {}).items()
+        {"dataset": dataset, "purpose": purpose, "probe": probe}
+        | {told: row[key] for told, key in kept.items() if key in row}
+        for dataset, purpose in results.purposes.items()
+        for probe, row in results.metrics.get(dataset, {}).items()
     ]
 
 
-def chart(rows: Sequence[Row]) -> alt.VConcatChart:
-    """A line per dataset and probe: the interval as a bar, the estimate as a point, chance dashed; a panel per purpose.
-
-    Rows that have no `auroc` (one class is missing there) are named in the subtitle, never dropped in silence.
-    """
-    lowest = min([0.5, *(row["auroc_low"] for row in rows if "auroc" in row)])
-    return forest(
+def chart(rows: Sequence[Row], _: Results) -> alt.VConcatChart:
+    """A line per dataset and probe: the interval as a bar, the estimate as a point; a panel per purpose."""
+    return _forest(
         rows,
         "auroc",
         axis="AUROC",
-        scale=alt.Scale(domain=[max(0.0, lowest - 0.02), 1.0], zero=False, nice=False),
+        scale=theme.auroc_scale(rows),
         level=0.5,
         title="AUROC by dataset and monitor",
         told=["Point: estimate. Bar: 95 % grouped bootstrap interval. Dashed: chance."],
     )
 
 
-def forest(
+def tpr_chart(rows: Sequence[Row], results: Results) -> alt.VConcatChart:
+    """A line per dataset and probe: the interval as a bar, the estimate as a point; a panel per purpose."""
+    return _forest(
+        rows,
+        "tpr",
+        axis=f"True positive rate at {results.percent} false positives",
+        scale=alt.Scale(domain=[0.0, 1.0], nice=False),
+        level=results.budget,
+        title=f"True positives within {results.percent} false positives",
+        told=[
+            "Point: the best threshold that keeps the budget on this dataset, never interpolated. Dashed: chance.",
+            "Bar: exact 95 % interval; it starts at 0 where a dataset has too few low-stakes records to bound it.",
+        ],
+    )
+
+
+def finding(rows: Sequence[Row], _: Results) -> str:
+    """The best mean of each purpose."""
+    sentences: list[str] = []
+    for purpose, best, mean, among, datasets in _best(rows, "auroc"):
+        over = f"{datasets} {purpose} datasets" if datasets > 1 else f"the {purpose} dataset"
+        sentences.append(
+            f"{best} has a mean AUROC of {mean:.2f} over {over}{f', the highest of {among}' if among > 1 else ''}."
+        )
+    return " ".join(sentences) or NOTHING
+
+
+def tpr_finding(rows: Sequence[Row], results: Results) -> str:
+    """The best mean of each purpose within the budget."""
+    sentences = [
+        f"Within {results.percent} false positives, {best} finds most high-stakes records of the {purpose} "
+        f"datasets: {mean:.0%}, mean over {datasets}."
+        for purpose, best, mean, _, datasets in _best(rows, "tpr")
+    ]
+    return " ".join(sentences) or NOTHING
+
+
+FIGURES = {
+    "auroc": ResultFigure(
+        rows=lambda results: _rows(results, "auroc", "auroc"),
+        chart=chart,
+        finding=finding,
+        template=lambda: _template("auroc", "AUROC", "AUROC with 95 % intervals"),
+    ),
+    "tpr": ResultFigure(
+        rows=lambda results: _rows(results, "tpr", f"tpr_at_{metric_name(results.budget)}_fpr"),
+        chart=tpr_chart,
+        finding=tpr_finding,
+        template=lambda: _template(
+            "tpr", "True positive rate", "True positive rate within the budget, with 95 % intervals"
+        ),
+    ),
+}
+
+
+def _best(rows: Sequence[Row], metric: str) -> list[tuple[str, str, float, int, int]]:
+    """Of each purpose: the probe with the best mean, the mean, how many probes and how many datasets there are."""
+    found: list[tuple[str, str, float, int, int]] = []
+    for (purpose,), part in theme.split([row for row in rows if metric in row], "purpose").items():
+        means = {probe: fmean(row[metric] for row in own) for (probe,), own in theme.split(part, "probe").items()}
+        best = max(means, key=lambda probe: means[probe])
+        found.append((purpose, best, means[best], len(means), len(theme.split(part, "dataset"))))
+    return found
+
+
+def _forest(
     rows: Sequence[Row], metric: str, *, axis: str, scale: alt.Scale, level: float, title: str, told: list[str]
 ) -> alt.VConcatChart:
-    """One metric with its interval, a panel per purpose; `level` is dashed."""
+    """One metric with its interval, a panel per purpose; `level` is dashed.
+
+    Rows that lack the metric (one class is missing there) are named in the subtitle, never dropped in silence.
+    """
     defined = [row for row in rows if metric in row]
-    probes = list(dict.fromkeys(row["probe"] for row in defined))
-    panels = [
-        _panel(
-            [row for row in defined if row.get("purpose") == purpose], probes, metric, axis, scale, level
-        ).properties(
-            title=alt.TitleParams(f"{purpose} datasets", anchor="start", frame="group", fontSize=13)
-            if purpose
-            else alt.Undefined
-        )
-        for purpose in dict.fromkeys(row.get("purpose") for row in defined)
+    probes = theme.named(defined)
+    x = alt.X(f"{metric}_low:Q", title=axis, scale=scale, axis=alt.Axis(tickCount=10))
+    drawn = [
+        _panel(part, probes, metric, x, level).properties(title=theme.heading(f"{purpose} datasets", offset=None))
+        for (purpose,), part in theme.split(defined, "purpose").items()
     ]
     missing = sorted({row["dataset"] for row in rows if metric not in row})
-    return themed(
-        alt.vconcat(*panels, spacing=16),
+    return theme.themed(
+        alt.vconcat(*drawn, spacing=16),
         title=title,
         subtitle=[*told, *([f"Not shown, one class only: {', '.join(missing)}."] if missing else [])],
     )
 
 
-def _panel(rows: Sequence[Row], probes: list[str], metric: str, axis: str, scale: alt.Scale, level: float) -> Any:
-    names = list(dict.fromkeys(_name(row) for row in rows))
-    colour = alt.Color("probe:N", title="Monitor", scale=colour_scale(probes), sort=probes)
-    base = inline([dict(row) | {"name": _name(row)} for row in rows]).encode(
-        y=alt.Y("name:N", title=None, sort=names).scale(paddingInner=0.3),
+def _panel(rows: Sequence[Row], probes: list[str], metric: str, x: alt.X, level: float) -> alt.LayerChart:
+    told = [{**row, "name": f"{row['dataset']} (n = {row['n']:,})"} for row in rows]
+    base = theme.inline(told).encode(
+        y=alt.Y("name:N", title=None, sort=theme.named(told, "name")).scale(paddingInner=0.3),
         yOffset=alt.YOffset("probe:N", sort=probes),
-        color=colour,
+        color=theme.colour_by("probe", probes),
         tooltip=[
             "dataset:N",
             "probe:N",
@@ -79,20 +135,15 @@ def _panel(rows: Sequence[Row], probes: list[str], metric: str, axis: str, scale
             "positives:Q",
         ],
     )
-    bars = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X(f"{metric}_low:Q", title=axis, scale=scale, axis=alt.Axis(tickCount=10)), x2=f"{metric}_high:Q"
-    )
-    points = base.mark_point(filled=True, size=64, opacity=1).encode(
-        x=f"{metric}:Q", shape=alt.Shape("probe:N", title="Monitor", scale=shape_scale(probes), sort=probes)
-    )
-    dashed = (
-        alt.Chart(alt.InlineData(values=[{"level": level}]))
-        .mark_rule(strokeDash=[4, 4], color=MUTED)
-        .encode(x="level:Q")
-    )
+    dashed = theme.inline([{"level": level}]).mark_rule(strokeDash=[4, 4], color=theme.MUTED).encode(x="level:Q")
+    marks = theme.level_bars(base, x, metric, size=64, shape=theme.shape_by("probe", probes))
     step = alt.Step(max(13, 30 // max(len(probes), 1)), **{"for": "offset"})
-    return alt.layer(dashed, bars, points).properties(width=520, height=step)
+    return theme.panel(dashed, *marks, width=520, height=step)
 
 
-def _name(row: Row) -> str:
-    return f"{row['dataset']} (n = {row['n']:,})"
+def _template(metric: str, axis: str, title: str) -> Any:
+    """A panel per dataset, the interval of each probe and revision."""
+    base = render.template_bars(alt.Y("probe:N", title=None), "n:Q")
+    x = alt.X(f"{metric}_low:Q", title=axis, scale=alt.Scale(zero=False), axis=alt.Axis(grid=True))
+    marks = theme.level_bars(base, x, metric, size=50, shape=render.template_shape())
+    return render.template_rows(alt.layer(*marks), title)

@@ -1,78 +1,147 @@
-"""AUROC by the number of samples: lines with intervals, sizes evenly spaced as on a logarithmic axis."""
+"""AUROC by the number of training prompts, or of dev samples, that a monitor is trained on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
-from models_under_pressure.figures.panels import Row, inline
-from models_under_pressure.figures.theme import COLOURS, MUTED, SHAPES
+from models_under_pressure.evaluation.rows import BySize, MethodRow, SampleRow
+from models_under_pressure.figures import ExperimentFigure, Row, theme
+
+_MODES = {
+    "fine_tune": "synthetic probe, continued on the samples",
+    "combine": "synthetic prompts and samples together",
+    "only": "samples only",
+}
+_BARS = "Bars: 95 % interval over records and repeats."
 
 
-def by_size(
-    rows: Sequence[Row], series: Mapping[str, str], *, scale: alt.Scale, x_title: str, level: float | None = None
-) -> Any:
-    """One panel.
+def prompts_chart(rows: Sequence[MethodRow]) -> alt.VConcatChart:
+    """The mean over datasets in a large panel, each dataset in a small one; a line per method."""
+    repeats = sorted({row["repeats"] for row in rows})
+    told = str(repeats[0]) if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
+    return _chart(
+        rows,
+        [row for row in rows if row["dataset"] != "mean"],
+        ("method", {name: name.replace("_", " ") for name in theme.named(rows, "method")}),
+        x="Training prompts",
+        title="How many training prompts a monitor needs",
+        told=f"Mean over {told} repeats with other prompts and another seed; half of the prompts are high-stakes.",
+    )
 
-    Args:
-        rows: `series`, `size`, `auroc`, `auroc_low`, `auroc_high`, `n`.
-        series: name in the rows -> name in the legend; the order is that of colours and shapes.
-        scale: of AUROC.
-        x_title: what is counted.
-        level: an AUROC to draw as a dotted line.
+
+def prompts_finding(rows: Sequence[MethodRow]) -> str:
+    """AUROC of each method with the fewest and the most prompts."""
+    told: list[str] = []
+    for (method,), part in theme.split(theme.means(rows), "method").items():
+        ordered = sorted(part, key=lambda row: row["size"])
+        told.append(f"{method} {theme.estimate(ordered[0])} to {theme.estimate(ordered[-1])}")
+    sizes = sorted({row["size"] for row in theme.means(rows)})
+    return f"Mean AUROC from {sizes[0]} to {sizes[-1]:,} training prompts: {'; '.join(told)}."
+
+
+def prompts_summary(rows: Sequence[MethodRow]) -> dict[str, Any]:
+    """Method -> AUROC with the fewest and the most prompts."""
+    return _summary(rows, "method")
+
+
+def samples_chart(rows: Sequence[SampleRow]) -> alt.VConcatChart:
+    """The mean over test sets in a large panel, each test set in a small one; a line per mode."""
+    modes = {mode: name for mode, name in _MODES.items() if any(row["mode"] == mode for row in rows)}
+    return _chart(
+        rows,
+        rows,
+        ("mode", modes),
+        x="Dev samples",
+        title="Training on samples of the dev sets, tested on the test sets",
+        told=f"Mean over {rows[0]['repeats']} repeats with other samples and another initial probe; half of the "
+        "samples are high-stakes.",
+        levels={row["dataset"]: row["auroc"] for row in rows if row["mode"] == "initial"},
+    )
+
+
+def samples_finding(rows: Sequence[SampleRow]) -> str:
+    """AUROC without samples, and of each mode with the most."""
+    initial = next(row for row in theme.means(rows) if row["mode"] == "initial")
+    largest = max(row["size"] for row in theme.means(rows))
+    told = [
+        f"{row['mode'].replace('_', ' ')} {theme.estimate(row)}" for row in theme.means(rows) if row["size"] == largest
+    ]
+    return f"Mean AUROC without samples {theme.estimate(initial)}; with {largest} samples: {', '.join(told)}."
+
+
+def samples_summary(rows: Sequence[SampleRow]) -> dict[str, Any]:
+    """Mode -> AUROC with the fewest and the most samples."""
+    return _summary(rows, "mode")
+
+
+FIGURES = {
+    "measure_data_efficiency": ExperimentFigure("data_efficiency", prompts_chart, prompts_finding, prompts_summary),
+    "train_on_dev": ExperimentFigure("train_on_dev.jsonl", samples_chart, samples_finding, samples_summary),
+}
+
+
+def _summary(rows: Sequence[BySize], series: str) -> dict[str, Any]:
+    found: dict[str, dict[str, float]] = {}
+    for (name,), part in theme.split(theme.means(rows), series).items():
+        sizes = {row["size"]: row["auroc"] for row in part}
+        found[name] = {f"size_{size}": sizes[size] for size in (min(sizes), max(sizes))}
+    return found
+
+
+def _chart(
+    rows: Sequence[BySize],
+    scaled: Sequence[BySize],
+    series: tuple[str, Mapping[str, str]],
+    *,
+    x: str,
+    title: str,
+    told: str,
+    levels: Mapping[str, float] | None = None,
+) -> alt.VConcatChart:
+    """A panel of the mean, and small ones of each dataset, whose scale fits `scaled`.
+
+    `series` is the field that tells lines apart, and its values' names in the legend; `levels` (AUROC without samples)
+    are dotted.
     """
-    names = list(series.values())
-    sizes = sorted({row["size"] for row in rows})
-    placed = [dict(row) | {"name": series[row["series"]], "place": _place(row, sizes, list(series))} for row in rows]
-    base = inline(placed).encode(
+    scales = {True: theme.auroc_scale(theme.means(rows)), False: theme.auroc_scale(scaled)}
+    drawn: dict[str, Any] = {}
+    for (name,), part in theme.split(rows, "dataset").items():
+        level = (levels or {}).get(name)
+        note = "" if level is None else f"dotted: synthetic prompts only, {level:.2f}"
+        marks = _marks(part, *series, x, scales[name == "mean"])
+        if level is not None:
+            rule = theme.inline([{"y": level}]).mark_rule(strokeDash=[2, 3], color=theme.MUTED, strokeWidth=1.5)
+            marks.insert(0, rule.encode(y="y:Q"))
+        drawn[name] = theme.panel(*marks, title=theme.dataset_heading(part, note))
+    large = drawn.pop("mean").properties(width=520, height=280)
+    small = alt.concat(*(one.properties(width=250, height=170) for one in drawn.values()), columns=2, spacing=20)
+    return theme.themed(alt.vconcat(large, small, spacing=20), title=title, subtitle=[told, _BARS])
+
+
+def _marks(rows: Sequence[BySize], series: str, names: Mapping[str, str], x: str, scale: alt.Scale) -> list[alt.Chart]:
+    """A line with intervals per series, sizes evenly spaced as on a logarithmic axis."""
+    own: list[Row] = [row for row in rows if row[series] in names]
+    sizes = sorted({row["size"] for row in own})
+    told: list[Row] = []
+    for row in own:
+        # Series of one size stand a little apart, so that their intervals can be told apart.
+        apart = 0.1 * (list(names).index(row[series]) - (len(names) - 1) / 2)
+        place = sizes.index(row["size"]) + apart
+        told.append({**row, "series": row[series], "name": names[row[series]], "place": place})
+    labels = f"{[f'{size:,}' for size in sizes]}[datum.value]"
+    places = alt.Scale(domain=[-0.5, len(sizes) - 0.5], nice=False, zero=False)
+    shown = list(names.values())
+    base = theme.inline(told).encode(
         x=alt.X(
             "place:Q",
-            title=x_title,
-            scale=alt.Scale(domain=[-0.5, len(sizes) - 0.5], nice=False, zero=False),
-            axis=alt.Axis(
-                values=list(range(len(sizes))), labelExpr=f"{[f'{size:,}' for size in sizes]}[datum.value]", grid=False
-            ),
+            title=x,
+            scale=places,
+            axis=alt.Axis(values=list(range(len(sizes))), labelExpr=labels, grid=False),
         ),
-        color=alt.Color("name:N", title=None, sort=names, scale=_scale(names, COLOURS)),
+        color=theme.colour_by("name", shown, None),
         tooltip=["name:N", "size:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "n:Q"],
     )
-    y = alt.Y("auroc_low:Q", title="AUROC", scale=scale)
-    shape = alt.Shape("name:N", title=None, sort=names, scale=_scale(names, SHAPES))
-    layers: list[Any] = [
-        base.mark_rule(strokeWidth=1.5).encode(y=y, y2="auroc_high:Q"),
-        base.mark_line(strokeWidth=2).encode(y="auroc:Q"),
-        base.mark_point(filled=True, size=45, opacity=1).encode(y="auroc:Q", shape=shape),
-    ]
-    if level is not None:
-        rule = inline([{"y": level}]).mark_rule(strokeDash=[2, 3], color=MUTED, strokeWidth=1.5).encode(y="y:Q")
-        layers.insert(0, rule)
-    return alt.layer(*layers)
-
-
-def _place(row: Row, sizes: Sequence[int], series: Sequence[str]) -> float:
-    """Sizes one apart; series of one size a little apart, so that their intervals can be told apart."""
-    return sizes.index(row["size"]) + 0.1 * (series.index(row["series"]) - (len(series) - 1) / 2)
-
-
-def auroc_scale(rows: Sequence[Row]) -> alt.Scale:
-    """From just under the lowest interval to 1."""
-    lowest = min([0.5, *(row["auroc_low"] for row in rows)])
-    return alt.Scale(domain=[max(0.0, lowest - 0.02), 1.0], zero=False, nice=False)
-
-
-def panel_title(name: str, rows: Sequence[Row], note: str | list[str] = "") -> alt.TitleParams:
-    """A dataset's name and number of records, and a note below."""
-    count = rows[0].get("datasets")
-    what = f"mean of {count} sets" if name == "mean" else name
-    return alt.TitleParams(
-        f"{what} (n = {rows[0]['n']:,})",
-        subtitle=note or alt.Undefined,
-        anchor="start",
-        frame="group",
-        fontSize=13,
-        offset=6,
-    )
-
-
-def _scale(names: Sequence[str], values: Sequence[Any]) -> alt.Scale:
-    return alt.Scale(domain=list(names), range=[values[number % len(values)] for number in range(len(names))])
+    low = alt.Y("auroc_low:Q", title="AUROC", scale=scale)
+    shape = theme.shape_by("name", shown, None)
+    return theme.joined_bars(base, low, "auroc:Q", size=45, shape=shape, bar={"strokeWidth": 1.5})

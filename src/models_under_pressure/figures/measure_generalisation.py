@@ -1,12 +1,13 @@
 """Heat maps of training on one kind of prompt and testing on every kind."""
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import altair as alt
 
-from models_under_pressure.figures.panels import Row, inline, split
-from models_under_pressure.figures.theme import INK, RULE, themed
+from models_under_pressure.evaluation.rows import CellRow
+from models_under_pressure.figures import ExperimentFigure, theme
 
 _CELL = 78
 _LOW, _HIGH = 0.5, 1.0
@@ -14,13 +15,10 @@ _DARK = 0.78
 """AUROC above which the fill is so dark that white letters read better."""
 
 
-def chart(rows: Sequence[Row]) -> alt.ConcatChart:
-    """A map per attribute; a cell holds AUROC, its interval and the number of tested records.
-
-    `rows` are those of `experiments.measure_generalisation`.
-    """
-    maps = [_map(attribute, part) for (attribute,), part in split(rows, "attribute").items()]
-    return themed(
+def chart(rows: Sequence[CellRow]) -> alt.ConcatChart:
+    """A map per attribute; a cell holds AUROC, its interval and the number of tested records."""
+    maps = [_map(attribute, part) for (attribute,), part in theme.split(rows, "attribute").items()]
+    return theme.themed(
         alt.concat(*maps, columns=2, spacing=32),
         title="Generalisation: AUROC of a probe trained on one kind of prompt",
         subtitle=[
@@ -30,11 +28,42 @@ def chart(rows: Sequence[Row]) -> alt.ConcatChart:
     )
 
 
-def _map(attribute: str, rows: Sequence[Row]) -> Any:
+def finding(rows: Sequence[CellRow]) -> str:
+    """Mean AUROC of each attribute on the value trained on and on the others."""
+    told = [
+        f"{attribute.replace('_', ' ')} {means['same']:.2f} and {means['other']:.2f}"
+        for attribute, means in _by_attribute(rows).items()
+        if {"same", "other"} <= set(means)
+    ]
+    return f"Mean AUROC on the value trained on and on the others: {'; '.join(told)}."
+
+
+def summary(rows: Sequence[CellRow]) -> dict[str, Any]:
+    """Means over the attributes, each counting alike."""
+    by_attribute = _by_attribute(rows).values()
+    parts = {name: [found[name] for found in by_attribute if name in found] for name in ("same", "other")}
+    return {name: round(fmean(part), 4) for name, part in parts.items() if part}
+
+
+FIGURES = {"measure_generalisation": ExperimentFigure("measure_generalisation.jsonl", chart, finding, summary)}
+
+
+def _by_attribute(rows: Sequence[CellRow]) -> dict[str, dict[str, float]]:
+    """Attribute -> mean AUROC of the cells with the value that was trained on (`same`), and of the `other` ones."""
+    found: dict[str, dict[str, float]] = {}
+    for (attribute,), cells in theme.split(rows, "attribute").items():
+        for name, same in (("same", True), ("other", False)):
+            part = [row["auroc"] for row in cells if "auroc" in row and (row["trained_on"] == row["tested_on"]) == same]
+            if part:
+                found.setdefault(attribute, {})[name] = round(fmean(part), 4)
+    return found
+
+
+def _map(attribute: str, rows: Sequence[CellRow]) -> alt.LayerChart:
     trained = {row["trained_on"]: f"{row['trained_on']} (n = {row['n_train']:,})" for row in rows}
-    tested = list(dict.fromkeys(row["tested_on"] for row in rows))
-    cells = [dict(row) | {"trained": trained[row["trained_on"]]} | _texts(row) for row in rows]
-    base = inline(cells).encode(
+    tested = theme.named(rows, "tested_on")
+    cells = [{**row, "trained": trained[row["trained_on"]], **_texts(row)} for row in rows]
+    base = theme.inline(cells).encode(
         x=alt.X(
             "tested_on:N",
             title="tested on",
@@ -55,24 +84,21 @@ def _map(attribute: str, rows: Sequence[Row]) -> Any:
         scale=alt.Scale(domain=[_LOW, _HIGH], scheme="blues", clamp=True),
         legend=alt.Legend(format=".1f", gradientLength=220, values=[0.5, 0.6, 0.7, 0.8, 0.9, 1.0]),
     )
-    empty = base.transform_filter("!isValid(datum.auroc)").mark_rect(fill=RULE, stroke="white", strokeWidth=2)
+    empty = base.transform_filter("!isValid(datum.auroc)").mark_rect(fill=theme.RULE, stroke="white", strokeWidth=2)
     filled = base.transform_filter("isValid(datum.auroc)").mark_rect(stroke="white", strokeWidth=2).encode(color=fill)
-    ink = alt.condition(f"datum.auroc > {_DARK}", alt.value("white"), alt.value(INK))
+    ink = alt.condition(f"datum.auroc > {_DARK}", alt.value("white"), alt.value(theme.INK))
     value = base.mark_text(fontSize=14, fontWeight="bold", dy=-9).encode(text="value:N", color=ink)
     detail = base.mark_text(fontSize=10, dy=6).encode(text="interval:N", color=ink)
     count = base.mark_text(fontSize=10, dy=19).encode(text="count:N", color=ink)
-    title = alt.TitleParams(attribute.replace("_", " "), anchor="start", frame="group", fontSize=13)
-    return alt.layer(empty, filled, value, detail, count).properties(
-        title=title, width=_CELL * len(tested), height=56 * len(trained)
+    title = theme.heading(attribute.replace("_", " "), offset=None)
+    return theme.panel(
+        empty, filled, value, detail, count, title=title, width=_CELL * len(tested), height=56 * len(trained)
     )
 
 
-def _texts(row: Row) -> dict[str, Any]:
+def _texts(row: CellRow) -> dict[str, Any]:
     count = f"n = {row['n']:,}"
-    if "auroc" not in row:
+    if not ("auroc" in row and "auroc_low" in row and "auroc_high" in row):
         return {"auroc": None, "value": "–", "interval": "", "count": count}
-    return {
-        "value": f"{row['auroc']:.2f}",
-        "interval": f"[{row['auroc_low']:.2f}, {row['auroc_high']:.2f}]",
-        "count": count,
-    }
+    interval = f"[{row['auroc_low']:.2f}, {row['auroc_high']:.2f}]"
+    return {"value": f"{row['auroc']:.2f}", "interval": interval, "count": count}

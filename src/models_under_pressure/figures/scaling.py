@@ -1,23 +1,20 @@
 """AUROC against the parameters of the model that a monitor reads."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 
-from models_under_pressure.figures.by_size import auroc_scale
-from models_under_pressure.figures.panels import Row, inline, split
-from models_under_pressure.figures.theme import colour_scale, shape_scale, themed
+from models_under_pressure.figures import Row, theme
 
 
 def chart(rows: Sequence[Row]) -> alt.ConcatChart:
     """A panel per purpose, a line per monitor. `rows` are those of `evaluation.scaling`."""
-    monitors = list(dict.fromkeys(row["monitor"] for row in rows))
-    scale = auroc_scale(rows)
-    drawn = [_panel(part, monitors, scale) for part in split(rows, "purpose").values()]
-    models = dict(sorted({(row["model"]): row["parameters"] for row in rows}.items(), key=lambda item: item[1]))
+    monitors = theme.named(rows, "monitor")
+    scale = theme.auroc_scale(rows)
+    drawn = [_panel(part, monitors, scale) for part in theme.split(rows, "purpose").values()]
+    models = {row["model"]: row["parameters"] for row in sorted(rows, key=lambda row: row["parameters"])}
     told = ", ".join(f"{name} {count / 1e9:.3g}" for name, count in models.items())
-    return themed(
+    return theme.themed(
         alt.concat(*drawn, columns=2, spacing=24),
         title="AUROC by model size",
         subtitle=[
@@ -29,15 +26,15 @@ def chart(rows: Sequence[Row]) -> alt.ConcatChart:
 
 def finding(rows: Sequence[Row]) -> str:
     """The smallest and the largest model of each monitor, on the test sets."""
-    told = []
-    for (monitor,), part in split([row for row in rows if row["purpose"] == "test"], "monitor").items():
+    told: list[str] = []
+    for (monitor,), part in theme.split([row for row in rows if row["purpose"] == "test"], "monitor").items():
         ends = [part[0], part[-1]] if len(part) > 1 else part[:1]
         values = [f"{row['auroc']:.2f} ({row['model']})" for row in ends]
         told.append(f"{monitor} {' to '.join(values)}")
     return f"Mean AUROC over the test sets by model: {'; '.join(told)}."
 
 
-def _panel(rows: Sequence[Row], monitors: list[str], scale: alt.Scale) -> Any:
+def _panel(rows: Sequence[Row], monitors: list[str], scale: alt.Scale) -> alt.LayerChart:
     sizes = sorted({row["parameters"] for row in rows})
     # Monitors of one model stand a little apart, so that their intervals can be told apart.
     placed = [
@@ -50,23 +47,13 @@ def _panel(rows: Sequence[Row], monitors: list[str], scale: alt.Scale) -> Any:
         scale=alt.Scale(type="log", nice=False, domain=[sizes[0] / 1.6, sizes[-1] * 1.6]),
         axis=alt.Axis(values=sizes, labelExpr="replace(format(datum.value, '.3~s'), 'G', 'B')", labelOverlap=True),
     )
-    base = inline(placed).encode(
+    base = theme.inline(placed).encode(
         x=x,
-        color=alt.Color(
-            "monitor:N",
-            title="Monitor",
-            scale=colour_scale(monitors),
-            sort=monitors,
-            legend=alt.Legend(symbolOpacity=1),
-        ),
+        color=theme.colour_by("monitor", monitors, legend=alt.Legend(symbolOpacity=1)),
         tooltip=["monitor:N", "model:N", "parameters:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "n:Q", "run:N"],
     )
-    y = alt.Y("auroc_low:Q", title="AUROC", scale=scale)
-    shape = alt.Shape("monitor:N", title="Monitor", scale=shape_scale(monitors), sort=monitors)
+    low = alt.Y("auroc_low:Q", title="AUROC", scale=scale)
+    bar = {"strokeWidth": 1.5, "opacity": 0.6}
+    marks = theme.joined_bars(base, low, "auroc:Q", size=60, shape=theme.shape_by("monitor", monitors), bar=bar)
     told = f"mean of {rows[0]['datasets']} {rows[0]['purpose']} sets (n = {rows[0]['n']:,})"
-    title = alt.TitleParams(told, anchor="start", frame="group", fontSize=13, offset=6)
-    return alt.layer(
-        base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(y=y, y2="auroc_high:Q"),
-        base.mark_line(strokeWidth=2).encode(y="auroc:Q"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(y="auroc:Q", shape=shape),
-    ).properties(width=360, height=260, title=title)
+    return theme.panel(*marks, width=360, height=260, title=theme.heading(told))

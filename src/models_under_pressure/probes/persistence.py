@@ -81,15 +81,9 @@ def _upgrade(content: dict[str, Any]) -> None:
 
 def model_card(probe: Probe) -> str:
     """Markdown with the header that the Hugging Face Hub reads."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from models_under_pressure.core.html import template
 
-    card = Environment(
-        loader=PackageLoader(__package__ or "", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    ).get_template("card.md.j2")
+    card = template("models_under_pressure.probes", "card.md.jinja")
     model = str(probe.provenance.get("model", ""))
     is_on_hub = model.count("/") == 1 and not model.startswith((".", "/", "~"))
     settings = probe.config.model_dump(mode="json", exclude={"seeds"})

@@ -4,6 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_json
+from models_under_pressure.core.paths import FIGURES
+from models_under_pressure.core.records import Record
+from models_under_pressure.evaluation.scores import ScoreList
+
+Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Dataset or purpose -> probe -> metric, with interval ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetVersion:
@@ -26,10 +37,10 @@ class Figure:
     """A chart and what it says to someone who cannot see it."""
 
     name: str
-    """Short and unique: part of the page's links."""
+    """Name of the file, which is part of the page's links."""
     title: str
     description: str
-    """The finding, in a sentence or two."""
+    """Finding, in a sentence or two."""
     specification: Mapping[str, Any]
     """Self-contained Vega-Lite, as `figures.render.spec` makes it."""
 
@@ -43,7 +54,7 @@ class WorstError:
     id: str
     label: str
     probability: float
-    """Of high stakes, by the probe."""
+    """Probability of high stakes, by the probe."""
     text: str
     scale_label: int | None
     explanation: str | None
@@ -59,18 +70,19 @@ class TokenMap:
     id: str
     label: str
     stakes: int | None
-    """On the 1-10 scale."""
+    """Stakes on the 1-10 scale."""
     logit: float
     probability: float
     choices: tuple[str, ...]
-    """Why it is shown, such as `most_wrong`."""
+    """Reasons why the record is shown, such as `most_wrong`."""
     texts: tuple[str, ...]
-    """Of each token; a character made of several tokens stands at the last of them."""
+    """Text of each token; a character made of several tokens stands at the last of them."""
     roles: tuple[str, ...]
+    """Role of each token."""
     logits: tuple[float, ...]
     """Logit of each token on its own."""
     contributions: tuple[float, ...]
-    """What each token adds to the record's logit, which they sum to."""
+    """Contribution of each token to the record's logit, which they sum to."""
     seen: tuple[str, ...]
     """Roles that the probe sees."""
 
@@ -81,20 +93,73 @@ class Report:
 
     title: str
     summary: str
-    """What ran, in a sentence or two."""
+    """Account of what ran, in a sentence or two."""
     facts: Mapping[str, str]
-    """The few settings that define the run: model, revision, layer, hook point, seed."""
-    metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """Settings that define the run: model, revision, layer, hook point, seed."""
+    metrics: Metrics
     """Dataset -> probe -> metric, with interval ends."""
-    means: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    means: Metrics = field(default_factory=dict[str, Any])
     """Purpose -> probe -> metric: `evaluation.summary.mean_over_datasets`."""
-    groups: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict[str, Any])
     """Dataset -> probe -> attribute -> value -> metric."""
     datasets: Sequence[DatasetVersion] = ()
     figures: Sequence[Figure] = ()
     errors: Sequence[WorstError] = ()
     token_maps: Sequence[TokenMap] = ()
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    """Where everything comes from: hashes, revisions, library versions."""
-    params: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Origins of everything: hashes, revisions, library versions."""
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Dotted key -> value."""
+
+
+def find_figure(name: str) -> Figure:
+    """The figure of that name, whichever stage drew it.
+
+    Raises:
+        UserError: there is none, or it has no title.
+    """
+    found = sorted(FIGURES.glob(f"*/{name}.json"))
+    if not found:
+        raise UserError(
+            f"no figure {name!r}.", where=str(FIGURES), remedy="run `dvc repro`, or correct the list of figures."
+        )
+    specification: dict[str, Any] = read_json(found[0])
+    title: Any = specification.get("title")
+    lines: Any = title["text"] if title and not isinstance(title, str) else title
+    if not lines:
+        remedy = "write it with figures.render.write_chart."
+        raise UserError("the figure has no title.", where=str(found[0]), remedy=remedy)
+    told = lines if isinstance(lines, str) else " ".join(lines)
+    return Figure(name, told, specification.get("description", ""), specification)
+
+
+def worst_errors(
+    lists: Sequence[ScoreList], records: Mapping[str, Mapping[str, Record]], *, most: int = 3
+) -> list[WorstError]:
+    """The `most` records of each score list whose probability is farthest from their label, worst first.
+
+    Only records on the wrong side of 0.5 count as errors. `records` is dataset -> id -> record.
+
+    Raises:
+        KeyError: a scored record is missing.
+    """
+    found: list[WorstError] = []
+    for scores in lists:
+        distance = np.abs(scores.probabilities - scores.labels)
+        order = sorted(range(len(scores.ids)), key=lambda row: (-float(distance[row]), scores.ids[row]))
+        for row in [row for row in order if distance[row] > 0.5][:most]:
+            record = records[scores.dataset][scores.ids[row]]
+            found.append(
+                WorstError(
+                    dataset=scores.dataset,
+                    probe=scores.probe,
+                    id=record.id,
+                    label="high-stakes" if scores.labels[row] else "low-stakes",
+                    probability=float(scores.probabilities[row]),
+                    text=record.text,
+                    scale_label=record.scale_label,
+                    explanation=record.scale_label_explanation,
+                    labeller=record.scale_label_model,
+                )
+            )
+    return found

@@ -1,6 +1,7 @@
-"""Where what a page shows comes from."""
+"""Where what a page shows comes from: commit, model, data."""
 
 import hashlib
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,8 +10,11 @@ from models_under_pressure.core.paths import Dataset
 from models_under_pressure.core.records import Record
 from models_under_pressure.report.content import DatasetVersion
 
+INPUTS = ("src", "dvc.yaml", "params.yaml", "data/versions.yaml")
+"""Paths that people edit. Results are committed after the run, so that HEAD would differ between two equal runs."""
+
 DEMO = "demo-authors"
-"""Labeller of the demo corpus."""
+"""Name of the demo corpus's labeller."""
 
 _NAMES = {
     "model": "Model",
@@ -66,3 +70,24 @@ def dataset_version(one: Dataset, version: str, records: Sequence[Record]) -> Da
         labelled_by=", ".join(sorted(labellers)),
         content_hash=hashlib.md5(one.path.read_bytes(), usedforsecurity=False).hexdigest(),
     )
+
+
+def commit_of(paths: Sequence[str] = INPUTS) -> str:
+    """The last commit that changed `paths`, with its date, and whether they were edited since, in words."""
+    if _git("rev-parse", "--is-shallow-repository") == "true":
+        # git would name the oldest commit that the clone holds, whether it changed these paths or not
+        return "unknown (a shallow clone)"
+    found = _git("log", "-1", "--format=%H (%cs)", "--", *paths)
+    if not found:
+        return "none (not committed)"
+    edited = _git("status", "--porcelain", "--", *paths)
+    return f"{found}, with changes that are not committed" if edited else found
+
+
+def _git(*arguments: str) -> str:
+    """What git says; empty when there is no git or no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, encoding="utf-8", check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -9,8 +9,7 @@ from models_under_pressure.core.paths import CONFOUNDERS, FIGURES, METRICS, ORIG
 from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.datasets.deployment import dataset_files
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, telling_words
-from models_under_pressure.figures import confounders, label_counts, label_distribution
-from models_under_pressure.figures import telling_words as words_figure
+from models_under_pressure.figures import confounders, labels
 from models_under_pressure.figures.render import write_chart
 
 DRAWN = FIGURES / "datasets"
@@ -54,11 +53,11 @@ def run(
     rows = [
         row for name, parts in found.items() for part, one in parts.items() for row in chart_rows(name, one, part=part)
     ]
-    write_chart(label_counts.chart(rows), PLOTS / "label_counts.json")
+    write_chart(labels.counts_chart(rows), PLOTS / "label_counts.json")
     stakes = [row for name, (records, raw) in in_use.items() for row in stakes_rows(name, records, raw)]
-    _draw("label_distribution", label_distribution.chart(stakes), label_distribution.finding(stakes))
+    _draw("label_distribution", labels.stakes_chart(stakes), labels.stakes_finding(stakes))
     words = telling_words(in_use[train][0])
-    _draw("telling_words", words_figure.chart(words, dataset=train), words_figure.finding(words))
+    _draw("telling_words", confounders.words_chart(words, dataset=train), confounders.words_finding(words))
     summary = read_json(CONFOUNDERS)["summary"]
     write_json(METRICS / "confounders.json", _compared(summary))
     _draw("confounders", confounders.chart(summary), confounders.finding(summary))

@@ -12,10 +12,8 @@ from models_under_pressure.core.section import Section, read
 from models_under_pressure.evaluation.measure import METHODS, read_evaluated
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
-from models_under_pressure.figures.dvc_templates import write_rows
-from models_under_pressure.figures.gallery import FIGURES as GALLERY
-from models_under_pressure.figures.gallery import Results
-from models_under_pressure.figures.render import write_chart
+from models_under_pressure.figures import ResultFigure, Results, declared
+from models_under_pressure.figures.render import write_chart, write_rows
 
 ROWS = Path("plots/rows")
 DRAWN = FIGURES / "results"
@@ -60,7 +58,7 @@ def run(
         files: score files.
         probes: names that figures show first, in this order.
         closely: names whose records are drawn one by one; None: all.
-        measured: how the metrics were made: budget, bins of reliability and of length.
+        measured: how the metrics were made: the budget, and the bins of reliability and of length.
     """
     names = [dataset.name for dataset in datasets]
     lists = [scores for path in files for scores in read_scores(path) if scores.dataset in names]
@@ -79,10 +77,10 @@ def run(
         bins=measured.bins,
         length_bins=measured.length_bins,
     )
-    for name, drawing in GALLERY.items():
-        rows = drawing.rows(results)
+    for name, figure in declared(ResultFigure).items():
+        rows = figure.rows(results)
         write_rows(rows, ROWS / f"{name}.json")
-        write_chart(drawing.chart(rows, results), DRAWN / f"{name}.json", finding=drawing.finding(rows, results))
+        write_chart(figure.chart(rows, results), DRAWN / f"{name}.json", finding=figure.finding(rows, results))
 
 
 def _lengths(shown: Sequence[ScoreList], records: Mapping[str, Path]) -> tuple[dict[str, dict[str, int]], str]:

@@ -22,12 +22,9 @@ from models_under_pressure.core.section import PARAMS, Section, dotted, load_pla
 from models_under_pressure.evaluation.measure import METHODS, read_evaluated
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.evaluation.summary import means_by_purpose
-from models_under_pressure.report.commit import commit_of
-from models_under_pressure.report.content import Report, TokenMap
-from models_under_pressure.report.errors import worst_errors
-from models_under_pressure.report.figures import find_figure
+from models_under_pressure.report.content import Report, TokenMap, find_figure, worst_errors
 from models_under_pressure.report.page import render_page
-from models_under_pressure.report.provenance import dataset_version, model_facts, notice, provenance
+from models_under_pressure.report.provenance import commit_of, dataset_version, model_facts, notice, provenance
 
 PAGE = Path("plots/report.html")
 

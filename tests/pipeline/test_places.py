@@ -1,0 +1,93 @@
+"""What a stranger adds is in one place: each kind of thing is added to a copy of the project, and used.
+
+Datasets, versions and probes, which are entries of YAML, are added in test_pipeline.py.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+PACKAGE = Path("src/models_under_pressure")
+
+EXPERIMENT = '''"""Count the words of the dev sets."""
+
+from pathlib import Path
+
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.paths import datasets_in_use
+from models_under_pressure.core.records import read_records
+from models_under_pressure.core.section import EXPERIMENTS, Section, read
+
+
+class CountWords(Section):
+    """Which words count."""
+
+    letters: int
+    """Letters of the shortest word."""
+
+
+def command() -> None:
+    """Count the words of the dev sets.
+
+    Example: mup count_words
+    """
+    config = read("count_words", CountWords, EXPERIMENTS)
+    counts = {dataset.name: run(config, dataset.path) for dataset in datasets_in_use("dev")}
+    write_json(Path("data/experiments/count_words.json"), counts)
+
+
+def run(config: CountWords, path: Path) -> int:
+    """Words of a dataset."""
+    return sum(len(word) >= config.letters for record in read_records(path) for word in record.text.split())
+'''
+
+STAGE = """
+  count_words:
+    desc: count the words of the dev sets
+    wdir: ..
+    cmd: ${mup} count_words
+    deps:
+      - ${src}/core
+      - ${src}/experiments/count_words.py
+      - data/datasets/dev
+    params: [{experiments/params.yaml: [count_words]}]
+    outs:
+      - data/experiments/count_words.json: {remote: datasets}
+"""
+
+
+def test_a_new_experiment_is_one_module_with_its_section_and_its_stage(pipeline):
+    (pipeline.path / PACKAGE / "experiments/count_words.py").write_text(EXPERIMENT)
+    with (pipeline.path / "experiments/dvc.yaml").open("a") as graph:
+        graph.write(STAGE)
+    with (pipeline.path / "experiments/params.yaml").open("a") as params:
+        params.write("\ncount_words:\n  letters: 4\n")
+    pipeline.dvc("repro", "--single-item", "experiments/dvc.yaml:count_words")
+    found = json.loads((pipeline.path / "data/experiments/count_words.json").read_text())
+    assert set(found) == {"anthropic_dev", "mt_dev"}
+    assert min(found.values()) > 10
+    assert "Count the words of the dev sets" in pipeline.mup("--help").stdout
+
+
+def test_a_new_probe_family_is_one_file(pipeline):
+    families = pipeline.path / PACKAGE / "probes/families"
+    (families / "ending.py").write_text(
+        (families / "last.py").read_text().replace('"last"] = "last"', '"ending"] = "ending"')
+    )
+    pipeline.edit("params.yaml", lambda content: content["train"]["probes"].update(mine={"family": "ending"}))
+    pipeline.mup("train", "mine")
+    assert json.loads((pipeline.path / "data/probes/mine/probe.json").read_text())["config"]["family"] == "ending"
+
+
+def test_a_new_language_model_baseline_is_one_entry(pipeline):
+    def add(content):
+        content["prompt_baseline"]["models"]["other"] = dict(content["prompt_baseline"]["models"]["smollm2"])
+
+    pipeline.edit("experiments/params.yaml", add)
+    pipeline.dvc("repro", "--single-item", "experiments/dvc.yaml:prompt_baseline@other")
+    assert (pipeline.path / "data/experiments/scores/prompted_other.parquet").exists()
+    pipeline.dvc("repro", "--single-item", "experiments/dvc.yaml:evaluate_baselines")
+    measured = json.loads((pipeline.path / "data/experiments/evaluate/mt_dev.json").read_text())
+    assert "prompted_other" in measured["metrics"]
