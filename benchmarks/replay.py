@@ -11,7 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from models_under_pressure.llm.authored import author_replies
 from pydantic import BaseModel, ConfigDict, Field
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
