@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from asking import Asker
+from askers import Asker
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from asking import Asker
+from askers import Asker
 
 from models_under_pressure.core.files import canonical_json
 from models_under_pressure.core.records import Message, content_hash, to_row

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from asking import Asker
+from askers import Asker
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record, read_records, write_records

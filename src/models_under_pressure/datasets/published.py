@@ -45,6 +45,53 @@ class PublishedFile(Section):
     """Where its records go, below data/published."""
 
 
+class Copy(Section):
+    """A file as one origin has it."""
+
+    path: str
+    """Below the origin's base."""
+    sha256: str | None = None
+    rows: int | None = None
+
+
+class CatalogFile(Section):
+    """A file, wherever it comes from."""
+
+    to: str
+    """Where its records go, below data/published."""
+    used_as: str | None = None
+    """The entry of `datasets` in data/versions.yaml that it can take the place of."""
+    r2: Copy
+    hub: Copy
+
+
+class Catalog(Section):
+    """Every published file."""
+
+    bases: dict[Origin, str]
+    files: dict[str, CatalogFile]
+
+    def select(self, key: str, origin: Origin) -> PublishedFile:
+        """The file as it is asked for.
+
+        Raises:
+            UserError: there is no such file.
+        """
+        if key not in self.files:
+            raise UserError(
+                f"no published file {key!r}.", where=str(CATALOG_PATH), remedy=f"use one of {', '.join(self.files)}."
+            )
+        file = self.files[key]
+        copy: Copy = getattr(file, origin)
+        return PublishedFile(url=self.bases[origin] + copy.path, sha256=copy.sha256, rows=copy.rows, to=file.to)
+
+
+class Selected(Section):
+    """The files that published/dvc.yaml fetches."""
+
+    selected: dict[str, PublishedFile]
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Repair:
     """A row that is not as it was published."""
@@ -102,6 +149,16 @@ def report(converted: Converted) -> dict[str, Any]:
         "repaired": dict(sorted(counts.items())),
         "repairs": [asdict(repair) for repair in converted.repairs],
     }
+
+
+def load_catalog(path: Path = CATALOG_PATH) -> Catalog:
+    """Read the catalog; an unknown, missing or mistyped key is a UserError with its line."""
+    return load_yaml(path, Catalog)
+
+
+def load_selected(path: Path = SELECTED_PATH) -> dict[str, PublishedFile]:
+    """Read the selection; an unknown, missing or mistyped key is a UserError with its line."""
+    return load_yaml(path, Selected).selected
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -164,60 +221,3 @@ def _with_group(record: Record) -> Record:
     first = next((message.content for message in record.messages if message.role == "user"), "")
     is_sibling = {"category", "index"} <= record.fields.keys()
     return with_column(record, group=content_group(first if is_sibling and first else core_text(record)))
-
-
-class Copy(Section):
-    """A file as one origin has it."""
-
-    path: str
-    """Below the origin's base."""
-    sha256: str | None = None
-    rows: int | None = None
-
-
-class CatalogFile(Section):
-    """A file, wherever it comes from."""
-
-    to: str
-    """Where its records go, below data/published."""
-    used_as: str | None = None
-    """The entry of `datasets` in data/versions.yaml that it can take the place of."""
-    r2: Copy
-    hub: Copy
-
-
-class Catalog(Section):
-    """Every published file."""
-
-    bases: dict[Origin, str]
-    files: dict[str, CatalogFile]
-
-    def select(self, key: str, origin: Origin) -> PublishedFile:
-        """The file as it is asked for.
-
-        Raises:
-            UserError: there is no such file.
-        """
-        if key not in self.files:
-            raise UserError(
-                f"no published file {key!r}.", where=str(CATALOG_PATH), remedy=f"use one of {', '.join(self.files)}."
-            )
-        file = self.files[key]
-        copy: Copy = getattr(file, origin)
-        return PublishedFile(url=self.bases[origin] + copy.path, sha256=copy.sha256, rows=copy.rows, to=file.to)
-
-
-class Selected(Section):
-    """The files that published/dvc.yaml fetches."""
-
-    selected: dict[str, PublishedFile]
-
-
-def load_catalog(path: Path = CATALOG_PATH) -> Catalog:
-    """Read the catalog; an unknown, missing or mistyped key is a UserError with its line."""
-    return load_yaml(path, Catalog)
-
-
-def load_selected(path: Path = SELECTED_PATH) -> dict[str, PublishedFile]:
-    """Read the selection; an unknown, missing or mistyped key is a UserError with its line."""
-    return load_yaml(path, Selected).selected

@@ -153,33 +153,6 @@ def no_key(endpoint: str) -> UserError:
     )
 
 
-def _unusable(error: Exception, session: Session) -> Exception:
-    """What stops the run if a reply cannot be looked up or recorded."""
-    if not isinstance(error, sqlite3.Error | OSError):
-        return error
-    return UserError(
-        f"the ledger cannot be used ({error}).",
-        where=str(session.store.ledger.path),
-        remedy="see that the disk has room and the file can be written (MUP_LEDGER names another), then run again.",
-    )
-
-
-def _cap_reached(session: Session) -> UserError:
-    cap, spent = session.config.max_cost_usd, session.meter.cost_usd
-    return UserError(
-        f"the next request could exceed llm.max_cost_usd: ${spent:,.4f} of ${cap:,.4f} is spent.",
-        where=f"{session.config.endpoint}, model {session.config.model}",
-        remedy="raise the cap and run again: the replies so far are recorded and cost nothing more.",
-    )
-
-
-def _stop_asking(request: httpx2.Request, why: str) -> httpx2.Response:
-    """A response that neither openai nor instructor retries."""
-    return httpx2.Response(
-        422, json={"error": {"message": why, "code": "mup"}}, headers={"x-should-retry": "false"}, request=request
-    )
-
-
 @asynccontextmanager
 async def open_client(
     session: Session, *, key: str | None, transport: httpx2.AsyncBaseTransport | None = None
@@ -222,3 +195,30 @@ def structured(client: openai.AsyncOpenAI) -> instructor.AsyncInstructor:
     """The client with structured replies: strict JSON schemas, at every endpoint."""
     logging.getLogger("instructor.v2.retry").setLevel(logging.CRITICAL)  # it logs what we report as failures
     return from_openrouter(client, mode=instructor.Mode.JSON_SCHEMA)
+
+
+def _unusable(error: Exception, session: Session) -> Exception:
+    """What stops the run if a reply cannot be looked up or recorded."""
+    if not isinstance(error, sqlite3.Error | OSError):
+        return error
+    return UserError(
+        f"the ledger cannot be used ({error}).",
+        where=str(session.store.ledger.path),
+        remedy="see that the disk has room and the file can be written (MUP_LEDGER names another), then run again.",
+    )
+
+
+def _cap_reached(session: Session) -> UserError:
+    cap, spent = session.config.max_cost_usd, session.meter.cost_usd
+    return UserError(
+        f"the next request could exceed llm.max_cost_usd: ${spent:,.4f} of ${cap:,.4f} is spent.",
+        where=f"{session.config.endpoint}, model {session.config.model}",
+        remedy="raise the cap and run again: the replies so far are recorded and cost nothing more.",
+    )
+
+
+def _stop_asking(request: httpx2.Request, why: str) -> httpx2.Response:
+    """A response that neither openai nor instructor retries."""
+    return httpx2.Response(
+        422, json={"error": {"message": why, "code": "mup"}}, headers={"x-should-retry": "false"}, request=request
+    )

@@ -31,6 +31,10 @@ from models_under_pressure.synthesis.word_filter import cross_fitted_scores
 ATTRIBUTES = (*(field.name for field in fields(Variation)), *(field.name for field in fields(Factors)), "variant")
 """Columns that the generator sets, and that should therefore tell nothing."""
 
+STATES = ("before", "after")
+_FIGURES = ("auroc", "within_pairs")
+_FIRST = ("text_length", "tf_idf")
+"""Predictors that the table has above the attributes."""
 _FOLDS = 5
 _RESAMPLES = 2000
 
@@ -92,6 +96,65 @@ def measure(
         predictors={name: _estimates(score, labels, pairs, groups, seed) for name, score in scores.items()},
         attributes=_by_value(ordered, labels, groups, attributes, seed),
     )
+
+
+def report(before: Sequence[Record], after: Sequence[Record], *, seed: int) -> dict[str, Any]:
+    """The confounders before and after filtering: all figures, and under `summary` the few that git tracks."""
+    full = {"before": to_json(measure(before, seed=seed))}
+    same = {record.id for record in before} == {record.id for record in after}
+    full["after"] = full["before"] if same else to_json(measure(after, seed=seed))
+    return {"summary": {state: summary(figures) for state, figures in full.items()}, **full}
+
+
+def to_table(states: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown table of summaries: a line for each predictor, two columns for each state (or file).
+
+    Predictors that are at chance by construction, because the prompts of a pair share them, stand in one line.
+    """
+    told = {name for figures in states.values() for name in figures if name != "size"}
+    names = sorted(told, key=lambda name: (name not in _FIRST, name))
+    even = [name for name in names if all(_is_even(figures.get(name)) for figures in states.values())]
+    heads = [f"{state}: {figure}" for state in states for figure in ("AUROC", "within pairs")]
+    rows = (
+        [name, *(_cell(found.get(name, {}), figure) for found in states.values() for figure in _FIGURES)]
+        for name in names
+        if name not in even
+    )
+    lines = [markdown_table(["predictor", *heads], rows)]
+    size = "{rows:,} prompts, {pairs:,} pairs, {groups:,} situations"
+    lines += [f"{state}: {size.format(**figures['size'])}" for state, figures in states.items()]
+    if even:
+        lines.append(f"exactly 0.5, for the prompts of a pair share them: {', '.join(even)}")
+    return "\n".join(lines) + "\n"
+
+
+def to_json(confounders: Confounders) -> dict[str, Any]:
+    """All figures, rounded to 4 places."""
+    return {
+        "rows": confounders.rows,
+        "pairs": confounders.pairs,
+        "groups": confounders.groups,
+        "predictors": {
+            name: {
+                key: value for figure, estimate in estimates.items() for key, value in estimate.columns(figure).items()
+            }
+            for name, estimates in confounders.predictors.items()
+        },
+        "attributes": {
+            name: {value: {"n": rows, **estimate.columns("auroc")} for value, (rows, estimate) in values.items()}
+            for name, values in confounders.attributes.items()
+        },
+    }
+
+
+def summary(figures: Mapping[str, Any]) -> dict[str, dict[str, float | int]]:
+    """Of `to_json`, each predictor, and of each attribute the value whose AUROC is farthest from chance."""
+    sizes = {name: figures[name] for name in ("rows", "pairs", "groups")}
+    farthest = {
+        name: max(values.values(), key=lambda value: abs(value["auroc"] - 0.5))
+        for name, values in figures["attributes"].items()
+    }
+    return {"size": sizes, **figures["predictors"], **farthest}
 
 
 def _estimates(scores: Scores, labels: Labels, pairs: Names, groups: Names, seed: int) -> dict[str, Estimate]:
@@ -163,79 +226,8 @@ def _value(record: Record, name: str) -> str:
     return str(record.fields.get(name, "none"))
 
 
-STATES = ("before", "after")
-_FIGURES = ("auroc", "within_pairs")
-_FIRST = ("text_length", "tf_idf")
-"""Predictors that the table has above the attributes."""
-
-
-def report(before: Sequence[Record], after: Sequence[Record], *, seed: int) -> dict[str, Any]:
-    """The confounders before and after filtering: all figures, and under `summary` the few that git tracks."""
-    full = {"before": to_json(measure(before, seed=seed))}
-    same = {record.id for record in before} == {record.id for record in after}
-    full["after"] = full["before"] if same else to_json(measure(after, seed=seed))
-    return {"summary": {state: summary(figures) for state, figures in full.items()}, **full}
-
-
-def to_table(states: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown table of summaries: a line for each predictor, two columns for each state (or file).
-
-    Predictors that are at chance by construction, because the prompts of a pair share them, stand in one line.
-    """
-    names = sorted({name for figures in states.values() for name in figures if name != "size"}, key=_place)
-    even = [name for name in names if all(_is_even(figures.get(name)) for figures in states.values())]
-    heads = [f"{state}: {figure}" for state in states for figure in ("AUROC", "within pairs")]
-    rows = (
-        [name, *(_cell(found.get(name, {}), figure) for found in states.values() for figure in _FIGURES)]
-        for name in names
-        if name not in even
-    )
-    lines = [markdown_table(["predictor", *heads], rows)]
-    lines += [_size(state, figures["size"]) for state, figures in states.items()]
-    if even:
-        lines.append(f"exactly 0.5, for the prompts of a pair share them: {', '.join(even)}")
-    return "\n".join(lines) + "\n"
-
-
-def to_json(confounders: Confounders) -> dict[str, Any]:
-    """All figures, rounded to 4 places."""
-    return {
-        "rows": confounders.rows,
-        "pairs": confounders.pairs,
-        "groups": confounders.groups,
-        "predictors": {
-            name: {
-                key: value for figure, estimate in estimates.items() for key, value in estimate.columns(figure).items()
-            }
-            for name, estimates in confounders.predictors.items()
-        },
-        "attributes": {
-            name: {value: {"n": rows, **estimate.columns("auroc")} for value, (rows, estimate) in values.items()}
-            for name, values in confounders.attributes.items()
-        },
-    }
-
-
-def summary(figures: Mapping[str, Any]) -> dict[str, dict[str, float | int]]:
-    """Of `to_json`, each predictor, and of each attribute the value whose AUROC is farthest from chance."""
-    sizes = {name: figures[name] for name in ("rows", "pairs", "groups")}
-    farthest = {
-        name: max(values.values(), key=lambda value: abs(value["auroc"] - 0.5))
-        for name, values in figures["attributes"].items()
-    }
-    return {"size": sizes, **figures["predictors"], **farthest}
-
-
-def _place(name: str) -> tuple[bool, str]:
-    return name not in _FIRST, name
-
-
 def _is_even(figures: Mapping[str, float] | None) -> bool:
     return figures is None or figures["auroc_low"] == figures["auroc_high"] == 0.5
-
-
-def _size(state: str, size: Mapping[str, int]) -> str:
-    return f"{state}: {size['rows']:,} prompts, {size['pairs']:,} pairs, {size['groups']:,} situations"
 
 
 def _cell(figures: Mapping[str, float], name: str) -> str:
