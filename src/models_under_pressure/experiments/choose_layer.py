@@ -20,8 +20,8 @@ from models_under_pressure.evaluation.differences import delong
 from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.evaluation.report import EvaluateConfig
+from models_under_pressure.evaluation.rows import LayerRow
 from models_under_pressure.evaluation.summary import mean_estimate
-from models_under_pressure.experiments.shared.rows import AurocRow
 from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.logistic import grouped_folds
@@ -49,14 +49,6 @@ class ChooseLayer(Layers):
         if self.keep not in ("tokens", reads):
             raise ValueError(f"a {self.probe.family} probe reads {reads}, and keep is {self.keep}: set keep to {reads}")
         return self
-
-
-class LayerRow(AurocRow):
-    """One layer: the mean over folds of AUROC, with DeLong's intervals, and of accuracy at probability 1/2."""
-
-    layer: int
-    accuracy: float
-    folds: int
 
 
 def command() -> None:
@@ -111,7 +103,7 @@ def pick(rows: Sequence[LayerRow], rule: Rule) -> int:
     best = max(rows, key=lambda row: (row["auroc"], -row["layer"]))
     if rule == "best":
         return best["layer"]
-    folds = best.get("auroc_of_each", [])
+    folds = best["auroc_of_each"]
     least = best["auroc"] - stdev(folds) / len(folds) ** 0.5
     return min(row["layer"] for row in rows if row["auroc"] >= least)
 

@@ -7,7 +7,7 @@ from models_under_pressure.core.files import read_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import read
 from models_under_pressure.core.table import text_table
-from models_under_pressure.experiments.choose_layer import LayerRow
+from models_under_pressure.evaluation.rows import LayerRow
 
 
 def command() -> None:

@@ -1,13 +1,14 @@
 """AUROC as rows of results, with intervals that know records and seeds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from models_under_pressure.evaluation.differences import averaged_auroc
 from models_under_pressure.evaluation.metrics import auroc, tpr_at_fpr
+from models_under_pressure.evaluation.rows import Auroc
 from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.samples import Labelled
 
@@ -17,20 +18,15 @@ Logits = Sequence[Float[np.ndarray, "records"]]
 """Scores of one recipe on the same records, one list per seed or repeat."""
 
 
-class AurocRow(TypedDict):
-    """AUROC of one recipe on one dataset, with its interval."""
+class SeedAuroc(Auroc):
+    """AUROC of one recipe on one dataset."""
 
-    auroc: float
-    auroc_low: float
-    auroc_high: float
-    auroc_of_each: NotRequired[list[float]]
-    """AUROC of each seed, repeat or fold."""
-    tpr_at_1pct_fpr: NotRequired[float]
-    n: int
-    positives: int
+    auroc_of_each: list[float]
+    """AUROC of each seed or repeat."""
+    tpr_at_1pct_fpr: float
 
 
-def auroc_row(logits: Logits, tested: Labelled, confidence: float) -> AurocRow:
+def auroc_row(logits: Logits, tested: Labelled, confidence: float) -> SeedAuroc:
     """AUROC with its interval over records and seeds, that of each seed, and the mean TPR at an FPR of 1 %."""
     labels = tested.labels
     estimate = averaged_auroc(logits, labels, tested.groups, confidence=confidence)
