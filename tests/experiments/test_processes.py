@@ -1,8 +1,13 @@
 """Fits side by side: the rows of one process, in the order of the jobs."""
 
+import operator
+from pathlib import Path
+
 import pytest
+from pydantic import BaseModel
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.yaml import load_yaml
 from models_under_pressure.experiments import compare_probes, measure_data_efficiency, train_on_dev
 from models_under_pressure.experiments.shared.processes import each
 from models_under_pressure.probes.families import FAMILIES
@@ -11,17 +16,11 @@ PROBES = {name: FAMILIES[name].config() for name in ("mean_logistic", "softmax",
 ATTENTION = FAMILIES["attention"].config(epochs=3)
 
 
-def add(data, job):
-    if job < 0:
-        raise UserError("below zero", remedy="add more.")
-    return data + job
-
-
 @pytest.mark.parametrize("processes", [1, 2])
 def test_results_come_in_the_order_of_the_jobs_and_errors_as_they_are(processes):
-    assert each(add, 10, [3, 1, 2], processes=processes) == [13, 11, 12]
-    with pytest.raises(UserError, match="below zero"):
-        each(add, 10, [1, -1], processes=processes)
+    assert each(operator.sub, 10, [3, 1, 2], processes=processes) == [7, 9, 8]
+    with pytest.raises(UserError, match="missing.yaml"):
+        each(load_yaml, Path("missing.yaml"), [BaseModel, BaseModel], processes=processes)
 
 
 def test_rows_do_not_depend_on_the_number_of_processes(make_set):
