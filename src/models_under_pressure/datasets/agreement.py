@@ -90,11 +90,11 @@ def to_json(result: Agreement) -> dict[str, Any]:
 
 def to_markdown(result: Agreement) -> str:
     """The comparison as Markdown."""
-    rows: list[tuple[str, str, str]] = []
+    rows: list[list[str]] = []
     for name, title in _ESTIMATES.items():
         one: Estimate | None = getattr(result, name)
-        cells = ("not defined", "") if one is None else (f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}")
-        rows.append((title, *cells))
+        cells = ["not defined", ""] if one is None else [f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}"]
+        rows.append([title, *cells])
     columns = list(result.flips)
     flips = ([label, *(row[to] for to in columns)] for label, row in result.flips.items())
     heads = (f"first \\ second ({result.rows} rows)", *(f">{column}" for column in columns))
