@@ -43,6 +43,22 @@ def run(config: CountWords, path: Path) -> int:
     return sum(len(word) >= config.letters for record in read_records(path) for word in record.text.split())
 '''
 
+FIGURE = '''"""Records of each dataset."""
+
+import altair as alt
+
+from models_under_pressure.figures import ResultFigure, theme
+
+FIGURES = {
+    "records": ResultFigure(
+        rows=lambda results: [{"dataset": scores.dataset, "n": len(scores.ids)} for scores in results.scores],
+        chart=lambda rows, results: theme.inline(rows).mark_bar().encode(x="n:Q", y="dataset:N"),
+        finding=lambda rows, results: f"The largest dataset has {max(row['n'] for row in rows)} records.",
+        template=lambda: alt.Chart(alt.InlineData(values="<DVC_METRIC_DATA>")).mark_bar().encode(x="n:Q", y="rev:N"),
+    )
+}
+'''
+
 STAGE = """
   count_words:
     desc: count the words of the dev sets
@@ -91,3 +107,15 @@ def test_a_new_language_model_baseline_is_one_entry(pipeline):
     pipeline.dvc("repro", "--single-item", "experiments/dvc.yaml:evaluate_baselines")
     measured = json.loads((pipeline.path / "data/experiments/evaluate/mt_dev.json").read_text())
     assert "prompted_other" in measured["metrics"]
+
+
+def test_a_new_figure_is_one_module(pipeline):
+    (pipeline.path / PACKAGE / "figures/records.py").write_text(FIGURE)
+    pipeline.mup("plot")
+    rows = json.loads((pipeline.path / "plots/rows/records.json").read_text())
+    assert {row["dataset"] for row in rows} == {"anthropic_dev", "mt_dev"}
+    drawn = json.loads((pipeline.path / "plots/figures/results/records.json").read_text())
+    assert drawn["description"].startswith("The largest dataset has")
+    pipeline.edit("params.yaml", lambda content: content["report"]["figures"].insert(0, "records"))
+    pipeline.mup("report")
+    assert drawn["description"] in (pipeline.path / "plots/report.html").read_text()
