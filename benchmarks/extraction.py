@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from reference_extraction import reference_extract
 
-from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConfig, LoadedModel, ModelConfig
 from models_under_pressure.activations.embedded import embedded_model
 from models_under_pressure.activations.extract import extract
-from models_under_pressure.activations.model import LoadedModel, load_model
+from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.records import Record, read_records
 

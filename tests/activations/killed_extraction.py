@@ -9,9 +9,9 @@ from pathlib import Path
 
 from models_under_pressure.activations import engine as windows
 from models_under_pressure.activations import writer
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import ExtractConfig, LoadedModel, ModelConfig
 from models_under_pressure.activations.extract import extract
-from models_under_pressure.activations.model import LoadedModel, load_model
+from models_under_pressure.activations.model import load_model
 from models_under_pressure.core.records import Record
 
 KILLS = 10

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import ExtractConfig, LoadedModel, ModelConfig
 from models_under_pressure.activations.extract import extract
-from models_under_pressure.activations.model import LoadedModel, load_model
+from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.text import TextBaselineConfig, fit_text_monitors, score_texts

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from remote_servers import KEY_ID, SECRET
 
 from models_under_pressure.remotes import checks
-from models_under_pressure.remotes.checks import check_remote, explain, failed
-from models_under_pressure.remotes.target import Target
+from models_under_pressure.remotes.checks import check_remote, failed
+from models_under_pressure.remotes.target import Target, explain
 
 AWS_CONF = "[default]\nrequest_checksum_calculation = when_required\nresponse_checksum_validation = when_required\n"
 

@@ -15,7 +15,7 @@ from jaxtyping import Int64
 if TYPE_CHECKING:
     import torch
 
-    from models_under_pressure.activations.model import LoadedModel
+    from models_under_pressure.activations.config import LoadedModel
 
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from models_under_pressure.activations.model import LoadedModel
+    from models_under_pressure.activations.config import LoadedModel
 
 
 def decoder_of(model: Any) -> Any:

@@ -1,8 +1,9 @@
 """What to extract: the model, the precision it computes in, and the way its activations are taken."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -101,6 +102,35 @@ class Layers(BaseModel):
         if len(set(self.layers)) < len(self.layers) or min(self.layers) < 0:
             raise ValueError("layers must be distinct and at least 0")
         return self
+
+
+@dataclass(frozen=True, eq=False)
+class ModelDescription:
+    """A model as far as it is known without its weights."""
+
+    tokenizer: Any
+    config: ModelConfig
+    name: str
+    """Name as configured: a Hugging Face id, a path, or the embedded model."""
+    revision: str
+    """Commit of the repository, or a fingerprint of the files of a local model."""
+    n_layers: int
+    """Decoder blocks of the whole model."""
+    hidden: int
+    """Width of the residual stream."""
+    dtype: str
+    """Precision of the forward pass."""
+    device: str
+    """Kind of device: cpu, cuda, mps."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel(ModelDescription):
+    """A decoder without its head, ready for forward passes."""
+
+    model: Any
+    """The Hugging Face module that turns token ids into hidden states, which may have fewer blocks than the whole, or
+    into logits."""
 
 
 def resolve_device(name: str) -> str:

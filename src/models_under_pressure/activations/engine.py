@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from models_under_pressure.activations.config import ExtractConfig
+from models_under_pressure.activations.config import ExtractConfig, LoadedModel
 from models_under_pressure.activations.forward import Forward, Kept, prepared
-from models_under_pressure.activations.model import LoadedModel
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.activations.writer import StoreWriter
 from models_under_pressure.core.progress import Progress

@@ -10,11 +10,9 @@ import numpy as np
 
 from models_under_pressure.activations.blocks import check_layers
 from models_under_pressure.activations.chat import ChatTemplate
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import ExtractConfig, LoadedModel, ModelConfig, ModelDescription
 from models_under_pressure.activations.engine import run_local, windows
 from models_under_pressure.activations.model import (
-    LoadedModel,
-    ModelDescription,
     code_fingerprint,
     describe_model,
     library_versions,

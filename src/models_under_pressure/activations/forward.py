@@ -20,8 +20,7 @@ from models_under_pressure.activations.batches import (
     side_by_side,
 )
 from models_under_pressure.activations.blocks import Taps, check_causal, packs_exactly, tapped
-from models_under_pressure.activations.config import ExtractConfig
-from models_under_pressure.activations.model import LoadedModel
+from models_under_pressure.activations.config import ExtractConfig, LoadedModel
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.core.errors import UserError
 

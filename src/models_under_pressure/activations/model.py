@@ -4,13 +4,19 @@ import hashlib
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from models_under_pressure.activations.blocks import blocks_of, check_layers, decoder_of, keep_blocks
-from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig, resolve_device, resolve_dtype
+from models_under_pressure.activations.config import (
+    EMBEDDED_MODEL,
+    LoadedModel,
+    ModelConfig,
+    ModelDescription,
+    resolve_device,
+    resolve_dtype,
+)
 from models_under_pressure.activations.embedded import embedded_model, embedded_revision, from_transformers, quiet
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
@@ -75,35 +81,6 @@ def source_hash(*places: Path) -> str:
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that shape the numbers."""
     return {name: version(name) for name in ("torch", "transformers", "tokenizers")}
-
-
-@dataclass(frozen=True, eq=False)
-class ModelDescription:
-    """A model as far as it is known without its weights."""
-
-    tokenizer: Any
-    config: ModelConfig
-    name: str
-    """Name as configured: a Hugging Face id, a path, or the embedded model."""
-    revision: str
-    """Commit of the repository, or a fingerprint of the files of a local model."""
-    n_layers: int
-    """Decoder blocks of the whole model."""
-    hidden: int
-    """Width of the residual stream."""
-    dtype: str
-    """Precision of the forward pass."""
-    device: str
-    """Kind of device: cpu, cuda, mps."""
-
-
-@dataclass(frozen=True, eq=False)
-class LoadedModel(ModelDescription):
-    """A decoder without its head, ready for forward passes."""
-
-    model: Any
-    """The Hugging Face module that turns token ids into hidden states, which may have fewer blocks than the whole, or
-    into logits."""
 
 
 def model_of(attributes: Mapping[str, Any], *, device: str = "auto") -> ModelConfig:

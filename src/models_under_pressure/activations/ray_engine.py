@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig, ModelDescription
 from models_under_pressure.activations.engine import Window, WindowComputer
 from models_under_pressure.activations.forward import prepared
-from models_under_pressure.activations.model import ModelDescription, load_model
+from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.activations.writer import StoreWriter, write_shard
 from models_under_pressure.core.errors import UserError

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int8
 
-from models_under_pressure.activations.config import ExtractConfig
+from models_under_pressure.activations.config import ExtractConfig, LoadedModel
 from models_under_pressure.activations.extract import extract
-from models_under_pressure.activations.model import LoadedModel, load_model, model_of
+from models_under_pressure.activations.model import load_model, model_of
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record

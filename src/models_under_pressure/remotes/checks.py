@@ -1,4 +1,4 @@
-"""Trying everything that DVC will do with a remote, one right at a time; and what its errors mean."""
+"""Trying everything that DVC will do with a remote, one right at a time."""
 
 import ssl
 import time
@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from models_under_pressure.core.files import is_object
-from models_under_pressure.core.section import load_plain
 from models_under_pressure.remotes.config import aws_config_file
-from models_under_pressure.remotes.target import Target
+from models_under_pressure.remotes.contents import tracked_outputs
+from models_under_pressure.remotes.target import Target, error_code, explain
 
 
 @dataclass(frozen=True)
@@ -34,21 +33,6 @@ def failed(findings: Iterable[Finding]) -> bool:
     return any(finding.state == "failure" for finding in findings)
 
 
-class Explanation(NamedTuple):
-    """An error in the words of its reader."""
-
-    problem: str
-    remedy: str
-
-
-_RIGHTS = {
-    "list": "give the token the right to list (R2: `Object Read & Write`, or `Object Read only` for a reader; "
-    "AWS: s3:ListBucket on the bucket itself)",
-    "write": "give the token the right to write (R2: `Object Read & Write`; AWS: s3:PutObject), or use "
-    "`mup remote public` to read only",
-    "read": "give the token the right to read (AWS: s3:GetObject)",
-    "delete": "give the token the right to delete (AWS: s3:DeleteObject), or leave it: DVC deletes in `dvc gc -c` only",
-}
 _SKEW_LIMIT = 300
 """Seconds; servers refuse signatures at 900."""
 _TRIAL = b"written by `mup remote test`; delete it\n"
@@ -192,8 +176,6 @@ def _check_public(target: Target, root: Path) -> Finding:
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen
 
-    from models_under_pressure.remotes.contents import tracked_outputs
-
     known = [output.hash for output in tracked_outputs(root=root) if output.remote == target.name]
     if not known:
         return Finding("read", "note", f"dvc.lock names nothing of {target.name}", "check out a commit with results")
@@ -210,55 +192,3 @@ def _check_public(target: Target, root: Path) -> Finding:
         return Finding(
             "read", "failure", f"{target.url} cannot be reached ({reason})", "check the network and the address"
         )
-
-
-def explain(error: BaseException, *, target: Target, action: str = "use") -> Explanation:
-    """Explain an error met while an `action` (list, write, read, delete) was tried on a remote.
-
-    The chain of causes is searched, since s3fs wraps botocore's errors. The server's own message is left out: it can
-    quote the signed request.
-    """
-    for cause in _chain(error):
-        code, said = error_code(cause), str(cause).lower()
-        is_certificate = "certificate" in said and "verify failed" in said
-        name = code or ("certificate" if is_certificate else type(cause).__name__)
-        for each in (f"{name}/{target.provider}", name, f"{name[:1]}xx"):
-            for names, words in load_plain(Path(__file__).with_name("errors.yaml")).items():
-                if each in names.split():
-                    facts = _facts(target, action) | {"name": name}
-                    return Explanation(*(text.format(**facts) for text in words))
-        if code is not None:
-            problem = f"the server answers {code} when asked to {action}"
-            return Explanation(problem, "look the code up in the server's manual")
-    # botocore's own errors are about this machine's set-up and quote no request
-    own = f": {error}" if type(error).__module__.startswith("botocore") else ""
-    return Explanation(f"{type(error).__name__} while trying to {action}{own}", "run `dvc doctor` and `dvc push -v`")
-
-
-def error_code(error: BaseException) -> str | None:
-    """The S3 code of an error, such as NoSuchBucket."""
-    response = getattr(error, "response", None)
-    return str(response["Error"].get("Code", "")) if is_object(response) and "Error" in response else None
-
-
-def _facts(target: Target, action: str) -> dict[str, str]:
-    unreachable = "check the network and the address of the endpoint in .env"
-    if target.provider == "r2" and "cloudflarestorage.com" in (target.endpoint or ""):
-        unreachable = "check the network and R2_ACCOUNT_ID: the endpoint of an account that does not exist refuses to "
-        unreachable += "connect"
-    return {
-        "provider": target.provider,
-        "bucket": target.bucket,
-        "host": target.endpoint or (target.url if target.url.startswith("http") else "AWS S3"),
-        "action": action,
-        "rights": _RIGHTS.get(action, "check the rights of the token"),
-        "unreachable": unreachable,
-    }
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.remotes.checks import explain
 from models_under_pressure.remotes.config import invalid_config, read_targets
+from models_under_pressure.remotes.target import explain
 
 Stored = Literal["whole", "damaged", "part", "absent"]
 

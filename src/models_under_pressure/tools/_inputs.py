@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from models_under_pressure.activations.model import LoadedModel
+    from models_under_pressure.activations.config import LoadedModel
     from models_under_pressure.core.records import Record
     from models_under_pressure.probes.probe import Probe
 

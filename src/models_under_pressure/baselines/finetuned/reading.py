@@ -19,7 +19,7 @@ from models_under_pressure.activations.batches import (
     side_by_side,
 )
 from models_under_pressure.activations.blocks import relative_difference, tapped
-from models_under_pressure.activations.model import ModelDescription
+from models_under_pressure.activations.config import ModelDescription
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.finetuned.classifier import Classifier, FrozenStates, places

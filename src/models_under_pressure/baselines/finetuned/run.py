@@ -12,14 +12,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.activations.chat import ChatTemplate
-from models_under_pressure.activations.config import ModelConfig
+from models_under_pressure.activations.config import LoadedModel, ModelConfig
 from models_under_pressure.activations.flops import (
     Architecture,
     forward_flops,
     read_architecture,
     training_step_flops,
 )
-from models_under_pressure.activations.model import LoadedModel, library_versions, tokenizer_fingerprint
+from models_under_pressure.activations.model import library_versions, tokenizer_fingerprint
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of, tensor_files
 from models_under_pressure.baselines.finetuned.classifier import Classifier, Precision, make_classifier

@@ -23,7 +23,7 @@ from models_under_pressure.activations.batches import (
     side_by_side,
 )
 from models_under_pressure.activations.blocks import decoder_of
-from models_under_pressure.activations.model import LoadedModel
+from models_under_pressure.activations.config import LoadedModel
 from models_under_pressure.baselines.prompted.questions import Prompt
 from models_under_pressure.core.errors import UserError
 

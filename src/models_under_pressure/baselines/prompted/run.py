@@ -17,11 +17,10 @@ import numpy as np
 from jaxtyping import Float, Int64
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.activations.config import Dtype, ModelConfig
+from models_under_pressure.activations.config import Dtype, ModelConfig, ModelDescription
 from models_under_pressure.activations.flops import Architecture, forward_flops, read_architecture
 from models_under_pressure.activations.model import (
     PACKAGE,
-    ModelDescription,
     describe_model,
     load_language_model,
     source_hash,
