@@ -17,10 +17,9 @@ from models_under_pressure.activations.batches import padded_length, plan_batche
 from models_under_pressure.activations.blocks import Taps
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.engine import windows
-from models_under_pressure.activations.extract import extract, extract_files
+from models_under_pressure.activations.extract import extract, extract_files, recompute
 from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.store import open_store
-from models_under_pressure.activations.verify import recompute
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record, content_hash, write_records
 

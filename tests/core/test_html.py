@@ -6,7 +6,7 @@ import pytest
 from jinja2 import UndefinedError
 
 import models_under_pressure
-from models_under_pressure.core.html import template
+from models_under_pressure.core.display import template
 
 
 @pytest.fixture

@@ -12,9 +12,14 @@ from models_under_pressure.evaluation import metrics
 from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.measure import by_attribute, length_bins
 from models_under_pressure.evaluation.metrics import EQUAL_MASS, bin_gaps, tpr_at_fpr_interval
-from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, percent
+from models_under_pressure.evaluation.report import (
+    EvaluateConfig,
+    evaluate_scores,
+    mean_estimate,
+    mean_over_datasets,
+    percent,
+)
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.evaluation.summary import mean_estimate, mean_over_datasets
 
 CONFIG = EvaluateConfig(resamples=300)
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.figures import scaling as figure
+from models_under_pressure.figures.by_size import scaling_chart, scaling_finding
 from models_under_pressure.figures.render import spec
 from models_under_pressure.tools.scaling import Run, means_of, scaling_rows, to_table
 
@@ -66,8 +66,8 @@ def test_means_join_the_intervals_of_both_pipelines_dataset_by_dataset():
 def test_the_figure_can_be_drawn_and_told(rows):
     import vl_convert
 
-    assert "AUROC by model size" in vl_convert.vegalite_to_svg(spec(figure.chart(rows)))
-    assert "attention 0.80 (one) to 0.90 (eight)" in figure.finding(rows)
+    assert "AUROC by model size" in vl_convert.vegalite_to_svg(spec(scaling_chart(rows)))
+    assert "attention 0.80 (one) to 0.90 (eight)" in scaling_finding(rows)
     assert len(to_table(rows).splitlines()) == 1 + len(rows)
 
 

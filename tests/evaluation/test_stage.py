@@ -15,9 +15,8 @@ from models_under_pressure.core.paths import OVERLAPS, RESULTS, Dataset, evaluat
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.core.section import dotted
 from models_under_pressure.evaluation.measure import attributes_of
-from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
+from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, headline, means_by_purpose
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.evaluation.summary import headline, means_by_purpose
 from models_under_pressure.stages import evaluate, summarise
 
 CONFIG = EvaluateConfig(resamples=100, groups={"language": ("language", "lang")}, least_group=5)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.section import load_yaml
 from models_under_pressure.experiments import compare_probes, measure_data_efficiency, train_on_dev
-from models_under_pressure.experiments.shared.processes import each
+from models_under_pressure.experiments.shared.rows import each
 from models_under_pressure.experiments.shared.setting import Setting
 from models_under_pressure.probes.families import FAMILIES
 

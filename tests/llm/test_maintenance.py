@@ -8,8 +8,7 @@ from typer.testing import CliRunner
 
 from models_under_pressure.llm.answering import ask_all
 from models_under_pressure.llm.config import Price
-from models_under_pressure.llm.maintenance import export_ledger, prune_ledger, replies_stats, verify_replies
-from models_under_pressure.tools.replies import app
+from models_under_pressure.tools.replies import app, export_ledger, prune_ledger, replies_stats, verify_replies
 
 PRICES = {"gpt-4o": Price(input=2.5, output=10), "gpt": Price(input=99, output=99)}
 

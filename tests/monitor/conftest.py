@@ -87,7 +87,7 @@ def probe(fit):
 
 @pytest.fixture
 def probe_folder(probe, tmp_path):
-    from models_under_pressure.probes.persistence import save_probe
+    from models_under_pressure.probes.probe import save_probe
 
     save_probe(probe, tmp_path / "probe")
     return tmp_path / "probe"

@@ -13,8 +13,7 @@ from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import Dataset
 from models_under_pressure.monitor.explain import printable, to_html, to_text
-from models_under_pressure.monitor.pieces import token_texts
-from models_under_pressure.monitor.score import Scored, TokenScores
+from models_under_pressure.monitor.score import Scored, TokenScores, token_texts
 
 TEXTS = ("<|im_start|>user\n", "<script>alert('x')</script>", '" onmouseover="', "\x1b[2J\u202e", " 東京", " no")
 

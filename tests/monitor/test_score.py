@@ -69,7 +69,7 @@ def test_tokens_spell_the_conversation_and_their_contributions_sum_to_the_logit(
 
 
 def test_a_probe_that_reads_sentences_scores_by_the_best_one(fit, model, store_of, tmp_path):
-    from models_under_pressure.probes.persistence import load_probe, save_probe
+    from models_under_pressure.probes.probe import load_probe, save_probe
     from models_under_pressure.probes.training import continue_probe
 
     probe = fit("sentence_mean_max", epochs=3, tokens=("user",))

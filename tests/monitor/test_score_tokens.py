@@ -11,9 +11,8 @@ from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.paths import TOKEN_SCORES, Dataset, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Message, Record, write_records
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.monitor.pieces import load_decoder, token_texts
-from models_under_pressure.monitor.score import choose_records
-from models_under_pressure.probes.persistence import save_probe
+from models_under_pressure.monitor.score import choose_records, load_decoder, token_texts
+from models_under_pressure.probes.probe import save_probe
 from models_under_pressure.stages import score_tokens
 
 MT_DEV = Dataset("mt_dev", "dev")

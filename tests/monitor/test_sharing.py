@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.probes.persistence import load_probe, save_probe
+from models_under_pressure.probes.probe import load_probe, save_probe
 
 
 def mup(*arguments):
@@ -47,7 +47,7 @@ def test_the_hubs_own_library_reads_the_card(project, tmp_path):
 
 
 def test_the_first_seed_is_the_one_with_the_lowest_number(project):
-    from models_under_pressure.tools._inputs import find_probe
+    from models_under_pressure.tools.score import find_probe
 
     assert find_probe("mine").name == "seed_7"
     assert find_probe("mine/seed_10").name == "seed_10"

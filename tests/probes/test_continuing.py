@@ -9,7 +9,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.persistence import save_probe, weights_bytes
+from models_under_pressure.probes.probe import save_probe, weights_bytes
 from models_under_pressure.probes.training import continue_probe, fit_probe
 
 NAMES = [name for name in FAMILIES if not FAMILIES[name].by_sentence]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.persistence import _Description
+from models_under_pressure.probes.probe import _Description
 
 DOCS = (Path(__file__).parents[2] / "docs/probes.md").read_text()
 

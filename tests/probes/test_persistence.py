@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.persistence import load_probe, save_probe
+from models_under_pressure.probes.probe import load_probe, save_probe
 from models_under_pressure.probes.training import fit_probe
 
 
@@ -127,7 +127,7 @@ def test_a_card_of_a_hub_model_names_its_base(planted, ragged, origin, tmp_path)
 def test_loading_and_scoring_import_neither_torch_nor_scikit_learn(saved):
     code = f"""
 import sys, pathlib, numpy as np
-from models_under_pressure.probes.persistence import load_probe
+from models_under_pressure.probes.probe import load_probe
 from models_under_pressure.activations.ragged import ArrayActivations
 probe = load_probe(pathlib.Path({str(saved)!r}))
 values, offsets, roles = np.ones((4, 16), np.float32), np.array([0, 1, 4]), np.ones(4, np.int8)

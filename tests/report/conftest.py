@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from models_under_pressure.core.records import Label, Message, Record
-from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
+from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, mean_over_datasets
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.figures import ResultFigure, Results, declared
 from models_under_pressure.figures.render import spec
 from models_under_pressure.report.content import DatasetVersion, Figure, Report, TokenMap, worst_errors

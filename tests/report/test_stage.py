@@ -13,7 +13,7 @@ from models_under_pressure.core.paths import ORIGINS, OVERLAPS, RESULTS, TOKEN_S
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.report.provenance import commit_of
+from models_under_pressure.report.content import commit_of
 from models_under_pressure.stages import evaluate, plot, report
 
 DATASETS = [Dataset("train", "train"), Dataset("mt_dev", "dev"), Dataset("mt_test", "test")]

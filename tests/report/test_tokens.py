@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from models_under_pressure.report.tokens import token_maps
+from models_under_pressure.report.page import token_maps
 
 
 class Tokens(HTMLParser):

@@ -81,7 +81,7 @@ datasets:
 STAGE = (
     _SCORES
     + """
-from models_under_pressure.evaluation.summary import intervals
+from models_under_pressure.evaluation.report import intervals
 
 folder = Path("data/evals/mt_apr_30")
 for kind in ("raw", "balanced"):
@@ -122,7 +122,7 @@ stages:
 EXPERIMENT = (
     _SCORES
     + """
-from models_under_pressure.evaluation.summary import intervals
+from models_under_pressure.evaluation.report import intervals
 
 own = YAML(typ="safe").load(Path("experiments/params.yaml"))["ask_baseline"]["signal"]
 logits = np.random.default_rng(3).normal(size=size) + own * labels

@@ -13,8 +13,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label
 from models_under_pressure.llm.ask import Answer, Failure
 from models_under_pressure.synthesis.assemble import assemble
-from models_under_pressure.synthesis.generate import PromptPair
-from models_under_pressure.synthesis.rewriting import RewrittenPair
+from models_under_pressure.synthesis.generate import PromptPair, RewrittenPair
 from models_under_pressure.synthesis.selection import WordFilter
 
 EVERYTHING = {"neutralise": 0.4, "manipulate": 0.3, "annotate": True}

@@ -1,8 +1,7 @@
 import pytest
 
 from models_under_pressure.llm.ask import Answer, Failure
-from models_under_pressure.synthesis.generate import generate
-from models_under_pressure.synthesis.rewriting import Metadata, RewrittenPair, annotate, rewrite
+from models_under_pressure.synthesis.generate import Metadata, RewrittenPair, annotate, generate, rewrite
 
 WORDS = {"high": ["blood"], "low": ["picnic"]}
 

@@ -8,8 +8,13 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.synthesis.selection import WordFilter
-from models_under_pressure.synthesis.word_filter import WORD, assign_folds, cross_fitted_scores, keep_least_telling
+from models_under_pressure.synthesis.selection import (
+    WORD,
+    WordFilter,
+    assign_folds,
+    cross_fitted_scores,
+    keep_least_telling,
+)
 
 
 def corpus(situations=20, pairs=3, *, cue=lambda situation, pair: pair == 0, seed=0):

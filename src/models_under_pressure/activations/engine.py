@@ -11,7 +11,7 @@ from models_under_pressure.activations.config import ExtractConfig, LoadedModel
 from models_under_pressure.activations.forward import Forward, Kept, prepared
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.activations.writer import StoreWriter
-from models_under_pressure.core.progress import Progress
+from models_under_pressure.core.display import Progress
 
 _WINDOW_ROWS = 32_768
 """Enough records to sort by length; their activations are held in memory (0.5 GB at a width of 8,192)."""

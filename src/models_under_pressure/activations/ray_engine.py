@@ -22,8 +22,8 @@ from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import load_model
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.activations.writer import StoreWriter, write_shard
+from models_under_pressure.core.display import Progress
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.progress import Progress
 
 _LOSSES = 3
 """Times that one window may take its worker down before it is held to be the cause."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from models_under_pressure.core.display import markdown_table
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.core.table import markdown_table
 from models_under_pressure.evaluation.intervals import Estimate, draw, plan
 
 _RESAMPLES = 1000

@@ -6,9 +6,8 @@ from html import escape
 from statistics import fmean
 from typing import Any
 
-from models_under_pressure.core.progress import printable
+from models_under_pressure.core.display import markdown_table, printable
 from models_under_pressure.core.records import Record
-from models_under_pressure.core.table import markdown_table
 from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.files import Splits
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from models_under_pressure.core.display import markdown_table, text_table
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.core.table import markdown_table, text_table
 from models_under_pressure.datasets.overlap import words
 
 _QUANTILE = 1.959963984540054

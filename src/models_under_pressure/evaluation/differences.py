@@ -1,4 +1,8 @@
-"""Differences of a metric between two score lists of the same records, and the correction for testing several."""
+"""Differences of a metric between two score lists of the same records, and the correction for testing several.
+
+DeLong's variance of AUROC: DeLong, DeLong and Clarke-Pearson 1988; Obuchowski 1997 for clustered records; mid-ranks
+make it O(n log n) (Sun and Xu 2014).
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace

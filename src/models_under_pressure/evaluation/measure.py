@@ -14,9 +14,14 @@ from models_under_pressure.core.paths import Dataset
 from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.evaluation.intervals import clopper_pearson, evidence
 from models_under_pressure.evaluation.metrics import threshold_at_fpr
-from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, mean_costs, percent
+from models_under_pressure.evaluation.report import (
+    EvaluateConfig,
+    evaluate_scores,
+    mean_costs,
+    mean_over_seeds,
+    percent,
+)
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
-from models_under_pressure.evaluation.summary import mean_over_seeds
 
 METHODS = ("probes", "text_baseline")
 """Score files of the pipeline; language-model baselines are measured in experiments/."""

@@ -16,7 +16,7 @@ from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.rehearsal import Rehearsal, Round
+from models_under_pressure.llm.options import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import typer
 from pydantic import Field
 
+from models_under_pressure.core.display import text_table
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import datasets_in_use
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.core.table import text_table
 from models_under_pressure.evaluation.cascade import (
     Band,
     Merge,

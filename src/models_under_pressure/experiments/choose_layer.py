@@ -19,9 +19,8 @@ from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.differences import delong
 from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import accuracy
-from models_under_pressure.evaluation.report import EvaluateConfig
+from models_under_pressure.evaluation.report import EvaluateConfig, mean_estimate
 from models_under_pressure.evaluation.rows import LayerRow
-from models_under_pressure.evaluation.summary import mean_estimate
 from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.logistic import grouped_folds

@@ -8,8 +8,7 @@ from pydantic import Field
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.experiments.shared.processes import each
-from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, means
+from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, each, means
 from models_under_pressure.experiments.shared.setting import Setting, read_setting
 from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import score_together

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from models_under_pressure.activations.config import ProbeParams
+from models_under_pressure.core.display import text_table
 from models_under_pressure.core.files import read_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import read
-from models_under_pressure.core.table import text_table
 from models_under_pressure.evaluation.rows import LayerRow
 
 

@@ -19,9 +19,8 @@ from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.intervals import Estimate, clopper_pearson
 from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, reliability
-from models_under_pressure.evaluation.report import EvaluateConfig, estimate_scores
+from models_under_pressure.evaluation.report import EvaluateConfig, estimate_scores, mean_over_datasets
 from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.evaluation.summary import mean_over_datasets
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
 from models_under_pressure.experiments.shared.rows import Row
 from models_under_pressure.probes.calibration import Calibration, fit_calibration

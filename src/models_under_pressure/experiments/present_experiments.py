@@ -7,7 +7,7 @@ from typing import Any
 from models_under_pressure.core.files import read_json, read_jsonl, write_json
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import FIGURES, METRICS, ORIGINS, Dataset, datasets_in_use, evaluated_path
-from models_under_pressure.evaluation.summary import headline, known_intervals, means_by_purpose
+from models_under_pressure.evaluation.report import headline, known_intervals, means_by_purpose
 from models_under_pressure.figures import ExperimentFigure, declared
 from models_under_pressure.figures.render import write_chart, write_pictures
 

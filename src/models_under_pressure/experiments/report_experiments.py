@@ -9,11 +9,19 @@ from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import ORIGINS, Dataset, datasets_in_use, evaluated_path, probe_paths
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, Section, dotted, load_plain, read
-from models_under_pressure.evaluation.summary import means_by_purpose
+from models_under_pressure.evaluation.report import means_by_purpose
 from models_under_pressure.experiments.shared.monitors import language_models
-from models_under_pressure.report.content import Report, find_figure
+from models_under_pressure.report.content import (
+    INPUTS,
+    Report,
+    commit_of,
+    dataset_version,
+    find_figure,
+    model_facts,
+    notice,
+    provenance,
+)
 from models_under_pressure.report.page import render_page
-from models_under_pressure.report.provenance import INPUTS, commit_of, dataset_version, model_facts, notice, provenance
 
 PAGE = Path("plots/experiments.html")
 

@@ -14,13 +14,12 @@ from uuid import uuid4
 import openai
 from openai.types import Batch
 
+from models_under_pressure.core.display import Progress, progress
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import canonical_json
-from models_under_pressure.core.progress import Progress, progress
 from models_under_pressure.llm.config import LLMConfig, cost_of
-from models_under_pressure.llm.ledger import Ledger
 from models_under_pressure.llm.reply import completion_in, from_completion
-from models_under_pressure.llm.store import ReplyStore, Request, keyed_request
+from models_under_pressure.llm.store import Ledger, ReplyStore, Request, keyed_request
 
 _MAX_LINES = 50_000
 _MAX_BYTES = 150_000_000

@@ -15,8 +15,8 @@ from instructor.core.exceptions import IncompleteOutputException, InstructorRetr
 from instructor.v2.core.function_calls import response_schema
 from pydantic import BaseModel, ValidationError
 
+from models_under_pressure.core.display import progress
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.progress import progress
 from models_under_pressure.llm.ask import Answer, Ask, Failure, reply_schema
 from models_under_pressure.llm.batch import collect_open, submit
 from models_under_pressure.llm.config import Estimate, LLMConfig, input_tokens, price_of

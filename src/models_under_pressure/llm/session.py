@@ -11,8 +11,8 @@ from fnmatch import fnmatchcase
 from math import ceil
 from time import monotonic
 
+from models_under_pressure.core.display import notice
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.progress import notice
 from models_under_pressure.llm.config import LLMConfig, cost_of, price_of
 from models_under_pressure.llm.reply import Kind, Usage
 from models_under_pressure.llm.store import ReplyStore, Request

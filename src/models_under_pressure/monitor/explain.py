@@ -5,8 +5,7 @@ from itertools import groupby
 
 import numpy as np
 
-from models_under_pressure.core.html import template
-from models_under_pressure.core.progress import printable
+from models_under_pressure.core.display import printable, template
 from models_under_pressure.monitor.score import ROLE_NAMES, Scored, TokenScores
 from models_under_pressure.probes.probe import Probe
 

@@ -14,9 +14,8 @@ from models_under_pressure.probes.descent import DescentConfig, Member, Split, d
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.family import Exact, FamilyConfig, Linear, RecordVectors, Role
 from models_under_pressure.probes.logistic import mean_token_solution
-from models_under_pressure.probes.persistence import weights_bytes
 from models_under_pressure.probes.pools import Pools, Space, robust_space
-from models_under_pressure.probes.probe import Probe, score_together
+from models_under_pressure.probes.probe import Probe, score_together, weights_bytes
 from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, ends_of_model, select, survey
 
 MEMORY_GIB = 2.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from models_under_pressure.core.table import markdown_line, markdown_table
+from models_under_pressure.core.display import markdown_line, markdown_table
 from models_under_pressure.evaluation.comparison import Comparison, MeanComparison, Verdict
 from models_under_pressure.evaluation.intervals import Difference
 from models_under_pressure.review.changes import DatasetChange, Snapshot

@@ -30,7 +30,7 @@ def command(
     """
     config, lineage = read("check_overlap", CheckOverlap), load_lineage()
     if clean:
-        from models_under_pressure.datasets.cleaning import clean_overlaps
+        from models_under_pressure.datasets.lineage import clean_overlaps
 
         parts = read_parts(split_files(), lineage.in_use)
         for line in clean_overlaps(parts, lineage, config, allowed=config.allowed):

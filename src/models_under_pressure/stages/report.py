@@ -20,11 +20,20 @@ from models_under_pressure.core.paths import (
 from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.core.section import PARAMS, Section, dotted, load_plain, read
 from models_under_pressure.evaluation.measure import METHODS, read_evaluated
+from models_under_pressure.evaluation.report import means_by_purpose
 from models_under_pressure.evaluation.scores import read_scores
-from models_under_pressure.evaluation.summary import means_by_purpose
-from models_under_pressure.report.content import Report, TokenMap, find_figure, worst_errors
+from models_under_pressure.report.content import (
+    Report,
+    TokenMap,
+    commit_of,
+    dataset_version,
+    find_figure,
+    model_facts,
+    notice,
+    provenance,
+    worst_errors,
+)
 from models_under_pressure.report.page import render_page
-from models_under_pressure.report.provenance import commit_of, dataset_version, model_facts, notice, provenance
 
 PAGE = Path("plots/report.html")
 

@@ -12,8 +12,7 @@ from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.families import TrainConfig
-from models_under_pressure.probes.persistence import load_probe
-from models_under_pressure.probes.probe import Probe, score_together
+from models_under_pressure.probes.probe import Probe, load_probe, score_together
 
 METHOD = "probes"
 

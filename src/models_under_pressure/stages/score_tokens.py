@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
+from models_under_pressure.core.display import printable
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import (
@@ -18,15 +19,12 @@ from models_under_pressure.core.paths import (
     scores_path,
     store_path,
 )
-from models_under_pressure.core.progress import printable
 from models_under_pressure.core.section import Section, read
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
-from models_under_pressure.monitor.pieces import Decoder, load_decoder, token_texts
-from models_under_pressure.monitor.score import ROLE_NAMES, Choice, choose_records
+from models_under_pressure.monitor.score import ROLE_NAMES, Choice, Decoder, choose_records, load_decoder, token_texts
 from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.families import TrainConfig
-from models_under_pressure.probes.persistence import load_probe
-from models_under_pressure.probes.probe import Probe
+from models_under_pressure.probes.probe import Probe, load_probe
 
 
 class ScoreTokens(Section):

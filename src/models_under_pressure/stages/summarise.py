@@ -5,7 +5,7 @@ from typing import Any
 
 from models_under_pressure.core.files import read_json, write_json
 from models_under_pressure.core.paths import METRICS, ORIGINS, OVERLAPS, Dataset, datasets_in_use, evaluated_path
-from models_under_pressure.evaluation.summary import headline, known_intervals, means_by_purpose
+from models_under_pressure.evaluation.report import headline, known_intervals, means_by_purpose
 
 INTERVALS = METRICS / "intervals.json"
 """What `mup review` reads of a commit whose scores are out of reach; no metric of DVC."""

@@ -17,11 +17,11 @@ from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import open_store, recorded
 from models_under_pressure.llm.ask import Asker, Failure
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.rehearsal import Rehearsal, Round
+from models_under_pressure.llm.options import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.confounders import STATES, report, to_table
-from models_under_pressure.synthesis.rewriting import WORDS, describe
+from models_under_pressure.synthesis.generate import WORDS, describe
 from models_under_pressure.synthesis.sampling import load_vocabulary
 from models_under_pressure.synthesis.selection import SPLITS, SynthesisConfig, WordFilter
 

@@ -11,7 +11,7 @@ from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import curve, load_settings
 from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.families import ProbeConfig, TrainConfig
-from models_under_pressure.probes.persistence import save_probe
+from models_under_pressure.probes.probe import save_probe
 from models_under_pressure.probes.training import fit_probes
 
 

@@ -9,8 +9,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 from models_under_pressure.llm.ask import Asker, Failure
 from models_under_pressure.synthesis.confounders import ATTRIBUTES
-from models_under_pressure.synthesis.generate import generate
-from models_under_pressure.synthesis.rewriting import VARIANTS, Rewriting, annotate, rewrite
+from models_under_pressure.synthesis.generate import VARIANTS, Rewriting, annotate, generate, rewrite
 from models_under_pressure.synthesis.sampling import Vocabulary
 from models_under_pressure.synthesis.selection import (
     SPLITS,
@@ -20,8 +19,8 @@ from models_under_pressure.synthesis.selection import (
     draw_rows,
     drop_repeats,
     keep_agreeing_pairs,
+    keep_least_telling,
 )
-from models_under_pressure.synthesis.word_filter import keep_least_telling
 
 Labeller = Callable[[Sequence[Record]], tuple[Sequence[Record], Sequence[Failure]]]
 """Gives records their labels; those without an answer are left out, and their failures given beside."""

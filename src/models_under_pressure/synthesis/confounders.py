@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from models_under_pressure.core.display import markdown_table
 from models_under_pressure.core.records import Record
-from models_under_pressure.core.table import markdown_table
 from models_under_pressure.evaluation.curves import two_classes
 from models_under_pressure.evaluation.intervals import (
     Estimate,
@@ -26,7 +26,7 @@ from models_under_pressure.evaluation.intervals import (
     replicate,
 )
 from models_under_pressure.synthesis.sampling import Factors, Variation
-from models_under_pressure.synthesis.word_filter import cross_fitted_scores
+from models_under_pressure.synthesis.selection import cross_fitted_scores
 
 ATTRIBUTES = (*(field.name for field in fields(Variation)), *(field.name for field in fields(Factors)), "variant")
 """Columns that the generator sets, and that should therefore tell nothing."""

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
-from models_under_pressure.activations.extract import extract_files
+from models_under_pressure.activations.extract import extract_files, recompute
 from models_under_pressure.activations.store import Entry, dataset_files, entries, open_store, remove, store_path
-from models_under_pressure.activations.verify import recompute
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.section import model_aliases
 from models_under_pressure.core.settings import load_settings

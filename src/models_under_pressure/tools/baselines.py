@@ -10,15 +10,15 @@ import typer
 from models_under_pressure.baselines.asked import Asked, ask_stakes, write_asked
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template
+from models_under_pressure.core.display import text_table
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import IN_USE, datasets_in_use
 from models_under_pressure.core.section import PARAMS, model_aliases, read
-from models_under_pressure.core.table import text_table
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.rehearsal import Rehearsal, Round
+from models_under_pressure.llm.options import Rehearsal, Round
 from models_under_pressure.llm.store import ReplyStore
 
 app = typer.Typer(help="Run baselines outside the pipeline.", no_args_is_help=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models_under_pressure.tools._inputs import Device, ProbeName, load_with_model, read_conversations
+from models_under_pressure.tools.score import Device, ProbeName, load_with_model, read_conversations
 
 if TYPE_CHECKING:
     from models_under_pressure.core.records import Record

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.core.table import text_table
-from models_under_pressure.tools._inputs import find_probe
+from models_under_pressure.core.display import text_table
+from models_under_pressure.tools.score import find_probe
 
 app = typer.Typer(help="Look at saved probes and share them.", no_args_is_help=True)
 
@@ -18,7 +18,7 @@ def list_probes() -> None:
     Example: mup probes list
     """
     from models_under_pressure.core.paths import PROBES
-    from models_under_pressure.probes.persistence import DESCRIPTION, load_probe
+    from models_under_pressure.probes.probe import DESCRIPTION, load_probe
 
     rows: list[list[object]] = []
     for description in sorted(PROBES.rglob(DESCRIPTION)):
@@ -40,7 +40,7 @@ def export(
     Example: mup probes export attention ./attention-probe
     """
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.probes.persistence import load_probe, save_probe
+    from models_under_pressure.probes.probe import load_probe, save_probe
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError("there is something here already.", where=str(folder), remedy="name another folder.")

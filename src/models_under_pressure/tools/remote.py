@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.core.table import text_table
+from models_under_pressure.core.display import text_table
 from models_under_pressure.remotes.checks import Finding, check_remote, failed
 from models_under_pressure.remotes.config import point_remotes, read_targets, restore_folders
 from models_under_pressure.remotes.contents import OutputStatus, contents

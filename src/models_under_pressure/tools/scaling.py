@@ -11,9 +11,9 @@ import typer
 
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.flops import read_architecture
+from models_under_pressure.core.display import text_table
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.table import text_table
-from models_under_pressure.evaluation.summary import means_by_purpose
+from models_under_pressure.evaluation.report import means_by_purpose
 from models_under_pressure.review.revisions import WORKSPACE, Revision
 
 Row = dict[str, Any]
@@ -51,7 +51,7 @@ def command(
 
     Example: mup scaling workspace --parameters smollm2-135m=134.5e6
     """
-    from models_under_pressure.figures import scaling as figure
+    from models_under_pressure.figures.by_size import scaling_chart, scaling_finding
     from models_under_pressure.figures.render import write_chart
 
     runs = [_read_run(name) for name in revisions or [WORKSPACE]]
@@ -64,7 +64,7 @@ def command(
             remedy="score dev or test sets of two classes.",
         )
     print(to_table(rows), end="")
-    write_chart(figure.chart(rows), output.with_suffix(".json"), finding=figure.finding(rows), pictures=True)
+    write_chart(scaling_chart(rows), output.with_suffix(".json"), finding=scaling_finding(rows), pictures=True)
 
 
 def _read_run(name: str) -> Run:

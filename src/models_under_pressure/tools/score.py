@@ -1,11 +1,62 @@
 """Score conversations with a probe, one JSON row each."""
 
+import io
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models_under_pressure.tools._inputs import Device, ProbeName, load_with_model, read_conversations
+if TYPE_CHECKING:
+    from models_under_pressure.activations.config import LoadedModel
+    from models_under_pressure.core.records import Record
+    from models_under_pressure.probes.probe import Probe
+
+
+ProbeName = Annotated[str, typer.Option("--probe", help="Name of a trained probe, or a folder that holds one.")]
+Device = Annotated[str, typer.Option(help="auto, or a torch device such as cpu or cuda:0.")]
+
+
+def find_probe(name: str) -> Path:
+    """Folder of a probe: itself, the first seed in it, or the same under data/probes.
+
+    Raises:
+        UserError: there is none.
+    """
+    from models_under_pressure.core.errors import UserError
+    from models_under_pressure.core.paths import PROBES
+    from models_under_pressure.probes.probe import DESCRIPTION
+
+    for folder in (Path(name), PROBES / name):
+        found = [folder, *sorted(folder.glob("seed_*"), key=lambda path: (len(path.name), path.name))]
+        for candidate in found:
+            if (candidate / DESCRIPTION).is_file():
+                return candidate
+    known = sorted({path.relative_to(PROBES).parts[0] for path in PROBES.rglob(DESCRIPTION)})
+    raise UserError(
+        f"no probe {name!r}.",
+        remedy=f"use one of {', '.join(known)}, or name a folder." if known else "run `dvc repro train` or `dvc pull`.",
+    )
+
+
+def load_with_model(name: str, device: str) -> "tuple[Probe, LoadedModel]":
+    """A probe and its model."""
+    from models_under_pressure.monitor.score import load_probe_model
+    from models_under_pressure.probes.probe import load_probe
+
+    probe = load_probe(find_probe(name))
+    return probe, load_probe_model(probe, device=device)
+
+
+def read_conversations(file: str) -> "list[Record]":
+    """Conversations of a file of JSON Lines; `-` is standard input."""
+    from models_under_pressure.core.files import jsonl_rows
+    from models_under_pressure.core.records import collect_records, read_records
+
+    if file != "-":
+        return read_records(Path(file))
+    where = "standard input"
+    return collect_records(jsonl_rows(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8"), where=where), where=where)
 
 
 def command(

@@ -25,9 +25,9 @@ from models_under_pressure.baselines.finetuned.reading import (
     reading,
     score,
 )
+from models_under_pressure.core.display import Progress, progress
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_uniform
-from models_under_pressure.core.progress import Progress, progress
 from models_under_pressure.evaluation.metrics import auroc
 
 if TYPE_CHECKING:

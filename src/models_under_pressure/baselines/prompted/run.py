@@ -30,8 +30,8 @@ from models_under_pressure.activations.tokens import TokenisationReport
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.baselines.prompted.likelihood import PromptReader
 from models_under_pressure.baselines.prompted.questions import Prompt, Template, load_template, make_prompts
+from models_under_pressure.core.display import progress
 from models_under_pressure.core.files import read_json, read_jsonl, stable_hash, write_json, write_jsonl
-from models_under_pressure.core.progress import progress
 from models_under_pressure.core.records import content_hash
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.evaluation.scores import ScoreList

@@ -1,14 +1,20 @@
-"""Text for terminals: progress as a bar with rate and ETA or as plain lines, notices, and text made harmless."""
+"""What people read: progress with rate and ETA, notices, text made harmless, tables and templates of pages.
+
+A table's head that begins with `>` names a column whose cells stand to the right, as numbers do.
+"""
 
 import sys
 import time
 import unicodedata
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
 if TYPE_CHECKING:
     from tqdm import tqdm
+
 
 _LINE_INTERVAL = 15.0
 """Seconds between plain lines, so that a CI log stays readable."""
@@ -87,3 +93,43 @@ class _Lines:
             file=sys.stderr,
             flush=True,
         )
+
+
+def text_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns as wide as their widest cell, two spaces apart."""
+    lines = [[head.removeprefix(">") for head in heads], *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligns = [str.rjust if head.startswith(">") else str.ljust for head in heads]
+    drawn = (
+        "  ".join(align(cell, width) for align, cell, width in zip(aligns, line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+    return "\n".join(drawn) + "\n"
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table of cells that are Markdown already."""
+    rule = ["---:" if head.startswith(">") else "---" for head in heads]
+    lines = [[head.removeprefix(">") for head in heads], rule, *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(map(markdown_line, lines)) + "\n"
+
+
+def markdown_line(cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def template(package: str, name: str) -> Template:
+    """The template of that name in the folder of a package."""
+    environment = Environment(
+        loader=PackageLoader(package, ""),
+        autoescape=not name.endswith(".md.jinja"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # `tojson` also escapes what could close the script element that data stands in.
+    compact = {"ensure_ascii": False, "sort_keys": True, "allow_nan": False, "separators": (",", ":")}
+    environment.policies["json.dumps_kwargs"] = compact
+    return environment.get_template(name)
