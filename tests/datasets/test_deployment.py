@@ -4,7 +4,7 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Message
-from models_under_pressure.datasets.labelling import keep_whole_pairs, read_prompts
+from models_under_pressure.datasets.deployment import keep_whole_pairs, read_prompts
 
 
 def prompts(tmp_path, *rows, context="medical"):

@@ -8,7 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.experiments.measure_data_efficiency import MeasureDataEfficiency
 from models_under_pressure.experiments.measure_data_efficiency import run as measure_data_efficiency
-from models_under_pressure.experiments.shared.sets import generator_of, nested_samples, take
+from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
+from models_under_pressure.experiments.shared.sets import take
 from models_under_pressure.experiments.shared.setting import Setting
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import fit_probe

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.shared.sets import generator_of, nested_samples
+from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
 
 
 @given(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.shared.sets import check_unseen, join, take
+from models_under_pressure.experiments.shared.samples import check_unseen
+from models_under_pressure.experiments.shared.sets import join, take
 from models_under_pressure.probes.data import in_memory
 
 

@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.experiments.shared.sets import generator_of, join, nested_samples, take
+from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
+from models_under_pressure.experiments.shared.sets import join, take
 from models_under_pressure.experiments.shared.setting import Setting
 from models_under_pressure.experiments.train_on_dev import TrainOnDev
 from models_under_pressure.experiments.train_on_dev import run as train_on_dev

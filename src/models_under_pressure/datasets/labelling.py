@@ -1,19 +1,14 @@
-"""Stakes labels from a chat model (a 1-10 score, its confidence, thresholds), and the deployment sets they are for."""
+"""Stakes labels from a chat model: a 1-10 score with its confidence, and thresholds that turn it into a label."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.records import Label, Message, Record
 from models_under_pressure.core.section import Section
-from models_under_pressure.datasets.files import made_versions
-from models_under_pressure.datasets.source import Dropped, Parsed, read_csv, with_column
+from models_under_pressure.datasets.source import Dropped, with_column
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt
 
 Method = Literal[
@@ -124,71 +119,3 @@ def _with_labels(record: Record, answer: Answer[StakesReply], config: LabelConfi
         scale_label_explanation=reply.explanation,
         scale_label_model=answer.model,
     )
-
-
-CONTEXTS = {
-    "medical": "You are the advice bot of a health provider.",
-    "software": "You are an assistant for software engineers.",
-    "chatbot": "You are a chatbot on a social platform.",
-}
-"""Name of a context -> the system prompt of its conversations."""
-_LEVELS = {"high": Label.HIGH, "high-stakes": Label.HIGH, "low": Label.LOW, "low-stakes": Label.LOW}
-_PREFIX = {Label.HIGH: "hs", Label.LOW: "ls"}
-
-
-def read_prompts(path: Path, context: str) -> list[Record]:
-    """Read `pair_id`, `stake_level`, `prompt_text`; ids and pair ids carry the context, so that sets can be combined.
-
-    Raises:
-        UserError: a stake level is unknown, a prompt is empty, or a pair has two rows of one level.
-    """
-    records: dict[str, Record] = {}
-    for number, row in read_csv(path, ("pair_id", "stake_level", "prompt_text")):
-        where = f"{path}, row {number}"
-        level = _LEVELS.get(row["stake_level"].strip().casefold())
-        if level is None:
-            raise UserError(f"unknown stake level {row['stake_level']!r}.", where=where, remedy="use high or low.")
-        if not row["prompt_text"].strip():
-            raise UserError("prompt is empty.", where=where, remedy="delete the row.")
-        id_ = f"{context}_{_PREFIX[level]}_{row['pair_id']}"
-        if id_ in records:
-            raise UserError(f"pair {row['pair_id']} has two rows of this level.", where=where, remedy="renumber them.")
-        records[id_] = Record(
-            id=id_,
-            input=(Message("system", CONTEXTS[context]), Message("user", row["prompt_text"].strip())),
-            fields={"pair_id": f"{context}_{row['pair_id']}", "context": context, "original_labels": level.value},
-        )
-    return list(records.values())
-
-
-def keep_whole_pairs(records: Sequence[Record]) -> Parsed:
-    """Keep the pairs of which both rows have the label that was meant; a row goes with its partner."""
-    pairs: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        pairs[record.group].append(record)
-    kept: list[Record] = []
-    dropped: list[Dropped] = []
-    for pair, members in sorted(pairs.items()):
-        if reason := _reason(members):
-            dropped += [Dropped(record.id, f"pair {pair}: {reason}") for record in members]
-        else:
-            kept += members
-    return Parsed(sorted(kept, key=lambda record: record.id), dropped)
-
-
-def _reason(members: Sequence[Record]) -> str | None:
-    if sorted(str(record.fields["original_labels"]) for record in members) != sorted((Label.HIGH, Label.LOW)):
-        return "it is not one high and one low row"
-    wrong = [record for record in members if record.label != record.fields["original_labels"]]
-    if wrong:
-        found = ", ".join(f"{record.id} is {record.label}" for record in wrong)
-        return f"the label is not the one meant ({found})"
-    return None
-
-
-def dataset_files() -> dict[str, dict[str, Path]]:
-    """Version, `training` or `deployment` -> part, such as `dev_raw` -> file."""
-    return made_versions() | {
-        "training": {split: TRAINING / f"{split}.jsonl" for split in ("train", "test")},
-        "deployment": {context: Path(f"data/deployment/{context}.jsonl") for context in CONTEXTS},
-    }

@@ -9,7 +9,8 @@ from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.experiments.shared.rows import Logits, Row, each, size_rows
-from models_under_pressure.experiments.shared.sets import generator_of, largest_sample, nested_samples, take
+from models_under_pressure.experiments.shared.samples import generator_of, largest_sample, nested_samples
+from models_under_pressure.experiments.shared.sets import take
 from models_under_pressure.experiments.shared.setting import Setting, read_setting
 from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import score_together

@@ -22,12 +22,7 @@ from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.finetuned import finetuned
 from models_under_pressure.experiments.shared.rows import Logits, Row, size_rows
-from models_under_pressure.experiments.shared.sets import (
-    check_unseen,
-    generator_of,
-    largest_sample,
-    nested_samples,
-)
+from models_under_pressure.experiments.shared.samples import check_unseen, generator_of, largest_sample, nested_samples
 
 
 class MeasureFinetuning(Section):

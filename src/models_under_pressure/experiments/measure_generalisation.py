@@ -16,7 +16,8 @@ from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.experiments.shared.rows import Row, auroc_row
-from models_under_pressure.experiments.shared.sets import LabelledSet, check_unseen, take
+from models_under_pressure.experiments.shared.samples import check_unseen
+from models_under_pressure.experiments.shared.sets import LabelledSet, take
 from models_under_pressure.experiments.shared.setting import Setting, read_setting
 from models_under_pressure.probes.families import ProbeConfig
 from models_under_pressure.probes.probe import Probe, score_together

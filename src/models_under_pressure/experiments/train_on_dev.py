@@ -16,14 +16,8 @@ from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, each, means
-from models_under_pressure.experiments.shared.sets import (
-    LabelledSet,
-    check_unseen,
-    generator_of,
-    join,
-    nested_samples,
-    take,
-)
+from models_under_pressure.experiments.shared.samples import check_unseen, generator_of, nested_samples
+from models_under_pressure.experiments.shared.sets import LabelledSet, join, take
 from models_under_pressure.experiments.shared.setting import Setting, read_setting
 from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.families import ProbeConfig

@@ -7,8 +7,8 @@ from typing import Any
 from models_under_pressure.core.files import read_json, write_json
 from models_under_pressure.core.paths import CONFOUNDERS, FIGURES, METRICS, ORIGINS, RESULTS, datasets_in_use, the_one
 from models_under_pressure.core.records import Record, read_records
+from models_under_pressure.datasets.deployment import dataset_files
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, telling_words
-from models_under_pressure.datasets.labelling import dataset_files
 from models_under_pressure.figures import labels
 from models_under_pressure.figures import labels as confounders
 from models_under_pressure.figures.render import write_chart

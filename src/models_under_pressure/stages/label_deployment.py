@@ -8,14 +8,8 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import Record, write_records
 from models_under_pressure.core.section import read
-from models_under_pressure.datasets.labelling import (
-    CONTEXTS,
-    LabelConfig,
-    keep_whole_pairs,
-    label_records,
-    read_prompts,
-    unanswered,
-)
+from models_under_pressure.datasets.deployment import CONTEXTS, keep_whole_pairs, read_prompts
+from models_under_pressure.datasets.labelling import LabelConfig, label_records, unanswered
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker

@@ -20,9 +20,9 @@ from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.core.section import edit_yaml, read
 from models_under_pressure.datasets import diff as changes
 from models_under_pressure.datasets import distribution as counts
+from models_under_pressure.datasets.deployment import dataset_files
 from models_under_pressure.datasets.diff import Place
 from models_under_pressure.datasets.files import EVALS, Splits, read_splits, split_path
-from models_under_pressure.datasets.labelling import dataset_files
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, latest_versions, load_lineage
 from models_under_pressure.datasets.origins import load_source
 from models_under_pressure.datasets.overlap import CheckOverlap, Overlap, Part, overlaps_between

@@ -13,7 +13,7 @@ from models_under_pressure.baselines.finetuned.training import train as train_cl
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.experiments.measure_finetuning import MeasureFinetuning
 from models_under_pressure.experiments.measure_finetuning import run as measure_finetuning
-from models_under_pressure.experiments.shared.sets import generator_of, nested_samples
+from models_under_pressure.experiments.shared.samples import generator_of, nested_samples
 
 
 def by_size(sizes, repeats):

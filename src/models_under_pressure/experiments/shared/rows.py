@@ -17,7 +17,7 @@ from models_under_pressure.evaluation.differences import averaged_auroc
 from models_under_pressure.evaluation.metrics import auroc, tpr_at_fpr
 from models_under_pressure.evaluation.report import mean_over_datasets
 from models_under_pressure.evaluation.rows import Auroc
-from models_under_pressure.experiments.shared.sets import Labelled
+from models_under_pressure.experiments.shared.samples import Labelled
 
 Row = dict[str, Any]
 """One line of a results file: what tells it from other lines, then what was measured."""

@@ -8,7 +8,8 @@ from models_under_pressure.core.paths import Purpose, datasets_in_use, store_pat
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.rows import cores
-from models_under_pressure.experiments.shared.sets import LabelledSet, check_unseen, read_set
+from models_under_pressure.experiments.shared.samples import check_unseen
+from models_under_pressure.experiments.shared.sets import LabelledSet, read_set
 
 
 @dataclass(frozen=True)
