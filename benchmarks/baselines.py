@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from models_under_pressure.evaluation.summary import mean_estimate
 
 from experiments import DEV, LAYER, SEED, TRAINING
 from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConfig, ModelConfig
@@ -23,6 +22,7 @@ from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.core.files import stable_uniform, write_json
 from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.evaluation.differences import averaged_auroc
+from models_under_pressure.evaluation.report import mean_estimate
 from models_under_pressure.evaluation.scores import ScoreList, read_scores, write_scores
 
 FINETUNED = FinetuneConfig(

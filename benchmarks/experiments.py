@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from models_under_pressure.figures.compare_probes import chart as compare_figure
-from models_under_pressure.figures.measure_data_efficiency import chart as efficiency_figure
-from models_under_pressure.figures.train_on_dev import chart as dev_figure
 
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.files import stable_uniform, write_json
@@ -30,7 +27,9 @@ from models_under_pressure.experiments import (
 from models_under_pressure.experiments.layers import to_table
 from models_under_pressure.experiments.shared.sets import LabelledSet, held, take
 from models_under_pressure.experiments.shared.setting import Setting
+from models_under_pressure.figures.by_size import prompts_chart, samples_chart
 from models_under_pressure.figures.choose_layer import chart as layer_figure
+from models_under_pressure.figures.compare import probes_chart
 from models_under_pressure.figures.measure_generalisation import chart as generalisation_figure
 from models_under_pressure.figures.render import write_chart
 from models_under_pressure.probes.data import TrainingData
@@ -157,7 +156,7 @@ def probes(options: argparse.Namespace) -> None:
     config = compare_probes.CompareProbes(seeds=3, probes={name: one.config() for name, one in FAMILIES.items()})
     tested = [load(options, name) for name in DEV]
     rows = compare_probes.run(config, setting(options, tested))
-    _write(options, "compare_probes", rows, compare_figure(rows))
+    _write(options, "compare_probes", rows, probes_chart(rows))
     means = sorted((row for row in rows if row["dataset"] == "mean"), key=lambda row: -row["auroc"])
     lines = []
     for mean in means:
@@ -188,7 +187,7 @@ def dev_samples(options: argparse.Namespace) -> None:
         probe=ATTENTION,
     )
     rows = train_on_dev.run(config, setting(options, [half for name in DEV for half in halves(load(options, name))]))
-    _write(options, "train_on_dev", rows, dev_figure(rows))
+    _write(options, "train_on_dev", rows, samples_chart(rows))
     sizes = sorted({row["size"] for row in rows if row["size"]})
     names = list(dict.fromkeys(row["dataset"] for row in rows))
     lines = []
@@ -209,7 +208,7 @@ def efficiency(options: argparse.Namespace) -> None:
     }
     config = measure_data_efficiency.MeasureDataEfficiency(sizes=(4, 16, 64), repeats=3, probes=configs)
     rows = measure_data_efficiency.run(config, setting(options, [load(options, name) for name in DEV]))
-    _write(options, "data_efficiency", rows, efficiency_figure(rows))
+    _write(options, "data_efficiency", rows, prompts_chart(rows))
     means = {(row["method"], row["size"]): row for row in rows if row["dataset"] == "mean"}
     sizes = sorted({size for _, size in means})
     _table(

@@ -124,19 +124,19 @@ def timed_fit(
 
     def watched(runs: Any, split: Any) -> Any:
         nonlocal watching
-        found = logits_of(runs, split)
+        found = check(runs, split)
         begin = time.process_time()
-        for goal in goals_met(found[0], split.labels, aims):
+        for goal in goals_met(logits_of(runs[0], split), split.labels, aims):
             reached.setdefault(goal, begin - cpu - watching)
         watching += time.process_time() - begin
         return found
 
-    logits_of, descent._logits = descent._logits, watched
+    check, descent._check = descent._check, watched
     cpu, wall = time.process_time(), time.perf_counter()
     try:
         probe = fit_probe(FAMILIES[family].config(), data["train"], data["validation"], seed=seed)
     finally:
-        descent._logits = logits_of
+        descent._check = check
     seconds = {"cpu": time.process_time() - cpu - watching, "wall": time.perf_counter() - wall}
     held_out = data["validation"]
     logits = probe.decision_function(held_out.activations)
@@ -153,6 +153,15 @@ def losses(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         "loss": float(descent.cross_entropy(logits, labels).mean()),
         "calibrated_loss": float(descent.cross_entropy(temperature.slope * logits, labels).mean()),
     }
+
+
+def logits_of(run: Any, split: Any) -> np.ndarray:
+    """What the directions of this epoch give the records of a split."""
+    found = np.empty(len(split.labels))
+    for batch in split.pools.epoch(None):
+        projections = descent._project([run], batch)[0]
+        found[batch.records] = run.member.family.pool(projections, batch.segments, run.member.config).logits
+    return found
 
 
 def goals_met(logits: np.ndarray, labels: np.ndarray, aims: Mapping[str, float]) -> list[str]:
