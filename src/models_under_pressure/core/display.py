@@ -10,11 +10,9 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-
 if TYPE_CHECKING:
+    from jinja2 import Template
     from tqdm import tqdm
-
 
 _LINE_INTERVAL = 15.0
 """Seconds between plain lines, so that a CI log stays readable."""
@@ -119,8 +117,10 @@ def markdown_line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def template(package: str, name: str) -> Template:
+def template(package: str, name: str) -> "Template":
     """The template of that name in the folder of a package."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader(package, ""),
         autoescape=not name.endswith(".md.jinja"),
