@@ -4,6 +4,7 @@ Datasets, versions and probes, which are entries of YAML, are added in test_pipe
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ from models_under_pressure.figures import ResultFigure, theme
 FIGURES = {
     "records": ResultFigure(
         rows=lambda results: [{"dataset": scores.dataset, "n": len(scores.ids)} for scores in results.scores],
-        chart=lambda rows, results: theme.inline(rows).mark_bar().encode(x="n:Q", y="dataset:N"),
+        chart=lambda rows, results: theme.themed(
+            theme.inline(rows).mark_bar().encode(x="n:Q", y="dataset:N"), title="Records of each dataset"
+        ),
         finding=lambda rows, results: f"The largest dataset has {max(row['n'] for row in rows)} records.",
         template=lambda: alt.Chart(alt.InlineData(values="<DVC_METRIC_DATA>")).mark_bar().encode(x="n:Q", y="rev:N"),
     )
@@ -74,48 +77,55 @@ STAGE = """
 """
 
 
-def test_a_new_experiment_is_one_module_with_its_section_and_its_stage(pipeline):
-    (pipeline.path / PACKAGE / "experiments/count_words.py").write_text(EXPERIMENT)
-    with (pipeline.path / "experiments/dvc.yaml").open("a") as graph:
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished repository: what these tests leave behind no stage would remove."""
+    shutil.copytree(finished.path, tmp_path / "project", symlinks=True)
+    return type(finished)(tmp_path / "project", finished.environment)
+
+
+def test_a_new_experiment_is_one_module_with_its_section_and_its_stage(copy):
+    (copy.path / PACKAGE / "experiments/count_words.py").write_text(EXPERIMENT)
+    with (copy.path / "experiments/dvc.yaml").open("a") as graph:
         graph.write(STAGE)
-    with (pipeline.path / "experiments/params.yaml").open("a") as params:
+    with (copy.path / "experiments/params.yaml").open("a") as params:
         params.write("\ncount_words:\n  letters: 4\n")
-    pipeline.dvc("repro", "--single-item", "experiments/dvc.yaml:count_words")
-    found = json.loads((pipeline.path / "data/experiments/count_words.json").read_text())
+    copy.dvc("repro", "--single-item", "experiments/dvc.yaml:count_words")
+    found = json.loads((copy.path / "data/experiments/count_words.json").read_text())
     assert set(found) == {"anthropic_dev", "mt_dev"}
     assert min(found.values()) > 10
-    assert "Count the words of the dev sets" in pipeline.mup("--help").stdout
+    assert "Count the words of the dev sets" in copy.mup("--help").stdout
 
 
-def test_a_new_probe_family_is_one_file(pipeline):
-    families = pipeline.path / PACKAGE / "probes/families"
+def test_a_new_probe_family_is_one_file(copy):
+    families = copy.path / PACKAGE / "probes/families"
     (families / "ending.py").write_text(
         (families / "last.py").read_text().replace('"last"] = "last"', '"ending"] = "ending"')
     )
-    pipeline.edit("params.yaml", lambda content: content["train"]["probes"].update(mine={"family": "ending"}))
-    pipeline.mup("train", "mine")
-    assert json.loads((pipeline.path / "data/probes/mine/probe.json").read_text())["config"]["family"] == "ending"
+    copy.edit("params.yaml", lambda content: content["train"]["probes"].update(mine={"family": "ending"}))
+    copy.mup("train", "mine")
+    assert json.loads((copy.path / "data/probes/mine/seed_42/probe.json").read_text())["config"]["family"] == "ending"
 
 
-def test_a_new_language_model_baseline_is_one_entry(pipeline):
+def test_a_new_language_model_baseline_is_one_entry(copy):
     def add(content):
         content["prompt_baseline"]["models"]["other"] = dict(content["prompt_baseline"]["models"]["smollm2"])
 
-    pipeline.edit("experiments/params.yaml", add)
-    pipeline.dvc("repro", "--single-item", "experiments/dvc.yaml:prompt_baseline@other")
-    assert (pipeline.path / "data/experiments/scores/prompted_other.parquet").exists()
-    pipeline.dvc("repro", "--single-item", "experiments/dvc.yaml:evaluate_baselines")
-    measured = json.loads((pipeline.path / "data/experiments/evaluate/mt_dev.json").read_text())
+    copy.edit("experiments/params.yaml", add)
+    copy.dvc("repro", "--single-item", "experiments/dvc.yaml:prompt_baseline@other")
+    assert (copy.path / "data/experiments/scores/prompted_other.parquet").exists()
+    copy.dvc("repro", "--single-item", "experiments/dvc.yaml:evaluate_baselines")
+    measured = json.loads((copy.path / "data/experiments/evaluate/mt_dev.json").read_text())
     assert "prompted_other" in measured["metrics"]
 
 
-def test_a_new_figure_is_one_module(pipeline):
-    (pipeline.path / PACKAGE / "figures/records.py").write_text(FIGURE)
-    pipeline.mup("plot")
-    rows = json.loads((pipeline.path / "plots/rows/records.json").read_text())
-    assert {row["dataset"] for row in rows} == {"anthropic_dev", "mt_dev"}
-    drawn = json.loads((pipeline.path / "plots/figures/results/records.json").read_text())
+def test_a_new_figure_is_one_module(copy):
+    (copy.path / PACKAGE / "figures/records.py").write_text(FIGURE)
+    copy.mup("plot")
+    rows = json.loads((copy.path / "plots/rows/records.json").read_text())
+    assert {"anthropic_dev", "mt_dev"} <= {row["dataset"] for row in rows}
+    drawn = json.loads((copy.path / "plots/figures/results/records.json").read_text())
     assert drawn["description"].startswith("The largest dataset has")
-    pipeline.edit("params.yaml", lambda content: content["report"]["figures"].insert(0, "records"))
-    pipeline.mup("report")
-    assert drawn["description"] in (pipeline.path / "plots/report.html").read_text()
+    copy.edit("params.yaml", lambda content: content["report"]["figures"].insert(0, "records"))
+    copy.mup("report")
+    assert drawn["description"] in (copy.path / "plots/report.html").read_text()
