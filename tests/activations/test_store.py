@@ -54,6 +54,23 @@ def contents(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
+def test_what_a_killed_write_left_is_no_part_of_the_store(tmp_path):
+    plan = layout([5, 1, 30, 12])
+    values = values_of(plan)
+    write(tmp_path / "whole.zarr", plan, values).finish()
+    write(tmp_path / "a.zarr", plan, values, stop=2)
+    left = partial_path(tmp_path / "a.zarr") / "activations" / "c" / "2" / "0.9d06c881a2ae.partial"
+    left.parent.mkdir()
+    left.touch()
+    resumed = StoreWriter(tmp_path / "a.zarr", plan)
+    for shard in resumed.missing:
+        resumed.write(shard, values[slice(*plan.span(shard))])
+    (partial_path(tmp_path / "a.zarr") / ".DS_Store").touch()  # nor what a file browser leaves
+    resumed.finish()
+    (tmp_path / "a.zarr" / ".DS_Store").unlink()
+    assert contents(tmp_path / "a.zarr") == contents(tmp_path / "whole.zarr")
+
+
 @pytest.fixture
 def finished(tmp_path):
     plan = layout([5, 1, 30, 12])

@@ -141,6 +141,11 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
+def is_store_file(name: Path) -> bool:
+    """Whether a file inside a store, by its path there, is metadata or a chunk, not what a desktop or a kill left."""
+    return name.name == "zarr.json" or (name.parent.name.isdigit() or name.parent.name == "c") and name.name.isdigit()
+
+
 def to_float32(values: np.ndarray) -> Float32[np.ndarray, "..."]:
     """Widen bfloat16 bits (exactly: they are the upper half of a float32); float32 passes."""
     if values.dtype != np.uint16:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int8, Int32, Int64
 
-from models_under_pressure.activations.store import FORMAT, FORMAT_VERSION, MANIFEST, partial_path, zarr
+from models_under_pressure.activations.store import FORMAT, FORMAT_VERSION, MANIFEST, is_store_file, partial_path, zarr
 from models_under_pressure.core.errors import UserError, disk_error
 from models_under_pressure.core.files import file_hash, read_json, write_json
 
@@ -114,7 +114,7 @@ class StoreWriter:
     def _manifest(self) -> Iterator[tuple[str, Any]]:
         known = {_shard_file(self._partial, shard): checksum for shard, checksum in self._checksums.items()}
         for file in self._partial.rglob("*"):
-            if file.is_file() and file.name not in (_JOURNAL, MANIFEST):
+            if file.is_file() and is_store_file(file.relative_to(self._partial)):
                 checksum = known.get(file) or file_hash(file)
                 yield str(file.relative_to(self._partial)), {"bytes": file.stat().st_size, "sha256": checksum}
 
@@ -125,6 +125,8 @@ class StoreWriter:
         group = zarr().open_group(self._partial, mode="r", zarr_format=3)
         if dict(group.attrs) != _attributes(self.layout) or group["activations"].dtype != self.layout.dtype:
             return False
+        for unfinished in self._partial.rglob("*.partial"):
+            unfinished.unlink()  # of a shard that was being written when the run was killed
         for shard, checksum in self._journalled():
             file = _shard_file(self._partial, shard)
             if file.exists() and file_hash(file) == checksum:
