@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 from authored import author_replies
 
-from models_under_pressure.core.records import Message
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.llm.answering import ask_all
 from models_under_pressure.llm.ask import Answer, Ask
 from models_under_pressure.llm.config import LLMConfig

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Record
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'"

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, USER
 from models_under_pressure.activations.tokens import tokenise
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.records import Record
 
 FAMILIES = ["llama", "gemma", "qwen", "smollm"]
 

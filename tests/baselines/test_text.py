@@ -9,8 +9,9 @@ from sklearn.svm import LinearSVC
 
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.text import MONITORS, TextBaselineConfig, fit_text_monitors, score_texts
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.stages import text_baseline
 

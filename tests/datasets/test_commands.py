@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.records import Label, Message, Record, write_records
+from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.datasets.files import manifest_path, split_path
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.tools.datasets import app

@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Label, Message
+from models_under_pressure.core.records import Label
 from models_under_pressure.datasets.deployment import keep_whole_pairs, read_prompts
 
 

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import CONFOUNDERS
-from models_under_pressure.core.records import Label, Message, Record, write_records
+from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.datasets.deployment import dataset_files
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, to_table
 from models_under_pressure.datasets.files import manifest_path, split_path

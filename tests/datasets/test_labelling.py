@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.labelling import (
     LabelConfig,
     StakesReply,

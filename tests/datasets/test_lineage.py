@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from askers import Asker
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import canonical_json
-from models_under_pressure.core.records import Message, content_hash, to_row
+from models_under_pressure.core.records import content_hash, to_row
 from models_under_pressure.core.section import load_plain
 from models_under_pressure.datasets.files import divide
 from models_under_pressure.datasets.labelling import LabelConfig

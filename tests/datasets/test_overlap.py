@@ -3,7 +3,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.overlap import OverlapConfig, Part, find_overlaps, overlaps_between
 from models_under_pressure.datasets.source import normalised

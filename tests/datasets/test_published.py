@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from server import serving
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Label, Message, Record, read_records
+from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.datasets.distribution import inconsistencies
 from models_under_pressure.datasets.published import PublishedFile, convert, load_catalog, load_selected, report
 from models_under_pressure.stages import download

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.files import Splits, divide
 from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
 from models_under_pressure.datasets.recipe import Step, Version, run_recipe

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Message
 from models_under_pressure.datasets.sources import anthropic, mental_health, mt, mts, toolace
 from models_under_pressure.datasets.sources.anthropic import parse_dialogue
 

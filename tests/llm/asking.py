@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Message
 from models_under_pressure.llm.answering import ask_all
 from models_under_pressure.llm.ask import Ask
 from models_under_pressure.llm.config import LLMConfig

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.core.records import Message
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.llm.ask import Ask
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.llm.store import ReplyStore

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fault_server import Act, FaultServer, answer, error
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.records import Message
 from models_under_pressure.llm.answering import ask_all, estimate
 from models_under_pressure.llm.ask import Answer, Ask
 from models_under_pressure.llm.config import LLMConfig

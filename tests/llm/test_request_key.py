@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.core.records import Message
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.datasets.labelling import StakesReply
 from models_under_pressure.llm.ask import Ask
 from models_under_pressure.llm.run import answer_all, run

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.monitor.score import load_probe_model, score_records
 from models_under_pressure.probes.data import with_labels
 

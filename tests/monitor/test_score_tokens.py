@@ -6,10 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.paths import TOKEN_SCORES, Dataset, probe_paths, scores_path
-from models_under_pressure.core.records import Label, Message, Record, write_records
+from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.monitor.score import choose_records, load_decoder, token_texts
 from models_under_pressure.probes.probe import save_probe

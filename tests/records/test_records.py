@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Label, Message, Record, content_hash, read_records, write_records
+from models_under_pressure.core.records import Label, Record, content_hash, read_records, write_records
 
 DIALOGUE = [{"role": "user", "content": "Which valve?"}, {"role": "assistant", "content": "The left one."}]
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores, mean_over_datasets
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.figures import ResultFigure, Results, declared

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.evaluation.comparison import Verdict
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.review.changes import Cost, Row, Snapshot, rows_of

@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, USER
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
-from models_under_pressure.core.records import Message
 
 TEMPLATE_DATE = date(2024, 7, 26)
 """The day that templates take for today; Llama 3's own default."""

@@ -143,7 +143,7 @@ def partial_path(path: Path) -> Path:
 
 def is_store_file(name: Path) -> bool:
     """Whether a file inside a store, by its path there, is metadata or a chunk, not what a desktop or a kill left."""
-    return name.name == "zarr.json" or (name.parent.name.isdigit() or name.parent.name == "c") and name.name.isdigit()
+    return name.name == "zarr.json" or ((name.parent.name.isdigit() or name.parent.name == "c") and name.name.isdigit())
 
 
 def to_float32(values: np.ndarray) -> Float32[np.ndarray, "..."]:

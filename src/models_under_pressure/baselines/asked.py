@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.baselines.data import LabelledRecords, conversation_text, to_scores
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.records import Message
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.conversation import Message, tools_text
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import is_list, is_object, read_jsonl, stable_hash, write_jsonl
 
@@ -27,14 +28,6 @@ _INTEGER_LABELS = {0: Label.LOW, 1: Label.HIGH, 2: Label.AMBIGUOUS}
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
 class Record:
     """One row of a dataset: a conversation, its label if it has one, and the source's own columns."""
 
@@ -49,6 +42,8 @@ class Record:
     scale_label_model: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The source's own columns."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Definitions of the tools that the assistant may call."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -57,10 +52,11 @@ class Record:
 
     @property
     def text(self) -> str:
-        """The conversation as `role: content` lines; a plain string as it is."""
+        """The conversation as `role: content` lines, its tools before it; a plain string as it is."""
         if isinstance(self.input, str):
             return self.input
-        return "\n".join(f"{message.role}: {message.content}" for message in self.input)
+        told = [tools_text(self.tools)] if self.tools else []
+        return "\n".join(told + [f"{message.role}: {message.spoken}" for message in self.input])
 
     @property
     def group(self) -> str:

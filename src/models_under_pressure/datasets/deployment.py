@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import TRAINING
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.files import made_versions
 from models_under_pressure.datasets.source import Dropped, Parsed, read_csv
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.source import Dropped, with_column
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.core.records import Message
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.reply import Kind
 

@@ -13,8 +13,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import stable_hash, stable_uniform
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.records import Record
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.options import FILLER, Round, describe_cost, describe_round

@@ -1,7 +1,8 @@
 """What the tests of finetuning are made of."""
 
 from models_under_pressure.baselines.data import LabelledRecords
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Label, Record
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' }}"

@@ -8,7 +8,8 @@ import pytest
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import load_language_model
 from models_under_pressure.baselines.data import LabelledRecords
-from models_under_pressure.core.records import Label, Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Label, Record
 
 _SPEC = importlib.util.spec_from_file_location("tiny", Path(__file__).parents[2] / "activations" / "conftest.py")
 _TINY = importlib.util.module_from_spec(_SPEC)

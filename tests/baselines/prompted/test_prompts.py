@@ -8,8 +8,9 @@ from models_under_pressure.baselines.data import LabelledRecords, conversation_t
 from models_under_pressure.baselines.prompted.likelihood import common_prefix, make_row, plan_rows
 from models_under_pressure.baselines.prompted.questions import Template, load_template, make_prompts
 from models_under_pressure.baselines.prompted.run import prompt_flops
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.records import Record
 
 TEMPLATES = ["default", "single_letter", "prompt_at_end", "single_word"]
 

@@ -12,8 +12,9 @@ from jaxtyping import Int32
 from models_under_pressure.activations.ragged import ASSISTANT
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
 from models_under_pressure.baselines.data import conversation_text
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.records import Record
 
 _PLACE = "{conversation}"
 

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import cast
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.source import Dropped, Parsed, content_group
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant)s?:", flags=re.MULTILINE)

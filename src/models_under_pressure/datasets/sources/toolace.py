@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any, cast
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.source import TOOL_LEAD_IN, Parsed, content_group
 
 _ROLES = ("user", "assistant", "tool")

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.source import Dropped

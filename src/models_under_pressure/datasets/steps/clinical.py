@@ -4,7 +4,8 @@ import re
 from dataclasses import replace
 from typing import Literal
 
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.steps.base import BaseStep, EachRecord, Outcome, Tools, filtered, with_messages
 

@@ -6,7 +6,8 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
-from models_under_pressure.core.records import Message, Record
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import unanswered
 from models_under_pressure.datasets.source import with_column
