@@ -11,6 +11,7 @@ from jaxtyping import Int8, Int32
 
 from models_under_pressure.activations.chat import ChatTemplate, Rendering
 from models_under_pressure.activations.ragged import TEMPLATE
+from models_under_pressure.core.conversation import in_text_form
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 
@@ -34,7 +35,7 @@ class TokenisationReport:
     truncated: tuple[str, ...] = ()
     """Ids of records longer than the limit."""
     normalised: dict[str, int] = field(default_factory=dict[str, int])
-    """Normalisation -> records."""
+    """What was changed so that the template says all of a conversation -> records."""
     neutralised: tuple[str, ...] = ()
     """Ids of records whose content spells special tokens; these are read as plain text."""
 
@@ -57,7 +58,12 @@ def tokenise(
     normalised: Counter[str] = Counter()
     for start in range(0, len(records), _BATCH):
         batch = records[start : start + _BATCH]
-        renderings = [template.render(record.messages, record=record.id) for record in batch]
+        forms = [in_text_form(record.messages, record.tools) for record in batch]
+        for _, changes in forms:
+            normalised.update(changes)
+        renderings = [
+            template.render(messages, record=record.id) for record, (messages, _) in zip(batch, forms, strict=True)
+        ]
         for record, rendering, (ids, roles) in zip(batch, renderings, reader.read(renderings), strict=True):
             if rendering.normalisation:
                 normalised[rendering.normalisation] += 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from models_under_pressure.core.conversation import in_text_form
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.evaluation.scores import ScoreList
@@ -53,7 +54,8 @@ def conversation_text(record: Record) -> str:
     """A conversation as text inside a prompt: roles in capitals, blank lines between turns; a plain string as it is."""
     if isinstance(record.input, str):
         return record.input
-    return "\n\n".join(f"{message.role.upper()}\n{message.content}" for message in record.input)
+    messages, _ = in_text_form(record.input, record.tools)
+    return "\n\n".join(f"{message.role.upper()}\n{message.content}" for message in messages)
 
 
 def to_scores(

@@ -1,14 +1,24 @@
 """Conversations: who speaks, what is said, thought and called, and how all of it reads as plain text."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
-"""Roles of a record's messages; `role_of` maps what other formats call them."""
-_THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import is_list, is_object
+
+_ROLES = {
+    "system": ("system",),
+    "developer": ("developer",),
+    "user": ("user", "human", "prompter"),
+    "assistant": ("assistant", "model", "ai", "bot", "gpt", "chatbot"),
+    "tool": ("tool", "function", "ipython", "observation"),
+}
+"""Role -> what formats call it, in any case."""
+_ROLE_OF = {word: role for role, words in _ROLES.items() for word in words}
+_THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
+_MESSAGE_KEYS = ("role", "content", *_THINKING_KEYS, "tool_calls", "function_call", "name", "tool_call_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +49,11 @@ class Message:
 
     @property
     def spoken(self) -> str:
-        """The whole turn in the stated text form: thinking, content, then one block per call."""
+        """The whole turn in the stated text form: name, thinking, content, then one block per call."""
         parts = [f"<think>\n{self.thinking}\n</think>"] if self.thinking else []
         parts += [self.content] if self.content or not (self.thinking or self.tool_calls) else []
-        return "\n".join(parts + [call_text(call) for call in self.tool_calls])
+        told = "\n".join(parts + [call_text(call) for call in self.tool_calls])
+        return f"{self.name}: {told}" if self.name else told
 
 
 def call_text(call: ToolCall) -> str:
@@ -61,7 +72,164 @@ def tools_text(tools: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(["Tools:", "<tools>", *lines, "</tools>"])
 
 
-def split_thinking(content: str) -> tuple[str, str]:
-    """The `<think>` block at the beginning of a content, and the rest; the first is empty where there is none."""
-    match = _THOUGHT.match(content)
-    return (match[1], content[match.end() :]) if match else ("", content)
+def in_text_form(
+    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+    """The same conversation with everything in its contents, and what was changed or left out to that end.
+
+    Tool definitions stand at the end of the first system turn, or in one of their own.
+    """
+    plain = [Message(message.role, message.spoken) for message in messages]
+    changes: list[str] = []
+    if tools:
+        changes.append("tool definitions as text in the system turn")
+        if plain and plain[0].role in ("system", "developer"):
+            plain[0] = replace(plain[0], content=f"{plain[0].content}\n\n{tools_text(tools)}")
+        else:
+            plain.insert(0, Message("system", tools_text(tools)))
+    if any(message.tool_calls for message in messages):
+        changes.append("tool calls as text in the turn")
+    if any(message.thinking for message in messages):
+        changes.append("reasoning as a <think> block in the turn")
+    if any(message.name for message in messages):
+        changes.append("names written before the turn")
+    if any(message.tool_call_id or any(call.id for call in message.tool_calls) for message in messages):
+        changes.append("ids of tool calls left out")
+    return tuple(plain), tuple(changes)
+
+
+def read_message(item: object, *, where: str) -> Message:
+    """The message that an object of a record holds, in the forms that docs/datasets.md lists.
+
+    Raises:
+        UserError: naming `where`: it has no role or content, an unknown role, a part that is no text, or a key that
+            would be lost.
+    """
+    if is_object(item) and "role" not in item and {"from", "value"} <= item.keys():
+        item = {"role": item["from"], "content": item["value"]} | {
+            key: value for key, value in item.items() if key not in ("from", "value")
+        }
+    if not is_object(item) or not isinstance(role := item.get("role"), str) or "content" not in item:
+        if not is_object(item) or not isinstance(item.get("role"), str) or not _calls_of(item):
+            _refuse(
+                "message is not an object with `role` and `content`.",
+                where,
+                'write messages as {"role": "user", "content": "…"}.',
+            )
+        role = str(item["role"])
+    lost = sorted(key for key, value in item.items() if key not in _MESSAGE_KEYS and value not in (None, "", [], {}))
+    if lost:
+        _refuse(
+            f"message has the key `{lost[0]}`, which would be lost.",
+            where,
+            f"delete it, or move what it says into one of {', '.join(_MESSAGE_KEYS)}.",
+        )
+    calls = tuple(_call(call, where=where) for call in _calls_of(item))
+    thoughts = {str(item[key]) for key in _THINKING_KEYS if item.get(key)}
+    if len(thoughts) > 1:
+        _refuse("message has two different reasonings.", where, f"keep one of {', '.join(_THINKING_KEYS)}.")
+    content = item.get("content")
+    if content is None and not calls and not thoughts:
+        _refuse("message has no content and no tool call.", where, "delete the message, or say what it says.")
+    return Message(
+        role=role_of(role, where=where),
+        content=_content(content, where=where),
+        thinking=next(iter(thoughts), ""),
+        tool_calls=calls,
+        name=_text_or_none(item, "name", where=where),
+        tool_call_id=_text_or_none(item, "tool_call_id", where=where),
+    )
+
+
+def role_of(word: str, *, where: str) -> str:
+    """The role that a format's word for a speaker stands for.
+
+    Raises:
+        UserError: naming `where`: the word is unknown.
+    """
+    role = _ROLE_OF.get(word.strip().lower())
+    if role is None:
+        known = "; ".join(f"{role}: {', '.join(words)}" for role, words in _ROLES.items())
+        _refuse(f"unknown role {word!r}.", where, f"use one of these, in any case ({known}).")
+    return role
+
+
+def read_tools(value: object, *, where: str) -> tuple[Mapping[str, Any], ...]:
+    """The tool definitions of a record: a list of objects, or a JSON string of one.
+
+    Raises:
+        UserError: naming `where`: it is something else.
+    """
+    if value in (None, "", []):
+        return ()
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not is_list(value) or not all(is_object(tool) for tool in value):
+        _refuse(
+            "`tools` is not a list of tool definitions.",
+            where,
+            "give a list of objects, or rename the column if it means something else.",
+        )
+    return tuple(value)
+
+
+def message_row(message: Message) -> dict[str, Any]:
+    """A message as it is on disk; what it does not have is left out."""
+    row: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.thinking:
+        row["reasoning_content"] = message.thinking
+    if message.tool_calls:
+        row["tool_calls"] = [
+            ({"id": call.id} if call.id else {})
+            | {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    named = {"name": message.name, "tool_call_id": message.tool_call_id}
+    return row | {key: value for key, value in named.items() if value}
+
+
+def _refuse(problem: str, where: str, remedy: str) -> NoReturn:
+    raise UserError(problem, where=where, remedy=remedy)
+
+
+def _content(value: object, *, where: str) -> str:
+    """A string, or text parts joined in their order."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if not is_list(value):
+        _refuse(f"content is a {type(value).__name__}.", where, "give a string or a list of text parts.")
+    texts: list[str] = []
+    for part in value:
+        text = part if isinstance(part, str) else part.get("text") if is_object(part) else None
+        kind = part.get("type", "text") if is_object(part) else "text"
+        if kind not in ("text", "input_text", "output_text") or not isinstance(text, str):
+            _refuse(f"content has a part of the type {kind!r}, which is no text.", where, "delete the row or the part.")
+        texts.append(text)
+    return "".join(texts)
+
+
+def _calls_of(item: Mapping[str, Any]) -> list[Any]:
+    calls: Any = item.get("tool_calls") or []
+    return [*(calls if is_list(calls) else [calls]), *([item["function_call"]] if item.get("function_call") else [])]
+
+
+def _call(item: object, *, where: str) -> ToolCall:
+    inner = item.get("function", item) if is_object(item) else None
+    if not is_object(inner) or not isinstance(name := inner.get("name"), str) or not name:
+        _refuse("a tool call names no function.", where, 'write {"function": {"name": "…", "arguments": {…}}}.')
+    arguments = inner.get("arguments", inner.get("parameters", ""))
+    told = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    id_ = item.get("id") if is_object(item) else None
+    return ToolCall(name, told, None if id_ is None else str(id_))
+
+
+def _text_or_none(item: Mapping[str, Any], key: str, *, where: str) -> str | None:
+    value = item.get(key)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        _refuse(f"`{key}` of a message is a {type(value).__name__}.", where, "give a string.")
+    return value

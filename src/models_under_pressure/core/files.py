@@ -1,13 +1,17 @@
 """Files written atomically and read with refusals that help, canonical JSON, content hashes."""
 
+import codecs
+import csv
 import hashlib
+import io
 import json
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import IO, Any, BinaryIO, TypeGuard, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -93,31 +97,116 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield (line number, value) of each line.
 
     Raises:
-        UserError: the file is missing, or a line is blank or not JSON (a cut download, a merge marker).
+        UserError: the file is missing or a folder, is not UTF-8 (or UTF-16 with its mark), or a line is blank or not
+            JSON (a cut download, a merge marker).
     """
-    try:
-        stream = path.open(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError("file not found.", where=str(path), remedy="run `dvc repro` or `dvc pull`.") from None
-    with stream:
+    with open_text(path) as stream:
         yield from jsonl_rows(stream, where=str(path))
 
 
+@contextmanager
+def open_text(path: Path, *, newline: str | None = None) -> Generator[IO[str]]:
+    """Open a text file in UTF-8, with or without its mark, or in UTF-16 with its mark.
+
+    Raises:
+        UserError: the file is missing, a folder, or in another encoding.
+    """
+    try:
+        with path.open("rb") as stream, decoded(stream, where=str(path), newline=newline) as text:
+            yield text
+    except FileNotFoundError:
+        remedy = "check the path; a file of the pipeline comes with `dvc repro` or `dvc pull`."
+        raise UserError("file not found.", where=str(path), remedy=remedy) from None
+    except IsADirectoryError:
+        raise UserError("is a folder.", where=str(path), remedy="name a file in it.") from None
+
+
+@contextmanager
+def decoded(stream: BinaryIO, *, where: str, newline: str | None = None) -> Generator[IO[str]]:
+    """The text of a stream of bytes in UTF-8, with or without its mark, or in UTF-16 with its mark.
+
+    Raises:
+        UserError: naming `where`: the bytes are in another encoding.
+    """
+    buffered = io.BufferedReader(cast("io.RawIOBase", stream))
+    start = buffered.peek(2)[:2]
+    encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    try:
+        yield io.TextIOWrapper(buffered, encoding=encoding, newline=newline)
+    except UnicodeError as error:
+        problem = f"not UTF-8, nor UTF-16 with a byte order mark ({error})."
+        raise UserError(problem, where=where, remedy="save the file as UTF-8.") from None
+
+
 def jsonl_rows(lines: Iterable[str], *, where: str) -> Iterator[tuple[int, Any]]:
-    """Yield (line number, value) of each line.
+    """Yield (line number, value) of each line; blank lines at the end are no rows.
 
     Raises:
         UserError: naming `where`: a line is blank or not JSON.
     """
+    blank = 0
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            blank = blank or number
+            continue
+        if blank:
+            raise _not_json("it is blank", f"{where}:{blank}")
         try:
-            yield number, json.loads(line)
+            value = json.loads(line)
+        except RecursionError:
+            raise _not_json("it is nested too deep", f"{where}:{number}") from None
         except ValueError as error:
-            raise UserError(
-                f"line is not JSON ({error}).",
-                where=f"{where}:{number}",
-                remedy="repair or delete this line; each line holds one JSON object.",
-            ) from None
+            raise _not_json(str(error), f"{where}:{number}") from None
+        yield number, value
+
+
+def _not_json(reason: str, where: str) -> UserError:
+    remedy = "repair or delete this line; each line holds one JSON object."
+    return UserError(f"line is not JSON ({reason}).", where=where, remedy=remedy)
+
+
+def read_table(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (row number from 1, row) of a table: CSV, TSV, Parquet, or else JSON Lines.
+
+    Empty cells of CSV and TSV are null, and cells of digits in the label and scale columns are numbers.
+
+    Raises:
+        UserError: the file is missing or a folder, in another encoding or damaged.
+    """
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+    elif path.suffix in (".csv", ".tsv"):
+        csv.field_size_limit(2**31 - 1)  # the default of 131,072 characters is shorter than some conversations
+        with open_text(path, newline="") as stream:
+            reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+            try:
+                for number, row in enumerate(reader, start=1):
+                    if None in row or None in row.values():
+                        raise csv.Error("row has the wrong number of fields")
+                    yield number, {name: _cell(name, text) for name, text in row.items()}
+            except csv.Error as error:
+                remedy = "repair the table: quote fields that hold separators or line ends."
+                raise UserError(f"{error}.", where=f"{path}:{reader.line_num}", remedy=remedy) from None
+    else:
+        yield from read_jsonl(path)
+
+
+def _cell(name: str, text: str) -> str | int | None:
+    is_number = name.startswith(("labels", "scale_label")) and text.strip().isdecimal()
+    return int(text) if is_number else text or None
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    parquet: Any = import_module("pyarrow.parquet")
+    try:
+        file = parquet.ParquetFile(path)
+        batches = (row for batch in file.iter_batches() for row in batch.to_pylist())
+        yield from enumerate(batches, start=1)
+    except FileNotFoundError:
+        raise UserError("file not found.", where=str(path), remedy="check the path.") from None
+    except (OSError, import_module("pyarrow").ArrowException) as error:
+        problem = f"not a Parquet file ({str(error).splitlines()[0]})."
+        raise UserError(problem, where=str(path), remedy="check the path, or write the file again.") from None
 
 
 def canonical_json(value: object) -> str:

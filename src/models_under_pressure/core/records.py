@@ -4,14 +4,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from models_under_pressure.core.conversation import Message, tools_text
+from models_under_pressure.core.conversation import Message, message_row, read_message, read_tools, tools_text
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import is_list, is_object, read_jsonl, stable_hash, write_jsonl
+from models_under_pressure.core.files import is_list, is_object, json_line, read_table, stable_hash, write_jsonl
 
 
 class Label(StrEnum):
@@ -61,7 +61,7 @@ class Record:
     @property
     def group(self) -> str:
         """Name of the rows that must stay in one split with this one; its own id if it is alone."""
-        return str(self.fields.get("group") or self.fields.get("pair_id") or self.id)
+        return next((str(value) for value in map(self.fields.get, ("group", "pair_id")) if is_given(value)), self.id)
 
     @property
     def is_high(self) -> bool:
@@ -84,13 +84,18 @@ _COLUMNS = {
 """Column on disk -> attribute (the published files mix singular and plural)."""
 
 
+def is_given(value: object) -> bool:
+    """Whether a cell says something: 0 and False do; None, NaN and blank text do not."""
+    return not (value is None or _is_nan(value) or not str(value).strip())
+
+
 def read_records(path: Path) -> list[Record]:
-    """Read a JSON Lines dataset: native or double-encoded conversations; ids default to the row number.
+    """Read a dataset of JSON Lines, CSV, TSV or Parquet; ids default to the row number from 0.
 
     Raises:
         UserError: naming the file and line of a row that is malformed, empty, wrongly labelled or repeated.
     """
-    return collect_records(read_jsonl(path), where=str(path))
+    return collect_records(read_table(path), where=str(path))
 
 
 def collect_records(rows: Iterable[tuple[int, object]], *, where: str) -> list[Record]:
@@ -121,7 +126,9 @@ def to_row(record: Record) -> dict[str, Any]:
     if isinstance(record.input, str):
         row["inputs"] = record.input
     else:
-        row["inputs"] = [{"role": message.role, "content": message.content} for message in record.input]
+        row["inputs"] = [message_row(message) for message in record.input]
+    if record.tools:
+        row["tools"] = list(record.tools)
     if record.label is not None:
         row["labels"] = record.label.value
     for column, attribute in _COLUMNS.items():
@@ -138,10 +145,19 @@ def to_record(row: object, *, where: str, default_id: str) -> Record:
     """
     if not is_object(row):
         raise UserError("row is not a JSON object.", where=where, remedy="write one object per line.")
-    columns = dict(row)
+    columns: dict[str, Any] = {name: None if _is_nan(value) else value for name, value in row.items()}
+    try:
+        json_line(columns).encode()
+    except UnicodeEncodeError:
+        problem = "row holds half of a character (a lone surrogate)."
+        raise UserError(problem, where=where, remedy="repair the text, or delete the row.") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"row cannot be kept as JSON ({error}).", where=where, remedy="repair its columns.") from None
+    if "inputs" not in columns and "messages" in columns:
+        columns["inputs"] = columns.pop("messages")
     if "inputs" not in columns:
         raise UserError(
-            f"row has no `inputs` column (columns: {', '.join(sorted(columns))}).",
+            f"row has no `inputs` or `messages` column (columns: {', '.join(sorted(columns))}).",
             where=where,
             remedy="rename the column that holds the conversation to `inputs`.",
         )
@@ -152,13 +168,23 @@ def to_record(row: object, *, where: str, default_id: str) -> Record:
         input=_input(columns.pop("inputs"), where=where),
         label=_label(columns.pop("labels", None), where=where),
         **known,
+        tools=read_tools(columns.pop("tools", None), where=where),
         fields=columns,
     )
 
 
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def content_hash(records: Iterable[Record]) -> str:
     """SHA-256 (hex) of the conversations with their ids, in any order: the identity of a dataset's content."""
-    return stable_hash(sorted([record.id, stable_hash(to_row(record)["inputs"])] for record in records))
+    return stable_hash(sorted([record.id, _conversation_hash(record)] for record in records))
+
+
+def _conversation_hash(record: Record) -> str:
+    row = to_row(replace(record, fields={}))
+    return stable_hash(row["inputs"], row["tools"]) if record.tools else stable_hash(row["inputs"])
 
 
 def _label(value: object, *, where: str) -> Label | None:
@@ -182,10 +208,10 @@ def _input(value: object, *, where: str) -> str | tuple[Message, ...]:
             return value
         value = decoded
     if not is_list(value):
-        kind = "missing" if value is None or (isinstance(value, float) and math.isnan(value)) else f"a {type(value)}"
+        kind = "missing" if value is None else f"a {type(value).__name__}"
         raise UserError(f"conversation is {kind}.", where=where, remedy="give a string or a list of messages.")
-    messages = tuple(_message(item, where=where) for item in value)
-    if not any(message.content.strip() for message in messages):
+    messages = tuple(read_message(item, where=where) for item in value)
+    if not any(message.spoken.strip() for message in messages):
         raise UserError("conversation is empty.", where=where, remedy="delete the row.")
     return messages
 
@@ -198,20 +224,6 @@ def _double_encoded(value: str) -> list[object] | None:
         decoded = json.loads(value)
     except ValueError:
         return None
-    if is_list(decoded) and all(is_object(item) and "role" in item and "content" in item for item in decoded):
+    if is_list(decoded) and all(is_object(item) and "role" in item for item in decoded):
         return decoded
     return None
-
-
-def _message(item: object, *, where: str) -> Message:
-    if (
-        is_object(item)
-        and isinstance(role := item.get("role"), str)
-        and isinstance(content := item.get("content"), str)
-    ):
-        return Message(role, content)
-    raise UserError(
-        "message is not an object with the strings `role` and `content`.",
-        where=where,
-        remedy='write messages as {"role": "user", "content": "…"}.',
-    )

@@ -134,7 +134,7 @@ def describe(found: Mapping[Place, Record]) -> str:
     lines = [f"{place.file}: {judgement(record)}" for place, record in found.items()]
     last = list(found.values())[-1]
     columns = [f"{name}: {one_line(value)}" for name, value in last.fields.items() if name not in _SHOWN_ELSEWHERE]
-    turns = [f"[{one.role}] " + printable(one.content.replace("\r\n", "\n")) for one in last.messages]
+    turns = [f"[{one.role}] " + printable(one.spoken.replace("\r\n", "\n")) for one in last.messages]
     return "\n\n".join(part for part in ("\n".join(lines), "\n".join(columns), *turns) if part) + "\n"
 
 

@@ -40,7 +40,7 @@ def distribution(records: Sequence[Record]) -> dict[str, float]:
     """
     if not records:
         raise ValueError("an empty dataset has no distribution")
-    characters = [sum(len(message.content) for message in record.messages) for record in records]
+    characters = [sum(len(message.spoken) for message in record.messages) for record in records]
     turns = [len(record.messages) for record in records]
     return {
         "rows": len(records),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from models_under_pressure.core.records import Record
+from models_under_pressure.core.records import Record, is_given
 from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.source import core_text
 
@@ -205,7 +205,7 @@ def overlaps_between(parts: Sequence[Part], config: OverlapConfig) -> list[Overl
 
 def _row(part: Part, record: Record) -> _Row:
     named, pair = record.fields.get("group"), record.fields.get("pair_id")
-    group = (str(named),) if named else (part.dataset, str(pair)) if pair is not None else ()
+    group = (str(named),) if is_given(named) else (part.dataset, str(pair)) if is_given(pair) else ()
     return _Row(part.name, part.side, part.dataset, record.id, group, " ".join(words(core_text(record))))
 
 

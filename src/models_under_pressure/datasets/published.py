@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.records import Record, to_record
@@ -211,7 +210,10 @@ def _without_tool_turns(record: Record, where: str) -> tuple[Record, str | None]
     tools = sum(message.role == "tool" for message in record.messages)
     if not tools:
         return record, None
-    messages = tuple(Message("user", TOOL_LEAD_IN + m.content) if m.role == "tool" else m for m in record.messages)
+    messages = tuple(
+        replace(turn, role="user", content=TOOL_LEAD_IN + turn.content) if turn.role == "tool" else turn
+        for turn in record.messages
+    )
     return replace(record, input=messages), f"tool turns: {tools} became user turns"
 
 

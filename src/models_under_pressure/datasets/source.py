@@ -46,7 +46,7 @@ def core_text(record: Record) -> str:
     for column in ("transcription", "dialogue"):
         if isinstance(text := record.fields.get(column), str) and text.strip():
             return text
-    return "\n".join(message.content for message in record.messages if message.role != "system")
+    return "\n".join(message.spoken for message in record.messages if message.role != "system")
 
 
 def content_group(text: str) -> str:

@@ -1,6 +1,5 @@
 """Score conversations with a probe, one JSON row each."""
 
-import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,14 +48,15 @@ def load_with_model(name: str, device: str) -> "tuple[Probe, LoadedModel]":
 
 
 def read_conversations(file: str) -> "list[Record]":
-    """Conversations of a file of JSON Lines; `-` is standard input."""
-    from models_under_pressure.core.files import jsonl_rows
+    """Conversations of a file of JSON Lines, CSV, TSV or Parquet; `-` is standard input, of JSON Lines."""
+    from models_under_pressure.core.files import decoded, jsonl_rows
     from models_under_pressure.core.records import collect_records, read_records
 
     if file != "-":
         return read_records(Path(file))
     where = "standard input"
-    return collect_records(jsonl_rows(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8"), where=where), where=where)
+    with decoded(sys.stdin.buffer, where=where) as lines:
+        return collect_records(jsonl_rows(lines, where=where), where=where)
 
 
 def command(
