@@ -1,5 +1,7 @@
 """Conversations become text and tokens as a model expects them, and every token knows its speaker."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, USER
 from models_under_pressure.activations.tokens import tokenise
-from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.conversation import Message, ToolCall
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 
@@ -207,3 +209,40 @@ def test_a_pad_token_that_ends_turns_cuts_nothing(tokenizers):
         assert tokenizer.pad_token == tokenizer.eos_token
         tokenised, _ = read(conversation(("user", "Hi"), ("assistant", "Yes")), tokenizer)
         assert tokenised.token_ids.tolist().count(tokenizer.pad_token_id) == 3
+
+
+TOOLS = ({"type": "function", "function": {"name": "dose", "description": "Doses."}},)
+AGENT = (
+    Message("user", "How much?", name="Ada"),
+    Message("assistant", "", thinking="Heavy, so more.", tool_calls=(ToolCall("dose", '{"kg": 80}', "c1"),)),
+    Message("tool", "40 mg", name="dose", tool_call_id="c1"),
+    Message("assistant", "40 mg."),
+)
+
+
+def fields_of(message):
+    return [one.name for one in dataclasses.fields(message) if getattr(message, one.name) not in ("", None, ())]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen", "smollm"])
+@pytest.mark.parametrize(("turn", "field"), [(i, f) for i, one in enumerate(AGENT) for f in fields_of(one)])
+def test_a_field_that_goes_changes_the_tokens_or_what_is_counted(family, turn, field, tokenizers):
+    without = {"role": "user" if AGENT[turn].role != "user" else "assistant", "content": "", "tool_calls": ()}
+    changed = list(AGENT)
+    changed[turn] = dataclasses.replace(AGENT[turn], **{field: without.get(field, None if "tool" in field else "")})
+    (one, counted), (other, recounted) = (
+        read(Record("c", tuple(messages), tools=TOOLS), tokenizers[family]) for messages in (AGENT, changed)
+    )
+    is_seen = one.token_ids.tolist() != other.token_ids.tolist() or one.roles.tolist() != other.roles.tolist()
+    assert is_seen or counted.normalised != recounted.normalised or field == "tool_call_id"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_calls_reasoning_and_tools_stand_in_the_tokens_and_are_counted(family, tokenizers):
+    tokenised, report = read(Record("c", AGENT, tools=TOOLS), tokenizers[family])
+    text = tokenizers[family].decode(tokenised.token_ids)
+    for told in ("Heavy, so more.", '"kg": 80', "Doses.", "Ada: How much?", "dose: 40 mg"):
+        assert told.replace('"', '\\"') in text or told in text
+    assert report.normalised["tool calls as text in the turn"] == 1
+    assert report.normalised["ids of tool calls left out"] == 1
+    assert len(report.normalised) >= 5

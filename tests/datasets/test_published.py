@@ -76,7 +76,7 @@ def test_tool_turns_become_user_turns_and_unknown_roles_are_an_error(tmp_path):
     assert [message.role for message in result.records[0].messages] == ["user", "user"]
     assert result.records[0].messages[1].content.endswith("{}")
     assert [repair.what for repair in result.repairs] == ["tool turns: 1 became user turns"]
-    with pytest.raises(UserError, match=r"file.jsonl:1: unknown roles \['robot'\]"):
+    with pytest.raises(UserError, match="file.jsonl:1: unknown role 'robot'"):
         converted(tmp_path, row("1", [{"role": "robot", "content": "x"}]))
 
 
@@ -131,7 +131,7 @@ def test_siblings_and_equal_notes_get_the_group_that_their_source_would_give_the
     ("content", "problem"),
     [
         (b'{"inputs": "a", "ids": 1}\n{"inp', "file.jsonl:2: line is not JSON"),
-        (b'{"text": "a", "ids": 1}\n', "row has no `inputs` column"),
+        (b'{"text": "a", "ids": 1}\n', "row has no `inputs` or `messages` column"),
         (b'{"inputs": "a", "ids": 1, "labels": "middling"}\n', "unknown label 'middling'"),
         (b"", "no row could be read"),
         (b"[1]\n", "row is not a JSON object"),

@@ -131,7 +131,7 @@ def convert(path: Path) -> Converted:
             continue
         record = to_record({**columns, "ids": id_}, where=where, default_id=id_)
         for mend in (_without_quotes, _without_tool_turns):
-            record, what = mend(record, where)
+            record, what = mend(record)
             repairs += [Repair(id_, what)] if what else []
         records.append(_with_group(record))
     if not records:
@@ -191,7 +191,7 @@ def _unique(id_: str, seen: Counter[str]) -> tuple[str, list[Repair]]:
     return new, [Repair(new, f"repeated id: {id_} stands for another row already")]
 
 
-def _without_quotes(record: Record, where: str) -> tuple[Record, str | None]:
+def _without_quotes(record: Record) -> tuple[Record, str | None]:
     """A text that is a JSON string, quotes and escapes included, as a model wrote it."""
     if not (isinstance(record.input, str) and record.input.startswith('"')):
         return record, None
@@ -202,11 +202,8 @@ def _without_quotes(record: Record, where: str) -> tuple[Record, str | None]:
     return (replace(record, input=text), "quotes: removed around the text") if text.strip() else (record, None)
 
 
-def _without_tool_turns(record: Record, where: str) -> tuple[Record, str | None]:
+def _without_tool_turns(record: Record) -> tuple[Record, str | None]:
     """Tool turns as user turns that say so, as the source's parser makes them."""
-    unknown = sorted({message.role for message in record.messages} - {"system", "user", "assistant", "tool"})
-    if unknown:
-        raise UserError(f"unknown roles {unknown}.", where=where, remedy="known are system, user, assistant, tool.")
     tools = sum(message.role == "tool" for message in record.messages)
     if not tools:
         return record, None
