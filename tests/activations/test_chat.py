@@ -234,7 +234,7 @@ def test_a_field_that_goes_changes_the_tokens_or_what_is_counted(family, turn, f
         read(Record("c", tuple(messages), tools=TOOLS), tokenizers[family]) for messages in (AGENT, changed)
     )
     is_seen = one.token_ids.tolist() != other.token_ids.tolist() or one.roles.tolist() != other.roles.tolist()
-    assert is_seen or counted.normalised != recounted.normalised or field == "tool_call_id"
+    assert is_seen or counted.normalised != recounted.normalised
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -244,5 +244,5 @@ def test_calls_reasoning_and_tools_stand_in_the_tokens_and_are_counted(family, t
     for told in ("Heavy, so more.", '"kg": 80', "Doses.", "Ada: How much?", "dose: 40 mg"):
         assert told.replace('"', '\\"') in text or told in text
     assert report.normalised["tool calls as text in the turn"] == 1
-    assert report.normalised["ids of tool calls left out"] == 1
+    assert report.normalised["ids of tool calls left out"] == 2
     assert len(report.normalised) >= 5

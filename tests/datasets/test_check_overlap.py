@@ -191,3 +191,18 @@ def test_a_dataset_that_is_no_longer_in_use_leaves_the_folder(project):
     names = {one.name for one in datasets_in_use("dev")}
     assert "mine" in names
     assert "mt_dev" not in names
+
+
+def test_a_table_in_use_becomes_json_lines(project):
+    from dvc.utils.serialize import modify_yaml
+
+    with modify_yaml("data/versions.yaml") as content:
+        content["datasets"]["dev"]["mine"] = "data/own/mine.csv"
+    Path("data/own").mkdir(parents=True, exist_ok=True)
+    text = "Is this rash dangerous, or can it wait until Monday morning?"
+    Path("data/own/mine.csv").write_text(f'ids,inputs,labels\nm1,"{text}",1\n', "utf-8")
+    mup("check_overlap")
+    mup("use_datasets")
+    (path,) = (one.path for one in datasets_in_use("dev") if one.name == "mine")
+    assert path.suffix == ".jsonl"
+    assert read_records(path) == [Record("m1", text, label=Label.HIGH)]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models_under_pressure.baselines.data import conversation_text
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import (
@@ -75,9 +76,12 @@ def test_integer_labels_of_older_files_are_read(tmp_path, value, label):
         ({"inputs": [{"role": "banana", "content": "x"}]}, r"unknown role 'banana'.*assistant: assistant, model"),
         ({"inputs": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]}, "'image_url', which is"),
         ({"inputs": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "'input_audio', which is no text"),
-        ({"inputs": [{"role": "user", "content": "x", "audio": {"id": 1}}]}, "key `audio`, which would be lost"),
+        ({"inputs": [{"role": "user", "content": "x", "audio": {"id": 1}}]}, "key 'audio', which would be lost"),
         ({"inputs": [{"role": "assistant", "tool_calls": [{"id": 1}]}]}, "names no function"),
         ({"inputs": "x", "tools": "a hammer"}, "not a list of tool definitions"),
+        ({"inputs": "x", "tools": "[" * 100_000}, "not a list of tool definitions"),
+        ({"inputs": [{"role": "assistant", "tool_calls": [{"name": "dose", "args": {}, "mg": 1}]}]}, "the key 'mg'"),
+        ({"inputs": json.dumps([{"role": "user", "content": "\ud800"}])}, "half of a character"),
     ],
 )
 def test_a_bad_row_is_an_error_that_names_the_file_the_line_and_the_remedy(tmp_path, row, problem):
@@ -149,6 +153,17 @@ def test_calls_thinking_names_and_tools_are_read_and_stand_in_the_text(tmp_path,
     assert record.messages[0].tool_calls[0].arguments == '{"mg": 40}'
     for told in ("too much?", '"mg": 40', "dose: ok", "<tools>"):
         assert told in record.text
+
+
+def test_a_plain_string_with_tools_tells_of_them_too(tmp_path):
+    record = first(tmp_path, inputs="How much?", tools=json.dumps([TOOL]))
+    assert "dose" in record.text
+    assert "dose" in conversation_text(record)
+    assert to_record(to_row(record), where="here", default_id="x") == record
+
+
+def test_text_that_is_nested_too_deep_to_be_messages_stays_text(tmp_path):
+    assert first(tmp_path, inputs="[" * 100_000).input == "[" * 100_000
 
 
 turn = st.fixed_dictionaries(

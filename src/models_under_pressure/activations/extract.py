@@ -134,7 +134,7 @@ def _tell(report: TokenisationReport) -> None:
     if report.neutralised:
         log.warning("%d records spell special tokens; read as plain text: %s", *_named(report.neutralised))
     for normalisation, count in sorted(report.normalised.items()):
-        log.warning("%d conversations changed for the chat template: %s", count, normalisation)
+        log.warning("changed for the chat template: %s (%d)", normalisation, count)
 
 
 def _named(ids: Sequence[str]) -> tuple[int, str]:

@@ -35,7 +35,7 @@ class TokenisationReport:
     truncated: tuple[str, ...] = ()
     """Ids of records longer than the limit."""
     normalised: dict[str, int] = field(default_factory=dict[str, int])
-    """What was changed so that the template says all of a conversation -> records."""
+    """What was changed so that the template says all of a conversation -> how often: records, turns, calls or ids."""
     neutralised: tuple[str, ...] = ()
     """Ids of records whose content spells special tokens; these are read as plain text."""
 

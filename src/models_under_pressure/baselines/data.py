@@ -51,10 +51,13 @@ def read_labelled(name: str, path: Path) -> LabelledRecords:
 
 
 def conversation_text(record: Record) -> str:
-    """A conversation as text inside a prompt: roles in capitals, blank lines between turns; a plain string as it is."""
-    if isinstance(record.input, str):
+    """A conversation as text inside a prompt: roles in capitals, blank lines between turns; a plain string as it is.
+
+    Tool definitions stand in the system turn.
+    """
+    if isinstance(record.input, str) and not record.tools:
         return record.input
-    messages, _ = in_text_form(record.input, record.tools)
+    messages, _ = in_text_form(record.messages, record.tools)
     return "\n\n".join(f"{message.role.upper()}\n{message.content}" for message in messages)
 
 

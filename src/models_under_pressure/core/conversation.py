@@ -1,6 +1,7 @@
 """Conversations: who speaks, what is said, thought and called, and how all of it reads as plain text."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ _ROLES = {
 """Role -> what formats call it, in any case."""
 _ROLE_OF = {word: role for role, words in _ROLES.items() for word in words}
 _THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
+_SAYING_KEYS = {"content", *_THINKING_KEYS, "tool_calls", "function_call"}
 _MESSAGE_KEYS = ("role", "content", *_THINKING_KEYS, "tool_calls", "function_call", "name", "tool_call_id")
 
 
@@ -60,7 +62,7 @@ def call_text(call: ToolCall) -> str:
     """A call in the stated text form, which Hermes, Qwen 2.5 and Qwen 3 are trained on."""
     try:
         arguments = json.loads(call.arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = call.arguments
     told = {"name": call.name, "arguments": arguments}
     return f"<tool_call>\n{json.dumps(told, ensure_ascii=False)}\n</tool_call>"
@@ -74,28 +76,29 @@ def tools_text(tools: Sequence[Mapping[str, Any]]) -> str:
 
 def in_text_form(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
-) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-    """The same conversation with everything in its contents, and what was changed or left out to that end.
+) -> tuple[Sequence[Message], Counter[str]]:
+    """The same conversation with everything in its contents, and how often what was changed or left out to that end.
 
     Tool definitions stand at the end of the first system turn, or in one of their own.
     """
+    calls = [call for message in messages for call in message.tool_calls]
+    changes = Counter[str]()
+    changes["tool definitions as text in the system turn"] = len(tools)
+    changes["tool calls as text in the turn"] = len(calls)
+    changes["reasoning as a <think> block in the turn"] = sum(bool(message.thinking) for message in messages)
+    changes["names written before the turn"] = sum(bool(message.name) for message in messages)
+    ids = [call.id for call in calls] + [message.tool_call_id for message in messages]
+    changes["ids of tool calls left out"] = sum(bool(id_) for id_ in ids)
+    changes = +changes
+    if not changes:
+        return messages, changes
     plain = [Message(message.role, message.spoken) for message in messages]
-    changes: list[str] = []
     if tools:
-        changes.append("tool definitions as text in the system turn")
         if plain and plain[0].role in ("system", "developer"):
             plain[0] = replace(plain[0], content=f"{plain[0].content}\n\n{tools_text(tools)}")
         else:
             plain.insert(0, Message("system", tools_text(tools)))
-    if any(message.tool_calls for message in messages):
-        changes.append("tool calls as text in the turn")
-    if any(message.thinking for message in messages):
-        changes.append("reasoning as a <think> block in the turn")
-    if any(message.name for message in messages):
-        changes.append("names written before the turn")
-    if any(message.tool_call_id or any(call.id for call in message.tool_calls) for message in messages):
-        changes.append("ids of tool calls left out")
-    return tuple(plain), tuple(changes)
+    return plain, changes
 
 
 def read_message(item: object, *, where: str) -> Message:
@@ -109,21 +112,10 @@ def read_message(item: object, *, where: str) -> Message:
         item = {"role": item["from"], "content": item["value"]} | {
             key: value for key, value in item.items() if key not in ("from", "value")
         }
-    if not is_object(item) or not isinstance(role := item.get("role"), str) or "content" not in item:
-        if not is_object(item) or not isinstance(item.get("role"), str) or not _calls_of(item):
-            _refuse(
-                "message is not an object with `role` and `content`.",
-                where,
-                'write messages as {"role": "user", "content": "…"}.',
-            )
-        role = str(item["role"])
-    lost = sorted(key for key, value in item.items() if key not in _MESSAGE_KEYS and value not in (None, "", [], {}))
-    if lost:
-        _refuse(
-            f"message has the key `{lost[0]}`, which would be lost.",
-            where,
-            f"delete it, or move what it says into one of {', '.join(_MESSAGE_KEYS)}.",
-        )
+    if not is_object(item) or not isinstance(role := item.get("role"), str) or not item.keys() & _SAYING_KEYS:
+        remedy = 'write messages as {"role": "user", "content": "…"}.'
+        _refuse("message is not an object with `role` and `content`.", where, remedy)
+    _refuse_lost(item, _MESSAGE_KEYS, "message", where)
     calls = tuple(_call(call, where=where) for call in _calls_of(item))
     thoughts = {str(item[key]) for key in _THINKING_KEYS if item.get(key)}
     if len(thoughts) > 1:
@@ -165,7 +157,7 @@ def read_tools(value: object, *, where: str) -> tuple[Mapping[str, Any], ...]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
     if not is_list(value) or not all(is_object(tool) for tool in value):
         _refuse(
@@ -195,6 +187,14 @@ def _refuse(problem: str, where: str, remedy: str) -> NoReturn:
     raise UserError(problem, where=where, remedy=remedy)
 
 
+def _refuse_lost(item: Mapping[str, Any], known: Sequence[str], what: str, where: str) -> None:
+    """Refuse a key that says something and would not be read."""
+    lost = sorted(key for key, value in item.items() if key not in known and value not in (None, "", [], {}))
+    if lost:
+        remedy = f"delete it, or move what it says into one of {', '.join(known)}."
+        _refuse(f"{what} has the key {lost[0]!r}, which would be lost.", where, remedy)
+
+
 def _content(value: object, *, where: str) -> str:
     """A string, or text parts joined in their order."""
     if value is None or isinstance(value, str):
@@ -218,11 +218,13 @@ def _calls_of(item: Mapping[str, Any]) -> list[Any]:
 
 def _call(item: object, *, where: str) -> ToolCall:
     inner = item.get("function", item) if is_object(item) else None
-    if not is_object(inner) or not isinstance(name := inner.get("name"), str) or not name:
+    if not is_object(item) or not is_object(inner) or not isinstance(name := inner.get("name"), str) or not name:
         _refuse("a tool call names no function.", where, 'write {"function": {"name": "…", "arguments": {…}}}.')
+    _refuse_lost(item if inner is not item else {}, ("id", "type", "index", "function"), "tool call", where)
+    _refuse_lost(inner, ("id", "type", "index", "name", "arguments", "parameters"), "tool call", where)
     arguments = inner.get("arguments", inner.get("parameters", ""))
     told = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    id_ = item.get("id") if is_object(item) else None
+    id_ = item.get("id")
     return ToolCall(name, told, None if id_ is None else str(id_))
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -176,19 +176,44 @@ def read_table(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix == ".parquet":
         yield from _parquet_rows(path)
     elif path.suffix in (".csv", ".tsv"):
-        csv.field_size_limit(2**31 - 1)  # the default of 131,072 characters is shorter than some conversations
-        with open_text(path, newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-            try:
-                for number, row in enumerate(reader, start=1):
-                    if None in row or None in row.values():
-                        raise csv.Error("row has the wrong number of fields")
-                    yield number, {name: _cell(name, text) for name, text in row.items()}
-            except csv.Error as error:
-                remedy = "repair the table: quote fields that hold separators or line ends."
-                raise UserError(f"{error}.", where=f"{path}:{reader.line_num}", remedy=remedy) from None
+        delimiter = "\t" if path.suffix == ".tsv" else ","
+        for number, row in read_csv(path, delimiter=delimiter, strict=True):
+            yield number, {name: _cell(name, text) for name, text in row.items()}
     else:
         yield from read_jsonl(path)
+
+
+def read_csv(
+    path: Path, columns: Sequence[str] = (), *, delimiter: str = ",", strict: bool = False
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (row number from 1, row) of a CSV file; fields may have any length and keep their line endings.
+
+    Args:
+        path: path of the file.
+        columns: columns that it must have.
+        delimiter: what separates fields.
+        strict: whether a quote in the wrong place, or one that is never closed, is refused.
+
+    Raises:
+        UserError: the file is missing, in another encoding, lacks a column, or a row has too few or too many fields.
+    """
+    remedy = "the file is cut, damaged or another one; repair it, or fetch it again."
+    csv.field_size_limit(2**31 - 1)  # the default of 131,072 characters is shorter than some conversations
+    with open_text(path, newline="") as stream:
+        reader = csv.DictReader(stream, delimiter=delimiter, strict=strict)
+        number = 0
+        try:
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            if missing:
+                problem = f"columns {missing} are missing (found {reader.fieldnames})."
+                raise UserError(problem, where=str(path), remedy=remedy)
+            for number, row in enumerate(reader, start=1):
+                if None in row or None in row.values():
+                    raise csv.Error("row has the wrong number of fields")
+                yield number, row
+        except csv.Error as error:
+            where = f"{path}, row {number} (ending at line {reader.line_num})"
+            raise UserError(f"{error}.", where=where, remedy=remedy) from None
 
 
 def _cell(name: str, text: str) -> str | int | None:

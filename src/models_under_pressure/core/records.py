@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,11 @@ class Record:
 
     @property
     def text(self) -> str:
-        """The conversation as `role: content` lines, its tools before it; a plain string as it is."""
-        if isinstance(self.input, str):
+        """The conversation as `role: content` lines, its tools before it; a plain string without tools as it is."""
+        if isinstance(self.input, str) and not self.tools:
             return self.input
         told = [tools_text(self.tools)] if self.tools else []
-        return "\n".join(told + [f"{message.role}: {message.spoken}" for message in self.input])
+        return "\n".join(told + [f"{message.role}: {message.spoken}" for message in self.messages])
 
     @property
     def group(self) -> str:
@@ -146,13 +146,7 @@ def to_record(row: object, *, where: str, default_id: str) -> Record:
     if not is_object(row):
         raise UserError("row is not a JSON object.", where=where, remedy="write one object per line.")
     columns: dict[str, Any] = {name: None if _is_nan(value) else value for name, value in row.items()}
-    try:
-        json_line(columns).encode()
-    except UnicodeEncodeError:
-        problem = "row holds half of a character (a lone surrogate)."
-        raise UserError(problem, where=where, remedy="repair the text, or delete the row.") from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"row cannot be kept as JSON ({error}).", where=where, remedy="repair its columns.") from None
+    _check_json(columns, where=where)
     if "inputs" not in columns and "messages" in columns:
         columns["inputs"] = columns.pop("messages")
     if "inputs" not in columns:
@@ -173,18 +167,27 @@ def to_record(row: object, *, where: str, default_id: str) -> Record:
     )
 
 
+def _check_json(value: object, *, where: str) -> None:
+    try:
+        json_line(value).encode()
+    except UnicodeEncodeError:
+        problem = "row holds half of a character (a lone surrogate)."
+        raise UserError(problem, where=where, remedy="repair the text, or delete the row.") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"row cannot be kept as JSON ({error}).", where=where, remedy="repair its columns.") from None
+
+
 def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
 def content_hash(records: Iterable[Record]) -> str:
     """SHA-256 (hex) of the conversations with their ids, in any order: the identity of a dataset's content."""
-    return stable_hash(sorted([record.id, _conversation_hash(record)] for record in records))
+    return stable_hash(sorted([record.id, stable_hash(*_said(to_row(record)))] for record in records))
 
 
-def _conversation_hash(record: Record) -> str:
-    row = to_row(replace(record, fields={}))
-    return stable_hash(row["inputs"], row["tools"]) if record.tools else stable_hash(row["inputs"])
+def _said(row: Mapping[str, Any]) -> list[Any]:
+    return [row[column] for column in ("inputs", "tools") if column in row]
 
 
 def _label(value: object, *, where: str) -> Label | None:
@@ -207,6 +210,7 @@ def _input(value: object, *, where: str) -> str | tuple[Message, ...]:
                 raise UserError("conversation is empty.", where=where, remedy="delete the row.")
             return value
         value = decoded
+        _check_json(value, where=where)
     if not is_list(value):
         kind = "missing" if value is None else f"a {type(value).__name__}"
         raise UserError(f"conversation is {kind}.", where=where, remedy="give a string or a list of messages.")
@@ -222,7 +226,7 @@ def _double_encoded(value: str) -> list[object] | None:
         return None
     try:
         decoded = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if is_list(decoded) and all(is_object(item) and "role" in item for item in decoded):
         return decoded

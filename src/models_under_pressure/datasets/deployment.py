@@ -6,10 +6,11 @@ from pathlib import Path
 
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_csv
 from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.files import made_versions
-from models_under_pressure.datasets.source import Dropped, Parsed, read_csv
+from models_under_pressure.datasets.source import Dropped, Parsed
 
 CONTEXTS = {
     "medical": "You are the advice bot of a health provider.",

@@ -6,6 +6,7 @@ from html import escape
 from statistics import fmean
 from typing import Any
 
+from models_under_pressure.core.conversation import tools_text
 from models_under_pressure.core.display import markdown_table, printable
 from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.distribution import label_counts
@@ -134,7 +135,8 @@ def describe(found: Mapping[Place, Record]) -> str:
     lines = [f"{place.file}: {judgement(record)}" for place, record in found.items()]
     last = list(found.values())[-1]
     columns = [f"{name}: {one_line(value)}" for name, value in last.fields.items() if name not in _SHOWN_ELSEWHERE]
-    turns = [f"[{one.role}] " + printable(one.spoken.replace("\r\n", "\n")) for one in last.messages]
+    turns = [printable(tools_text(last.tools))] if last.tools else []
+    turns += [f"[{one.role}] " + printable(one.spoken.replace("\r\n", "\n")) for one in last.messages]
     return "\n\n".join(part for part in ("\n".join(lines), "\n".join(columns), *turns) if part) + "\n"
 
 

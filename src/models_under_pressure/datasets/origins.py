@@ -8,14 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import atomic_path, file_hash, json_line, read_jsonl, stable_hash, write_text
+from models_under_pressure.core.files import atomic_path, file_hash, json_line, read_table, stable_hash, write_text
 from models_under_pressure.core.section import Section, read
 
 LINEAGE_PATH = Path("data/versions.yaml")
@@ -201,7 +200,7 @@ def _version(partial: Path) -> Path:
 
 def _join(pieces: list[Path], target: Path, *, is_table: bool) -> None:
     if is_table and pieces[0].suffix != ".csv":
-        rows = [row for piece in pieces for row in _rows(piece)]
+        rows = [row for piece in pieces for _, row in read_table(piece)]
         is_numbered = pieces[0].suffix == ".parquet" or "id" in rows[0]
         _to_csv(rows if is_numbered else [{"id": number, **row} for number, row in enumerate(rows)], target)
         return
@@ -209,13 +208,6 @@ def _join(pieces: list[Path], target: Path, *, is_table: bool) -> None:
         for piece in pieces:
             with gzip.open(piece) if piece.suffix == ".gz" else piece.open("rb") as source:
                 shutil.copyfileobj(source, stream)
-
-
-def _rows(piece: Path) -> list[dict[str, Any]]:
-    if piece.suffix == ".jsonl":
-        return [row for _, row in read_jsonl(piece)]
-    parquet: Any = import_module("pyarrow.parquet")
-    return parquet.read_table(piece).to_pylist()
 
 
 def _to_csv(rows: Sequence[Mapping[str, Any]], target: Path) -> None:

@@ -1,6 +1,5 @@
 """The paper's published files, turned into this project's records, with an account of every row repaired."""
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import read_jsonl
+from models_under_pressure.core.files import read_csv, read_jsonl
 from models_under_pressure.core.records import Record, to_record
 from models_under_pressure.core.section import Section, load_yaml
 from models_under_pressure.datasets.distribution import label_counts
@@ -18,7 +17,6 @@ from models_under_pressure.datasets.source import (
     content_group,
     core_text,
     is_missing,
-    read_csv,
     with_column,
 )
 
@@ -163,8 +161,7 @@ def load_selected(path: Path = SELECTED_PATH) -> dict[str, PublishedFile]:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if path.suffix == ".csv":
-        csv.field_size_limit(2**30)
-        for number, row in read_csv(path, ()):
+        for number, row in read_csv(path):
             yield number, {name: _cell(name, value, f"{path}:{number}") for name, value in row.items()}
         return
     for number, row in read_jsonl(path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, write_json
 from models_under_pressure.core.paths import IN_USE, ORIGINS, OVERLAPS
+from models_under_pressure.core.records import read_records, write_records
 from models_under_pressure.datasets.lineage import InUse, load_lineage
 
 
@@ -41,7 +42,11 @@ def run(in_use: Sequence[InUse], *, passed: Mapping[str, str]) -> None:
         new = Path(folder) / IN_USE.name
         for one in in_use:
             (new / one.purpose).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(one.path, new / one.purpose / f"{one.name}.jsonl")
+            file = new / one.purpose / f"{one.name}.jsonl"
+            if one.path.suffix == ".jsonl":
+                shutil.copyfile(one.path, file)
+            else:
+                write_records(file, read_records(one.path))
         write_json(new / ORIGINS.name, {one.name: _origin(one, passed[one.name]) for one in in_use})
         shutil.rmtree(IN_USE, ignore_errors=True)
         new.rename(IN_USE)
