@@ -52,7 +52,7 @@ def store_of(model_folder, tmp_path_factory):
 
     def make(records, **settings):
         path = tmp_path_factory.mktemp("store") / "layer_2.zarr"
-        extract(records, model=model, config=ExtractConfig(**settings), paths={2: path})
+        extract(records, model=model, config=ExtractConfig(**{"stored": "float32", **settings}), paths={2: path})
         return open_store(path)
 
     return make

@@ -194,7 +194,8 @@ def _read(records: Sequence[Record], probe: Probe, model: LoadedModel, path: Pat
     """The activations of some conversations, made as the probe's training data were."""
     origin = probe.provenance
     names = ("hook_point", "keep", "max_tokens", "truncation_side")
-    config = ExtractConfig.model_validate({name: origin[name] for name in names if name in origin})
+    taken = {name: origin[name] for name in names if name in origin}
+    config = ExtractConfig.model_validate(taken | {"stored": "float32"})  # rounding is for what is kept on disk
     layer = int(origin["layer"])
     extract(records, model=model, config=config, paths={layer: path})
     store: Any = open_store(path)
