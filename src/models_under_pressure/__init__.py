@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from models_under_pressure.api import extract as extract
     from models_under_pressure.api import fit as fit
     from models_under_pressure.api import load_model as load_model
+    from models_under_pressure.api import load_probe as load_probe
     from models_under_pressure.api import score as score
     from models_under_pressure.core.conversation import Message as Message
     from models_under_pressure.core.errors import UserError as UserError
@@ -24,18 +25,17 @@ if TYPE_CHECKING:
     from models_under_pressure.estimator import ActivationExtractor as ActivationExtractor
     from models_under_pressure.estimator import ProbeClassifier as ProbeClassifier
     from models_under_pressure.probes.probe import Probe as Probe
-    from models_under_pressure.probes.probe import load_probe as load_probe
     from models_under_pressure.probes.probe import save_probe as save_probe
 
 _PLACES = {
     "activations.ragged": ("Activations",),
     "activations.store": ("open_store",),
-    "api": ("conversations", "extract", "fit", "load_model", "score"),
+    "api": ("conversations", "extract", "fit", "load_model", "load_probe", "score"),
     "core.conversation": ("Message",),
     "core.errors": ("UserError",),
     "core.records": ("Label", "Record", "read_records", "write_records"),
     "estimator": ("ActivationExtractor", "ProbeClassifier"),
-    "probes.probe": ("Probe", "load_probe", "save_probe"),
+    "probes.probe": ("Probe", "save_probe"),
 }
 """Module -> names that it gives to the public face."""
 _MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}

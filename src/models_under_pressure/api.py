@@ -162,6 +162,19 @@ def _labelled(activations: "Activations", labels: "Sequence[bool] | Iterable[Rec
     return TrainingData(activations, np.asarray(given, dtype=bool), list(activations.ids))
 
 
+def load_probe(place: "str | Path") -> "Probe":
+    """Read a probe from a folder, or from the hub: `hf://owner/name`, or `hf://owner/name@revision`.
+
+    Raises:
+        UserError: there is none, a file is damaged, or the hub cannot be asked.
+    """
+    from models_under_pressure.probes import hub, probe
+
+    if isinstance(place, str) and place.startswith(hub.SCHEME):
+        place = hub.pull_probe(place)
+    return probe.load_probe(Path(place))
+
+
 def score(
     given: Iterable[Conversation], probe: "Probe", model: "LoadedModel | None" = None, *, tokens: bool = False
 ) -> "Iterator[Scored]":

@@ -10,6 +10,9 @@ from models_under_pressure.tools.score import find_probe
 
 app = typer.Typer(help="Look at saved probes and share them.", no_args_is_help=True)
 
+_Probe = Annotated[str, typer.Argument(help="Name of a trained probe, a folder, or hf://owner/name[@revision].")]
+_Folder = Annotated[Path, typer.Argument(help="Folder to write: it must not exist, or be empty.")]
+
 
 @app.command("list")
 def list_probes() -> None:
@@ -31,11 +34,34 @@ def list_probes() -> None:
 
 
 @app.command()
-def export(
-    probe: Annotated[str, typer.Argument(help="Name of a trained probe, or a folder that holds one.")],
-    folder: Annotated[Path, typer.Argument(help="Folder to write: it must not exist, or be empty.")],
+def push(
+    probe: _Probe,
+    address: Annotated[str, typer.Argument(help="Repository on the Hugging Face Hub: owner/name.")],
+    private: Annotated[bool, typer.Option(help="Make a new repository that others cannot see.")] = False,
 ) -> None:
-    """Write a probe as a folder in the layout of the Hugging Face Hub, ready for `hf upload`.
+    """Upload a probe to the Hugging Face Hub: weights, description and card. HF_TOKEN must be able to write.
+
+    Example: mup probes push attention owner/high-stakes-attention
+    """
+    from models_under_pressure.probes.hub import push_probe
+
+    print(push_probe(find_probe(probe), address, private=private))
+
+
+@app.command()
+def pull(
+    address: Annotated[str, typer.Argument(help="hf://owner/name, or hf://owner/name@revision.")], folder: _Folder
+) -> None:
+    """Download a probe from the Hugging Face Hub into a folder; `--probe hf://owner/name` needs no such step.
+
+    Example: mup probes pull hf://owner/high-stakes-attention ./attention-probe
+    """
+    export(address, folder)
+
+
+@app.command()
+def export(probe: _Probe, folder: _Folder) -> None:
+    """Write a probe as a folder in the layout of the Hugging Face Hub.
 
     Example: mup probes export attention ./attention-probe
     """

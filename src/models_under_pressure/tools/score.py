@@ -12,20 +12,25 @@ if TYPE_CHECKING:
     from models_under_pressure.probes.probe import Probe
 
 
-ProbeName = Annotated[str, typer.Option("--probe", help="Name of a trained probe, or a folder that holds one.")]
+ProbeName = Annotated[
+    str, typer.Option("--probe", help="Name of a trained probe, a folder, or hf://owner/name[@revision].")
+]
 Device = Annotated[str, typer.Option(help="auto, or a torch device such as cpu or cuda:0.")]
 
 
 def find_probe(name: str) -> Path:
-    """Folder of a probe: itself, the first seed in it, or the same under data/probes.
+    """Folder of a probe: itself, the first seed in it, the same under data/probes, or a copy of one on the hub.
 
     Raises:
         UserError: there is none.
     """
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.core.paths import PROBES
+    from models_under_pressure.probes.hub import SCHEME, pull_probe
     from models_under_pressure.probes.probe import DESCRIPTION
 
+    if name.startswith(SCHEME):
+        return pull_probe(name)
     for folder in (Path(name), PROBES / name):
         found = [folder, *sorted(folder.glob("seed_*"), key=lambda path: (len(path.name), path.name))]
         for candidate in found:
