@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
@@ -109,6 +109,14 @@ class RecordVectors:
     groups: list[str]
 
 
+class Stream(Protocol):
+    """A record's pooling while its tokens arrive; a token costs the same whenever it comes."""
+
+    def update(self, projection: Float[np.ndarray, "columns"], closes_sentence: bool) -> float:
+        """Take one more token, and give the logit of the record as far as it goes."""
+        ...
+
+
 C = TypeVar("C", bound=FamilyConfig)
 
 
@@ -136,6 +144,8 @@ class Family(Generic[C]):
 
     config: type[C]
     pool: Callable[[Float[np.ndarray, "tokens columns"], Segments, C], Pooled]
+    stream: Callable[[C], Stream]
+    """Starts the pooling of a record whose tokens come one by one: after each, the logit that `pool` would give."""
     fitting: Exact[C] | Descent[C]
     by_sentence: bool = False
     """Whether the pooling needs to know where sentences end."""
@@ -146,11 +156,36 @@ def pool_mean(projections: Float[np.ndarray, "tokens 1"], segments: Segments, co
     return weighted_sum(projections, segments, segments.spread(1.0 / segments.lengths))
 
 
+class MeanStream:
+    """Running mean."""
+
+    def __init__(self, config: FamilyConfig) -> None:
+        """Start without tokens."""
+        self._total, self._count = 0.0, 0
+
+    def update(self, projection: Float[np.ndarray, "1"], closes_sentence: bool) -> float:
+        """Take one more token."""
+        self._total += float(projection[0])
+        self._count += 1
+        return self._total / self._count
+
+
 def pool_last(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: FamilyConfig) -> Pooled:
     """The last token."""
     shares = np.zeros(len(projections))
     shares[segments.offsets[1:] - 1] = 1.0
     return weighted_sum(projections, segments, shares)
+
+
+class LastStream:
+    """The latest token."""
+
+    def __init__(self, config: FamilyConfig) -> None:
+        """Start without tokens."""
+
+    def update(self, projection: Float[np.ndarray, "1"], closes_sentence: bool) -> float:
+        """Take one more token."""
+        return float(projection[0])
 
 
 def mean_of_chosen(

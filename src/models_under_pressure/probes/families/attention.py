@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from models_under_pressure.probes.descent import DescentConfig
-from models_under_pressure.probes.families.multi_head_attention import pool, start_heads
+from models_under_pressure.probes.families.multi_head_attention import Stream, pool, start_heads
 from models_under_pressure.probes.family import Descent, Family, Linear
 
 
@@ -33,4 +33,4 @@ def start(mean: Linear, config: Config, generator: np.random.Generator) -> Linea
     return start_heads(1, mean, generator)
 
 
-FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start))
+FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start))

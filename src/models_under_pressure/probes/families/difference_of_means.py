@@ -11,7 +11,15 @@ from typing import Literal
 
 import numpy as np
 
-from models_under_pressure.probes.family import Exact, Family, FamilyConfig, Linear, RecordVectors, pool_mean
+from models_under_pressure.probes.family import (
+    Exact,
+    Family,
+    FamilyConfig,
+    Linear,
+    MeanStream,
+    RecordVectors,
+    pool_mean,
+)
 from models_under_pressure.probes.logistic import fold, standardise
 
 
@@ -37,4 +45,4 @@ def solve(vectors: RecordVectors, config: Config, seed: int) -> Linear:
     return fold(direction, bias, np.broadcast_to(centre, hidden), np.broadcast_to(scale, hidden))
 
 
-FAMILY = Family(config=Config, pool=pool_mean, fitting=Exact(reduction="mean", solve=solve))
+FAMILY = Family(config=Config, pool=pool_mean, stream=MeanStream, fitting=Exact(reduction="mean", solve=solve))

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models_under_pressure.probes.family import Exact, Family, Role, pool_last
+from models_under_pressure.probes.family import Exact, Family, LastStream, Role, pool_last
 from models_under_pressure.probes.logistic import LogisticConfig, solve_logistic
 
 
@@ -24,4 +24,4 @@ class Config(LogisticConfig):
     fit_intercept: bool = True
 
 
-FAMILY = Family(config=Config, pool=pool_last, fitting=Exact(reduction="last", solve=solve_logistic))
+FAMILY = Family(config=Config, pool=pool_last, stream=LastStream, fitting=Exact(reduction="last", solve=solve_logistic))

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from models_under_pressure.probes.family import Exact, Family, FamilyConfig, Linear, RecordVectors, pool_mean
+from models_under_pressure.probes.family import (
+    Exact,
+    Family,
+    FamilyConfig,
+    Linear,
+    MeanStream,
+    RecordVectors,
+    pool_mean,
+)
 from models_under_pressure.probes.logistic import best_by_cross_validation, fold, standardise
 
 
@@ -42,4 +50,4 @@ def _solve(vectors: RecordVectors, shrinkage: float | Literal["auto"]) -> Linear
     return fold(model.coef_[0], float(model.intercept_[0]), centre, scale)
 
 
-FAMILY = Family(config=Config, pool=pool_mean, fitting=Exact(reduction="mean", solve=solve))
+FAMILY = Family(config=Config, pool=pool_mean, stream=MeanStream, fitting=Exact(reduction="mean", solve=solve))

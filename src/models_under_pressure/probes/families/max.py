@@ -27,4 +27,17 @@ def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config:
     return weighted_sum(projections, segments, shares)
 
 
-FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start_from_mean))
+class Stream:
+    """Running maximum."""
+
+    def __init__(self, config: Config) -> None:
+        """Start without tokens."""
+        self._highest = -np.inf
+
+    def update(self, projection: Float[np.ndarray, "1"], closes_sentence: bool) -> float:
+        """Take one more token."""
+        self._highest = max(self._highest, float(projection[0]))
+        return self._highest
+
+
+FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start_from_mean))

@@ -8,7 +8,7 @@ Regularisation: L2, of the strength of the paper's logistic probe; an intercept 
 
 from typing import Literal
 
-from models_under_pressure.probes.family import Exact, Family, pool_mean
+from models_under_pressure.probes.family import Exact, Family, MeanStream, pool_mean
 from models_under_pressure.probes.logistic import LogisticConfig, solve_logistic
 
 
@@ -19,4 +19,4 @@ class Config(LogisticConfig):
     fit_intercept: bool = True
 
 
-FAMILY = Family(config=Config, pool=pool_mean, fitting=Exact(reduction="mean", solve=solve_logistic))
+FAMILY = Family(config=Config, pool=pool_mean, stream=MeanStream, fitting=Exact(reduction="mean", solve=solve_logistic))

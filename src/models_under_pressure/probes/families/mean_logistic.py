@@ -7,7 +7,7 @@ Regularisation: L2 with C = 1e-3 and no intercept, as in the paper; or C chosen 
 
 from typing import Literal
 
-from models_under_pressure.probes.family import Exact, Family, pool_mean
+from models_under_pressure.probes.family import Exact, Family, MeanStream, pool_mean
 from models_under_pressure.probes.logistic import LogisticConfig, solve_logistic
 
 
@@ -17,4 +17,4 @@ class Config(LogisticConfig):
     family: Literal["mean_logistic"] = "mean_logistic"
 
 
-FAMILY = Family(config=Config, pool=pool_mean, fitting=Exact(reduction="mean", solve=solve_logistic))
+FAMILY = Family(config=Config, pool=pool_mean, stream=MeanStream, fitting=Exact(reduction="mean", solve=solve_logistic))

@@ -5,7 +5,7 @@ Formula: `logit = sum_h sum_t softmax_t(q_h . x_t / sqrt(hidden)) (v_h . x_t + b
 Regularisation: weight decay, early stopping on validation AUROC.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -34,6 +34,30 @@ def pool(projections: Float[np.ndarray, "tokens columns"], segments: Segments, c
     return Pooled(by_head.sum(axis=1), contributions.sum(axis=1), gradient)
 
 
+class Stream:
+    """Each head's highest score, and its sums of weights and of weighted values relative to that."""
+
+    def __init__(self, config: DescentConfig) -> None:
+        """Start without tokens."""
+        self._highest: Any = -np.inf
+        self._weight: Any = 0.0
+        self._value: Any = 0.0
+
+    def update(self, projection: Float[np.ndarray, "columns"], closes_sentence: bool) -> float:
+        """Take one more token (the running softmax of Milakov and Gimelshein 2018)."""
+        scores, values = np.split(projection, 2)
+        return self.add(scores, values)
+
+    def add(self, scores: Float[np.ndarray, "heads"], values: Float[np.ndarray, "heads"]) -> float:
+        """Take one more value of each head, with the score that weighs it."""
+        highest = np.maximum(self._highest, scores)
+        kept, added = np.exp(self._highest - highest), np.exp(scores - highest)
+        self._highest = highest
+        self._weight = self._weight * kept + added
+        self._value = self._value * kept + added * values
+        return float((self._value / self._weight).sum())
+
+
 def start(mean: Linear, config: Config, generator: np.random.Generator) -> Linear:
     """See `start_heads`."""
     return start_heads(config.heads, mean, generator)
@@ -47,4 +71,4 @@ def start_heads(heads: int, mean: Linear, generator: np.random.Generator) -> Lin
     return Linear(np.hstack([queries, values]), bias)
 
 
-FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start))
+FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start))

@@ -6,6 +6,7 @@ shorter than the window is one window.
 Regularisation: weight decay, early stopping on validation AUROC.
 """
 
+from collections import deque
 from typing import Literal
 
 import numpy as np
@@ -46,4 +47,22 @@ def window_means(logits: Float[np.ndarray, "tokens"], segments: Segments, window
     return means
 
 
-FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start_from_mean))
+class Stream:
+    """The tokens of the latest window, and the highest mean of a whole one."""
+
+    def __init__(self, config: Config) -> None:
+        """Start without tokens."""
+        self._window = deque[float](maxlen=config.window)
+        self._highest = -np.inf
+
+    def update(self, projection: Float[np.ndarray, "1"], closes_sentence: bool) -> float:
+        """Take one more token."""
+        self._window.append(float(projection[0]))
+        mean = sum(self._window) / len(self._window)
+        if len(self._window) < (self._window.maxlen or 0):
+            return mean
+        self._highest = max(self._highest, mean)
+        return self._highest
+
+
+FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start_from_mean))

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from models_under_pressure.probes.descent import DescentConfig, start_from_mean
-from models_under_pressure.probes.family import Descent, Family, Pooled, Segments, mean_of_chosen
+from models_under_pressure.probes.family import Descent, Family, MeanStream, Pooled, Segments, mean_of_chosen
 
 
 class Config(DescentConfig):
@@ -30,4 +30,20 @@ def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config:
     return mean_of_chosen(projections, segments, chosen_start == segments.spread(best))
 
 
-FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start_from_mean), by_sentence=True)
+class Stream:
+    """Running mean of the open sentence, and the highest mean of a closed one."""
+
+    def __init__(self, config: Config) -> None:
+        """Start without tokens."""
+        self._highest, self._open = -np.inf, MeanStream(config)
+        self._config = config
+
+    def update(self, projection: Float[np.ndarray, "1"], closes_sentence: bool) -> float:
+        """Take one more token; the open sentence counts as if the record ended here."""
+        found = max(self._highest, self._open.update(projection, closes_sentence))
+        if closes_sentence:
+            self._highest, self._open = found, MeanStream(self._config)
+        return found
+
+
+FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start_from_mean), by_sentence=True)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from models_under_pressure.probes.descent import DescentConfig, start_from_mean
+from models_under_pressure.probes.families import multi_head_attention
 from models_under_pressure.probes.family import Descent, Family, Pooled, Segments
 
 
@@ -38,4 +39,16 @@ def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config:
     return Pooled(logits, contributions, gradient[:, None])
 
 
-FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start_from_mean))
+class Stream:
+    """The attention of one head whose score is the logit over the temperature."""
+
+    def __init__(self, config: Config) -> None:
+        """Start without tokens."""
+        self._head, self._temperature = multi_head_attention.Stream(config), config.temperature
+
+    def update(self, projection: Float[np.ndarray, "1"], closes_sentence: bool) -> float:
+        """Take one more token."""
+        return self._head.add(projection / self._temperature, projection)
+
+
+FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start_from_mean))

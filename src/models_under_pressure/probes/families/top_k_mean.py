@@ -5,6 +5,7 @@ Formula: `logit = mean of the k largest (w . x_t + b)`; a record shorter than k 
 Regularisation: weight decay, early stopping on validation AUROC.
 """
 
+import heapq
 from typing import Literal
 
 import numpy as np
@@ -32,4 +33,18 @@ def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config:
     return mean_of_chosen(projections, segments, place < config.k)
 
 
-FAMILY = Family(config=Config, pool=pool, fitting=Descent(start=start_from_mean))
+class Stream:
+    """The k highest tokens so far, as a heap."""
+
+    def __init__(self, config: Config) -> None:
+        """Start without tokens."""
+        self._k, self._highest = config.k, list[float]()
+
+    def update(self, projection: Float[np.ndarray, "1"], closes_sentence: bool) -> float:
+        """Take one more token."""
+        push = heapq.heappush if len(self._highest) < self._k else heapq.heappushpop
+        push(self._highest, float(projection[0]))
+        return sum(self._highest) / len(self._highest)
+
+
+FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start_from_mean))
