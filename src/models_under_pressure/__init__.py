@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from models_under_pressure.core.records import write_records as write_records
     from models_under_pressure.estimator import ActivationExtractor as ActivationExtractor
     from models_under_pressure.estimator import ProbeClassifier as ProbeClassifier
+    from models_under_pressure.monitor.live import Monitor as Monitor
+    from models_under_pressure.monitor.live import load_monitor as load_monitor
     from models_under_pressure.probes.probe import Probe as Probe
     from models_under_pressure.probes.probe import save_probe as save_probe
 
@@ -35,6 +37,7 @@ _PLACES = {
     "core.errors": ("UserError",),
     "core.records": ("Label", "Record", "read_records", "write_records"),
     "estimator": ("ActivationExtractor", "ProbeClassifier"),
+    "monitor.live": ("Monitor", "load_monitor"),
     "probes.probe": ("Probe", "save_probe"),
 }
 """Module -> names that it gives to the public face."""

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 import models_under_pressure as mup
 from models_under_pressure.estimator import one_by_one
 
-DOCS = Path(__file__).parents[2] / "docs/python.md"
+DOCS = Path(__file__).parents[2] / "docs"
 TEXTS = [f"{word} {number}" for number in range(6) for word in ("fire overdose bleeding", "cake poem song")]
 IS_HIGH = [True, False] * 6
 
@@ -29,12 +29,13 @@ def activations(model):
     return mup.extract(TEXTS, model, layer=2)
 
 
-def test_the_page_runs_as_written(probe_folder, tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), flags=re.DOTALL)
+@pytest.mark.parametrize("page", ["python.md", "monitor.md"])
+def test_the_page_runs_as_written(page, probe_folder, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), flags=re.DOTALL)
     names = {"folder": probe_folder, "new_folder": tmp_path / "new", "new_file": tmp_path / "new.jsonl"}
     for block in blocks:
-        exec(compile(block, str(DOCS), "exec"), names)
-    assert mup.load_probe(tmp_path / "new").family == "mean"
+        exec(compile(block, page, "exec"), names)
+    assert page != "python.md" or mup.load_probe(tmp_path / "new").family == "mean"
 
 
 def test_importing_the_package_loads_nothing_and_names_everything():
@@ -48,9 +49,9 @@ def test_importing_the_package_loads_nothing_and_names_everything():
 
 
 def test_every_public_name_is_on_the_page_or_in_its_types():
-    page = DOCS.read_text("utf-8")
+    page = "".join((DOCS / name).read_text("utf-8") for name in ("python.md", "monitor.md"))
     unnamed = {name for name in dir(mup) if f"mup.{name}" not in page}
-    assert unnamed == {"Activations", "Label", "Message", "Record", "open_store"}
+    assert unnamed == {"Activations", "Label", "Monitor", "Record", "open_store"}
 
 
 def test_activations_are_in_the_order_given_whatever_the_ids(activations, model):

@@ -95,18 +95,19 @@ class Taps(threading.local):
 
 
 @contextmanager
-def tapped(decoder: Any, layers: Sequence[int], hook_point: HookPoint) -> Generator[Taps]:
+def tapped(decoder: Any, layers: Sequence[int], hook_point: HookPoint, *, stops: bool = True) -> Generator[Taps]:
     """Tap the decoder at several layers.
 
     residual at layer L is the input of block L, which is `output_hidden_states[L]` of Hugging Face; post_norm is the
-    output of that block's input norm. Hooks are removed at the end, also after an error.
+    output of that block's input norm. Hooks are removed at the end, also after an error. With `stops`, a forward pass
+    ends at the deepest of them.
 
     Raises:
         UserError: post_norm is asked of a block that does not begin with a norm (OLMo 2 norms the outputs).
     """
     taps = Taps(decoder)
     blocks = blocks_of(decoder)
-    deepest = max(layers)
+    deepest = max(layers) if stops else None
     with ExitStack() as hooks:
         for layer in sorted(set(layers)):
             block = blocks[layer]

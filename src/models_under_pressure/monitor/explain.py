@@ -41,7 +41,12 @@ def to_text(scored: Scored, probe: Probe, *, colour: bool) -> str:
     lines = [printable(line) for line in lines]
     strongest = _strongest(tokens)
     for role, indices in _turns(tokens):
-        shown = (_shaded(tokens, index, strongest) if colour else printable(tokens.texts[index]) for index in indices)
+        shown = (
+            shaded(tokens.texts[index], float(tokens.contributions[index]) / strongest)
+            if colour
+            else printable(tokens.texts[index])
+            for index in indices
+        )
         lines += ["", f"[{ROLE_NAMES[role]}]", "".join(shown)]
     lines += ["", "strongest tokens (what they add to the logit, their logit alone)"]
     order: list[int] = np.argsort(-np.abs(tokens.contributions), kind="stable").tolist()
@@ -90,17 +95,16 @@ def _token(tokens: TokenScores, index: int, strongest: float) -> dict[str, str]:
     }
 
 
-def _shaded(tokens: TokenScores, index: int, strongest: float) -> str:
-    """A token on one of five shades of the terminal's 256 colours."""
-    added = float(tokens.contributions[index])
-    level = round(5 * min(1.0, abs(added) / strongest))
-    text = printable(tokens.texts[index])
+def shaded(text: str, share: float) -> str:
+    """A text on one of five shades of the terminal's 256 colours: towards orange at a share of 1, blue at -1."""
+    level = round(5 * min(1.0, abs(share)))
+    text = printable(text)
     if not level:
         return text
     # Cube of 6 x 6 x 6 colours: towards orange, or towards blue, from white.
     colour = (
         16 + 36 * 5 + 6 * (5 - level // 2) + (5 - level)
-        if added > 0
+        if share > 0
         else 16 + 36 * (5 - level) + 6 * (5 - level // 2) + 5
     )
     return f"\x1b[30;48;5;{colour}m{text}\x1b[0m"

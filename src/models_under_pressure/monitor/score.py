@@ -63,24 +63,30 @@ def load_decoder(origin: Mapping[str, Any]) -> Decoder:
         ) from error
 
 
-def token_texts(token_ids: Sequence[int], tokenizer: Any) -> list[str]:
-    """Text of each token, which together are the text of all.
+class TokenTexts:
+    """Text of each token as it comes, which together are the text of all.
 
     A character whose bytes are several tokens stands at the last of them; the others are empty.
     """
-    texts: list[str] = []
-    pending: list[int] = []
-    for token_id in token_ids:
-        pending.append(token_id)
-        text = tokenizer.decode(pending, clean_up_tokenization_spaces=False)
-        if text.endswith(_BROKEN) and len(pending) < _LONGEST:
-            texts.append("")
-            continue
-        texts.append(text)
-        pending = []
-    if pending:
-        texts[-1] = tokenizer.decode(pending, clean_up_tokenization_spaces=False)
-    return texts
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Start before the first token."""
+        self._tokenizer, self._pending = tokenizer, list[int]()
+
+    def add(self, token_id: int, *, is_last: bool = False) -> str:
+        """The text of one more token; the last one takes what is pending."""
+        self._pending.append(token_id)
+        text = self._tokenizer.decode(self._pending, clean_up_tokenization_spaces=False)
+        if text.endswith(_BROKEN) and len(self._pending) < _LONGEST and not is_last:
+            return ""
+        self._pending = []
+        return text
+
+
+def token_texts(token_ids: Sequence[int], tokenizer: Any) -> list[str]:
+    """The texts of all tokens of a conversation; see `TokenTexts`."""
+    texts = TokenTexts(tokenizer)
+    return [texts.add(token_id, is_last=place == len(token_ids)) for place, token_id in enumerate(token_ids, start=1)]
 
 
 CHUNK = 256

@@ -23,6 +23,8 @@ class RunningScore:
         self.probe = probe
         self.logit: float | None = None
         """Logit of the tokens so far; None while the probe has seen none."""
+        self.latest: float | None = None
+        """Logit of the latest token alone; None if the probe does not see it."""
         self._seen = frozenset(ROLES[role] for role in probe.config.tokens)
         self._sentence_ends = frozenset(np.asarray(probe.weights.get(SENTENCE_END_IDS, ())).tolist())
         self._stream = self._start()
@@ -60,11 +62,13 @@ class RunningScore:
 
     def _take(self, projection: Float[np.ndarray, "columns"], role: int, closes_sentence: bool) -> float | None:
         is_first, self._is_first = self._is_first, False
+        self.latest = None
         if role in self._seen:
             held_back = is_first and role == TEMPLATE and not self.probe.config.first_token
             # the first token counts only while there is no other: see `probes.tokens.select`
             stream = self._start() if held_back else self._stream
             self.logit = stream.update(projection, closes_sentence)
+            self.latest = self._start().update(projection, closes_sentence)
         return self.logit
 
     def _start(self) -> Stream:

@@ -1,0 +1,216 @@
+"""A model under watch writes what it writes alone, and its tokens have the scores that `mup score` gives later."""
+
+import io
+import json
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models_under_pressure.activations.config import ModelConfig
+from models_under_pressure.activations.model import load_language_model, load_model
+from models_under_pressure.activations.ragged import ArrayActivations
+from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import to_record
+from models_under_pressure.monitor.live import Monitor
+from models_under_pressure.monitor.score import score_records, token_texts
+from models_under_pressure.probes.calibration import Threshold
+from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.tools.watch import command
+
+ASKED = (Message("system", "You are the captain."), Message("user", "Is the ship on fire?"))
+SAMPLED = {"do_sample": True, "temperature": 1.3, "top_k": 0}
+
+
+@pytest.fixture(scope="module")
+def model(model_folder):
+    return load_language_model(ModelConfig(name=str(model_folder), dtype="float32"))
+
+
+@pytest.fixture(scope="module")
+def reader(model_folder):
+    """The same model as `mup score` loads it."""
+    return load_model(ModelConfig(name=str(model_folder), dtype="float32"), layers=[2])
+
+
+def flagging(probe, logit):
+    """The probe, with a threshold of its logit."""
+    row = Threshold(budget=0.01, logit=logit, fpr=0, fpr_low=0, fpr_high=1, tpr=1, negatives=1, positives=1)
+    return replace(probe, thresholds=(row,))
+
+
+def alone(model, monitor, seed, **sampling):
+    """What the model writes without anybody watching."""
+    import torch
+
+    ids, _ = monitor.read(to_record({"inputs": [vars_of(one) for one in ASKED]}, where="", default_id="a"))
+    prompt = torch.tensor([[*ids.tolist(), *model.tokenizer("<|im_start|>assistant\n")["input_ids"]]])
+    torch.manual_seed(seed)
+    settings = {"do_sample": False, "max_new_tokens": 24, **sampling}
+    found = model.model.generate(prompt, attention_mask=torch.ones_like(prompt), **settings)
+    return prompt[0].tolist(), found[0, prompt.shape[1] :].tolist()
+
+
+def vars_of(message):
+    return {"role": message.role, "content": message.content}
+
+
+@pytest.mark.parametrize("sampling", [{}, SAMPLED])
+def test_the_reply_is_the_one_that_the_model_writes_alone(model, probe, sampling):
+    monitor = Monitor({"a": probe}, model)
+    _, expected = alone(model, monitor, 1, **sampling)
+    found = [step.token_id for step in monitor.generate(ASKED, max_new_tokens=24, seed=1, **sampling)]
+    ends = model.tokenizer.eos_token_id
+    assert found == [token for token in expected if token != ends]
+    assert len(found) > 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_tokens_score_is_that_of_the_conversation_up_to_it(model, fit, family):
+    import torch
+
+    probe = fit(family, **({"epochs": 2} if "epochs" in FAMILIES[family].config.model_fields else {}))
+    monitor = Monitor({"a": probe}, model)
+    steps = list(monitor.generate(ASKED, max_new_tokens=12, seed=3, **SAMPLED))
+    prompt, _ = alone(model, monitor, 3, **SAMPLED)
+    ids = torch.tensor([prompt + [step.token_id for step in steps]])
+    with torch.inference_mode():
+        states = model.model(ids, output_hidden_states=True).hidden_states[2][0].numpy()
+    reply = monitor.generate(ASKED, max_new_tokens=12, seed=3, **SAMPLED)
+    _, roles = reply._ids, reply._prompt_roles
+    roles = np.append(roles, [2] * len(steps)).astype(np.int8)
+    for count, step in enumerate(steps, start=1):
+        own = slice(len(prompt) + count)
+        activations = ArrayActivations(
+            states[own], np.array([0, own.stop]), ["a"], roles[own], probe.provenance, ids[0].numpy()[own]
+        )
+        assert step.logits["a"] == pytest.approx(probe.decision_function(activations)[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("family", ["attention", "mean", "rolling_mean_max", "sentence_mean_max", "last"])
+def test_replay_equals_live(model, reader, fit, family, seed):
+    probe = fit(family, **({"epochs": 2} if "epochs" in FAMILIES[family].config.model_fields else {}))
+    reply = Monitor({"a": probe}, model).generate(ASKED, max_new_tokens=20, seed=seed, **SAMPLED)
+    assert list(reply)
+    outcome = reply.outcome
+    assert outcome.record.messages[:2] == ASKED
+    (scored,) = score_records([outcome.record], probe, reader)
+    assert outcome.logits["a"] == pytest.approx(scored.logit, abs=1e-4)
+    assert outcome.probabilities["a"] == pytest.approx(scored.probability, abs=1e-4)
+
+
+def test_a_line_of_the_log_is_a_record_that_scores_the_same(model, reader, probe):
+    reply = Monitor({"a": probe}, model).generate(ASKED, max_new_tokens=10)
+    list(reply)
+    row = reply.outcome.row
+    assert row["action"] in ("finished", "length")
+    (scored,) = score_records([to_record(row, where="log", default_id="0")], probe, reader)
+    assert row["scores"]["a"]["logit"] == pytest.approx(scored.logit, abs=1e-4)
+
+
+def test_a_flag_stops_the_reply_at_the_token_that_reaches_the_threshold(model, fit):
+    probe = fit("max", epochs=2)
+    free = list(Monitor({"a": probe}, model).generate(ASKED, max_new_tokens=16, seed=5, **SAMPLED))
+    height = max(step.logits["a"] for step in free)
+    place = next(number for number, step in enumerate(free) if step.logits["a"] == height)
+    asked = []
+
+    def judge(step):
+        asked.append(step)
+        return False
+
+    monitor = Monitor({"a": flagging(probe, height)}, model)
+    reply = monitor.generate(ASKED, max_new_tokens=16, seed=5, on_flag=judge, **SAMPLED)
+    steps = list(reply)
+    assert [step.token_id for step in steps] == [step.token_id for step in free[: place + 1]]
+    assert asked == [steps[-1]]
+    assert reply.outcome.action == "stopped"
+    assert reply.outcome.flagged == ("a",)
+    assert reply.outcome.tokens == len(steps)
+
+
+def test_a_judge_who_lets_it_go_on_is_asked_once(model, probe):
+    asked = []
+    monitor = Monitor({"a": flagging(probe, -1e9)}, model)
+    steps = list(monitor.generate(ASKED, max_new_tokens=8, on_flag=lambda step: not asked.append(step)))
+    assert len(asked) == 1
+    assert all(step.flagged == ("a",) for step in steps)
+
+
+def test_thresholds_are_checked_every_so_many_tokens(model, probe):
+    monitor = Monitor({"a": flagging(probe, -1e9)}, model)
+    steps = list(monitor.generate(ASKED, max_new_tokens=9, every=3, seed=2, **SAMPLED))
+    assert [bool(step.flagged) for step in steps] == [(number + 1) % 3 == 0 for number in range(len(steps))]
+
+
+def test_who_stops_listening_stops_the_model(model, probe):
+    before = threading.active_count()
+    reply = Monitor({"a": probe}, model).generate(ASKED, max_new_tokens=500, seed=2, **SAMPLED)
+    for _ in reply:
+        break
+    del _
+    assert threading.active_count() == before
+    assert reply.outcome is None or reply.outcome.action in ("closed", "finished")
+
+
+def test_several_probes_share_the_pass(model, fit, probe):
+    other = fit("mean")
+    both = Monitor({"a": probe, "b": other}, model)
+    steps = list(both.generate(ASKED, max_new_tokens=6))
+    single = list(Monitor({"b": other}, model).generate(ASKED, max_new_tokens=6))
+    assert [step.logits["b"] for step in steps] == [step.logits["b"] for step in single]
+    assert steps[0].logits.keys() == {"a", "b"}
+
+
+def test_the_texts_of_the_tokens_are_those_of_a_finished_conversation(model, probe):
+    reply = Monitor({"a": probe}, model).generate(ASKED, max_new_tokens=20, seed=7, **SAMPLED)
+    steps = list(reply)
+    expected = token_texts([step.token_id for step in steps], model.tokenizer)
+    assert [step.text for step in steps[:-1]] == expected[:-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"revision": "another"}, "revision is"),
+        ({"template_hash": "0"}, "template_hash"),
+        ({"keep": "mean"}, "keep"),
+        ({"model": "gpt2"}, "model is"),
+    ],
+)
+def test_a_probe_of_another_model_is_refused(model, probe, change, message):
+    with pytest.raises(UserError, match=message):
+        Monitor({"a": replace(probe, provenance={**probe.provenance, **change})}, model)
+
+
+def test_what_cannot_be_watched_is_refused(model, probe):
+    with pytest.raises(UserError, match="no probe"):
+        Monitor({}, model)
+    monitor = Monitor({"a": probe}, model)
+    with pytest.raises(UserError, match="beams"):
+        monitor.generate(ASKED, num_beams=2)
+    short = Monitor({"a": replace(probe, provenance={**probe.provenance, "max_tokens": 5})}, model)
+    with pytest.raises(UserError, match="the probes read 5"):
+        short.generate(ASKED)
+
+
+def test_an_error_of_the_generation_reaches_who_iterates(model, probe):
+    with pytest.raises(ValueError, match="temperature"):
+        list(Monitor({"a": probe}, model).generate(ASKED, do_sample=True, temperature=-1.0))
+
+
+def test_a_talk_in_a_terminal_without_colours_is_plain_lines_and_a_log(probe_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("Is there a fire?\n\nAre you sure?\n"))
+    log = tmp_path / "log.jsonl"
+    command([str(probe_folder)], max_new_tokens=5, log=log)
+    printed = capsys.readouterr().out.splitlines()
+    verdicts = [line for line in printed if line.startswith("[")]
+    assert len(verdicts) == 2
+    assert all("flagged" in line and "after" in line for line in verdicts)
+    first, second = (json.loads(line) for line in log.read_text().splitlines())
+    assert [turn["role"] for turn in first["inputs"]] == ["user", "assistant"]
+    assert second["inputs"][: len(first["inputs"])] == first["inputs"]
+    assert "\x1b" not in "".join(printed)
