@@ -1,6 +1,7 @@
 """What two texts have in common to a reader, whatever their code points; and what they do not."""
 
 import html
+import time
 import unicodedata
 
 import pytest
@@ -189,3 +190,14 @@ def test_scripts_without_spaces_are_compared_by_character_and_korean_too():
     assert fold("你好, ok 𠀀") == "你 好 ok 𠀀"
     assert fold("สวัสดี") == "ส ว ั ส ด ี"
     assert fold("약을") == "약 을"
+
+
+def test_hostile_text_takes_time_in_proportion_to_its_length():
+    def seconds(text):
+        start = time.process_time()
+        fold(text)
+        return time.process_time() - start
+
+    for piece in ("amp;", "\u0301", "a\u200b", "\u0430b", "&#38;", "\u1ea1"):
+        short, long = (min(seconds("&" + piece * count) for _ in range(3)) for count in (20_000, 200_000))
+        assert long < 40 * short + 0.2, piece

@@ -272,17 +272,15 @@ def test_rows_without_a_group_share_none(nothing):
 @given(st.lists(words, max_size=5), st.lists(words, max_size=5), st.integers(1, 5))
 def test_a_turn_of_enough_words_is_found_wherever_it_stands_and_no_shorter_one(left, right, least):
     config = OverlapConfig(jaccard=1.0, shingle_words=50, containment_words=least)
-    dev = [chat(f"d{n}", ("user", text), ("user", f"left {n}")) for n, text in enumerate(left)]
-    test = [record(f"t{n}", f"right {n} {text} so") for n, text in enumerate(right)]
+    dev = [chat(f"d{n}", ("user", text), ("user", f"left{n}")) for n, text in enumerate(left)]
+    test = [record(f"t{n}", f"right{n} {text} so") for n, text in enumerate(right)]
     expected = {
         (f"d{n}", f"t{m}")
         for n, one in enumerate(left)
         for m, other in enumerate(right)
-        if len(one.split()) >= least and f" {one} " in f" right {m} {other} so "
+        if len(one.split()) >= least and f" {one} " in f" right{m} {other} so "
     }
-    pairs = {(a, b) for kind, a, b in found(dev, test, config) if kind == "turn"}
-    assert {pair for pair in pairs if pair in expected} == expected
-    assert pairs - expected == set() or least <= 2, "`left 1` is a turn of two words itself"
+    assert {(a, b) for kind, a, b in found(dev, test, config) if kind == "turn"} == expected
 
 
 OUT_OF_REACH = {

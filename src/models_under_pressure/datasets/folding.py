@@ -73,6 +73,10 @@ _SYLLABLE = re.compile("(?:ngh?|g[hi]|kh|nh|ph|qu|t[hr]|ch|[bcdđghklmnprstvx])?
 _SYLLABLES_LEAST = 0.8
 """Share of Vietnamese syllables among the words of a Vietnamese text; among English words it is a third."""
 
+_ENTITIES_DEEP = 4
+"""How often entities are unescaped: the ampersand of an entity may be one itself, but not without end."""
+_WORD_MOST = 40
+"""Most characters of a token that is remembered; a longer one is a sentence without spaces, or no word."""
 _UNSPACED = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff])"
 )
@@ -85,24 +89,30 @@ def fold(text: str) -> str:
     HTML entities are unescaped; format characters, which nobody sees, are gone; symbols separate words. The steps are
     those of NFKC_Casefold (Unicode Standard, section 3.13) and of the skeleton of Technical Standard 39, in one pass.
     """
-    while "&" in text and (plain := html.unescape(text)) != text:  # also entities whose ampersand is one
-        text = plain
+    for _ in range(_ENTITIES_DEEP if "&" in text else 0):
+        text = html.unescape(text)
     if not text.isascii():
         disguise = any(letter in text for letter in _CAPITALS) and not _NOT_LATIN.search(text)
         vietnamese = _is_vietnamese(text)
-        tokens = (token if token.isascii() else _folded(token, disguise, vietnamese) for token in text.split())
-        text = " ".join(tokens)
+        text = " ".join(
+            token
+            if token.isascii()
+            else (_folded if len(token) > _WORD_MOST else _folded_word)(token, disguise, vietnamese)
+            for token in text.split()
+        )
     text = text.translate(_cleaned())
     return " ".join((text if text.isascii() else _UNSPACED.sub(r" \1 ", text)).split())
 
 
-@lru_cache(maxsize=1 << 16)
 def _folded(token: str, disguise: bool, vietnamese: bool) -> str:
     """What is between two spaces, with letters in place of what only looks like them; `fold` does the rest."""
     if disguise:
         token = token.translate(str.maketrans(_CAPITALS))
     token = unicodedata.normalize("NFC", unicodedata.normalize("NFC", token).translate(_cleaned()))
     return token if vietnamese else unicodedata.normalize("NFC", _STRAY.sub("", token.translate(_plain())))
+
+
+_folded_word = lru_cache(maxsize=1 << 16)(_folded)
 
 
 class _Characters(dict[int, str]):
