@@ -103,6 +103,21 @@ def test_a_pair_of_training_prompts_must_not_stand_in_both_splits(project):
         mup("check_overlap")
 
 
+def test_prompts_of_one_situation_must_not_stand_in_both_splits(project):
+    add(Path("data/training/prompts_4x/train.jsonl"), "a", "one of it", pair_id="p", situation_id="s1")
+    add(Path("data/training/prompts_4x/test.jsonl"), "b", "another", pair_id="q", situation_id="S1 ")
+    with pytest.raises(UserError, match="in_use has 1 overlapping pairs .* group: train a ~ validation b"):
+        mup("check_overlap")
+
+
+def test_a_disguised_copy_of_a_training_prompt_stops_the_pipeline(project):
+    add(Path("data/training/prompts_4x/train.jsonl"), "a")
+    hidden = "".join(f"{letter}\u00ad" for letter in TWICE.translate(str.maketrans("aeo", "\u0430\u0435\u03bf")))
+    add(split_path("mt", "apr_30", "dev", kind="balanced"), "b", f"Hello &amp; good morning: {hidden}?")
+    with pytest.raises(UserError, match="in_use has 1 overlapping pairs .* contains: mt_dev b ~ train a"):
+        mup("check_overlap")
+
+
 def test_cleaning_declares_a_version_changes_no_file_and_then_the_gate_passes(project):
     leak()
     files = {path: path.read_bytes() for path in Path("data/evals").rglob("*.jsonl")}

@@ -1,6 +1,7 @@
 """Label counts and lengths of a dataset file."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
@@ -8,8 +9,12 @@ from typing import Any
 
 from models_under_pressure.core.display import markdown_table, text_table
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.datasets.overlap import words
 
+_UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f])")
+"""Scripts written without spaces (kana, Han, Hangul, Thai): each character counts as a word."""
+_PUNCTUATION = re.compile(
+    r"[!-/:-@\[-`{-~\u00a1-\u00bf\u2010-\u2027\u2030-\u205e\u3001-\u301f\u0964\u0965\uff01-\uff0f\uff1a-\uff20]+"
+)
 _QUANTILE = 1.959963984540054
 """97.5 % quantile of the standard normal distribution."""
 _HEADS = {
@@ -125,6 +130,12 @@ def telling_words(records: Sequence[Record], *, most: int = 12, least_records: i
     rows.sort(key=lambda row: (-abs(row["log_odds"]) / (row["high"] - row["low"]), row["word"]))
     high, low = ([row for row in rows if row["log_odds"] * sign > 0][:most] for sign in (1, -1))
     return high + low[::-1]
+
+
+def words(text: str) -> list[str]:
+    """Words as people read them, without differences of case, white space and punctuation."""
+    folded = _PUNCTUATION.sub(" ", text.casefold())
+    return (folded if folded.isascii() else _UNSPACED.sub(r" \1 ", folded)).split()
 
 
 def _summary(name: str, values: Sequence[int]) -> dict[str, float]:

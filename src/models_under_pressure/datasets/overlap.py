@@ -1,118 +1,33 @@
 """Content that splits share: the gate that keeps test rows out of training and development.
 
 Rows are compared on the source's own text (`core_text`), before any formatting: a heading that a recipe adds would
-hide two equal notes from each other. Every check is linear in the words of the splits, plus the pairs found.
+hide two equal notes from each other; and on their conversation, whole and turn by turn. Every check is linear in the
+words of the splits, plus the pairs found.
 """
 
-import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from models_under_pressure.core.display import notice, printable
 from models_under_pressure.core.records import Record, is_given
 from models_under_pressure.core.section import Section
-from models_under_pressure.datasets.source import core_text
-
-if TYPE_CHECKING:
-    import numpy as np
-    from datasketch import MinHash
-    from jaxtyping import UInt64
-
-    Shingles = UInt64[np.ndarray, "shingles"]
-
+from models_under_pressure.datasets.folding import fold
+from models_under_pressure.datasets.matching import Text, contained, near_duplicates
+from models_under_pressure.datasets.source import INSTRUCTIONS, core_text
 
 IN_USE = "in_use"
 """Name of the comparison of all datasets that probes are trained, chosen and tested on."""
-_PERMUTATIONS = 128
-"""Hash functions of a MinHash: a standard error of 1/sqrt(128) = 0.09 in the estimate, which is then verified."""
-_UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f])")
-"""Scripts written without spaces (kana, Han, Hangul, Thai): each character counts as a word."""
-
-
-_PUNCTUATION = re.compile(
-    r"[!-/:-@\[-`{-~\u00a1-\u00bf\u2010-\u2027\u2030-\u205e\u3001-\u301f\u0964\u0965\uff01-\uff0f\uff1a-\uff20]+"
-)
-
-
-def words(text: str) -> list[str]:
-    """Words without differences of case, white space and punctuation."""
-    folded = _PUNCTUATION.sub(" ", text.casefold())
-    return (folded if folded.isascii() else _UNSPACED.sub(r" \1 ", folded)).split()
-
-
-def shingles(spaced: str, count: int, *, short: bool = True) -> Iterator[str]:
-    """Runs of `count` words of a text whose words have one space between; with `short`, a shorter text as one run."""
-    split = spaced.split(" ") if spaced else []
-    if short and split and len(split) < count:
-        yield spaced
-    yield from (" ".join(split[start : start + count]) for start in range(len(split) - count + 1))
-
-
-def contains(outer: str, inner: str) -> bool:
-    """Whether the words of `inner` stand in `outer`, one after another, and are not all of it."""
-    return outer != inner and f" {inner} " in f" {outer} "
-
-
-def near_duplicates(
-    texts: Sequence[str], sides: Sequence[str], *, jaccard: float, shingle_words: int
-) -> Iterator[tuple[int, int]]:
-    """Yield the pairs (indices) on different sides whose shingles have at least this Jaccard similarity.
-
-    Each side has an index of its own, so that rows alike within a side cost nothing; the largest side is looked up
-    row by row and never held.
-    """
-    from datasketch import MinHash, MinHashLSH
-
-    blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=_low_bits)
-    held: dict[int, Shingles] = {}
-    indexes: list[Any] = []
-    members: dict[str, list[int]] = defaultdict(list)
-    for number, side in enumerate(sides):
-        members[side].append(number)
-    by_size = sorted(members.values(), key=lambda numbers: (len(numbers), numbers))
-    for numbers in by_size:
-        index: Any = MinHashLSH(threshold=jaccard, num_perm=_PERMUTATIONS)
-        for number in numbers:
-            own = _hashed(shingles(texts[number], shingle_words))
-            if not len(own):
-                continue
-            sketch = _sketch(own, blank)
-            candidates: list[int] = [other for earlier in indexes for other in earlier.query(sketch)]
-            yield from ((other, number) for other in candidates if _jaccard(own, held[other]) >= jaccard)
-            if numbers is not by_size[-1]:
-                held[number] = own
-                index.insert(number, sketch)
-        indexes.append(index)
-
-
-def _hashed(texts: Iterable[str]) -> "Shingles":
-    """The distinct shingles as sorted 64-bit hashes: a tenth of the memory of their text."""
-    import numpy as np
-
-    values = [int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") for text in set(texts)]
-    return np.sort(np.array(values, dtype=np.uint64))
-
-
-def _sketch(own: "Shingles", blank: "MinHash") -> "MinHash":
-    sketch: Any = blank.copy()  # drawing the permutations anew for each text takes longer than the sketch
-    sketch.update_batch(own.tolist())
-    return sketch
-
-
-def _low_bits(value: int) -> int:
-    return value & 0xFFFFFFFF
-
-
-def _jaccard(left: "Shingles", right: "Shingles") -> float:
-    import numpy as np
-
-    common = len(np.intersect1d(left, right, assume_unique=True))
-    return common / (len(left) + len(right) - common)
+_REPLY_FACTOR = 4
+"""Models repeat themselves ("I am sorry, I do not understand"): a reply counts from this many times the words."""
+_COMMON_ROWS = 20
+"""A turn that more rows of a side have is a phrase of the source (an instruction, a refusal) and no copy."""
+_INTEGER = re.compile(r"(-?\d+)\.0+")
 
 
 class OverlapConfig(Section):
@@ -151,7 +66,7 @@ class Overlap:
     """Two rows of different sides that share something."""
 
     kind: str
-    """`id`, `text` (the same words), `group`, `contains` or `near`."""
+    """`id`, `group`, `text` (the same words), `contains`, `near`, or `turn` (one of a turn, not of the whole)."""
     left_split: str
     left_id: str
     right_split: str
@@ -164,17 +79,14 @@ class _Row:
     side: str
     dataset: str
     id: str
-    group: tuple[str, ...]
-    """Empty for a row that is its own group."""
-    words: str
-    """The text's words with one space between."""
-
-
-_NAMES: dict[str, Callable[[_Row], tuple[str, ...]]] = {
-    "id": lambda row: (row.dataset, row.id),
-    "group": lambda row: row.group,
-}
-"""Kind of overlap -> what rows have in common that are named alike."""
+    groups: frozenset[tuple[str, str]]
+    """Names of the groups that its columns declare, each with the room in which that name means the same."""
+    texts: tuple[str, ...]
+    """Folded: the source's own text, and the conversation where that is another."""
+    turns: tuple[str, ...]
+    """Folded: the turns of a conversation that has several, without those too short to be told from a phrase."""
+    opening: str
+    """The first of them that no model wrote, or nothing."""
 
 
 def find_overlaps(splits: Mapping[str, Sequence[Record]], config: OverlapConfig) -> list[Overlap]:
@@ -185,68 +97,111 @@ def find_overlaps(splits: Mapping[str, Sequence[Record]], config: OverlapConfig)
 def overlaps_between(parts: Sequence[Part], config: OverlapConfig) -> list[Overlap]:
     """Every pair of rows on different sides that overlap, sorted.
 
-    A pair whose texts are equal is not reported as contained or near too, and one that is contained not as near.
+    A pair whose texts are equal is not reported as contained or near too, and one that is contained not as near; one
+    that is found otherwise, also by its id or group, not as sharing a turn. Turns that very many rows of a side have
+    are no overlap, and are said on standard error.
     """
-    rows = [_row(part, record) for part in parts for record in part.records]
-    found = {
-        _overlap(kind, rows[left], rows[right]) for kind, key in _NAMES.items() for left, right in _sharing(rows, key)
+    rows = [_row(part, record, config) for part in parts for record in part.records]
+    named = {
+        "id": set(_sharing(rows, [[(row.dataset, row.id)] for row in rows])),
+        "group": set(_sharing(rows, [row.groups for row in rows])),
     }
-    by_text: set[tuple[int, int]] = set()
-    for kind, pairs in (
-        ("text", _sharing(rows, lambda row: row.words)),
-        ("contains", _contained(rows, config.containment_words)),
-        ("near", _near(rows, config)),
-    ):
-        new = {(min(pair), max(pair)) for pair in pairs} - by_text
-        found |= {_overlap(kind, rows[left], rows[right]) for left, right in new}
-        by_text |= new
+    found = {_overlap(kind, rows, pair) for kind, pairs in named.items() for pair in pairs}
+    seen: set[tuple[int, int]] = set()
+    for kind, pairs in _by_text(rows, config).items():
+        new = pairs - seen - (named["id"] | named["group"] if kind == "turn" else set())
+        found |= {_overlap(kind, rows, pair) for pair in new}
+        seen |= new
     return sorted(found)
 
 
-def _row(part: Part, record: Record) -> _Row:
-    named, pair = record.fields.get("group"), record.fields.get("pair_id")
-    group = (str(named),) if is_given(named) else (part.dataset, str(pair)) if is_given(pair) else ()
-    return _Row(part.name, part.side, part.dataset, record.id, group, " ".join(words(core_text(record))))
-
-
-def _sharing(rows: Sequence[_Row], key: Callable[[_Row], Hashable]) -> Iterator[tuple[int, int]]:
-    """Pairs that share a key, which is not empty, on different sides; a group on one side costs its size only."""
-    together: dict[Hashable, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for index, row in enumerate(rows):
-        if name := key(row):
-            together[name][row.side].append(index)
-    for sides in together.values():
-        for one, other in combinations(sides.values(), 2):
-            yield from product(one, other)
-
-
-def _contained(rows: Sequence[_Row], least_words: int) -> Iterator[tuple[int, int]]:
-    """Rows whose whole text stands inside another's.
-
-    The first words of a text must occur in any text that contains it: they are the key under which it waits, and one
-    pass over all windows of that many words finds the candidates.
-    """
-    waiting: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        first = next(shingles(row.words, least_words, short=False), None)
-        if first is not None:
-            waiting[first].append(index)
-    for outer, row in enumerate(rows):
-        windows = (window for window in shingles(row.words, least_words, short=False) if window in waiting)
-        for inner in {index for window in windows for index in waiting[window]}:
-            if rows[inner].side != row.side and contains(row.words, rows[inner].words):
-                yield (inner, outer)
-
-
-def _near(rows: Sequence[_Row], config: OverlapConfig) -> Iterator[tuple[int, int]]:
-    return near_duplicates(
-        [row.words for row in rows],
-        [row.side for row in rows],
-        jaccard=config.jaccard,
-        shingle_words=config.shingle_words,
+def _row(part: Part, record: Record, config: OverlapConfig) -> _Row:
+    own = core_text(record)
+    said = [message for message in record.messages if message.role not in INSTRUCTIONS] or record.messages
+    spoken = [message.spoken for message in said]
+    folded = [fold(text) for text in spoken]
+    whole = " ".join(text for text in folded if text)
+    texts = {whole: None} if own == "\n".join(spoken) else {fold(own): None, whole: None}
+    turns: dict[str, bool] = {}
+    for message, told, text in zip(said, spoken, folded, strict=True):
+        turn = text if told == message.content else fold(message.content)
+        replied = message.role == "assistant"
+        least = config.containment_words * (_REPLY_FACTOR if replied else 1)
+        if turn not in texts and turn.count(" ") >= least - 1:
+            turns.setdefault(turn, replied)
+    opening = next((turn for turn, replied in turns.items() if not replied), "")
+    texts.pop("", None)
+    return _Row(
+        part.name, part.side, part.dataset, record.id, _groups(part, record), tuple(texts), tuple(turns), opening
     )
 
 
-def _overlap(kind: str, left: _Row, right: _Row) -> Overlap:
-    first, second = sorted((left, right), key=lambda row: (row.part, row.id))
+def _groups(part: Part, record: Record) -> frozenset[tuple[str, str]]:
+    """A `group` is named by content and means the same everywhere; within a dataset it may also name a pair."""
+    given = {
+        column: _INTEGER.sub(r"\1", unicodedata.normalize("NFKC", str(value)).strip().casefold())
+        for column in ("group", "pair_id", "situation_id")
+        if is_given(value := record.fields.get(column))
+    }
+    rooms = {"group": ("", f"{part.dataset}.pair"), "pair_id": (f"{part.dataset}.pair",)}
+    return frozenset(
+        (room, name) for column, name in given.items() for room in rooms.get(column, (f"{part.dataset}.situation",))
+    )
+
+
+def _sharing(rows: Sequence[_Row], keys: Sequence[Iterable[Hashable]]) -> Iterator[tuple[int, int]]:
+    """Pairs on different sides that share one of their keys; what one side shares costs its size only."""
+    together: dict[Hashable, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, row in enumerate(rows):
+        for key in keys[index]:
+            together[key][row.side].append(index)
+    for sides in together.values():
+        for one, other in combinations(sides.values(), 2):
+            yield from map(_ordered, product(one, other))
+
+
+def _ordered(pair: tuple[int, int]) -> tuple[int, int]:
+    return min(pair), max(pair)
+
+
+def _by_text(rows: Sequence[_Row], config: OverlapConfig) -> dict[str, set[tuple[int, int]]]:
+    """Kind of overlap -> pairs of rows, the closest kind first."""
+    wholes = [Text(index, row.side, text) for index, row in enumerate(rows) for text in row.texts]
+    counts = Counter((row.side, turn) for row in rows for turn in row.turns)
+    phrases = {turn for (_, turn), count in counts.items() if count > _COMMON_ROWS}
+    turns = [
+        Text(index, row.side, turn, is_turn=True)
+        for index, row in enumerate(rows)
+        for turn in row.turns
+        if turn not in phrases
+    ]
+    pairs: dict[str, set[tuple[int, int]]] = {"text": set(_sharing(rows, [row.texts for row in rows]))}
+    pairs |= {kind: set() for kind in ("contains", "near", "turn")}
+    standing: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for inner, outer in contained(wholes + turns, wholes, least_words=config.containment_words):
+        (standing[inner.words] if inner.is_turn else pairs["contains"]).add((inner.row, outer.row))
+    for turn, found in standing.items():
+        holders = Counter(rows[index].side for index in {outer for _, outer in found})
+        if max(holders.values()) > _COMMON_ROWS:
+            phrases.add(turn)
+        else:
+            pairs["turn"] |= found
+    openings = [turn for turn in turns if turn.words == rows[turn.row].opening and turn.words not in phrases]
+    alike = near_duplicates(wholes + openings, jaccard=config.jaccard, shingle_words=config.shingle_words)
+    for one, other in alike:
+        pairs["turn" if one.is_turn or other.is_turn else "near"].add((one.row, other.row))
+    _tell(phrases)
+    return {kind: set(map(_ordered, found)) for kind, found in pairs.items()}
+
+
+def _tell(phrases: set[str]) -> None:
+    if phrases:
+        notice(
+            f"overlap: {len(phrases)} turns that more than {_COMMON_ROWS} rows of a side have count as phrases, not as "
+            f"copies, first {printable(min(phrases)[:60])!r}"
+        )
+
+
+def _overlap(kind: str, rows: Sequence[_Row], pair: tuple[int, int]) -> Overlap:
+    first, second = sorted((rows[index] for index in pair), key=lambda row: (row.part, row.id))
     return Overlap(kind, first.part, first.id, second.part, second.id)

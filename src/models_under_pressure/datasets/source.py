@@ -8,6 +8,8 @@ from models_under_pressure.core.records import Record, is_given
 
 TOOL_LEAD_IN = "Result of the tool call:\n"
 """What a tool's result begins with when it becomes a user turn, which every chat template accepts."""
+INSTRUCTIONS = ("system", "developer")
+"""Roles of turns that many conversations of a source share."""
 _NOT_TEXT = frozenset({"nan", "none", "null", "#name?", "#n/a"})
 """What spreadsheets and data frames leave of a missing statement."""
 
@@ -43,7 +45,7 @@ def core_text(record: Record) -> str:
     for column in ("transcription", "dialogue"):
         if isinstance(text := record.fields.get(column), str) and text.strip():
             return text
-    return "\n".join(message.spoken for message in record.messages if message.role != "system")
+    return "\n".join(message.spoken for message in record.messages if message.role not in INSTRUCTIONS)
 
 
 def content_group(text: str) -> str:
