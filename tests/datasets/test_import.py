@@ -113,7 +113,8 @@ def test_parquet_labels_are_read_in_any_type_and_a_missing_one_is_told(tmp_path,
 def test_classes_in_three_languages_are_taken_by_the_users_word(tmp_path):
     words = ["gefährlich", "dangereux", "खतरनाक", "harmlos", "anodin", "सुरक्षित"]
     path = written_csv(tmp_path, [{"text": f"text {word}", "klasse": word} for word in words])
-    records, _ = imported(tmp_path, path, label="klasse", positive=("Gefährlich", "dangereux", "खतरनाक"))
+    records, report = imported(tmp_path, path, positive=("Gefährlich", "dangereux", "खतरनाक"))
+    assert report.columns["label"] == "klasse"
     assert [one.label for one in sorted(records, key=lambda one: int(one.id))] == [Label.HIGH] * 3 + [Label.LOW] * 3
     assert [one.fields["klasse"] for one in sorted(records, key=lambda one: int(one.id))] == words
     with pytest.raises(UserError, match=r"not plain: 'klasse' holds 'anodin' \(1\), 'dangereux' \(1\).*--positive"):
@@ -260,6 +261,7 @@ def test_a_folder_is_one_table_and_folders_of_texts_are_classes(tmp_path):
     ("text", "asked", "problem", "remedy"),
     [
         (TWO, {"text": "txt"}, "there is no column 'txt'", "--text: text, label"),
+        (TWO, {"text": "text", "messages": "text"}, "the text is in one column", "not both"),
         (TWO, {"label": "class"}, "there is no column 'class'", "--label: text, label"),
         (
             TWO,
@@ -300,6 +302,7 @@ def test_an_address_is_verified_by_its_hash(tmp_path):
         address = f"{base}t.csv?download=true"
         records, _ = imported(tmp_path, address, Pinned(sha256=right))
         assert len(records) == 2
+        assert open_source(address, Pinned(), downloads=tmp_path).origin == {"source": f"{base}t.csv", "sha256": right}
         with pytest.raises(UserError, match=f"content has sha256 {right}, but 0000 is pinned"):
             imported(tmp_path, address, Pinned(sha256="0000"))
     with pytest.raises(UserError, match="is asked for"):
@@ -381,7 +384,7 @@ def test_a_dry_run_writes_nothing_and_a_run_writes_records_tracked_by_dvc_and_th
     assert snapshot(project) == before
     told = mup("table.csv", "--as", "mine", "--purpose", "dev")
     assert "classes        0 = low-stakes, 1 = high-stakes" in told
-    assert "written: data/own/mine.jsonl, in use for dev" in told
+    assert "written        data/own/mine.jsonl, in use for dev: high-stakes 1, low-stakes 1" in told
     assert load_lineage().datasets["dev"]["mine"] == "data/own/mine.jsonl"
     sidecar = Path("data/own/mine.jsonl.dvc").read_text()
     assert "remote: datasets" in sidecar
@@ -430,6 +433,8 @@ def test_one_table_becomes_all_datasets_in_use(project):
     lines = [{"text": f"text number {n}", "label": n % 2} for n in range(200)]
     table(project, "\n".join(map(json.dumps, lines)), "t.jsonl")
     mup("t.jsonl", "--as", "own", "--purpose", "train=0.4,validation=0.2,dev=0.2,test=0.2", "--alone")
+    with pytest.raises(UserError, match=r"own_dev.jsonl: of both classes it would get (none|\w+-stakes 1)"):
+        mup("t.jsonl", "--as", "own", "--purpose", "train=0.998,dev=0.002", "--replace")
     found = load_lineage().in_use
     assert [(one.name, one.purpose) for one in found] == [
         (f"own_{purpose}", purpose) for purpose in ("train", "validation", "dev", "test")

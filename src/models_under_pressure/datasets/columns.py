@@ -79,7 +79,9 @@ def choose_columns(rows: Sequence[Mapping[str, Any]], asked: Asked, *, where: st
         if name is not None and name not in names:
             remedy = f"use one of its columns with --{option}: {', '.join(names)}."
             raise UserError(f"there is no column {name!r}.", where=where, remedy=remedy)
-    label = asked.label or _named(names, _LABELS) or _two_valued(rows, names)
+    if asked.text and asked.messages:
+        raise UserError("the text is in one column.", where=where, remedy="give --text or --messages, not both.")
+    label = asked.label or _holding(rows, names, asked.positive) or _named(names, _LABELS) or _two_valued(rows, names)
     if label is None:
         remedy = f"name it with --label, one of {', '.join(names)}."
         raise UserError("no column is plainly the label.", where=where, remedy=remedy)
@@ -164,6 +166,17 @@ def _listed(counts: Mapping[str, int]) -> str:
 def _named(names: Sequence[str], known: Iterable[str]) -> str | None:
     by_name = {name.casefold().strip(): name for name in reversed(names)}
     return next((by_name[name] for name in known if name in by_name), None)
+
+
+def _holding(rows: Sequence[Mapping[str, Any]], names: Sequence[str], positive: Sequence[str]) -> str | None:
+    """The only column that holds a value which the user calls positive."""
+    wanted = {word.casefold() for value in positive if (word := label_word(value))}
+
+    def holds(name: str) -> bool:
+        return any((label_word(row.get(name)) or "").casefold() in wanted for row in rows)
+
+    found = [name for name in names if wanted and holds(name)]
+    return found[0] if len(found) == 1 else None
 
 
 def _two_valued(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:

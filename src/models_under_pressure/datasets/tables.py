@@ -60,7 +60,8 @@ def open_source(source: str, pinned: Pinned, *, downloads: Path) -> Source:
         address = urlsplit(source)
         path = downloads / f"{stable_hash(source)[:16]}{_ending(Path(address.path))}"
         found = download(source, path, sha256=pinned.sha256)
-        return Source([path], {"source": address._replace(query="").geturl(), "sha256": found})
+        public = address._replace(netloc=address.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        return Source([path], {"source": public, "sha256": found})
     path = Path(source)
     if not path.exists():
         raise UserError("no such file or folder.", where=source, remedy="check the path.")

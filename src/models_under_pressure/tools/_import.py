@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -90,7 +91,8 @@ def command(
             )
         if not dry_run:
             told = dict(opened.origin) | {"columns": report.columns, "labels": report.meanings}
-            _write(spool, parts, told | _counts(report), replace=replace, alone=alone)
+            for line in _write(spool, parts, told | _counts(report), replace=replace, alone=alone):
+                (print if form == "text" else notice)(line)
             for file in opened.files:
                 if file.is_relative_to(DOWNLOADS):
                     file.unlink()
@@ -144,14 +146,20 @@ def _write(
     *,
     replace: bool,
     alone: bool,
-) -> None:
-    """Write the record files, let DVC track them, and name them in data/versions.yaml."""
+) -> list[str]:
+    """Write the record files, let DVC track them, and name them in data/versions.yaml; what was done, to be printed."""
     with tempfile.TemporaryDirectory(dir=OWN.parent, prefix=".import") as folder:
         new: dict[Path, Path] = {}
+        counts: dict[str, str] = {}
         for name, share in parts.values():
             target = OWN / f"{name}.jsonl"
             new[target] = Path(folder) / target.name
             write_jsonl(new[target], spool.rows(share))
+            labels = Counter(row["labels"] for row in spool.rows(share))
+            if len(labels) < 2:
+                problem = f"of both classes it would get {_listed(labels)}."
+                raise UserError(problem, where=str(target), remedy="give it a larger share in --purpose.")
+            counts[name] = _listed(labels)
             _check_new(target, new[target], told, replace=replace)
         sidecars = [path.with_name(f"{path.name}.dvc") for path in new]
         with _all_or_nothing([*new, *sidecars, OWN / ".gitignore", LINEAGE_PATH], Path(folder) / "before"):
@@ -163,14 +171,14 @@ def _write(
                     content["outs"][0]["remote"] = REMOTE
                     content["meta"] = {"import": told}
             _use(parts, alone=alone)
-    for purpose, (name, _) in parts.items():
-        print(f"written: {OWN / name}.jsonl, in use for {purpose}")
-    print(f"next: git add {OWN} {LINEAGE_PATH}, then dvc repro")
+    lines = [
+        f"written        {OWN / name}.jsonl, in use for {purpose}: {counts[name]}"
+        for purpose, (name, _) in parts.items()
+    ]
+    return [*lines, f"next           git add {OWN} {LINEAGE_PATH}, then dvc repro"]
 
 
 def _check_new(target: Path, new: Path, told: Mapping[str, Any], *, replace: bool) -> None:
-    if not new.stat().st_size:
-        raise UserError("no row falls to it.", where=str(target), remedy="give it a larger share in --purpose.")
     if not target.exists() or replace or file_hash(target) == file_hash(new):
         return
     sidecar = target.with_name(f"{target.name}.dvc")
