@@ -168,7 +168,8 @@ def _not_json(reason: str, where: str) -> UserError:
 def read_table(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield (row number from 1, row) of a table: CSV, TSV, Parquet, or else JSON Lines.
 
-    Empty cells of CSV and TSV are null, and cells of digits in the label and scale columns are numbers.
+    Fields of a CSV are separated by commas, or by the semicolons or tabs of a header without any comma. Empty cells of
+    CSV and TSV are null, and cells of digits in the label and scale columns are numbers.
 
     Raises:
         UserError: the file is missing or a folder, in another encoding or damaged.
@@ -176,8 +177,7 @@ def read_table(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix == ".parquet":
         yield from _parquet_rows(path)
     elif path.suffix in (".csv", ".tsv"):
-        delimiter = "\t" if path.suffix == ".tsv" else ","
-        for number, row in read_csv(path, delimiter=delimiter, strict=True):
+        for number, row in read_csv(path, delimiter=_delimiter(path), strict=True):
             yield number, {name: _cell(name, text) for name, text in row.items()}
     else:
         yield from read_jsonl(path)
@@ -214,6 +214,15 @@ def read_csv(
         except csv.Error as error:
             where = f"{path}, row {number} (ending at line {reader.line_num})"
             raise UserError(f"{error}.", where=where, remedy=remedy) from None
+
+
+def _delimiter(path: Path) -> str:
+    """Comma, or what a spreadsheet of a country with decimal commas writes instead."""
+    if path.suffix == ".tsv":
+        return "\t"
+    with open_text(path, newline="") as stream:
+        header = stream.readline()
+    return next((mark for mark in ",;\t" if mark in header), ",")
 
 
 def _cell(name: str, text: str) -> str | int | None:

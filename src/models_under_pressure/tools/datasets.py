@@ -1,4 +1,4 @@
-"""Look at dataset versions, compare them, and use the published files."""
+"""Import your own datasets, look at versions, compare them, and use the published files."""
 
 import json
 import re
@@ -35,10 +35,12 @@ from models_under_pressure.datasets.published import (
     load_selected,
 )
 from models_under_pressure.review.revisions import Revision
+from models_under_pressure.tools import _import
 
 _PUBLISHED = Path("data/published")
 
-app = typer.Typer(help="Look at dataset versions and compare them.", no_args_is_help=True)
+app = typer.Typer(help="Import datasets, look at versions and compare them.", no_args_is_help=True)
+app.command("import")(_import.command)
 
 _Dataset = Annotated[str, typer.Argument(help="Name of the dataset, such as mt.")]
 _Kind = Annotated[Literal["raw", "balanced"], typer.Option(help="Which files to compare.")]

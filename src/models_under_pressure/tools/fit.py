@@ -1,0 +1,328 @@
+"""Fit probes on a table of labelled text and measure them on others, without DVC or params.yaml."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from models_under_pressure.tools._import import Group, Id, LabelColumn, Messages, Positive, Text
+
+if TYPE_CHECKING:
+    from models_under_pressure.activations.config import ModelConfig
+    from models_under_pressure.core.records import Record
+    from models_under_pressure.datasets.columns import Asked
+    from models_under_pressure.evaluation.scores import ScoreList
+    from models_under_pressure.probes.data import TrainingData
+    from models_under_pressure.probes.probe import Probe
+
+FOLDS = 5
+"""Parts of the training records in cross-validation; one of them is held out for thresholds and epochs."""
+_FEW = 200
+"""Training records below which the text floor also counts words that occur once."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One of the files."""
+
+    name: str
+    path: Path
+    """Its records, written for the extraction."""
+    records: tuple["Record", ...]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted, and where."""
+
+    layer: int
+    layers: Mapping[int, float]
+    """Layer -> cross-validated AUROC on the training records; empty where the layer was given."""
+    probes: Mapping[str, "Probe"]
+    scores: Sequence["ScoreList"]
+    """Of every evaluation file: the probes, then the text monitors."""
+    held_out: int
+    """Training records that thresholds and epochs come from."""
+
+
+def command(
+    train: Annotated[str, typer.Argument(help="Labelled table to fit on: whatever `mup datasets import` reads.")],
+    evaluate: Annotated[list[str], typer.Argument(help="Labelled tables to measure on.")],
+    model: Annotated[str, typer.Option(help="Short name from params.yaml, Hugging Face id, or local path.")] = (
+        "smollm2-135m"
+    ),
+    layer: Annotated[str, typer.Option(help="Decoder block, from 0; auto cross-validates all but 0.")] = "auto",
+    probes: Annotated[str, typer.Option(help="Probe families, with commas between.")] = "mean_logistic",
+    out: Annotated[Path, typer.Option(help="Folder of the probes.")] = Path("fitted"),
+    text: Text = None,
+    messages: Messages = None,
+    label: LabelColumn = None,
+    positive: Positive = None,
+    id_: Id = None,
+    group: Group = None,
+    allow_refused: Annotated[bool, typer.Option(help="Leave out rows that cannot be used.")] = False,
+    max_tokens: Annotated[int, typer.Option(help="Longest conversation; longer ones are cut and named.")] = 8192,
+    seed: Annotated[int, typer.Option(help="Seed of folds, probes and intervals.")] = 42,
+) -> None:
+    """Fit probes on one table, measure them on others beside the text floor, and save them.
+
+    Example: mup fit train.csv test.csv --positive harmful
+
+    Example: mup fit train.csv test.csv --model Qwen/Qwen2.5-0.5B-Instruct --layer 12 --probes mean_logistic,attention
+    """
+    from models_under_pressure.activations.config import ModelConfig
+    from models_under_pressure.core.section import model_aliases
+    from models_under_pressure.datasets.columns import Asked
+    from models_under_pressure.probes.probe import save_probe
+
+    names = families(probes)
+    wanted = layer_of(layer)
+    asked = Asked(text, messages, label, tuple(positive or ()), id_, group)
+    with tempfile.TemporaryDirectory() as folder:
+        tables = read_tables([train, *evaluate], asked, Path(folder), allow_refused=allow_refused)
+        config = ModelConfig(name=model_aliases().get(model, model))
+        found = run(tables[0], tables[1:], model=config, layer=wanted, probes=names, max_tokens=max_tokens, seed=seed)
+    for name, probe in found.probes.items():
+        save_probe(probe, out / name)
+    print(to_text(found, len(tables[0].records), seed=seed), end="")
+    print(f"saved: {', '.join(str(out / name) for name in names)}; mup score --probe {out / names[0]} FILE")
+
+
+def families(text: str) -> list[str]:
+    """The probe families of a list with commas.
+
+    Raises:
+        UserError: one does not exist.
+    """
+    from models_under_pressure.core.errors import UserError
+    from models_under_pressure.probes.families import FAMILIES
+
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in FAMILIES:
+            remedy = f"use one of {', '.join(FAMILIES)}."
+            raise UserError(f"there is no probe family {name!r}.", where="--probes", remedy=remedy)
+    return list(dict.fromkeys(names))
+
+
+def layer_of(text: str) -> int | None:
+    """The layer, or None for `auto`.
+
+    Raises:
+        UserError: it is neither.
+    """
+    from models_under_pressure.core.errors import UserError
+
+    if text != "auto" and not text.isdecimal():
+        raise UserError(f"{text!r} is no layer.", where="--layer", remedy="write a number from 0, or auto.")
+    return None if text == "auto" else int(text)
+
+
+def read_tables(sources: Sequence[str], asked: "Asked", folder: Path, *, allow_refused: bool) -> list[Table]:
+    """Read the files, each under a name of its own; rows that share a text are one group.
+
+    Raises:
+        UserError: a row cannot be used and that is not allowed; or see `Spool.fill`.
+    """
+    from models_under_pressure.core.display import notice
+    from models_under_pressure.core.errors import UserError
+    from models_under_pressure.core.records import write_records
+    from models_under_pressure.datasets.importing import Share, Spool
+    from models_under_pressure.datasets.source import content_group, core_text, with_column
+    from models_under_pressure.datasets.tables import Pinned, open_source, source_rows
+
+    tables: list[Table] = []
+    for source in sources:
+        below = folder / str(len(tables))
+        below.mkdir()
+        with Spool(below) as spool:
+            opened = open_source(source, Pinned(), downloads=below)
+            report = spool.fill(source_rows(opened, unpacked=below), asked, where=source)
+            refused = sum(report.refused.values())
+            if refused and not allow_refused:
+                problem = f"{refused:,} of {report.rows:,} rows cannot be used, first {report.refused_rows[0]}"
+                raise UserError(problem, where=source, remedy="mend them, or leave them out with --allow-refused.")
+            records = tuple(
+                with_column(one, group=content_group(core_text(one))) if one.group == one.id else one
+                for one in spool.records(Share())
+            )
+        taken = ", ".join(f"{meaning} = {column}" for meaning, column in report.columns.items())
+        counts = ", ".join(f"{label} {count:,}" for label, count in report.labels.items())
+        notice(f"{source}: {taken}; {counts}" + (f"; {refused:,} rows left out" if refused else ""))
+        stem = Path(source).stem or "data"
+        name = stem if stem not in {table.name for table in tables} else f"{stem}_{len(tables)}"
+        path = below / f"{name}.jsonl"
+        write_records(path, records)
+        tables.append(Table(name, path, records))
+    _warn_of_overlap(tables)
+    return tables
+
+
+def run(
+    train: Table,
+    evaluate: Sequence[Table],
+    *,
+    model: "ModelConfig",
+    layer: int | None,
+    probes: Sequence[str],
+    max_tokens: int = 8192,
+    seed: int,
+) -> Fitted:
+    """Fit and score.
+
+    Args:
+        train: records to fit on.
+        evaluate: records to measure on.
+        model: the model that reads them.
+        layer: decoder block, from 0; None chooses the one with the highest cross-validated AUROC of a mean probe.
+        probes: families.
+        max_tokens: longest conversation.
+        seed: seed of folds and probes.
+
+    Raises:
+        UserError: there are too few groups for the folds, or see `extract_files` and `fit_probes`.
+    """
+    import numpy as np
+    from pydantic import TypeAdapter
+
+    from models_under_pressure.activations.config import ExtractConfig
+    from models_under_pressure.activations.flops import probe_flops
+    from models_under_pressure.evaluation.scores import ScoreList
+    from models_under_pressure.probes.data import labelled_activations
+    from models_under_pressure.probes.families import ProbeConfig
+    from models_under_pressure.probes.logistic import grouped_folds
+    from models_under_pressure.probes.probe import score_together
+    from models_under_pressure.probes.training import fit_probes
+
+    grouped_folds(np.array([one.is_high for one in train.records]), [one.group for one in train.records], FOLDS, seed)
+    layers = {} if layer is not None else compare_layers(train, model, max_tokens=max_tokens, seed=seed)
+    chosen = layer if layer is not None else max(layers, key=lambda one: (layers[one], -one))
+    config = ExtractConfig(stored="float32", max_tokens=max_tokens)
+    stores = extracted([train, *evaluate], [chosen], model, config)
+    data, _ = labelled_activations(stores[train.name, chosen], train.path)
+    rows, held_out = grouped_folds(data.labels, data.groups, FOLDS, seed)[0]
+    configs = {name: TypeAdapter[Any](ProbeConfig).validate_python({"family": name}) for name in probes}
+    fitted = {
+        name: found[0] for name, found in fit_probes(configs, data.only(rows), data.only(held_out), seed=seed).items()
+    }
+    scores: list[ScoreList] = []
+    for table in evaluate:
+        one, _ = labelled_activations(stores[table.name, chosen], table.path)
+        tokens = np.diff(one.activations.offsets)
+        every = score_together(list(fitted.values()), one.activations)
+        for (name, probe), logits in zip(fitted.items(), every, strict=True):
+            cost = probe_flops(probe.hidden, tokens, directions=probe.directions)
+            common = (table.name, name, seed, tuple(one.activations.ids), tuple(one.groups), one.labels)
+            scores.append(ScoreList(*common, logits, probe.probabilities(logits), tokens, cost))
+    kept = {data.activations.ids[int(row)] for row in rows}
+    scores += text_floor(replace(train, records=tuple(one for one in train.records if one.id in kept)), evaluate, seed)
+    return Fitted(chosen, layers, fitted, scores, len(held_out))
+
+
+def compare_layers(train: Table, model: "ModelConfig", *, max_tokens: int, seed: int) -> dict[int, float]:
+    """Layer -> AUROC of a logistic regression on mean tokens, cross-validated over whole groups.
+
+    Layer 0 is left out: what enters it knows nothing of a token's context.
+    """
+    from statistics import fmean
+
+    from models_under_pressure.activations.config import ExtractConfig
+    from models_under_pressure.activations.model import describe_model
+    from models_under_pressure.evaluation.metrics import auroc
+    from models_under_pressure.probes.data import labelled_activations
+    from models_under_pressure.probes.families import FAMILIES
+    from models_under_pressure.probes.logistic import grouped_folds
+    from models_under_pressure.probes.training import fit_probe
+
+    layers = list(range(1, describe_model(model).n_layers))
+    config = FAMILIES["mean_logistic"].config(family="mean_logistic")
+    stores = extracted([train], layers, model, ExtractConfig(keep="mean", max_tokens=max_tokens))
+
+    def folds(data: "TrainingData") -> Iterator[float]:
+        for rows, test in grouped_folds(data.labels, data.groups, FOLDS, seed):
+            held_out = data.only(test)
+            probe = fit_probe(config, data.only(rows), None, seed=seed)
+            yield auroc(probe.decision_function(held_out.activations), held_out.labels)
+
+    return {layer: fmean(folds(labelled_activations(stores[train.name, layer], train.path)[0])) for layer in layers}
+
+
+def extracted(
+    tables: Sequence[Table], layers: Sequence[int], model: "ModelConfig", config: Any
+) -> dict[tuple[str, int], Path]:
+    """(Name of a table, layer) -> its store, on the shelf that the pipeline's stores are made on and kept on too."""
+    from filelock import FileLock
+
+    from models_under_pressure.activations.extract import extract_files
+    from models_under_pressure.activations.model import code_fingerprint, library_versions
+    from models_under_pressure.activations.store import discard_stale, shelf_path
+    from models_under_pressure.core.files import file_hash, stable_hash
+
+    made_by = [model.model_dump(mode="json"), config.model_dump(mode="json"), code_fingerprint(), library_versions()]
+    shelf = shelf_path()
+    shelf.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        (table.path, {layer: shelf / stable_hash(file_hash(table.path), layer, *made_by) for layer in layers})
+        for table in tables
+    ]
+    with FileLock(shelf / "lock"):
+        for _, stores in jobs:
+            for store in stores.values():
+                discard_stale(store)
+        for _ in extract_files(jobs, model=model, config=config):
+            pass
+    return {
+        (table.name, layer): stores[layer] for table, (_, stores) in zip(tables, jobs, strict=True) for layer in layers
+    }
+
+
+def text_floor(train: Table, evaluate: Sequence[Table], seed: int) -> list["ScoreList"]:
+    """Scores of every evaluation file by length and word counts, fitted on the records that the probes saw."""
+    from models_under_pressure.baselines.data import LabelledRecords
+    from models_under_pressure.baselines.text import TextBaselineConfig, fit_text_monitors, score_texts
+
+    config = TextBaselineConfig(min_documents=3 if len(train.records) >= _FEW else 1, control_seeds=1)
+    monitors = fit_text_monitors(LabelledRecords(train.name, train.records), config, seed=seed)
+    return [score_texts(monitor, LabelledRecords(one.name, one.records)) for one in evaluate for monitor in monitors]
+
+
+def to_text(found: Fitted, records: int, *, seed: int) -> str:
+    """The layers compared and the metrics of every method, with 95 % intervals that resample whole groups."""
+    from models_under_pressure.core.display import text_table
+    from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
+
+    config = EvaluateConfig.model_validate({"resamples": 2000})
+    rows: list[list[str]] = []
+    for one in sorted(found.scores, key=lambda scores: scores.dataset):
+        measured = evaluate_scores(one.logits, one.labels, one.groups, config=config, seed=seed)
+        cells = [
+            f"{measured[name]:.3f} [{measured[f'{name}_low']:.3f}, {measured[f'{name}_high']:.3f}]"
+            for name in ("auroc", "tpr_at_1pct_fpr")
+        ]
+        rows.append([one.dataset, f"{measured['n']:,}", f"{measured['positives']:,}", one.probe, *cells])
+    lines = [f"layer {found.layer}; fitted on {records - found.held_out:,} records, {found.held_out:,} held out"]
+    if found.layers:
+        told = ", ".join(f"{layer}: {value:.3f}" for layer, value in found.layers.items())
+        lines.append(f"cross-validated AUROC of each layer: {told}")
+    heads = ("data", ">n", ">positives", "method", "AUROC [95 %]", "TPR at 1 % FPR [95 %]")
+    return "\n".join([*lines, text_table(heads, rows)])
+
+
+def _warn_of_overlap(tables: Sequence[Table]) -> None:
+    from models_under_pressure.core.display import notice
+    from models_under_pressure.datasets.importing import compare
+    from models_under_pressure.datasets.overlap import OverlapConfig, Part
+
+    train = Part(tables[0].name, "train", tables[0].records)
+    config = OverlapConfig(jaccard=0.8, shingle_words=3, containment_words=8)
+    for table in tables[1:]:
+        pairs = compare(table.records, [train], name=table.name, config=config)
+        if pairs is None:
+            notice(f"{table.name}: too many rows to look for what it shares with {train.name}")
+        elif pairs:
+            notice(
+                f"warning: {table.name} shares {pairs.total():,} pairs of rows with {train.name}: its metrics flatter"
+            )
