@@ -98,7 +98,7 @@ def export_ledger(ledger: Ledger, path: Path, *, model: str | None = None) -> in
     rows = [
         to_row(entry.key, from_completion(entry.response))
         for entry in ledger.entries()
-        if model is None or entry.request["model"] == model.removeprefix("openai/")
+        if model is None or entry.request.get("model") == model.removeprefix("openai/")
     ]
     write_jsonl(path, rows)
     return len(rows)
