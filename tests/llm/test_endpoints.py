@@ -115,6 +115,15 @@ def test_a_reply_without_the_object_is_shown_its_reason_and_ends_with_the_first_
     assert "\n" not in outcome.detail
 
 
+def test_an_unfit_reply_is_shown_to_the_model_as_it_was_as_in_older_recordings(question, config, store):
+    unfit = "```json\n" + json.dumps(GOOD | {"stakes": 11}) + "\n```"
+    with FaultServer(lambda row, attempt: says(unfit) if attempt == 1 else Act()) as server:
+        assert isinstance(ask_all([question(1)], config=config(server), store=store(), what="t")[0], Answer)
+    asked_again = server.seen[1].body["messages"]
+    assert asked_again[-2] == {"role": "assistant", "content": unfit}
+    assert "Invalid JSON" in asked_again[-1]["content"]
+
+
 def test_a_chat_with_nothing_in_it_that_was_paid_for_is_kept_and_shown(asked):
     usage = {"prompt_tokens": 100, "completion_tokens": 20}
     outcome, requests = asked(failing(200, {"model": "m", "choices": [], "usage": usage}))

@@ -15,6 +15,8 @@ from models_under_pressure.llm.redact import one_line, whole
 T = TypeVar("T", bound=BaseModel)
 
 _MARK = re.compile(r"\{|<(/?)(?:think|thinking|thought|reasoning)>")
+_MOST_BROKEN = 1_000
+"""Braces that begin no object, after which none is looked for: each costs the time of reading the text before it."""
 _SHOWN = 80
 """Characters of an unfit reply that are shown."""
 
@@ -59,8 +61,8 @@ def _reason(text: str, form: type[BaseModel]) -> str | None:
 
 def _objects(content: str) -> list[str]:
     """The outermost JSON objects after the last block of thoughts, in their order; each part is looked at once."""
-    decoder, found, position = json.JSONDecoder(), list[str](), 0
-    while (mark := _MARK.search(content, position)) is not None:
+    decoder, found, position, broken = json.JSONDecoder(), list[str](), 0, 0
+    while broken < _MOST_BROKEN and (mark := _MARK.search(content, position)) is not None:
         position = mark.end()
         if mark[0] != "{":  # thoughts end here; or begin, and then nothing before their end counts
             end = None if mark[1] else re.compile(f"</{mark[0][1:]}").search(content, position)
@@ -71,7 +73,7 @@ def _objects(content: str) -> list[str]:
         try:
             value, position = decoder.raw_decode(content, mark.start())
         except json.JSONDecodeError as error:
-            position = max(position, error.pos)
+            position, broken = max(position, error.pos), broken + 1
         except (ValueError, RecursionError):  # a number of thousands of digits, or nested too deep
             return found
         else:

@@ -229,8 +229,9 @@ async def open_client(
     if not session.online:
         transport = httpx2.MockTransport(_no_network)
     options: dict[str, Any] = {"transport": transport, "trust_env": False} if transport else {}
-    for name in ("httpx2", "httpcore2") if config.place != config.endpoint else ():
-        logging.getLogger(name).setLevel(logging.WARNING)  # they log addresses, and this one holds a secret
+    base_url = httpx2.URL(_BASE_URLS.get(config.endpoint, config.endpoint))
+    if base_url.userinfo:  # sent as a header: libraries put addresses into logs and errors
+        options["auth"] = httpx2.BasicAuth(base_url.username, base_url.password)
     try:
         client = RecordingClient(session, timeout=timeout, **options)
     except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
@@ -238,7 +239,7 @@ async def open_client(
     async with client as http:
         yield openai.AsyncOpenAI(
             api_key=key or "absent",
-            base_url=_BASE_URLS.get(config.endpoint, config.endpoint),
+            base_url=base_url.copy_with(username=None, password=None),
             http_client=http,
             timeout=timeout,
             max_retries=config.retries,
