@@ -298,6 +298,12 @@ def test_a_failure_that_stays_is_retried_and_told_in_the_words_of_the_server(sta
     assert outcome.detail == f"HTTP {status} after 3 requests: Slow down, tier 1"
 
 
+@pytest.mark.parametrize(("told", "requests"), [("false", 1), ("true", 3), ("perhaps", 3)])
+def test_a_server_may_say_itself_whether_to_ask_again(told, requests, asked):
+    act = failing(503, {"error": {"message": "gone"}}, x_should_retry=told, retry_after_ms="1")
+    assert asked(act, replays=False, retries=2)[1] == requests
+
+
 @pytest.mark.parametrize("status", [201, 202, 204, 301, 304, 405, 418])
 def test_other_statuses_are_failures_with_their_number(status, asked):
     outcome, _ = asked(failing(status, b""), replays=False, retries=0)

@@ -85,6 +85,7 @@ ECHOES = {
     "in a field of its own": json.dumps(json.loads(completion(json.dumps(GOOD))) | {CANARY: [{"id": CANARY}]}).encode(),
     "in an error": LEAKY,
     "in an error behind": json.dumps({"error": {"message": "no", "metadata": {"raw": json.dumps(TOLD)}}}).encode(),
+    "in an error, escaped": LEAKY.replace(b"sk-canary", b"\\ud83d \\u0073k-canary"),
     "in a page": f"<html>{HEADER}</html>".encode(),
     "in a text": f"who is {HEADER}?".encode(),
 } | {f"another secret, {name}": completion(json.dumps(GOOD | {"explanation": value})) for name, value in OTHERS.items()}

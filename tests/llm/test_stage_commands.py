@@ -106,7 +106,7 @@ def test_filtered_questions_are_named_with_their_kind_and_the_rest_goes_on(proje
     with FaultServer(filtering) as server:
         project(server, concurrency=1)
         with pytest.raises(
-            UserError, match=r"5 of 18 questions have no answer: medical_hs_0 \(content_filter\)"
+            UserError, match=r"12 of 18 questions have no answer: medical_hs_0 \(content_filter\)"
         ) as caught:
             run()
         assert "content_filter: the endpoint filtered the reply" in str(caught.value)

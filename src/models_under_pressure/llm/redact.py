@@ -53,7 +53,7 @@ class Redactor:
         """The text without secrets."""
         plain = _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text)
         if plain != text and any(spelling in plain and spelling not in text for spelling in self._spellings):
-            text = plain
+            text = whole(plain)
         for spelling, name in self._spellings.items():
             if spelling in text:
                 text = text.replace(spelling, f"[{name}]")

@@ -176,11 +176,13 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
     def _failed(self, request: httpx2.Request, response: httpx2.Response, raw: bytes, call: Call) -> httpx2.Response:
         """Pass a failure on to openai's retries; stop the run if every other question would fail alike.
 
-        Of the response only the status, the wait that it asks for and its text without secrets are passed on.
+        Of the response only the status, whether and when to ask again, and its text without secrets are passed on.
         """
         raw = self._session.redactor.text(raw.decode("utf-8", "replace")).encode()
         status, headers = status_of(response.status_code, parsed(raw)), dict[str, str]()
         call.too_long = is_too_long(status, raw)
+        if (told := response.headers.get("x-should-retry")) in ("true", "false"):
+            headers["x-should-retry"] = told
         is_cut = parsed(raw) is None and b'"choices"' in raw
         if response.is_success and (is_cut or is_paid(parsed(raw))):
             headers["x-should-retry"] = "false"  # it would be paid again
