@@ -5,15 +5,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.llm.ask import reply_schema
+from models_under_pressure.llm.failures import error_in, parsed, status_of
 from models_under_pressure.llm.reply import (
     Reply,
     Usage,
     completion_in,
-    error_in,
     from_completion,
     from_row,
-    parsed,
-    status_of,
     to_completion,
     to_row,
 )

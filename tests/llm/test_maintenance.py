@@ -6,8 +6,10 @@ import pytest
 from fault_server import REFUSAL, Act, FaultServer
 from typer.testing import CliRunner
 
+from models_under_pressure.core.files import json_line
 from models_under_pressure.llm.answering import ask_all
 from models_under_pressure.llm.config import Price
+from models_under_pressure.llm.reply import from_row, to_row
 from models_under_pressure.tools.replies import app, export_ledger, prune_ledger, replies_stats, verify_replies
 
 PRICES = {"gpt-4o": Price(input=2.5, output=10), "gpt": Price(input=99, output=99)}
@@ -42,9 +44,11 @@ def test_verify_names_each_kind_of_damage(filled):
     lines = filled.record_file.read_text().splitlines(keepends=True)
     row = json.loads(lines[0])
     altered = json.dumps(row | {"content": "other"}, ensure_ascii=False) + "\n"
+    forged = json_line(to_row(row["key"], from_row(row | {"content": "other"}))) + "\n"
     for content, problem in (
         ("".join(reversed(lines)), "not sorted"),
-        (altered + "".join(lines[1:]), ":1: the ledger holds another reply"),
+        (altered + "".join(lines[1:]), ":1: the reply was altered"),
+        (forged + "".join(lines[1:]), ":1: the ledger holds another reply"),
         (lines[0].replace('"model": ', '"model":') + lines[1], ":1: line is not as it would be written"),
         (lines[0] + "nonsense\n", ":2: line is not a recorded reply"),
     ):

@@ -103,7 +103,7 @@ def test_record_files_are_equal_whatever_the_order_of_arrival(question, config, 
     assert contents[0] == contents[1] == contents[2]
     rows = [json.loads(line) for line in contents[0].splitlines()]
     assert [row["key"] for row in rows] == sorted(row["key"] for row in rows)
-    assert set(rows[0]) == {"key", "model", "finish_reason", "usage", "content"}, "no request text"
+    assert set(rows[0]) == {"key", "model", "finish_reason", "usage", "content", "sha256"}, "no request text"
 
 
 def test_the_record_file_holds_only_what_this_run_used(question, config, store):

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fault_server import REFUSAL, FaultServer, answer
+from fault_server import REFUSAL, Act, FaultServer, answer, completion, error
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -95,6 +95,69 @@ def test_a_refusal_fails_the_stage_by_name_after_all_was_asked_unless_it_is_acce
         assert len(server.seen) == ROWS, "what is recorded, refusals too, is never asked again"
     kept = [json.loads(line)["ids"] for line in Path("data/deployment/medical.jsonl").read_text().splitlines()]
     assert sorted(kept) == ["medical_hs_0", "medical_hs_2", "medical_ls_0", "medical_ls_2"], "the partner goes too"
+
+
+def filtering(row, attempt):
+    """Two of the three pairs in each context are filtered."""
+    return labels(row, attempt) if row.endswith("2") else error(400, "content_filter")
+
+
+def test_filtered_questions_are_named_with_their_kind_and_the_rest_goes_on(project):
+    with FaultServer(filtering) as server:
+        project(server, concurrency=1)
+        with pytest.raises(
+            UserError, match=r"12 of 18 questions have no answer: medical_hs_0 \(content_filter\)"
+        ) as caught:
+            run()
+        assert "content_filter: the endpoint filtered the reply" in str(caught.value)
+        assert len(server.seen) == ROWS
+        run("--allow-missing", "12")
+        project(server, mode="replay", allow_missing=12)
+        run()
+        assert len(server.seen) == ROWS, "what was filtered is recorded too"
+
+
+def test_replies_in_fences_after_thoughts_and_prose_cost_one_request_each(project):
+    def wrapped(row, attempt):
+        content = json.loads(labels(row, attempt).body)["choices"][0]["message"]["content"]
+        return Act(body=completion(f"<think>Hm {{}}</think> My rating:\n```json\n{content}\n```"))
+
+    with FaultServer(wrapped) as server:
+        project(server)
+        run()
+        assert len(server.seen) == ROWS
+
+
+def test_replies_without_the_object_say_why(project):
+    with FaultServer(lambda row, _: Act(body=completion("I rate it 7."))) as server:
+        project(server)
+        with pytest.raises(UserError, match="invalid: the reply holds no whole JSON object: I rate it 7") as caught:
+            run()
+        assert "18 of 18" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_tokens": -5}, "max_tokens`: Input should be greater than or equal to 1, not -5"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"max_tokens": 1e400}, "max_tokens"),
+        ({"retries": -1}, "retries"),
+        ({"deadline": float("nan")}, "deadline"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"requests_per_minute": float("nan")}, "requests_per_minute"),
+        ({"prices": {"m": {"input": float("nan"), "output": 1}}}, "prices"),
+        ({"max_cost_usd": float("nan")}, "max_cost_usd"),
+    ],
+)
+def test_settings_that_make_no_sense_are_one_line_before_anything_is_asked(changes, message, project):
+    with FaultServer(labels) as server:
+        project(server, **changes)
+        with pytest.raises(UserError, match=message) as caught:
+            run()
+        assert "\n" not in str(caught.value)
+        assert not server.seen
 
 
 def test_a_refresh_asks_the_chosen_anew_and_a_replay_after_it_keeps_them(project):

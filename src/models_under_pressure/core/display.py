@@ -3,6 +3,7 @@
 A table's head that begins with `>` names a column whose cells stand to the right, as numbers do.
 """
 
+import re
 import sys
 import time
 import unicodedata
@@ -18,6 +19,11 @@ _LINE_INTERVAL = 15.0
 """Seconds between plain lines, so that a CI log stays readable."""
 _HARMLESS = "\n\t\u200c\u200d"
 """Line feed, tab, and the joiners of Indic scripts, Persian and emoji."""
+
+
+_ADDRESS = re.compile(
+    r"(?P<scheme>\b[a-zA-Z][\w+.-]*://)(?P<user>[^\s/?#@'\"]*@)?(?P<path>[^\s?#'\"]*)(?P<query>\?[^\s'\"]*)?"
+)
 
 
 class Progress(Protocol):
@@ -58,6 +64,16 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def masked(text: str) -> str:
+    """The text with user info and query, which may be secrets, hidden in every address."""
+
+    def hide(found: re.Match[str]) -> str:
+        user, query = "***@" if found["user"] else "", "?***" if found["query"] else ""
+        return f"{found['scheme']}{user}{found['path']}{query}"
+
+    return _ADDRESS.sub(hide, text)
 
 
 class _Bar:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from models_under_pressure.core.display import masked
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import Frozen, is_object
 
@@ -154,7 +155,7 @@ def _describe(details: ErrorDetails, tree: Any, schema: Any, path: Path, under: 
     if details["type"] == "extra_forbidden":
         allowed = sorted({name for model in _models(schema, location[:-1]) for name in model.model_fields})
         return f"{place}: unknown key; allowed: {', '.join(allowed)}"
-    given = f", not {details['input']!r}" if isinstance(details["input"], str | int | float | bool) else ""
+    given = masked(f", not {details['input']!r}") if isinstance(details["input"], str | int | float | bool) else ""
     return f"{place}: {details['msg'].removeprefix('Value error, ')}{given}"
 
 

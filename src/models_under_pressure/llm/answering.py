@@ -10,11 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure
 from models_under_pressure.llm.config import Estimate, LLMConfig
+from models_under_pressure.llm.reading import read_reply
+from models_under_pressure.llm.redact import one_line
 from models_under_pressure.llm.store import ReplyStore, request_key
 
 T = TypeVar("T", bound=BaseModel)
@@ -44,8 +46,10 @@ def recorded(name: str, config: LLMConfig, folder: Path = REPLIES) -> Generator[
         failures = [answer for answer in answers if isinstance(answer, Failure)]
         if len(failures) > config.allow_missing:
             listed = ", ".join(f"{failure.record_id} ({failure.kind})" for failure in failures)
+            first = {failure.kind: failure.detail for failure in reversed(failures)}
+            why = "; ".join(f"{kind}: {one_line(detail).rstrip('.')}" for kind, detail in sorted(first.items()))
             raise UserError(
-                f"{len(failures)} of {len(asks)} questions have no answer: {listed}.",
+                f"{len(failures)} of {len(asks)} questions have no answer: {listed}. The first reasons: {why}.",
                 where=name,
                 remedy="run the stage again to ask only what was lost; accept the rest with --allow-missing "
                 f"{len(failures)}, or for `dvc repro` with llm.allow_missing.",
@@ -92,10 +96,9 @@ def _replayed(asks: Sequence[Ask[T]], config: LLMConfig, store: ReplyStore) -> l
         reply = store.get(request_key(ask.body(config), sample=ask.sample))
         if reply is None or reply.ended or reply.content is None:
             return None
-        try:
-            answers.append(Answer(ask.reply.model_validate_json(reply.content, strict=False), reply.model))
-        except ValidationError:
+        if (value := read_reply(reply.content, ask.reply)) is None:
             return None
+        answers.append(Answer(value, reply.model))
     return answers
 
 

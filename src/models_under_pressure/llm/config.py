@@ -4,18 +4,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from models_under_pressure.core.display import masked
 from models_under_pressure.core.files import canonical_json
 from models_under_pressure.core.section import Section
 from models_under_pressure.llm.reply import Usage
 
 
 def _known_endpoint(value: str) -> str:
-    if value in ("openai", "openrouter") or value.startswith(("http://", "https://")):
-        return value.rstrip("/")
-    raise ValueError(f"endpoint is openai, openrouter or the base URL of a compatible server, not {value!r}")
+    if value in ("openai", "openrouter"):
+        return value
+    problem = f"endpoint is openai, openrouter or the base URL of a compatible server, not {masked(value)!r}"
+    try:
+        url = urlsplit(value)
+        is_url = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        raise ValueError(problem) from None
+    if not is_url or url.fragment or not value.isprintable():
+        raise ValueError(problem)
+    if url.query:
+        raise ValueError(f"endpoint takes no query ({masked(value)}); a key belongs into .env")
+    return value.rstrip("/")
 
 
 class Price(Section):
@@ -49,7 +61,8 @@ class LLMConfig(Section):
     tokens_per_minute: float | None = Field(default=None, gt=0)
     """Tokens of questions and replies together; null sets no limit."""
     deadline: float = Field(default=180, gt=0)
-    """Seconds for one question with all its retries; waiting for a rate limit does not count."""
+    """Seconds for one question with all its retries; waiting for a rate limit does not count, be it ours or a wait that
+    the server asks for (Retry-After)."""
     request_timeout: float = Field(default=60, gt=0)
     """Seconds without a byte before one request is given up and retried."""
     retries: int = Field(default=8, ge=0)
@@ -68,6 +81,11 @@ class LLMConfig(Section):
     """Share of the price that the Batch API saves."""
     batch_poll_seconds: float = Field(default=30, gt=0)
     """Seconds between two looks at a batch."""
+
+    @property
+    def place(self) -> str:
+        """The endpoint as messages and the ledger name it: without user and password."""
+        return masked(self.endpoint)
 
     @property
     def price(self) -> Price | None:

@@ -1,12 +1,19 @@
 """A chat model's reply, reduced to what callers and the record files need."""
 
-import json
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeGuard, cast
+
+from models_under_pressure.core.files import stable_hash
+from models_under_pressure.llm.failures import choices_in, error_in, mapping
+from models_under_pressure.llm.redact import whole
 
 Kind = Literal["refusal", "truncated", "content_filter", "invalid", "transport", "timeout", "rejected"]
 """Why a question has no answer: the model declined, ran into its token limit, or was filtered; its replies never
 fitted the form; the connection or the server failed; the deadline passed; the endpoint rejected the request."""
+
+
+_MOST = 2**53
+"""Counts and costs above it are no such thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +49,15 @@ class Reply:
 
 
 def from_completion(body: dict[str, Any]) -> Reply:
-    """Take a reply out of the body of a chat completion."""
-    choice = body["choices"][0]
-    message = choice["message"]
+    """Take a reply out of the body of a chat completion; a part that is of another form than it should be is absent."""
+    choice = next(iter(choices_in(body)), mapping(None))
+    message = mapping(choice.get("message"))
     return Reply(
-        content=message.get("content"),
+        content=_content(message.get("content")),
         refusal=_text(message.get("refusal")),
         finish_reason=_text(choice.get("finish_reason")),
-        model=str(body.get("model") or "unknown"),
-        usage=_usage(body.get("usage")),
+        model=whole(str(body.get("model") or "unknown")),
+        usage=usage_in(body),
     )
 
 
@@ -72,8 +79,14 @@ def to_completion(reply: Reply) -> dict[str, Any]:
     }
 
 
+def filtered_completion(model: str) -> dict[str, Any]:
+    """What is kept of a question that a filter stopped (HTTP 400), so that it replays and is not asked again."""
+    message = {"role": "assistant", "content": None, "refusal": None}
+    return {"model": model, "choices": [{"index": 0, "finish_reason": "content_filter", "message": message}]}
+
+
 def to_row(key: str, reply: Reply) -> dict[str, Any]:
-    """The reply as a line of a record file; absent parts are left out."""
+    """The reply as a line of a record file, with its checksum; absent parts are left out."""
     row: dict[str, Any] = {"key": key, "model": reply.model}
     if reply.finish_reason is not None:
         row["finish_reason"] = reply.finish_reason
@@ -84,86 +97,69 @@ def to_row(key: str, reply: Reply) -> dict[str, Any]:
     if reply.refusal is not None:
         row["refusal"] = reply.refusal
     row["content"] = reply.content
-    return row
+    return row | {"sha256": checksum(row)}
+
+
+def checksum(row: dict[str, Any]) -> str:
+    """SHA-256 (hex) of a line of a record file without its checksum, however the line is spelled."""
+    return stable_hash({name: value for name, value in row.items() if name != "sha256"})
 
 
 def from_row(row: dict[str, Any]) -> Reply:
-    """Read a line of a record file.
+    """Read a line of a record file; its checksum is not looked at.
 
     Raises:
         KeyError: a part that every line has is missing.
+        TypeError: a part is of another type than it should be.
     """
-    return Reply(
-        content=row["content"],
-        refusal=row.get("refusal"),
-        finish_reason=row.get("finish_reason"),
-        model=row["model"],
-        usage=_usage(row.get("usage")),
-    )
+    content, model, usage = row["content"], row["model"], usage_in(row)
+    texts: tuple[object, ...] = (content, row.get("refusal"), row.get("finish_reason"))
+    if not isinstance(model, str) or not all(isinstance(text, str | None) for text in texts):
+        raise TypeError("a part is no text")
+    if any(whole(text) != text for text in (*texts, model) if isinstance(text, str)):
+        raise TypeError("a text cannot be encoded")
+    if row.get("usage") is not None and usage is None:
+        raise TypeError("usage is no count")
+    return Reply(content, row.get("refusal"), row.get("finish_reason"), model, usage)
 
 
 def completion_in(body: object) -> dict[str, Any] | None:
-    """The body, if it is a chat completion with a choice; None if it is anything else."""
-    found = _mapping(body)
-    choices = _choices(found)
-    message: Any = choices[0].get("message") if choices else None
-    has_text = isinstance(message, dict) and isinstance(_mapping(message).get("content"), str | None)
-    return found if has_text and error_in(found) is None else None
+    """The body, if it is a chat completion that was paid for, whatever is in it; None if it is anything else.
+
+    One that holds no answer is kept all the same: asking the same again would be paid again.
+    """
+    found = mapping(body)
+    return found if error_in(found) is None and (choices_in(found) or is_paid(found)) else None
 
 
-def parsed(raw: bytes) -> object:
-    """The JSON value of a body; None if it is not JSON (an HTML page of a gateway)."""
-    try:
-        return json.loads(raw)
-    except ValueError:
+def is_paid(body: object) -> bool:
+    """Whether a body tells of tokens that the model wrote."""
+    usage = usage_in(mapping(body))
+    return usage is not None and usage.output_tokens > 0
+
+
+def usage_in(body: dict[str, Any]) -> Usage | None:
+    """The usage that a body or a line tells; None if it tells none that can be counted."""
+    found = mapping(body.get("usage"))
+    tokens_in, tokens_out, cost = (found.get(name) for name in ("prompt_tokens", "completion_tokens", "cost"))
+    if not (_is_count(tokens_in) and _is_count(tokens_out)):
         return None
+    if not isinstance(cost, int | float) or not 0 <= cost <= _MOST:
+        cost = None
+    return Usage(tokens_in, tokens_out, None if cost is None else float(cost))
 
 
-def error_in(body: object) -> dict[str, Any] | None:
-    """The error in a body: OpenRouter puts failures of a model's host inside a response of status 200."""
-    found = _mapping(body)
-    error = found.get("error") or next((choice["error"] for choice in _choices(found) if choice.get("error")), None)
-    if error is None or isinstance(error, dict):
-        return cast("dict[str, Any] | None", error)
-    return {"message": str(error)}
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 <= value <= _MOST
 
 
-def status_of(http_status: int, body: object) -> int:
-    """The status that a failure stands for; 502 if a response of status 200 holds nothing of use."""
-    if http_status != 200:
-        return http_status
-    code = (error_in(body) or {}).get("code")
-    return code if isinstance(code, int) and 400 <= code <= 599 else 502
-
-
-def fatal(status: int, raw: bytes) -> tuple[str, str] | None:
-    """Problem and remedy, if the failure would meet every question."""
-    if status == 401:
-        return "the endpoint refuses the API key (401).", "put a valid key into .env."
-    if status == 402 or (status == 429 and b"insufficient_quota" in raw):
-        return f"the account has no credit ({status}).", "add credit at the endpoint, then run again."
-    if status == 404:
-        return "the endpoint does not know the model or the address (404).", "correct llm.model or llm.endpoint."
-    return None
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """The value, if it is a JSON object; else an empty one."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
-    found = body.get("choices")
-    return list(map(_mapping, cast("list[Any]", found))) if isinstance(found, list) else []
+def _content(content: object) -> str | None:
+    """The text of a message, also of one in parts."""
+    if isinstance(content, list):
+        parts = map(mapping, cast("list[Any]", content))
+        return "".join(_text(part.get("text")) or "" for part in parts)
+    return _text(content)
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _usage(usage: object) -> Usage | None:
-    found = _mapping(usage)
-    tokens_in, tokens_out, cost = (found.get(name) for name in ("prompt_tokens", "completion_tokens", "cost"))
-    if not isinstance(tokens_in, int) or not isinstance(tokens_out, int):
-        return None
-    return Usage(tokens_in, tokens_out, float(cost) if isinstance(cost, int | float) else None)
+    return whole(value) if isinstance(value, str) else None

@@ -1,7 +1,6 @@
 """Questions that need openai and instructor: the modes, and a fixed number of workers over one queue."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,13 +12,15 @@ import instructor
 import openai
 from instructor.core.exceptions import IncompleteOutputException, InstructorRetryException
 from instructor.v2.core.function_calls import response_schema
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from models_under_pressure.core.display import progress
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.llm.ask import Answer, Ask, Failure, reply_schema
 from models_under_pressure.llm.batch import collect_open, submit
 from models_under_pressure.llm.config import Estimate, LLMConfig, input_tokens, price_of
+from models_under_pressure.llm.failures import LONGEST_WAIT, asked_wait, sentence
+from models_under_pressure.llm.redact import one_line
 from models_under_pressure.llm.reply import Kind
 from models_under_pressure.llm.session import Call, Session, stops_on_signals
 from models_under_pressure.llm.store import ReplyStore, Request
@@ -102,7 +103,7 @@ async def estimate_all(asks: Sequence[Ask[Any]], *, config: LLMConfig, store: Re
 async def _fill_by_batch(asks: Sequence[Ask[Any]], session: Session, *, what: str, key: str | None) -> None:
     config, store = session.config, session.store
     async with open_client(session, key=key) as client:
-        await collect_open(client, config=config, store=store, what=what)
+        await collect_open(client, config=config, store=store, what=what, redactor=session.redactor)
         outcomes = await run(asks, Session(config, store, online=False), what=f"{what}, looking for replies")
         if not outcomes.missing:
             return
@@ -118,7 +119,7 @@ async def _fill_by_batch(asks: Sequence[Ask[Any]], session: Session, *, what: st
                     remedy="raise the cap, or ask for less.",
                 )
         requests = {one.request.key: one.request for one in outcomes.missing}
-        await submit(client, list(requests.values()), config=config, store=store, what=what)
+        await submit(client, list(requests.values()), config=config, store=store, what=what, redactor=session.redactor)
 
 
 async def run(
@@ -166,7 +167,7 @@ async def _put(
     index: int, ask: Ask[T], *, client: instructor.AsyncInstructor, session: Session
 ) -> Answer[T] | Failure | Missing:
     config = session.config
-    call = session.call(index, ask.record_id, ask.sample)
+    call = session.call(index, ask)
     messages: list[Any] = [{"role": message.role, "content": message.content} for message in ask.messages]
     # only hosts that honour the schema
     routing = {"provider": {"require_parameters": True}} if config.endpoint == "openrouter" else None
@@ -183,9 +184,9 @@ async def _put(
     except FAILURES as error:
         if call.missing is not None:
             return Missing(ask.record_id, call.missing)
-        kind, detail = _classify(error, call)
-        session.observe(call, kind)
-        return Failure(ask.record_id, kind, detail)
+        failure = Failure(ask.record_id, *_classify(error, call, session))
+        session.observe(call, failure)
+        return failure
     session.observe(call, None)
     # instructor's subclass keeps the whole response; the caller gets the class asked for
     return Answer(ask.reply.model_construct(value.model_fields_set, **dict(value)), completion.model)
@@ -199,31 +200,28 @@ def _form(reply: type[BaseModel]) -> type[BaseModel]:
     return form
 
 
-def _classify(error: BaseException, call: Call) -> tuple[Kind, str]:
-    """Kind and detail of a failure. Texts of the endpoint are left out: they may quote the key."""
+def _classify(error: BaseException, call: Call, session: Session) -> tuple[Kind, str]:
+    """Kind and detail of a failure, with the endpoint's own words; secrets are out of them by now."""
     if call.ended:
         return call.ended
+    count = f" after {call.requests} requests" if call.requests > 1 else ""
     if isinstance(error, TimeoutError):
-        return "timeout", f"no reply within the deadline, {call.requests} requests"
+        return "timeout", f"no reply within the deadline{count}"
     cause = error.__cause__
     if isinstance(cause, openai.APITimeoutError):
-        return "timeout", f"{call.requests} requests timed out"
+        return "timeout", f"requests timed out{count}"
     if isinstance(cause, openai.APIStatusError):
-        status = cause.status_code
+        status, said = cause.status_code, sentence(cause.response.content)
         transient = status in (408, 409, 429) or status >= 500
-        return ("transport" if transient else "rejected"), f"HTTP {status} after {call.requests} requests"
+        wait = asked_wait(cause.response.headers) or 0.0
+        patience = f", and asks to wait {wait:,.0f} s" if wait > LONGEST_WAIT else ""
+        return (
+            "transport" if transient else "rejected"
+        ), f"HTTP {status}{count}{f': {said}' if said else ''}{patience}"
     if isinstance(cause, openai.APIConnectionError):
-        return "transport", f"connection lost or refused, {call.requests} requests"
-    return "invalid", _mismatch(cause)
-
-
-def _mismatch(cause: BaseException | None) -> str:
-    if isinstance(cause, ValidationError):
-        problems = cause.errors(include_url=False, include_input=False, include_context=False)
-        return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'reply'}: {one['msg']}" for one in problems)
-    if isinstance(cause, json.JSONDecodeError):
-        return "reply is not JSON"
-    return type(cause).__name__
+        why = one_line(session.redactor.text(f"{type(cause.__cause__).__name__}: {cause.__cause__}"))
+        return "transport", f"connection lost or refused{count} ({why})"
+    return "invalid", call.complaint or type(cause).__name__
 
 
 def _missing(outcomes: Outcomes[Any], what: str) -> UserError:

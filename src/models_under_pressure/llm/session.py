@@ -10,10 +10,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from math import ceil
 from time import monotonic
+from typing import Any
+
+from pydantic import BaseModel
 
 from models_under_pressure.core.display import notice
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.llm.ask import Ask, Failure
 from models_under_pressure.llm.config import LLMConfig, cost_of, price_of
+from models_under_pressure.llm.redact import Redactor, known_secrets
 from models_under_pressure.llm.reply import Kind, Usage
 from models_under_pressure.llm.store import ReplyStore, Request
 
@@ -124,6 +129,8 @@ class Call:
     index: int
     record_id: str
     sample: int
+    form: type[BaseModel]
+    """The form of its reply."""
     fresh: bool
     """Whether it is asked even if a reply is recorded."""
     requests: int = 0
@@ -132,6 +139,10 @@ class Call:
     """Whether a request is under way now: it is paid for, so it must not be cut off."""
     missing: Request | None = None
     """The request that has no recorded reply."""
+    too_long: bool = False
+    """Whether it was rejected for its length, which says nothing of other questions."""
+    complaint: str | None = None
+    """Why its first reply does not hold what was asked for."""
     ended: tuple[Kind, str] | None = None
     """The outcome, if the reply says that there is no answer."""
     deadline: asyncio.Timeout | None = None
@@ -151,10 +162,15 @@ class Session:
     """Whether missing replies may be asked for."""
     has_key: bool = True
     meter: Meter = field(init=False)
+    redactor: Redactor = field(init=False)
+    """Takes the secrets of this process out of whatever the endpoint sends."""
+    refused: frozenset[str] = field(default=frozenset(), init=False)
+    """Keywords of schemas that the endpoint has refused."""
     stopped: Exception | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.config)
+        self.redactor = Redactor(known_secrets(self.config.endpoint) if self.online else {})
         self.requests_pace = Pace(self.config.requests_per_minute)
         self.tokens_pace = Pace(self.config.tokens_per_minute)
         self._active: dict[asyncio.Task[None], Call] = {}
@@ -162,10 +178,10 @@ class Session:
         self._lost_in_a_row = 0
         self._rejected = 0
 
-    def call(self, index: int, record_id: str, sample: int) -> Call:
+    def call(self, index: int, ask: Ask[Any]) -> Call:
         """Begin a question in the current task."""
-        fresh = self.config.mode == "refresh" and fnmatchcase(record_id, self.config.refresh_ids)
-        call = Call(index, record_id, sample, fresh)
+        fresh = self.config.mode == "refresh" and fnmatchcase(ask.record_id, self.config.refresh_ids)
+        call = Call(index, ask.record_id, ask.sample, ask.reply, fresh)
         task = asyncio.current_task()
         assert task is not None
         self._active[task] = call
@@ -182,27 +198,31 @@ class Session:
             if task is not current and not call.sending:
                 task.cancel()
 
-    def observe(self, call: Call, kind: Kind | None) -> None:
+    def observe(self, call: Call, failure: Failure | None) -> None:
         """Count how a question ended, and stop if the fault is evidently not in the questions."""
         if call.requests == 0:
             return
+        kind = failure.kind if failure else None
+        is_rejected = kind == "rejected" and not call.too_long
         self._lost_in_a_row = self._lost_in_a_row + 1 if kind in ("transport", "timeout") else 0
-        self._rejected += kind == "rejected"
+        self._rejected += is_rejected
         self._successes += kind not in ("transport", "timeout", "rejected")
+        reason = failure.detail.rstrip(".") if failure else ""
         if self._lost_in_a_row >= max(_BREAK_AFTER, self.config.concurrency):
             self.stop(
                 UserError(
-                    f"the last {self._lost_in_a_row} questions all failed ({kind}).",
-                    where=self.config.endpoint,
+                    f"the last {self._lost_in_a_row} questions all failed ({kind}): {reason}.",
+                    where=self.config.place,
                     remedy="see that the endpoint is up, then run again: answered questions are not asked twice.",
                 )
             )
-        if self._rejected >= _BREAK_AFTER and self._successes == 0:
+        if is_rejected and self._rejected >= _BREAK_AFTER and self._successes == 0:
             self.stop(
                 UserError(
-                    f"the first {self._rejected} questions were all rejected.",
-                    where=f"{self.config.endpoint}, model {self.config.model}",
-                    remedy="see that the model exists there, takes strict JSON schemas and the sampling parameters.",
+                    f"the first {self._rejected} questions were all rejected: {reason}.",
+                    where=f"{self.config.place}, model {self.config.model}",
+                    remedy="correct what the endpoint names: the model, a sampling parameter (null leaves it out), or "
+                    "an endpoint that takes no strict JSON schemas.",
                 )
             )
 

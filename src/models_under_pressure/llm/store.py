@@ -1,169 +1,24 @@
-"""Where replies are looked up and kept: record file, shipped files, ledger."""
+"""Where replies are looked up: the stage's record file, the shipped files, the ledger; and the key of a request."""
 
 import json
-import os
 import re
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import canonical_json, stable_hash, write_jsonl
-from models_under_pressure.llm.reply import Reply, from_completion, from_row, to_row
-
-_SCHEMA = """
-create table if not exists replies (
-    key text primary key, recorded_at real not null, sample integer not null,
-    request text not null, response text not null
-) without rowid;
-create table if not exists refreshes (what text primary key, started real not null) without rowid;
-create table if not exists batches (
-    name text primary key, what text not null, endpoint text not null, batch_id text
-) without rowid;
-create table if not exists awaited (
-    name text not null, key text not null, sample integer not null, fresh integer not null, request text not null,
-    primary key (name, key)
-) without rowid;
-"""
-_BUSY_SECONDS = 60.0
-"""How long a process waits while another one writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One paid reply: what was asked, and the body of the response as received."""
-
-    key: str
-    recorded_at: float
-    """Unix time, seconds."""
-    sample: int
-    request: dict[str, Any]
-    response: dict[str, Any]
-
-
-def ledger_path() -> Path:
-    """Where the ledger is: the variable MUP_LEDGER, else the user's data folder."""
-    if override := os.environ.get("MUP_LEDGER"):
-        return Path(override)
-    from platformdirs import user_data_path
-
-    return user_data_path("models-under-pressure") / "ledger.sqlite"
-
-
-class Ledger:
-    """Replies by key. Safe for several processes; what `put` returned from survives kill -9."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._connection: sqlite3.Connection | None = None
-
-    @property
-    def exists(self) -> bool:
-        """Whether anything was ever recorded; looking things up creates no file."""
-        return self._connection is not None or self.path.exists()
-
-    def get(self, key: str, *, since: float = 0.0) -> Reply | None:
-        """The reply of a key, if it was recorded at or after `since` (Unix time)."""
-        if not self.exists:
-            return None
-        query = "select response from replies where key = ? and recorded_at >= ?"
-        row = self.connection().execute(query, (key, since)).fetchone()
-        return from_completion(json.loads(row[0])) if row else None
-
-    def put(self, entry: Entry, *, replace: bool = False) -> Reply:
-        """Keep a reply and return the one that counts: the first of its key, unless `replace` is set."""
-        verb = "replace" if replace else "ignore"
-        values = (
-            entry.key,
-            entry.recorded_at,
-            entry.sample,
-            canonical_json(entry.request),
-            json.dumps(entry.response, ensure_ascii=False),
-        )
-        with self.connection() as transaction:
-            transaction.execute(f"insert or {verb} into replies values (?, ?, ?, ?, ?)", values)
-        kept = self.get(entry.key)
-        assert kept is not None
-        return kept
-
-    def entries(self) -> Iterator[Entry]:
-        """Every reply, by key."""
-        if not self.exists:
-            return
-        for key, recorded_at, sample, request, response in self.connection().execute(
-            "select * from replies order by key"
-        ):
-            yield Entry(key, recorded_at, sample, json.loads(request), json.loads(response))
-
-    def delete(self, keys: Iterable[str]) -> None:
-        """Forget replies and give their space back."""
-        with self.connection() as transaction:
-            transaction.executemany("delete from replies where key = ?", ((key,) for key in keys))
-        self.connection().execute("vacuum")
-
-    def problems(self) -> list[str]:
-        """What SQLite finds wrong with the file; empty if it is whole."""
-        if not self.exists:
-            return []
-        found = [row[0] for row in self.connection().execute("pragma integrity_check")]
-        return [] if found == ["ok"] else found
-
-    def begin_refresh(self, what: str) -> float:
-        """Start a refresh, or take up the one that was cut off; replies recorded since then are fresh."""
-        with self.connection() as transaction:
-            transaction.execute("insert or ignore into refreshes values (?, ?)", (what, time.time()))
-        started = self.refresh_started(what)
-        assert started is not None
-        return started
-
-    def refresh_started(self, what: str) -> float | None:
-        """When the refresh under way began (Unix time); None if there is none."""
-        if not self.exists:
-            return None
-        row = self.connection().execute("select started from refreshes where what = ?", (what,)).fetchone()
-        return row[0] if row else None
-
-    def end_refresh(self, what: str) -> None:
-        """A refresh is complete; the next one asks anew."""
-        with self.connection() as transaction:
-            transaction.execute("delete from refreshes where what = ?", (what,))
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def connection(self) -> sqlite3.Connection:
-        """The open file, created if need be.
-
-        Raises:
-            UserError: it cannot be opened.
-        """
-        if self._connection is None:
-            try:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds text of datasets
-                self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
-                self._connection.execute("pragma journal_mode = wal")
-                self._connection.execute("pragma synchronous = normal")
-                self._connection.executescript(_SCHEMA)
-            except (sqlite3.Error, OSError) as error:
-                raise UserError(
-                    f"the ledger of paid replies cannot be opened ({error}).",
-                    where=str(self.path),
-                    remedy="name a file on a local disk in MUP_LEDGER; a damaged ledger must be moved away.",
-                ) from None
-        return self._connection
-
+from models_under_pressure.core.files import stable_hash, write_jsonl
+from models_under_pressure.llm.ledger import UNREADABLE, Entry, Ledger, ledger_path
+from models_under_pressure.llm.reply import Reply, checksum, from_row, to_row
 
 _KEYED = (
     *("model", "messages", "response_format", "tools", "tool_choice", "reasoning_effort", "reasoning", "seed", "n"),
     *("temperature", "top_p", "max_tokens", "stop", "frequency_penalty", "presence_penalty"),
 )
 """Fields that shape the reply. Host, headers, routing, user and timeouts do not."""
+_KEY = re.compile(r"[0-9a-f]{1,64}")
 _PYDANTIC_VERSION = re.compile(r"(?<=https://errors\.pydantic\.dev/)\d+\.\d+/")
 """A question asked again quotes pydantic's error, whose link holds pydantic's version."""
 
@@ -172,20 +27,46 @@ def read_record_file(path: Path) -> dict[str, Reply]:
     """Key -> reply, in the order of the file; empty if there is none.
 
     Raises:
-        UserError: naming the line that is not a reply, or whose key occurred before.
+        UserError: naming the line that is not a reply, that was altered, or whose key occurred before.
     """
-    replies: dict[str, Reply] = {}
-    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), start=1):
+    return {key: reply for _, _, key, reply in record_lines(path)}
+
+
+def record_lines(path: Path) -> Iterator[tuple[int, str, str, Reply]]:
+    """Yield (line number, line, key, reply) of a record file; nothing if there is none.
+
+    Raises:
+        UserError: see `read_record_file`.
+    """
+    seen: set[str] = set()
+    for number, raw in enumerate(_bytes_of(path).splitlines(), start=1):
         try:
+            line = raw.decode()
             row = json.loads(line)
             key, reply = row["key"], from_row(row)
-            int(key, 16)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            is_key = _KEY.fullmatch(key) is not None
+            is_altered = "sha256" in row and row["sha256"] != checksum(row)
+        except UNREADABLE:
             raise _damaged(path, number, "line is not a recorded reply.") from None
-        if key in replies:
+        if not is_key:
+            raise _damaged(path, number, "line is not a recorded reply.")
+        if is_altered:
+            raise _damaged(path, number, "the reply was altered after it was recorded: its sha256 does not fit.")
+        if key in seen:
             raise _damaged(path, number, f"key {key} occurs twice.")
-        replies[key] = reply
-    return replies
+        seen.add(key)
+        yield number, line, key, reply
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except IsADirectoryError:
+        raise UserError(
+            "is a folder.", where=str(path), remedy="a record file is to stand here; move it away."
+        ) from None
 
 
 def _damaged(path: Path, number: int, problem: str) -> UserError:

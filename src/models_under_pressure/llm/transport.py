@@ -7,9 +7,11 @@ Nothing is raised from here: openai would take any exception for a lost connecti
 import asyncio
 import json
 import logging
+import os
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
@@ -21,22 +23,35 @@ from instructor.v2.providers.openrouter import from_openrouter
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.settings import load_settings
+from models_under_pressure.llm.bounds import refused_keywords, without
 from models_under_pressure.llm.config import LLMConfig, input_tokens
-from models_under_pressure.llm.reply import (
-    Reply,
-    completion_in,
+from models_under_pressure.llm.failures import (
+    LONGEST_WAIT,
+    asked_wait,
     fatal,
-    from_completion,
+    is_filtered,
+    is_too_long,
+    mapping,
     parsed,
     status_of,
+)
+from models_under_pressure.llm.reading import complaint, read_reply
+from models_under_pressure.llm.redact import one_line
+from models_under_pressure.llm.reply import (
+    Reply,
+    Usage,
+    completion_in,
+    filtered_completion,
+    is_paid,
     to_completion,
+    usage_in,
 )
 from models_under_pressure.llm.session import CURRENT_CALL, Call, Session
 from models_under_pressure.llm.store import Request, request_key
 
 _BASE_URLS = {"openai": "https://api.openai.com/v1", "openrouter": "https://openrouter.ai/api/v1"}
 _CONNECT_SECONDS = 5.0
-_KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
+_NETWORK_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class RecordingClient(openai.DefaultAsyncHttpxClient):
@@ -80,28 +95,55 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
         if reply.ended:
             call.ended = reply.ended
             return _stop_asking(request, reply.ended[0])
+        if (value := read_reply(reply.content or "", call.form)) is not None:
+            reply = replace(reply, content=value.model_dump_json())
+        elif call.complaint is None:  # shown to the model as it is, as in older recordings
+            call.complaint = complaint(reply.content or "", call.form)
         return httpx2.Response(200, json=to_completion(reply), request=request)
 
     async def _fetch(
         self, request: httpx2.Request, body: dict[str, Any], call: Call, options: dict[str, Any]
+    ) -> Reply | httpx2.Response:
+        """Ask the network, once more without bounds if the endpoint refuses a schema for them, and keep the reply."""
+        refused = self._session.refused
+        response = await self._send(request, body, call, options, leave_out=refused)
+        if not isinstance(response, httpx2.Response) or response.status_code not in (400, 422):
+            return response
+        new = refused_keywords(response.content, body) - refused
+        if not new or self._session.stopped:
+            return response
+        self._session.refused |= new
+        return await self._send(request, body, call, options, leave_out=self._session.refused)
+
+    async def _send(
+        self,
+        request: httpx2.Request,
+        body: dict[str, Any],
+        call: Call,
+        options: dict[str, Any],
+        *,
+        leave_out: frozenset[str],
     ) -> Reply | httpx2.Response:
         session = self._session
         foreseen = await self._admit(call, input_tokens(body))
         if foreseen is None:
             return _stop_asking(request, "stopped")
         tokens, cost = foreseen
-        completion: dict[str, Any] | None = None
+        usage: Usage | None = None
         call.sending, call.requests = True, call.requests + 1
         try:
-            response = await super().send(request, **options)
+            response = await super().send(_changed(request, body, leave_out) if leave_out else request, **options)
             raw = await response.aread()
-            completion = completion_in(parsed(raw)) if response.status_code == 200 else None
+            received = session.redactor.value(parsed(raw))
+            usage = usage_in(mapping(received)) if response.is_success else None
+            completion = completion_in(received) if response.is_success else None
+            if completion is None and is_filtered(received):
+                completion = filtered_completion(body["model"])
             if completion is None:
-                return self._failed(request, response, raw)
+                return self._failed(request, response, raw, call)
             return session.store.put(body, completion, sample=call.sample, fresh=call.fresh)
         finally:
             call.sending = False
-            usage = from_completion(completion).usage if completion else None
             if usage:
                 used = usage.input_tokens + usage.output_tokens
                 session.tokens_pace.correct(used - tokens)
@@ -131,16 +173,38 @@ class RecordingClient(openai.DefaultAsyncHttpxClient):
             call.deadline.reschedule(remaining + loop.time() - before)
         return tokens, cost
 
-    def _failed(self, request: httpx2.Request, response: httpx2.Response, raw: bytes) -> httpx2.Response:
-        """Pass a failure on to openai's retries; stop the run if every other question would fail alike."""
-        status = status_of(response.status_code, parsed(raw))
-        headers = {name: value for name, value in response.headers.items() if name.lower() in _KEPT_HEADERS}
+    def _failed(self, request: httpx2.Request, response: httpx2.Response, raw: bytes, call: Call) -> httpx2.Response:
+        """Pass a failure on to openai's retries; stop the run if every other question would fail alike.
+
+        Of the response only the status, whether and when to ask again, and its text without secrets are passed on.
+        """
+        raw = self._session.redactor.text(raw.decode("utf-8", "replace")).encode()
+        status, headers = status_of(response.status_code, parsed(raw)), dict[str, str]()
+        call.too_long = is_too_long(status, raw)
+        if (told := response.headers.get("x-should-retry")) in ("true", "false"):
+            headers["x-should-retry"] = told
+        is_cut = parsed(raw) is None and b'"choices"' in raw
+        if response.is_success and (is_cut or is_paid(parsed(raw))):
+            headers["x-should-retry"] = "false"  # it would be paid again
+            raw = b"the reply was paid for, but it is cut off or no JSON" if is_cut else raw
+        elif (wait := asked_wait(response.headers)) is not None:
+            headers["retry-after-ms"] = str(wait * 1000)
+            if call.deadline and (when := call.deadline.when()) is not None and wait <= LONGEST_WAIT:
+                call.deadline.reschedule(when + wait)
         if problem := fatal(status, raw):
-            where = f"{self._session.config.endpoint}, model {self._session.config.model}"
+            where = f"{self._session.config.place}, model {self._session.config.model}"
             self._session.stop(UserError(problem[0], where=where, remedy=problem[1]))
         if self._session.stopped:
             headers["x-should-retry"] = "false"
         return httpx2.Response(status, headers=headers, content=raw, request=request)
+
+
+def _changed(request: httpx2.Request, body: dict[str, Any], leave_out: frozenset[str]) -> httpx2.Request:
+    """The request with a schema that lacks some keywords; its key stays that of the whole one."""
+    headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+    content = json.dumps(without(body, leave_out), ensure_ascii=False).encode()
+    extensions = request.extensions  # the timeouts
+    return httpx2.Request(request.method, request.url, headers=headers, content=content, extensions=extensions)
 
 
 def no_key(endpoint: str) -> UserError:
@@ -157,18 +221,44 @@ def no_key(endpoint: str) -> UserError:
 async def open_client(
     session: Session, *, key: str | None, transport: httpx2.AsyncBaseTransport | None = None
 ) -> AsyncGenerator[openai.AsyncOpenAI]:
-    """An openai client over the store. It belongs to the running event loop."""
+    """An openai client over the store; it belongs to the running event loop. In replay it has no network at all.
+
+    Raises:
+        UserError: a proxy or certificate variable of the environment cannot be used.
+    """
     config = session.config
     timeout = httpx2.Timeout(config.request_timeout, connect=_CONNECT_SECONDS)
-    options: dict[str, Any] = {"transport": transport} if transport else {}
-    async with RecordingClient(session, timeout=timeout, **options) as http:
+    if not session.online:
+        transport = httpx2.MockTransport(_no_network)
+    options: dict[str, Any] = {"transport": transport, "trust_env": False} if transport else {}
+    base_url = httpx2.URL(_BASE_URLS.get(config.endpoint, config.endpoint))
+    if base_url.userinfo:  # sent as a header: libraries put addresses into logs and errors
+        options["auth"] = httpx2.BasicAuth(base_url.username, base_url.password)
+    try:
+        client = RecordingClient(session, timeout=timeout, **options)
+    except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
+        raise _unusable_network(error) from None
+    async with client as http:
         yield openai.AsyncOpenAI(
             api_key=key or "absent",
-            base_url=_BASE_URLS.get(config.endpoint, config.endpoint),
+            base_url=base_url.copy_with(username=None, password=None),
             http_client=http,
             timeout=timeout,
             max_retries=config.retries,
         )
+
+
+def _no_network(request: httpx2.Request) -> httpx2.Response:
+    raise AssertionError("a replay has tried to reach the network")
+
+
+def _unusable_network(error: Exception) -> UserError:
+    names = {name for one in _NETWORK_VARIABLES for name in (one, one.lower()) if os.environ.get(name)}
+    return UserError(
+        f"the proxy or certificate settings of the environment cannot be used ({one_line(str(error))}).",
+        where=", ".join(sorted(names)) or None,
+        remedy="correct or unset these variables; recorded replies need none of them (llm.mode: replay).",
+    )
 
 
 def api_key(config: LLMConfig) -> str | None:
@@ -212,7 +302,7 @@ def _cap_reached(session: Session) -> UserError:
     cap, spent = session.config.max_cost_usd, session.meter.cost_usd
     return UserError(
         f"the next request could exceed llm.max_cost_usd: ${spent:,.4f} of ${cap:,.4f} is spent.",
-        where=f"{session.config.endpoint}, model {session.config.model}",
+        where=f"{session.config.place}, model {session.config.model}",
         remedy="raise the cap and run again: the replies so far are recorded and cost nothing more.",
     )
 

@@ -14,8 +14,9 @@ from models_under_pressure.core.files import json_line, write_jsonl
 from models_under_pressure.core.section import PARAMS, read
 from models_under_pressure.llm.answering import REPLIES, SHIPPED
 from models_under_pressure.llm.config import LLMConfig, Price, cost_of
+from models_under_pressure.llm.ledger import Entry, Ledger, ledger_path
 from models_under_pressure.llm.reply import Reply, completion_in, from_completion, to_row
-from models_under_pressure.llm.store import Ledger, ledger_path, read_record_file, request_key
+from models_under_pressure.llm.store import read_record_file, record_lines, request_key
 
 _DAY = 86_400.0
 
@@ -58,15 +59,18 @@ def verify_replies(files: Sequence[Path], ledger: Ledger) -> list[str]:
     A record file must be readable, sorted, and in the one spelling that its content has. In the ledger each key
     must be the hash of its request. Where both have a key they must hold the same reply.
     """
-    problems = [problem for path in files for problem in _file_problems(path, ledger)]
-    problems += [f"{ledger.path}: {problem}" for problem in ledger.problems()]
-    if not ledger.problems():
-        for entry in ledger.entries():
-            if request_key(entry.request, sample=entry.sample) != entry.key:
-                problems.append(f"{ledger.path}: {entry.key} is not the key of its request")
-            if completion_in(entry.response) is None:
-                problems.append(f"{ledger.path}: {entry.key} holds no reply")
-    return problems
+    found = ledger.problems(check=_entry_problem)
+    sound = None if found else ledger
+    return [
+        *(one for path in files for one in _file_problems(path, sound)),
+        *(f"{ledger.path}: {one}" for one in found),
+    ]
+
+
+def _entry_problem(entry: Entry) -> str | None:
+    if request_key(entry.request, sample=entry.sample) != entry.key:
+        return "is not the key of its request"
+    return None if completion_in(entry.response) else "holds no reply"
 
 
 def prune_ledger(
@@ -94,7 +98,7 @@ def export_ledger(ledger: Ledger, path: Path, *, model: str | None = None) -> in
     rows = [
         to_row(entry.key, from_completion(entry.response))
         for entry in ledger.entries()
-        if model is None or entry.request["model"] == model.removeprefix("openai/")
+        if model is None or entry.request.get("model") == model.removeprefix("openai/")
     ]
     write_jsonl(path, rows)
     return len(rows)
@@ -123,20 +127,22 @@ def _cost(reply: Reply, prices: Mapping[str, Price]) -> float | None:
     return cost_of(reply.usage, prices[max(fitting, key=len)] if fitting else None)
 
 
-def _file_problems(path: Path, ledger: Ledger) -> list[str]:
+def _file_problems(path: Path, ledger: Ledger | None) -> list[str]:
+    problems: list[str] = []
+    keys: list[str] = []
     try:
-        replies = read_record_file(path)
-    except UserError as error:
-        return [str(error)]
-    problems = [] if list(replies) == sorted(replies) else [f"{path}: lines are not sorted by key"]
-    with path.open(encoding="utf-8") as stream:
-        for number, ((key, reply), line) in enumerate(zip(replies.items(), stream, strict=True), start=1):
-            if line != json_line(to_row(key, reply)) + "\n":
+        for number, line, key, reply in record_lines(path):
+            row = to_row(key, reply)
+            unsealed = {name: value for name, value in row.items() if name != "sha256"}  # as older versions wrote
+            if line not in (json_line(row), json_line(unsealed)):
                 problems.append(f"{path}:{number}: line is not as it would be written")
-            paid = ledger.get(key)
+            paid = ledger.get(key) if ledger else None
             if paid is not None and paid != reply:
                 problems.append(f"{path}:{number}: the ledger holds another reply to {key}")
-    return problems
+            keys.append(key)
+    except UserError as error:
+        return [*problems, str(error)]
+    return problems if keys == sorted(keys) else [f"{path}: lines are not sorted by key", *problems]
 
 
 app = typer.Typer(help="Look after the recorded replies of the chat model.", no_args_is_help=True)
