@@ -71,6 +71,20 @@ def model_aliases(file: Path = PARAMS) -> dict[str, str]:
     return read("models", dict[str, str], file) if file.exists() else {}
 
 
+def runs_code_of(model: str, file: Path = PARAMS) -> bool:
+    """Whether params.yaml says that a model's own code may run: `model.trust_remote_code`, for `model.name` alone.
+
+    Args:
+        model: Hugging Face id or path, as an alias leads to it.
+        file: params.yaml; where there is none, no code runs.
+    """
+    if not file.exists():
+        return False
+    named = read("model", dict[str, Any], file)
+    name = str(named.get("name"))
+    return named.get("trust_remote_code") is True and model_aliases(file).get(name, name) == model
+
+
 def section_names(file: Path) -> set[str]:
     """The sections that a params file may have: one per module of `stages` or `experiments`, and the shared ones."""
     if file.name == "versions.yaml":
