@@ -134,6 +134,8 @@ def load_probe_model(probe: Probe, *, device: str = "auto", trust_remote_code: b
     """
     origin = probe.provenance
     model = model_of(origin, device=device, trust_remote_code=trust_remote_code)
+    if "layer" not in origin:
+        raise UserError("the probe does not say which layer it reads.", remedy="train it again.")
     return load_model(model, layers=[int(origin["layer"])])
 
 
