@@ -1,4 +1,4 @@
-"""Models of strangers: nothing that comes with one runs, pickles stay shut, and each fault is one line."""
+"""Models and stores of strangers: nothing that comes with one runs, pickles stay shut, and each fault is one line."""
 
 import ast
 import io
@@ -8,12 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import models_under_pressure
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import describe_model, load_language_model, load_model, model_of
+from models_under_pressure.activations.ragged import TEMPLATE
+from models_under_pressure.activations.store import open_store
+from models_under_pressure.activations.writer import Layout, StoreWriter
 from models_under_pressure.core.errors import UserError
 
 CODE = """
@@ -269,3 +273,67 @@ def test_every_call_that_loads_says_whether_code_may_run_and_every_one_of_weight
     }  # tokenizers: no code
     given = {place: names for place, (_, names) in found.items() if place not in by_name}
     assert not [place for place, names in given.items() if not names & {"trust_remote_code", None}]
+
+
+@pytest.fixture
+def store_files(tmp_path):
+    """A store of two records whose bytes may be changed."""
+    layout = Layout(
+        attributes={"layer": 3},
+        ids=["a", "b"],
+        offsets=np.array([0, 2, 500]),
+        token_ids=np.arange(500, dtype=np.int32),
+        roles=np.full(500, TEMPLATE, np.int8),
+        hidden=4,
+        dtype=np.dtype(np.uint16),
+    )
+    writer = StoreWriter(tmp_path / "a.zarr", layout)
+    for shard in range(layout.shards):
+        first, last = layout.span(shard)
+        writer.write(shard, np.full((last - first, 4), 16256, np.uint16))
+    writer.finish()
+    return tmp_path / "a.zarr"
+
+
+@pytest.mark.parametrize("part", ["roles", "token_ids", "offsets", "ids"])
+def test_a_flipped_byte_of_a_small_array_is_one_line_where_it_is_read(part, store_files):
+    chunk = next(file for file in (store_files / part).rglob("*") if file.is_file() and file.name != "zarr.json")
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    content[0] ^= 0xFF
+    chunk.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{part} cannot be read .*delete the store") as caught:
+        getattr(open_store(store_files), part)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "activations/zarr.json", "roles/zarr.json"])
+def test_metadata_that_is_damaged_is_one_line(name, store_files):
+    whole = (store_files / name).read_bytes()
+    for content in (b"{" * len(whole), whole.replace(b'"', b"'"), b"[]".ljust(len(whole)), b"\xff" * len(whole)):
+        (store_files / name).write_bytes(content)
+        with pytest.raises(UserError, match="delete the store") as caught:
+            assert open_store(store_files).roles.size
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"files": []}', '{"files": {"zarr.json": 3}}', '{"files": {"x": {}}}']
+)
+def test_a_manifest_that_lists_no_files_is_one_line(content, store_files):
+    (store_files / "manifest.json").write_text(content)
+    with pytest.raises(UserError, match=r"manifest\.json does not list files"):
+        open_store(store_files)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "roles/.DS_Store", "Thumbs.db", "activations/c/._0"])
+def test_a_file_that_a_desktop_left_is_named_as_foreign_and_the_store_is_whole(name, store_files, capsys):
+    (store_files / name).write_bytes(b"x")
+    open_store(store_files).verify()
+    assert f"{name} is foreign to the store" in capsys.readouterr().err
+
+
+def test_a_chunk_too_many_is_no_part_of_a_whole_store(store_files):
+    (store_files / "roles/c/9").write_bytes(b"x")
+    with pytest.raises(UserError, match="damaged or foreign, first roles/c/9"):
+        open_store(store_files).verify()
