@@ -3,10 +3,12 @@ from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
+from typer.testing import CliRunner
 
 from models_under_pressure.activations.config import PipelineModel
+from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.section import load_plain, load_yaml, read, section_names
+from models_under_pressure.core.section import check_names, load_plain, load_yaml, read, runs_code_of, section_names
 
 
 class Cat(BaseModel):
@@ -24,7 +26,7 @@ class Dog(BaseModel):
 class Home(BaseModel):
     model_config = ConfigDict(extra="forbid")
     rooms: int = Field(ge=1)
-    rate: float = 0.1
+    rate: float = Field(default=0.1, allow_inf_nan=False)
     pets: dict[str, Annotated[Cat | Dog, Field(discriminator="kind")]] = {}
 
 
@@ -135,3 +137,63 @@ def test_every_section_of_the_projects_params_belongs_to_a_stage():
     for file in (root / "params.yaml", root / "experiments/params.yaml"):
         if file.exists():
             assert set(load_plain(file)) <= section_names(file)
+
+
+@pytest.mark.parametrize("name", ["my mean", "a;b", "$(id)", "../up", "-r", ".hidden", "a/b", "a\\nb", ""])
+@pytest.mark.parametrize("place", ["train.probes", "finetune_baseline.models", "cascade.pairs"])
+def test_a_name_of_two_words_is_refused_where_it_stands(name, place, tmp_path):
+    section, group = place.split(".")
+    path = tmp_path / "params.yaml"
+    path.write_text(f'seed: 1\n{section}:\n  {group}:\n    good-1.b+c: {{}}\n    "{name}": {{}}\n')
+    with pytest.raises(UserError, match=rf"params\.yaml:5: `{section}\.{group}`: .* is no name"):
+        check_names(path)
+
+
+def test_a_stage_says_so_before_it_counts_its_arguments(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("train:\n  probes:\n    my mean: {family: mean}\n")
+    result = CliRunner().invoke(app, ["train", "my", "mean"])
+    assert isinstance(result.exception, UserError)
+    assert "'my mean' is no name" in str(result.exception)
+
+
+def test_the_names_of_the_project_are_names():
+    for file in (Path(__file__).parents[2] / "params.yaml", Path(__file__).parents[2] / "experiments/params.yaml"):
+        check_names(file)
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "its aliases .* unfold without end"),
+        ("rooms: &me [*me]\n", "its aliases .* unfold without end"),
+        ("rooms: " + "[" * 50_000, "not YAML"),
+        ("{" * 50_000, "not YAML"),
+        ("rooms: " + "9" * 5000, r"not YAML \(Exceeds the limit"),
+        ("rooms: !!python/object/apply:os.system [id]\n", "not YAML .*constructor"),
+        ("rooms: *nobody\n", "not YAML .*undefined alias"),
+        ("rooms: \x00", "not YAML"),
+        ("rooms: .nan\nrate: .inf", "finite number"),
+    ],
+    ids=["bomb", "self", "lists", "maps", "digits", "python", "nobody", "nul", "nan"],
+)
+def test_yaml_that_expands_or_would_run_is_one_line(tmp_path, text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load(tmp_path, text)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_model_has_a_switch_for_its_own_code_and_it_counts_for_that_model_only(params):
+    assert not read("model", PipelineModel, params).trust_remote_code
+    assert not runs_code_of("org/tiny", params)
+    params.write_text(PARAMS.replace("  name: smollm2-135m", "  name: tiny\n  trust_remote_code: true"))
+    assert read("model", PipelineModel, params).resolved({"tiny": "org/tiny"}).trust_remote_code
+    assert runs_code_of("org/tiny", params)
+    assert not runs_code_of("org/other", params)
+    assert not runs_code_of("org/tiny", params.with_name("none.yaml"))

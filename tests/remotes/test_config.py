@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from remote_projects import LAYER, ROOT
 from remote_servers import KEY_ID, SECRET
+from typer.testing import CliRunner
 
+from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.remotes.config import default_remote, point_remotes, read_targets, restore_folders
 from models_under_pressure.remotes.target import BucketSettings, public_targets, r2_targets, s3_targets
+from models_under_pressure.tools import doctor
 
 FILLED = {
     "r2_access_key_id": KEY_ID,
@@ -246,3 +249,18 @@ def test_a_public_address_takes_no_key_with_it(watched, buckets):
     watched.mup("remote", "test", check=False)
     watched.mup("remote", "public", "https://localhost:9/d", "https://localhost:9/a", check=False)
     assert holding_secret(watched.path, watched.home) == {watched.path / ".env"}
+
+
+def test_a_password_in_an_address_is_kept_for_dvc_and_shown_nowhere(empty, monkeypatch):
+    monkeypatch.chdir(empty)
+    for name, value in FILLED.items():
+        monkeypatch.setenv(name.upper(), value)
+    monkeypatch.setenv("R2_ENDPOINT_URL", "https://user:hidden@127.0.0.1:9/x?token=hidden")
+    outputs = [CliRunner().invoke(app, ["remote", *one]) for one in (["r2", "--offline"], ["status", "--offline"])]
+    outputs.append(CliRunner().invoke(app, ["remote", "r2"]))
+    outputs.append(CliRunner().invoke(app, ["remote", "public", "ftp://u:hidden@h", "https://h?t=hidden"]))
+    findings = [doctor.remotes(root=empty, offline=True)]
+    said = "".join(f"{one.output}{one.exception}" for one in outputs) + str([list(one) for one in findings])
+    assert "***@127.0.0.1:9/x?***" in said
+    assert "hidden" not in said
+    assert "user:hidden@" in (empty / ".dvc/config.local").read_text()

@@ -8,8 +8,10 @@ import threading
 import pytest
 from remote_projects import ROOT
 from remote_servers import KEY_ID, SECRET
+from typer.testing import CliRunner
 
 from models_under_pressure.activations.config import ModelConfig
+from models_under_pressure.cli import app
 from models_under_pressure.remotes.target import BucketSettings
 from models_under_pressure.tools import doctor
 from models_under_pressure.tools._planned_run import PlannedStore, estimate_stores, model_access, planned_run
@@ -183,3 +185,16 @@ def test_the_layers_that_are_compared_need_space_too(monkeypatch, tmp_path):
     (tmp_path / "experiments/params.yaml").unlink()
     alone = [finding.detail for finding in planned_run(root=tmp_path, offline=True) if finding.topic == "space"]
     assert "1 stores to make" in alone[0], "a project without experiments"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": {', b"[]", b"\xff", b"[" * 99_999])
+def test_a_lock_of_dvc_that_a_kill_cut_is_said_by_whatever_runs_next(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lock = tmp_path / ".dvc/tmp/rwlock"
+    lock.parent.mkdir(parents=True)
+    lock.write_bytes(content)
+    result = CliRunner().invoke(app, ["acts", "list"])
+    assert result.exit_code == 0
+    assert "Remedy: `rm .dvc/tmp/rwlock`" in result.stderr
+    lock.write_text("{}")
+    assert CliRunner().invoke(app, ["acts", "list"]).stderr == ""

@@ -5,7 +5,9 @@ import pytest
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import HUB_VARIABLES, app
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.settings import Settings, load_settings
+from models_under_pressure.remotes.target import load_bucket_settings
 
 NAMES = {
     "OPENAI_API_KEY",
@@ -74,3 +76,18 @@ def test_a_command_takes_what_hugging_face_reads_from_env_into_the_environment(m
     assert os.environ["HF_HOME"] == "/from-environment"
     assert "OPENAI_API_KEY" not in os.environ
     assert "hidden" not in result.output
+
+
+@pytest.mark.parametrize("content", [b"OPENAI_API_KEY=k\xff\n", b"HF_TOKEN=a\0b\n", "HF_TOKEN=k\n".encode("utf-16")])
+def test_an_env_file_that_is_no_text_is_one_line(content, tmp_path):
+    (tmp_path / ".env").write_bytes(content)
+    result = CliRunner().invoke(app, ["acts", "list"])
+    assert isinstance(result.exception, UserError), result.output
+    assert "not a text file in UTF-8" in str(result.exception)
+
+
+def test_a_wrong_value_is_named_and_not_shown(monkeypatch):
+    monkeypatch.setenv("R2_JURISDICTION", "hidden-1234")
+    with pytest.raises(UserError, match=r"R2_JURISDICTION: Input should be 'eu' or 'fedramp'") as caught:
+        load_bucket_settings()
+    assert "hidden" not in str(caught.value)

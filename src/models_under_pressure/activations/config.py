@@ -35,6 +35,8 @@ class ModelConfig(BaseModel):
     """Width of the weights (bitsandbytes)."""
     device: str = "auto"
     """auto (every GPU there is, else the CPU), or a torch device such as cpu or cuda:1."""
+    trust_remote_code: bool = False
+    """Whether Python files that come with the model may run, with all your rights; else such a model is refused."""
 
 
 class PipelineModel(ModelConfig):

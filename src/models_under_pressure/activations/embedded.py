@@ -96,11 +96,12 @@ def _convert(gguf: Path, directory: Path) -> None:
     causal, tokenizer = from_transformers("AutoModelForCausalLM"), from_transformers("AutoTokenizer")
     logging.getLogger(__name__).warning("converting %s: once, half a minute", gguf.name)
     source: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    source["trust_remote_code"] = False
     loaded = causal.from_pretrained(**source, dtype=torch.float32)
     settings = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
     config = loaded.config.from_dict(settings)
     # a model loaded from GGUF refuses to be saved: its config says that it is quantised
-    plain = causal.from_config(config, dtype=torch.float32)
+    plain = causal.from_config(config, dtype=torch.float32, trust_remote_code=False)
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(directory)
     tokenizer.from_pretrained(**source).save_pretrained(directory)

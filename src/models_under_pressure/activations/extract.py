@@ -226,7 +226,7 @@ class Recomputed:
     """Norm of the difference over the norm of the activations."""
 
 
-def recompute(store: Store, *, sample: int, seed: int) -> list[Recomputed]:
+def recompute(store: Store, *, sample: int, seed: int, trust_remote_code: bool = False) -> list[Recomputed]:
     """Verify the checksums of a store, then run a random sample of its records through the model again.
 
     Raises:
@@ -242,7 +242,7 @@ def recompute(store: Store, *, sample: int, seed: int) -> list[Recomputed]:
             remedy="compare it with a new extraction.",
         )
     layer = int(attributes["layer"])
-    model = load_model(model_of(attributes), layers=[layer])
+    model = load_model(model_of(attributes, trust_remote_code=trust_remote_code), layers=[layer])
     if model.revision != attributes["revision"]:
         raise UserError(
             f"the model's revision is {model.revision}, the store was made with {attributes['revision']}.",

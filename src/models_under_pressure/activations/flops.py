@@ -103,7 +103,7 @@ def architecture_of(config: Any) -> Architecture:
     import torch
 
     with torch.device("meta"), quiet():
-        decoder = decoder_of(from_transformers("AutoModel").from_config(config))
+        decoder = decoder_of(from_transformers("AutoModel").from_config(config, trust_remote_code=False))
     text = config.get_text_config()
     heads = int(text.num_attention_heads)
     width = heads * int(getattr(text, "head_dim", None) or text.hidden_size // heads)

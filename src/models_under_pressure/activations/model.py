@@ -2,11 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from models_under_pressure.activations.blocks import blocks_of, check_layers, decoder_of, keep_blocks
 from models_under_pressure.activations.config import (
@@ -17,7 +18,8 @@ from models_under_pressure.activations.config import (
     resolve_device,
     resolve_dtype,
 )
-from models_under_pressure.activations.embedded import embedded_model, embedded_revision, from_transformers, quiet
+from models_under_pressure.activations.embedded import embedded_model, embedded_revision, from_transformers
+from models_under_pressure.activations.trust import check_complete, check_config, check_weights, explained
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 
@@ -83,34 +85,53 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "tokenizers")}
 
 
-def model_of(attributes: Mapping[str, Any], *, device: str = "auto") -> ModelConfig:
-    """The model that made activations, by their attributes: at its revision, in its precision."""
+def model_of(attributes: Mapping[str, Any], *, device: str = "auto", trust_remote_code: bool = False) -> ModelConfig:
+    """The model that made activations, by their attributes: at its revision, in its precision.
+
+    Whether its own code may run is the caller's word, never theirs.
+
+    Raises:
+        UserError: they name no model, or no precision that there is.
+    """
     revision = str(attributes.get("revision"))
-    return ModelConfig(
-        name=attributes["model"],
-        # a local model has a fingerprint, which names no commit; the loaded model's is compared with it
-        revision=revision if re.fullmatch(r"[0-9a-f]{40}", revision) else None,
-        dtype=attributes.get("compute_dtype", "auto"),
-        quantization=attributes.get("quantization", "none"),
-        device=device,
-    )
+    try:
+        return ModelConfig(
+            name=attributes["model"],
+            # a local model has a fingerprint, which names no commit; the loaded model's is compared with it
+            revision=revision if re.fullmatch(r"[0-9a-f]{40}", revision) else None,
+            dtype=attributes.get("compute_dtype", "auto"),
+            quantization=attributes.get("quantization", "none"),
+            device=device,
+            trust_remote_code=trust_remote_code,
+        )
+    except (KeyError, ValidationError) as error:
+        named = ("model", "compute_dtype", "quantization")
+        raise UserError(
+            f"no model is described by { ({name: attributes.get(name) for name in named}) }.",
+            remedy="restore the description of the probe or store, or make it anew.",
+        ) from error
 
 
 def read_config(config: ModelConfig) -> Any:
     """Read a model's Hugging Face config, but neither tokenizer nor weights.
 
     Raises:
-        UserError: the model is not found or gated.
+        UserError: see `trust.explained`.
     """
-    with _explained(config):
-        return from_transformers("AutoConfig").from_pretrained(_source(config), revision=config.revision)
+    source = _source(config)
+    with explained(config):
+        settings = from_transformers("AutoConfig").from_pretrained(
+            source, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+    check_config(config, settings)
+    return settings
 
 
 def describe_model(config: ModelConfig) -> ModelDescription:
     """Read a model's config and tokenizer, but not its weights.
 
     Raises:
-        UserError: the model is not found or gated.
+        UserError: see `trust.explained`.
     """
     return _describe(config)[0]
 
@@ -145,33 +166,39 @@ def load_language_model(config: ModelConfig) -> LoadedModel:
 
 
 def _load(kind: str, config: ModelConfig, settings: Any) -> Any:
-    with _explained(config), quiet():
-        return (
-            from_transformers(kind)
-            .from_pretrained(
-                _source(config),
-                config=settings,
-                dtype=resolve_dtype(config),
-                revision=config.revision,
-                **_placement(config),
-            )
-            .eval()
+    source = _source(config)
+    check_weights(config, source)
+    with explained(config):
+        model, found = from_transformers(kind).from_pretrained(
+            source,
+            config=settings,
+            dtype=resolve_dtype(config),
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+            **_placement(config),
         )
+    check_complete(config, found)
+    return model.eval()
 
 
 def _describe(config: ModelConfig) -> tuple[ModelDescription, Any]:
     source = _source(config)
     settings = read_config(config)
-    with _explained(config):
-        tokenizer = from_transformers("AutoTokenizer").from_pretrained(source, revision=config.revision)
-    text = settings.get_text_config()
+    with explained(config):
+        tokenizer = from_transformers("AutoTokenizer").from_pretrained(
+            source, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+        text = settings.get_text_config()
+        n_layers, hidden = int(text.num_hidden_layers), int(text.hidden_size)
     description = ModelDescription(
         tokenizer=tokenizer,
         config=config,
         name=config.name,
         revision=_revision(config, source) or str(settings._commit_hash or config.revision),
-        n_layers=int(text.num_hidden_layers),
-        hidden=int(text.hidden_size),
+        n_layers=n_layers,
+        hidden=hidden,
         dtype=str(resolve_dtype(config)).removeprefix("torch."),
         device=resolve_device(config.device).partition(":")[0],
     )
@@ -204,16 +231,3 @@ def _placement(config: ModelConfig) -> dict[str, Any]:
             bnb_4bit_compute_dtype=resolve_dtype(config),
         )
     return placement
-
-
-@contextmanager
-def _explained(config: ModelConfig) -> Generator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        if "gated" in str(error).lower() or "401" in str(error):
-            remedy = "accept the licence on the model's page and set HF_TOKEN in .env."
-        else:
-            remedy = f"check the name and the network, or use the embedded model {EMBEDDED_MODEL}."
-        message = str(error).strip().splitlines()[0]
-        raise UserError(f"the model cannot be loaded ({message}).", where=config.name, remedy=remedy) from error

@@ -3,7 +3,8 @@
 import glob
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -14,8 +15,9 @@ import numpy as np
 from jaxtyping import Float32, Int8, Int32, Int64
 
 from models_under_pressure.activations.model import code_fingerprint
+from models_under_pressure.core.display import notice
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import file_hash, read_json
+from models_under_pressure.core.files import file_hash, is_object, read_json
 
 FORMAT = "mup-activations"
 FORMAT_VERSION = 1
@@ -39,22 +41,22 @@ class Store:
     @cached_property
     def ids(self) -> Sequence[str]:
         """Record ids, in the order of the offsets."""
-        return [str(id_) for id_ in self._group["ids"][:]]
+        return [str(id_) for id_ in self._array("ids")]
 
     @cached_property
     def offsets(self) -> Int64[np.ndarray, "records_plus_1"]:
         """Record `i` owns the rows `offsets[i]` up to but not including `offsets[i + 1]`."""
-        return self._group["offsets"][:]
+        return self._array("offsets")
 
     @cached_property
     def roles(self) -> Int8[np.ndarray, "tokens"]:
         """Role code of each row."""
-        return self._group["roles"][:]
+        return self._array("roles")
 
     @cached_property
     def token_ids(self) -> Int32[np.ndarray, "tokens"]:
         """Token of each row; -1 where a row stands for many tokens."""
-        return self._group["token_ids"][:]
+        return self._array("token_ids")
 
     @property
     def hidden(self) -> int:
@@ -81,10 +83,12 @@ class Store:
 
     def read_bits(self, start: int, stop: int) -> np.ndarray:
         """The same rows as they are on disk: bfloat16 bits as uint16, or float32."""
-        try:
+        with _readable(self.path, f"rows {start} to {stop}"):
             return self._values[start:stop]
-        except (ValueError, RuntimeError) as error:
-            raise _damaged(self.path, f"rows {start} to {stop} cannot be read ({error}).") from error
+
+    def _array(self, name: str) -> Any:
+        with _readable(self.path, name):
+            return self._group[name][:]
 
     def record(self, index: int) -> Float32[np.ndarray, "tokens hidden"]:
         """The activations of one record."""
@@ -94,14 +98,18 @@ class Store:
         """Compare every file with its checksum.
 
         Raises:
-            UserError: a file is damaged, missing, or not in the manifest.
+            UserError: a file is damaged or missing, or a chunk is not in the manifest. Other files that are not of the
+                store, which a desktop left there, are named only: nothing reads them.
         """
         files = _check_sizes(self.path)
         found = {str(file.relative_to(self.path)) for file in self.path.rglob("*") if file.is_file()} - {MANIFEST}
-        wrong = sorted(found - set(files))
+        foreign = sorted(found - set(files))
+        wrong = [name for name in foreign if is_store_file(Path(name))]
         wrong += [name for name in sorted(files) if file_hash(self.path / name) != files[name]["sha256"]]
         if wrong:
             raise _damaged(self.path, f"{len(wrong)} files are damaged or foreign, first {wrong[0]}.")
+        for name in foreign:
+            notice(f"{self.path}: {name} is foreign to the store: nothing reads it, and it may be deleted")
 
 
 def open_store(path: Path) -> Store:
@@ -120,7 +128,8 @@ def open_store(path: Path) -> Store:
             else "run `mup extract`, `mup acts store` or `dvc pull`.",
         )
     _check_sizes(path)  # zarr would read a missing file as zeros
-    group = zarr().open_group(path, mode="r", zarr_format=3)
+    with _readable(path, "zarr.json"):
+        group = zarr().open_group(path, mode="r", zarr_format=3)
     version = group.attrs.get("format_version")
     if group.attrs.get("format") != FORMAT or version != FORMAT_VERSION:
         raise UserError(
@@ -128,7 +137,8 @@ def open_store(path: Path) -> Store:
             where=str(path),
             remedy="extract it again with this version of the project.",
         )
-    return Store(path, group)
+    with _readable(path, "activations"):
+        return Store(path, group)
 
 
 def zarr() -> Any:
@@ -153,9 +163,30 @@ def to_float32(values: np.ndarray) -> Float32[np.ndarray, "..."]:
     return np.left_shift(values, 16, dtype=np.uint32).view(np.float32)
 
 
+@contextmanager
+def _readable(path: Path, what: str) -> Generator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # zarr's codecs and JSON raise errors of their own for each kind of damage
+        raise _damaged(path, f"{what} cannot be read ({error or type(error).__name__}).") from error
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """The files of a store: path in it -> `bytes` and `sha256`."""
+    found = read_json(path / MANIFEST)
+    files: Any = found.get("files") if is_object(found) else None
+    if not is_object(files) or not all(
+        is_object(entry) and {"bytes", "sha256"} <= set(entry) for entry in files.values()
+    ):
+        raise _damaged(path, f"{MANIFEST} does not list files.")
+    return files
+
+
 def _check_sizes(path: Path) -> dict[str, Any]:
     """The manifest's files, all of which are there in their full length."""
-    files: dict[str, Any] = read_json(path / MANIFEST)["files"]
+    files = _manifest(path)
     for name, entry in files.items():
         file = path / name
         if not file.is_file() or file.stat().st_size != entry["bytes"]:
@@ -184,7 +215,7 @@ class Entry:
             return "unfinished; the same command continues it"
         store = open_store(self.path)
         attributes = store.attributes
-        size = sum(entry["bytes"] for entry in read_json(self.path / MANIFEST)["files"].values())
+        size = sum(entry["bytes"] for entry in _manifest(self.path).values())
         return (
             f"{attributes['records']:>8,} records {attributes['tokens']:>12,} tokens {size / 1e6:>10,.1f} MB  "
             f"{attributes['hook_point']}, {attributes['keep']}, {attributes['compute_dtype']}"

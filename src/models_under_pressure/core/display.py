@@ -8,8 +8,8 @@ import sys
 import time
 import unicodedata
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -22,7 +22,7 @@ _HARMLESS = "\n\t\u200c\u200d"
 
 
 _ADDRESS = re.compile(
-    r"(?P<scheme>\b[a-zA-Z][\w+.-]*://)(?P<user>[^\s/?#@'\"]*@)?(?P<path>[^\s?#'\"]*)(?P<query>\?[^\s'\"]*)?"
+    r"(?P<scheme>\b[a-zA-Z][\w+.-]*://)(?P<user>[^\s'\"]*@)?(?P<path>[^\s?#'\"]*)((?P<mark>[?#])[^\s'\"]*)?"
 )
 
 
@@ -37,6 +37,7 @@ class Progress(Protocol):
 @contextmanager
 def progress(total: int, *, what: str, unit: str = "rows") -> Generator[Progress, None, None]:
     """Show the progress of `total` units of work on standard error."""
+    what = printable(what)
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -48,6 +49,7 @@ def progress(total: int, *, what: str, unit: str = "rows") -> Generator[Progress
 
 def notice(text: str) -> None:
     """Say something on standard error at once, without harm to a bar that is being drawn."""
+    text = printable(text)
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -57,21 +59,48 @@ def notice(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text with control and format characters as visible escapes, but for those that ordinary writing needs."""
-    return "".join(
-        character
-        if character in _HARMLESS or not unicodedata.category(character).startswith("C")
-        else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    """Text with control and format characters as visible escapes, but for those that ordinary writing needs.
+
+    So that nobody's text moves the cursor, hides what stands before it, or turns the direction of writing around.
+    """
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character in _HARMLESS or (unicodedata.category(character)[0] != "C" and character not in "\u2028\u2029"):
+        return character
+    if character < "\x7f":
+        return character.encode("unicode_escape").decode()
+    units = character.encode("utf-16-be", "surrogatepass")  # as in JSON, which so stays what it was
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+class _Harmless:
+    """A stream whose text goes through `printable`."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def harmless_output() -> Generator[None]:
+    """Make all that is printed to standard output harmless for a while; `sys.__stdout__` stays as it is."""
+    with redirect_stdout(cast("Any", _Harmless(sys.stdout))):
+        yield
 
 
 def masked(text: str) -> str:
-    """The text with user info and query, which may be secrets, hidden in every address."""
+    """The text with user info, query and fragment, which may be secrets, hidden in every address."""
 
     def hide(found: re.Match[str]) -> str:
-        user, query = "***@" if found["user"] else "", "?***" if found["query"] else ""
-        return f"{found['scheme']}{user}{found['path']}{query}"
+        user, rest = "***@" if found["user"] else "", f"{found['mark']}***" if found["mark"] else ""
+        return f"{found['scheme']}{user}{found['path']}{rest}"
 
     return _ADDRESS.sub(hide, text)
 
@@ -111,7 +140,8 @@ class _Lines:
 
 def text_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns as wide as their widest cell, two spaces apart."""
-    lines = [[head.removeprefix(">") for head in heads], *([str(cell) for cell in row] for row in rows)]
+    cells = ([printable(str(cell)).replace("\n", " ") for cell in row] for row in rows)
+    lines = [[printable(head.removeprefix(">")) for head in heads], *cells]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     aligns = [str.rjust if head.startswith(">") else str.ljust for head in heads]
     drawn = (

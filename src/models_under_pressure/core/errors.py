@@ -2,11 +2,14 @@
 
 import errno
 
+from models_under_pressure.core.display import printable
+
 
 class UserError(Exception):
     """A problem the user can mend: what is wrong, where, and the remedy.
 
-    The command line prints it as one line and exits with status 1; a traceback would hide the remedy.
+    The command line prints it as one line and exits with status 1; a traceback would hide the remedy. What a file or a
+    server brought into the message is made harmless.
     """
 
     def __init__(self, problem: str, *, where: str | None = None, remedy: str | None = None) -> None:
@@ -15,7 +18,7 @@ class UserError(Exception):
         self.remedy = remedy
         place = f"{where}: " if where else ""
         mend = f" Remedy: {remedy}" if remedy else ""
-        super().__init__(f"{place}{problem}{mend}")
+        super().__init__(printable(" ".join(f"{place}{problem}{mend}".split("\n"))))
 
 
 def disk_error(error: OSError) -> UserError | None:

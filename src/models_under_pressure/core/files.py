@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -21,9 +22,9 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Frozen(BaseModel):
-    """A description: its fields do not change, and a field that it does not know is refused."""
+    """A description: its fields do not change; fields that it does not know, NaN and infinities are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @contextmanager
@@ -61,14 +62,23 @@ def read_json(path: Path) -> Any:
     """Read one JSON file.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing or is not JSON, which has neither NaN nor infinities.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), parse_float=_finite, parse_constant=_finite)
     except FileNotFoundError:
         raise UserError("file not found.", where=str(path), remedy="run `dvc repro` or `dvc pull`.") from None
+    except RecursionError:
+        raise UserError("not JSON (it is nested too deep).", where=str(path), remedy="restore the file.") from None
     except ValueError as error:
         raise UserError(f"not JSON ({error}).", where=str(path), remedy="restore the file.") from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text:.20} is not a finite number")
+    return value
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """One typed section of params.yaml, or of experiments/params.yaml: what a stage knows of them is its own section."""
 
+import re
 import types
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from models_under_pressure.core.display import masked
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import Frozen, is_object
+from models_under_pressure.core.files import Frozen, is_list, is_object
 
 T = TypeVar("T")
 
@@ -22,6 +23,8 @@ EXPERIMENTS = Path("experiments/params.yaml")
 _SHARED = ("seed", "llm", "model", "models", "probe")
 """Sections that belong to no single stage."""
 _PACKAGE = Path(__file__).parents[1]
+_DEEPEST, _MOST_ENTRIES = 100, 1_000_000
+"""What nobody writes."""
 
 
 class Section(Frozen):
@@ -72,6 +75,44 @@ def model_aliases(file: Path = PARAMS) -> dict[str, str]:
     return read("models", dict[str, str], file) if file.exists() else {}
 
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_NAMES = ("probes", "models", "pairs")
+"""Maps of a section whose keys are names that the user gives."""
+
+
+def check_names(file: Path = PARAMS) -> None:
+    """Refuse names that would not stay one word of a stage's command, or one part of a path.
+
+    Raises:
+        UserError: naming the first one.
+    """
+    tree = load_plain(file)
+    for section, values in tree.items():
+        for group in _NAMES if is_object(values) else ():
+            for name in values[group] if is_object(values.get(group)) else ():
+                if not _NAME.fullmatch(str(name)):
+                    _, line = _place([section, group, name], _with_lines(file))
+                    raise UserError(
+                        f"`{section}.{group}`: {str(name)!r} is no name: those have letters, digits and `_-+.` only.",
+                        where=f"{file}:{line}",
+                        remedy="rename it.",
+                    )
+
+
+def runs_code_of(model: str, file: Path = PARAMS) -> bool:
+    """Whether params.yaml says that a model's own code may run: `model.trust_remote_code`, for `model.name` alone.
+
+    Args:
+        model: Hugging Face id or path, as an alias leads to it.
+        file: params.yaml; where there is none, no code runs.
+    """
+    if not file.exists():
+        return False
+    named = read("model", dict[str, Any], file)
+    name = str(named.get("name"))
+    return named.get("trust_remote_code") is True and model_aliases(file).get(name, name) == model
+
+
 def section_names(file: Path) -> set[str]:
     """The sections that a params file may have: one per module of `stages` or `experiments`, and the shared ones."""
     if file.name == "versions.yaml":
@@ -102,16 +143,53 @@ def load_plain(path: Path) -> dict[str, Any]:
 
     try:
         parser: Any = YAML(typ="safe")
-        tree = parser.load(path.read_text("utf-8"))
+        text = path.read_text("utf-8-sig")
+        _check_depth(parser.parse(text))
+        tree = parser.load(text)
+        _entries(tree, {})
     except FileNotFoundError:
         raise UserError(
             "file not found.", where=str(path), remedy="run from the project's folder, or restore the file with git."
         ) from None
-    except YAMLError as error:
-        raise UserError(f"not YAML ({error}).", where=str(path), remedy="repair the file.") from None
+    except (YAMLError, ValueError, RecursionError, OSError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        reason = getattr(error, "problem", None) or ("nested too deep" if isinstance(error, RecursionError) else error)
+        raise UserError(f"not YAML ({reason}).", where=where, remedy="repair the file.") from None
     if not is_object(tree):
         raise UserError("not a mapping of names to values.", where=str(path), remedy="restore the file with git.")
     return tree
+
+
+def _check_depth(events: Iterator[Any]) -> None:
+    """Refuse what is nested so deep that the library's C code would end the process.
+
+    Raises:
+        ValueError: there is such a part.
+    """
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        depth += kind.endswith(("SequenceStartEvent", "MappingStartEvent"))
+        depth -= kind.endswith(("SequenceEndEvent", "MappingEndEvent"))
+        if depth > _DEEPEST:
+            raise ValueError("nested too deep")
+
+
+def _entries(value: object, known: dict[int, int]) -> int:
+    """Entries of a tree, each counted as often as aliases name it: nine nested lists can hold a thousand million.
+
+    Raises:
+        ValueError: there are more than anybody writes, or a part holds itself.
+    """
+    if not is_object(value) and not is_list(value):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 0
+        known[id(value)] = 1 + sum(_entries(one, known) for one in (value.values() if is_object(value) else value))
+    if not 0 < known[id(value)] <= _MOST_ENTRIES:
+        raise ValueError("its aliases (`*name`) unfold without end")
+    return known[id(value)]
 
 
 @contextmanager
@@ -145,7 +223,7 @@ def _with_lines(path: Path) -> Any:
     from ruamel.yaml import YAML
 
     parser: Any = YAML(typ="rt")
-    return parser.load(path.read_text("utf-8"))
+    return parser.load(path.read_text("utf-8-sig"))
 
 
 def _describe(details: ErrorDetails, tree: Any, schema: Any, path: Path, under: Sequence[str]) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dotenv import find_dotenv
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models_under_pressure.core.errors import UserError
@@ -50,12 +50,33 @@ class Settings(BaseSettings):
         return None if isinstance(value, str) and not value.strip() else value
 
 
+S = TypeVar("S", bound="Settings")
+
+
+def read_settings(schema: type[S]) -> S:
+    """Read some settings from the environment, then the nearest `.env` at or above the working directory.
+
+    Raises:
+        UserError: the file cannot be read, or a value is not of its kind. No value is shown: it may be a secret.
+    """
+    file = find_dotenv(usecwd=True)
+    try:
+        return schema(_env_file=file or None)  # pyright: ignore[reportCallIssue] pydantic's argument
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(map(str, first["loc"])).upper()
+        remedy = f"correct {name} in the environment, or in {file or '.env'}."
+        raise UserError(f"{name}: {first['msg']}.", remedy=remedy) from None
+    except ValueError:  # not UTF-8, or a byte that no variable can hold
+        raise UserError("not a text file in UTF-8.", where=file, remedy="save it as UTF-8.") from None
+
+
 def load_settings() -> Settings:
     """Read the environment, then the nearest `.env` at or above the working directory.
 
     DVC runs temporary experiments in a folder below the project, where a plain `.env` would not be found.
     """
-    return Settings(_env_file=find_dotenv(usecwd=True) or None)  # pyright: ignore[reportCallIssue] pydantic's argument
+    return read_settings(Settings)
 
 
 def curve(

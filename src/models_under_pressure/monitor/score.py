@@ -132,14 +132,17 @@ class Scored:
     tokens: TokenScores | None = None
 
 
-def load_probe_model(probe: Probe, *, device: str = "auto") -> LoadedModel:
+def load_probe_model(probe: Probe, *, device: str = "auto", trust_remote_code: bool = False) -> LoadedModel:
     """Load the model that a probe reads, as far as its layer, at the revision and precision of its training.
 
     Raises:
-        UserError: the model is not found or gated.
+        UserError: the model is not found or gated, or needs code of its own that is not trusted.
     """
     origin = probe.provenance
-    return load_model(model_of(origin, device=device), layers=[int(origin["layer"])])
+    model = model_of(origin, device=device, trust_remote_code=trust_remote_code)
+    if "layer" not in origin:
+        raise UserError("the probe does not say which layer it reads.", remedy="train it again.")
+    return load_model(model, layers=[int(origin["layer"])])
 
 
 def score_records(

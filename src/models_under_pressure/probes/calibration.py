@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models_under_pressure.core.files import Frozen
 from models_under_pressure.probes.family import CalibrationMethod
@@ -41,8 +42,16 @@ class Isotonic(Frozen):
     """A rising curve through points, linear between them (Zadrozny and Elkan 2002)."""
 
     kind: Literal["isotonic"] = "isotonic"
-    logits: tuple[float, ...]
-    values: tuple[float, ...]
+    logits: tuple[float, ...] = Field(min_length=1)
+    values: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Isotonic":
+        if len(self.logits) != len(self.values):
+            raise ValueError("a curve needs as many values as logits")
+        if any(a > b for points in (self.logits, self.values) for a, b in pairwise(points)):
+            raise ValueError("a curve must rise")
+        return self
 
     def probabilities(self, logits: Float[np.ndarray, "records"]) -> Float[np.ndarray, "records"]:
         """Probability of each logit."""

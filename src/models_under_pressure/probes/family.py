@@ -149,6 +149,8 @@ class Family(Generic[C]):
     fitting: Exact[C] | Descent[C]
     by_sentence: bool = False
     """Whether the pooling needs to know where sentences end."""
+    columns: Callable[[C], int] = lambda _: 1
+    """Numbers that a token is projected to."""
 
 
 def pool_mean(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: FamilyConfig) -> Pooled:

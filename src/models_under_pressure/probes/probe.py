@@ -3,12 +3,15 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from models_under_pressure.activations.config import HookPoint, Keep
 from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import (
@@ -16,6 +19,7 @@ from models_under_pressure.core.files import (
     atomic_path,
     check_weights,
     read_description,
+    stable_hash,
     write_json,
     write_text,
 )
@@ -163,6 +167,30 @@ def _project(
 WEIGHTS, DESCRIPTION, CARD = "weights.safetensors", "probe.json", "README.md"
 FORMAT = 1
 """Version of the layout; a reader refuses others."""
+_SEAL = "description_sha256"
+"""Key of the hash of all the others."""
+
+
+class _Origin(BaseModel):
+    """What scoring takes from the provenance, which holds more."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str | None = None
+    layer: int | None = Field(default=None, ge=0)
+    keep: Keep | None = None
+    hook_point: HookPoint | None = None
+    max_tokens: int | None = Field(default=None, ge=2)
+    truncation_side: Literal["left", "right"] | None = None
+
+
+def _checked_origin(provenance: dict[str, Any]) -> dict[str, Any]:
+    try:
+        _Origin.model_validate(provenance)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return provenance
 
 
 class _Description(Frozen):
@@ -170,7 +198,7 @@ class _Description(Frozen):
     weights_sha256: str
     config: ProbeConfig
     seed: int
-    provenance: dict[str, Any]
+    provenance: Annotated[dict[str, Any], AfterValidator(_checked_origin)]
     thresholds: tuple[Threshold, ...]
     calibration: Calibration | None
     metrics: dict[str, float]
@@ -187,7 +215,8 @@ def save_probe(probe: Probe, directory: Path) -> None:
         temporary.write_bytes(weights)
     saved: dict[str, Any] = {name: getattr(probe, name) for name in _SAVED}
     description = _Description(format=FORMAT, weights_sha256=hashlib.sha256(weights).hexdigest(), **saved)
-    write_json(directory / DESCRIPTION, description.model_dump(mode="json"))
+    content = description.model_dump(mode="json")
+    write_json(directory / DESCRIPTION, content | {_SEAL: stable_hash(content)})
     write_text(directory / CARD, model_card(probe))
 
 
@@ -204,21 +233,52 @@ def load_probe(directory: Path) -> Probe:
     Raises:
         UserError: a file is missing or damaged, the files are not of one probe, or the format is not known.
     """
-    import safetensors.numpy
-
-    untyped: Any = safetensors.numpy
     path = directory / DESCRIPTION
     remedy = "train it again"
-    found = read_description(path, _Description, version=FORMAT, what="probe", remedy=remedy, upgrade=_upgrade)
+
+    def upgrade(content: dict[str, Any]) -> None:
+        seal = content.pop(_SEAL, None)  # probes of before it have none
+        if seal is not None and seal != stable_hash(content):
+            problem = "the description is damaged, or was changed after the probe was saved."
+            raise UserError(problem, where=str(path), remedy=f"run `dvc checkout`, or {remedy}.")
+        if isinstance(content.get("config"), dict):
+            content["config"].setdefault("first_token", True)  # every probe saw it before there was a choice
+
+    found = read_description(path, _Description, version=FORMAT, what="probe", remedy=remedy, upgrade=upgrade)
     check_weights(directory / WEIGHTS, found.weights_sha256, what="probe", remedy="train the probe again")
     saved: dict[str, Any] = {name: getattr(found, name) for name in _SAVED}
-    return Probe(weights=untyped.load_file(directory / WEIGHTS), **saved)
+    return Probe(weights=_read_weights(directory / WEIGHTS, found.config), **saved)
 
 
-def _upgrade(content: dict[str, Any]) -> None:
-    """Every probe saw the first token before there was a choice."""
-    if isinstance(content.get("config"), dict):
-        content["config"].setdefault("first_token", True)
+def _read_weights(path: Path, config: ProbeConfig) -> dict[str, np.ndarray]:
+    """The weights of a probe, if they are what its family projects with.
+
+    Raises:
+        UserError: the file is no safetensors, or holds other arrays, other shapes, or numbers that are not finite.
+    """
+    untyped: Any = import_module("safetensors.numpy")
+    family = FAMILIES[config.family]
+    try:
+        weights: dict[str, np.ndarray] = untyped.load_file(path)
+        shapes = {name: array.shape for name, array in weights.items()}
+        wanted = {"projection", "bias", *([SENTENCE_END_IDS] if family.by_sentence else [])}
+        if set(shapes) != wanted:
+            raise ValueError(f"the arrays are {sorted(shapes)}, not {sorted(wanted)}")
+        columns = family.columns(config)
+        hidden = weights["projection"].size // columns
+        if not hidden or shapes["projection"] != (hidden, columns) or shapes["bias"] != (columns,):
+            raise ValueError(
+                f"the shapes are {shapes['projection']} and {shapes['bias']}, not (n, {columns}) and ({columns},)"
+            )
+        for name in ("projection", "bias"):
+            if weights[name].dtype.kind != "f" or not np.isfinite(weights[name]).all():
+                raise ValueError(f"not every number of {name} is finite")
+        if family.by_sentence and (weights[SENTENCE_END_IDS].dtype.kind != "i" or len(shapes[SENTENCE_END_IDS]) != 1):
+            raise ValueError(f"{SENTENCE_END_IDS} is no list of whole numbers")
+    except Exception as error:  # the library raises errors of its own for each kind of damage
+        problem = f"the weights are not those of a {config.family} probe ({str(error).splitlines()[0]})."
+        raise UserError(problem, where=str(path), remedy="run `dvc checkout`, or train the probe again.") from None
+    return weights
 
 
 def model_card(probe: Probe) -> str:

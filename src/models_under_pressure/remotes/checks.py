@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from models_under_pressure.core.display import masked
 from models_under_pressure.remotes.config import aws_config_file
 from models_under_pressure.remotes.contents import tracked_outputs
 from models_under_pressure.remotes.target import Target, error_code, explain
@@ -16,7 +17,7 @@ from models_under_pressure.remotes.target import Target, error_code, explain
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of a report."""
+    """One line of a report; addresses in it are masked."""
 
     topic: str
     """What was looked at."""
@@ -26,6 +27,9 @@ class Finding:
     """What was found."""
     remedy: str | None = None
     """What to do, for a note or a failure."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", masked(self.detail))
 
 
 def failed(findings: Iterable[Finding]) -> bool:

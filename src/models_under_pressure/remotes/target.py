@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from dotenv import find_dotenv
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from models_under_pressure.core.display import masked
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import is_object
 from models_under_pressure.core.section import load_plain
-from models_under_pressure.core.settings import Settings
+from models_under_pressure.core.settings import Settings, read_settings
 
 
 class BucketSettings(Settings):
@@ -40,7 +40,7 @@ class BucketSettings(Settings):
 
 def load_bucket_settings() -> BucketSettings:
     """Read the environment, then the nearest `.env` at or above the working directory."""
-    return BucketSettings(_env_file=find_dotenv(usecwd=True) or None)  # pyright: ignore[reportCallIssue] pydantic's
+    return read_settings(BucketSettings)
 
 
 REMOTES = ("datasets", "activations")
@@ -140,7 +140,9 @@ def public_targets(
     """
     for url in (datasets_url, activations_url):
         if not url.startswith(("https://", "http://", "s3://")):
-            raise UserError(f"{url!r} is not a public address.", remedy="give one that begins with https:// or s3://.")
+            raise UserError(
+                masked(f"{url!r} is not a public address."), remedy="give one that begins with https:// or s3://."
+            )
     return tuple(
         Target(
             name=name,
@@ -214,7 +216,7 @@ def explain(error: BaseException, *, target: Target, action: str = "use") -> Exp
             problem = f"the server answers {code} when asked to {action}"
             return Explanation(problem, "look the code up in the server's manual")
     # botocore's own errors are about this machine's set-up and quote no request
-    own = f": {error}" if type(error).__module__.startswith("botocore") else ""
+    own = masked(f": {error}") if type(error).__module__.startswith("botocore") else ""
     return Explanation(f"{type(error).__name__} while trying to {action}{own}", "run `dvc doctor` and `dvc push -v`")
 
 
@@ -232,7 +234,7 @@ def _facts(target: Target, action: str) -> dict[str, str]:
     return {
         "provider": target.provider,
         "bucket": target.bucket,
-        "host": target.endpoint or (target.url if target.url.startswith("http") else "AWS S3"),
+        "host": masked(target.endpoint or (target.url if target.url.startswith("http") else "AWS S3")),
         "action": action,
         "rights": _RIGHTS.get(action, "check the rights of the token"),
         "unreachable": unreachable,

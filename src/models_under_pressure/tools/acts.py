@@ -11,7 +11,7 @@ from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.extract import extract_files, recompute
 from models_under_pressure.activations.store import Entry, dataset_files, entries, open_store, remove, store_path
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.section import model_aliases
+from models_under_pressure.core.section import model_aliases, runs_code_of
 from models_under_pressure.core.settings import load_settings
 from models_under_pressure.remotes.stores import pull_stores, push_stores
 
@@ -62,7 +62,9 @@ def store(
     config = ExtractConfig(
         hook_point=hook_point, keep=keep, max_tokens=max_tokens, batch_tokens=batch or "auto", engine=engine
     )
-    source = ModelConfig(name=model_aliases().get(model, model), dtype=dtype, quantization=quantization)
+    name = model_aliases().get(model, model)
+    trusted = runs_code_of(name)
+    source = ModelConfig(name=name, dtype=dtype, quantization=quantization, trust_remote_code=trusted)
     done: list[Path] = []
     for path, outcome in extract_files(jobs, model=source, config=config):
         print(f"{outcome:8} {path}")
@@ -100,7 +102,8 @@ def verify(
             opened.verify()
             print(f"{found}: checksums agree")
             continue
-        results = recompute(opened, sample=sample, seed=seed)
+        trusted = runs_code_of(str(opened.attributes.get("model")))
+        results = recompute(opened, sample=sample, seed=seed, trust_remote_code=trusted)
         same, worst = sum(result.identical for result in results), max(result.difference for result in results)
         print(
             f"{found}: checksums agree; {same} of {len(results)} conversations identical, worst differs by {worst:.2%}"

@@ -1,6 +1,5 @@
 """Look at versions, hardware, disk, cache, keys, remotes, the model and the space the planned run needs."""
 
-import json
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from models_under_pressure.core.dvc_lock import cut_lock
 from models_under_pressure.core.errors import UserError, disk_error
 from models_under_pressure.core.settings import Settings
 from models_under_pressure.remotes.checks import Finding, check_remote, failed
@@ -117,12 +117,8 @@ def keys(*, root: Path) -> Iterator[Finding]:
 
 def results(*, root: Path) -> Iterator[Finding]:
     """Whether DVC can read what it knows of the results; it writes two files in place, which a kill can cut."""
-    lock = root / ".dvc/tmp/rwlock"
-    try:
-        json.loads(lock.read_bytes() if lock.exists() else b"{}")
-    except ValueError:
-        detail = f"{lock} cannot be read: DVC was killed while it wrote the file"
-        yield Finding("rwlock", "failure", detail, f"`rm {lock}`; it holds no results")
+    if (cut := cut_lock(root)) is not None:
+        yield Finding("rwlock", "failure", f"{cut.where} {cut.problem}", cut.remedy)
     outputs = tracked_outputs(root=root)
     yield Finding("dvc.lock", "ok", f"{len(outputs)} outputs, {sum(output.size for output in outputs) / _GIB:.2f} GiB")
 

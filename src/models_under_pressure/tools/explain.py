@@ -33,7 +33,8 @@ def command(
     loaded, model = load_with_model(probe, device)
     scored = next(iter(score_records([record], loaded, model, tokens=True)))
     if html is None:
-        print(to_text(scored, loaded, colour=sys.stdout.isatty()), end="")
+        colour = sys.stdout.isatty()  # standard output itself, because colours are control characters too
+        print(to_text(scored, loaded, colour=colour), end="", file=sys.__stdout__ if colour else None)
     else:
         write_text(html, to_html(scored, loaded))
         print(html)

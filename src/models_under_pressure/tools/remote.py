@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models_under_pressure.core.display import text_table
+from models_under_pressure.core.display import masked, text_table
 from models_under_pressure.remotes.checks import Finding, check_remote, failed
 from models_under_pressure.remotes.config import point_remotes, read_targets, restore_folders
 from models_under_pressure.remotes.contents import OutputStatus, contents
@@ -146,7 +146,7 @@ def print_findings(findings: Iterable[Finding]) -> list[Finding]:
 def _print_targets(targets: Sequence[Target]) -> None:
     for target in targets:
         place = f" at {target.endpoint}" if target.endpoint else ""
-        print(f"{target.name:12} {target.url}{place}")
+        print(f"{target.name:12} {masked(target.url + place)}")
 
 
 def _print_counts(statuses: list[OutputStatus]) -> None:

@@ -45,11 +45,13 @@ def find_probe(name: str) -> Path:
 
 def load_with_model(name: str, device: str) -> "tuple[Probe, LoadedModel]":
     """A probe and its model."""
+    from models_under_pressure.core.section import runs_code_of
     from models_under_pressure.monitor.score import load_probe_model
     from models_under_pressure.probes.probe import load_probe
 
     probe = load_probe(find_probe(name))
-    return probe, load_probe_model(probe, device=device)
+    trusted = runs_code_of(str(probe.provenance.get("model")))
+    return probe, load_probe_model(probe, device=device, trust_remote_code=trusted)
 
 
 def read_conversations(file: str) -> "list[Record]":

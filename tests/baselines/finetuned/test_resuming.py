@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from models_under_pressure.baselines.finetuned.checkpoint import Checkpoints, checkpoint_root, checkpoints_of
 from models_under_pressure.baselines.finetuned.classifier import make_classifier
@@ -89,9 +90,11 @@ def test_a_damaged_checkpoint_is_named_with_a_remedy(settings, split, tmp_path):
     kept = Checkpoints(tmp_path / "run")
     train(make_classifier(config, seed=0), split(8), split(8), config=config, seed=0, checkpoints=kept)
     (file,) = (tmp_path / "run").iterdir()
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"run/checkpoint\.safetensors: the checkpoint is damaged.*delete it"):
-        kept.load()
+    whole = file.read_bytes()
+    for content in (whole[:100], b"", save({}), save({"x": torch.zeros(1)}, {"state": "{"})):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=r"run/checkpoint\.safetensors: the checkpoint is damaged.*delete it"):
+            kept.load()
     kept.remove()
     assert not list((tmp_path / "run").iterdir())
 

@@ -1,11 +1,14 @@
 """From labelled files to scores: what is saved can be loaded, and nothing else."""
 
+import hashlib
 import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.reading import score
@@ -102,6 +105,19 @@ def test_a_damaged_foreign_or_missing_model_is_refused(project, making, tmp_path
         (description | {"seed": "x"}, r"not a finetuned model \(`seed`"),
     ):
         (directory / "finetuned.json").write_text(json.dumps(content))
+        with pytest.raises(UserError, match=expected):
+            load_finetuned(directory)
+    (directory / "finetuned.json").write_text(json.dumps(description))
+    good = load_file(directory / "weights.safetensors")
+    for weights, expected in (
+        (b"", r"not weights as safetensors \("),
+        (b"\xff" * 64, r"not weights as safetensors \("),
+        (save(good | {"head.bias": torch.full((2,), torch.nan)}), r"not every number of head\.bias is finite"),
+        (save(good | {"head.bias": torch.zeros(3)}), "its weights differ"),
+    ):
+        (directory / "weights.safetensors").write_bytes(weights)
+        sha256 = {"weights_sha256": hashlib.sha256(weights).hexdigest()}
+        (directory / "finetuned.json").write_text(json.dumps(description | sha256))
         with pytest.raises(UserError, match=expected):
             load_finetuned(directory)
     (directory / "finetuned.json").write_text(json.dumps(description))

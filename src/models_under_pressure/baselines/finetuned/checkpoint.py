@@ -54,6 +54,23 @@ def tensor_files() -> Any:
     return import_module("safetensors.torch")
 
 
+def read_tensors(path: Path, *, remedy: str) -> "dict[str, torch.Tensor]":
+    """The tensors of a file.
+
+    Raises:
+        UserError: it is no safetensors file, or holds numbers that are not finite.
+    """
+    try:
+        tensors: dict[str, Any] = tensor_files().load_file(path)
+        wrong = sorted(name for name, one in tensors.items() if not one.isfinite().all())
+    except Exception as error:  # the library raises errors of its own for each kind of damage
+        problem = f"not weights as safetensors ({str(error).partition(chr(10))[0]})."
+        raise UserError(problem, where=str(path), remedy=remedy) from None
+    if wrong:
+        raise UserError(f"not every number of {wrong[0]} is finite.", where=str(path), remedy=remedy)
+    return tensors
+
+
 class Checkpoints:
     """The latest checkpoint of one run."""
 
@@ -68,6 +85,8 @@ class Checkpoints:
         """
         from safetensors import SafetensorError, safe_open
 
+        broken = (OSError, SafetensorError, ValueError, KeyError, TypeError)  # the last three: a header without `state`
+
         for left in self._path.parent.glob(f".{_FILE}.*"):  # half-written by a killed run
             left.unlink()
         if not self._path.exists():
@@ -80,7 +99,7 @@ class Checkpoints:
                 for key in file.keys():  # noqa: SIM118 - the library's own method
                     part, _, name = key.partition("/")
                     parts[part][name] = file.get_tensor(key)
-        except (OSError, SafetensorError) as error:
+        except broken as error:
             raise UserError(
                 f"the checkpoint is damaged ({error}).", where=str(self._path), remedy="delete it to train anew."
             ) from None

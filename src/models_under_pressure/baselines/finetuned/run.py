@@ -21,7 +21,7 @@ from models_under_pressure.activations.flops import (
 )
 from models_under_pressure.activations.model import library_versions, tokenizer_fingerprint
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
-from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of, tensor_files
+from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of, read_tensors, tensor_files
 from models_under_pressure.baselines.finetuned.classifier import Classifier, Precision, make_classifier
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.reading import Split, score, tokenised_split
@@ -186,14 +186,15 @@ def load_finetuned(directory: Path) -> tuple[Classifier, Description]:
     path = directory / _DESCRIPTION
     description = read_description(path, Description, version=_FORMAT, what="finetuned model", remedy=mend)
     check_weights(weights, description.weights_sha256, what="model", remedy=mend)
-    tensors = tensor_files().load_file(weights)
+    tensors = read_tensors(weights, remedy=f"{mend}.")
     config = description.config.model_copy(update={"precision": description.precision})
     classifier = make_classifier(config, seed=description.seed)
     found = _identity(classifier.loaded)
     differing = [name for name, value in found.items() if value != getattr(description, name)]
-    if differing or set(tensors) != set(classifier.trained):
+    shapes = [{name: one.shape for name, one in each.items()} for each in (tensors, classifier.trained)]
+    if differing or shapes[0] != shapes[1]:
         raise UserError(
-            f"{config.model} is not what was finetuned ({', '.join(differing) or 'names of weights'} differ).",
+            f"{config.model} is not what was finetuned ({', '.join(differing) or 'its weights'} differ).",
             where=str(directory),
             remedy="name the trained model's `revision`, or finetune again.",
         )

@@ -33,4 +33,4 @@ def start(mean: Linear, config: Config, generator: np.random.Generator) -> Linea
     return start_heads(1, mean, generator)
 
 
-FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start))
+FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start), columns=lambda _: 2)

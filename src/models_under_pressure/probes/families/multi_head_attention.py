@@ -71,4 +71,6 @@ def start_heads(heads: int, mean: Linear, generator: np.random.Generator) -> Lin
     return Linear(np.hstack([queries, values]), bias)
 
 
-FAMILY = Family(config=Config, pool=pool, stream=Stream, fitting=Descent(start=start))
+FAMILY = Family(
+    config=Config, pool=pool, stream=Stream, fitting=Descent(start=start), columns=lambda config: 2 * config.heads
+)
