@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_under_pressure.activations.chat import ChatTemplate
-from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, USER
+from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, TOOL, USER
 from models_under_pressure.activations.tokens import tokenise
 from models_under_pressure.core.conversation import Message, ToolCall
 from models_under_pressure.core.errors import UserError
@@ -118,7 +118,7 @@ def test_refused_orders_are_normalised_and_counted(roles, expected, tokenizers):
 def test_a_tool_result_that_the_template_writes_as_json_is_found(tokenizers):
     turns = (("user", "Look"), ("tool", 'a "quoted"\nline'), ("assistant", "Seen"))
     tokenised, _ = read(conversation(*turns), tokenizers["llama"])
-    assert r"\"quoted\"\nline" in spoken(tokenised, tokenizers["llama"], USER)
+    assert spoken(tokenised, tokenizers["llama"], TOOL) == r"a \"quoted\"\nline"
     assert spoken(tokenised, tokenizers["llama"], ASSISTANT).strip() == "Seen"
 
 

@@ -18,7 +18,8 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json
 
 FORMAT = "mup-activations"
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 1.1)
+"""Versions that are read. A store is of the second if it has tool or thinking tokens, and of the first if not."""
 MANIFEST = "manifest.json"
 """Written last: a folder with it is a whole store."""
 
@@ -122,9 +123,9 @@ def open_store(path: Path) -> Store:
     _check_sizes(path)  # zarr would read a missing file as zeros
     group = zarr().open_group(path, mode="r", zarr_format=3)
     version = group.attrs.get("format_version")
-    if group.attrs.get("format") != FORMAT or version != FORMAT_VERSION:
+    if group.attrs.get("format") != FORMAT or version not in FORMAT_VERSIONS:
         raise UserError(
-            f"the store has the format version {version}, this code reads {FORMAT_VERSION}.",
+            f"the store has the format version {version}, this code reads {' and '.join(map(str, FORMAT_VERSIONS))}.",
             where=str(path),
             remedy="extract it again with this version of the project.",
         )
