@@ -102,7 +102,7 @@ def test_a_refused_system_message_goes_before_the_user_text_and_keeps_its_role(t
     ("roles", "expected"),
     [
         (("user", "user"), {"turns merged": 1}),
-        (("user", "assistant", "assistant", "tool"), {"turns merged": 1}),
+        (("user", "assistant", "assistant", "tool"), {"turns merged": 1, "tool turns as user turns": 1}),
         (("system", "assistant", "user"), {"turns merged, system in user turn": 1}),
         (("assistant", "user"), {"turns merged, system in user turn, empty first user turn": 1}),
     ],

@@ -9,16 +9,16 @@ from datetime import date
 from functools import cached_property, lru_cache
 from typing import Any
 
+from models_under_pressure.activations.comparison import changed, find_json
 from models_under_pressure.activations.forms import (
     NORMALISATIONS,
     ROLE_CODES,
     Form,
     Marks,
     Part,
-    bare,
-    changed,
-    find_json,
+    Places,
     forms_of,
+    merged,
     plain,
     turns_of,
     without_ids,
@@ -114,19 +114,22 @@ class ChatTemplate:
             alternated = [part for pair in zip(skeleton.literals, [*ordered, ""], strict=True) for part in pair]
             if "".join(alternated) == text:
                 left_out = sum(len(message.content) for message in messages) - sum(map(len, ordered))
-                changes = {normalisation: 1} if normalisation else {}
+                changes = dict(merged(normalisation, messages)) if normalisation else {}
                 return Rendering(text, _spans(skeleton, [len(content) for content in ordered]), changes, left_out)
         return None
 
     def _render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], record: str) -> Rendering:
-        """The first form that comes back whole, reasoning aside."""
+        """The first form that comes back whole; where a template strips what turns hold, the one that keeps most."""
         roles = tuple(message.role for message in messages)
-        reason = ""
+        reason, found = "", list[tuple[int, Rendering]]()
         for form in forms_of(messages, tools, self._reasoning_key):
             try:
-                return self._place(form)
+                found.append(self._place(form))
             except (_FailsError, ValueError) as error:
                 reason = str(error)
+                continue
+            if form.calls == "text" or not found[-1][0]:
+                return min(found, key=lambda one: one[0])[1]
         template = f"the chat template of {self._name}"
         if self.skeleton(roles) is None:
             problem = f"{template} refuses the roles {', '.join(roles)}."
@@ -134,38 +137,37 @@ class ChatTemplate:
         problem = f"{template} changes the content, so its tokens cannot be told by role ({reason})."
         raise _refused(record, problem, "drop the record, or use another model.")
 
-    def _place(self, form: Form) -> Rendering:
-        """Where the texts of a form stand in what the template makes of it.
+    def _place(self, form: Form) -> tuple[int, Rendering]:
+        """Where the texts of a form stand in what the template makes of it, after the characters of turns that do not.
 
         Raises:
             _FailsError: the template refuses it.
             ValueError: a text does not come back, or not so that its place is known.
         """
         text = self._apply(*form.told(plain))
-        marks = Marks(absent_from=text)
+        marks, bare = Marks(absent_from=text), Marks(absent_from=text, bare=True)
         marked, places = marks.found(self._apply(*form.told(marks)))
         if marked != text:
             raise ValueError("a text changes what is around it")
         if form.calls != "text":
             form = without_ids(form, calls=not self._writes_ids[0], replies=not self._writes_ids[1])
-        spaces = marks.spaces
-        left_out = form.left_out
+        stripped, left_out = 0, form.left_out
         for number, part in enumerate(marks.parts):
-            if number not in places:
-                if not part.may_go:
-                    raise ValueError(f"{part.text[:20]!r} does not come back")
-                left_out += part.characters
-                spaces -= len(part.lead) + len(part.trail)
-            else:
+            if number in places:
                 left_out += changed(part.text, text[slice(*places[number])])
-        lost = min(spaces, max(0, spaces - len(text) + len(self._apply(*form.told(bare)))))
-        spans = _placed(text, marks.parts, places, widen=lost == 0)
+            elif part.may_go:
+                left_out += part.characters
+                stripped += part.characters if part.in_turn else 0
+            else:
+                raise ValueError(f"{part.text[:20]!r} does not come back")
+        lost = marks.lost_around(text, places, *bare.found(self._apply(*form.told(bare))))
         changes = form.changes + Counter(self._developers(form, text))
-        return Rendering(text, spans, dict(changes), left_out + lost)
+        spans = _placed(text, marks.parts, places, lost)
+        return stripped, Rendering(text, spans, dict(changes), left_out + sum(lost.values()))
 
     def _developers(self, form: Form, text: str) -> dict[str, int]:
         """Developer turns, if the template makes of them what it makes of system turns."""
-        count = sum(message.role == "developer" for message in form.messages)
+        count = 0 if form.normalisation else sum(message.role == "developer" for message in form.messages)
         if not count:
             return {}
         as_system = [replace(one, role="system") if one.role == "developer" else one for one in form.messages]
@@ -270,30 +272,28 @@ def _is_unicode(text: str) -> bool:
 
 
 def _placed(
-    text: str, parts: Sequence[Part], places: Mapping[int, tuple[int, int]], *, widen: bool
+    text: str, parts: Sequence[Part], places: Places, lost: Mapping[int | None, int]
 ) -> tuple[tuple[int, int, int], ...]:
-    """(start, stop, role code) of parts in their order in the text; widened by their white space where all of it is.
+    """(start, stop, role code) of parts in their order in the text, with the white space around them that came back.
 
     Raises:
         ValueError: parts overlap, or the JSON that comes with one does not come back whole beside it.
     """
-    order = sorted(places, key=places.__getitem__)
     spans: list[tuple[int, int, int]] = []
     before = 0
-    for number, following in zip(order, [*order[1:], None], strict=True):
+    for number, following in zip(places, [*list(places)[1:], None], strict=True):
         part, (start, stop) = parts[number], places[number]
         limit = len(text) if following is None else places[following][0]
         if part.holds is not None:
-            first = before if part.code == SYSTEM else stop
-            found = find_json(text, part.holds, first, limit)
+            found = find_json(text, part.holds, before if part.code == SYSTEM else stop, limit)
             if found is None:
                 raise ValueError(f"the JSON of {part.text!r} does not come back")
-            start, stop = min(start, found[0]) if part.code == SYSTEM else start, max(stop, found[1])
-        elif widen:
-            start -= len(part.lead) * text.endswith(part.lead, 0, start)
-            stop += len(part.trail) * text.startswith(part.trail, stop)
-        if start < before or stop > limit:
-            raise ValueError("texts overlap")
+            start, stop = (min(start, found[0]) if part.code == SYSTEM else start), max(stop, found[1])
+        else:
+            if not lost[number] and text.endswith(part.lead, before, start):
+                start -= len(part.lead)
+            if not lost[following] and text.startswith(part.trail, stop, limit):
+                stop += len(part.trail)
         spans.append((start, stop, part.code))
         before = stop
     return tuple(spans)

@@ -4,11 +4,11 @@ A form is told three times: as it is, with a mark on either side of every text, 
 stripped. The marks say what came back and where; the lengths say how much white space did not.
 """
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Literal, Protocol
 
 from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, THINKING, TOOL, USER
@@ -23,10 +23,12 @@ from models_under_pressure.core.conversation import (
     in_text_form,
     respelled,
 )
-from models_under_pressure.core.files import is_list, is_object
+from models_under_pressure.core.files import is_object
 
 ROLE_CODES = {"system": SYSTEM, "developer": SYSTEM, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
 """Role -> code of what is said; what is thought has one of its own."""
+_MERGED_AS = {"developer": "system", "tool": "user"}
+"""Role -> the role whose turn says it where turns are merged."""
 NORMALISATIONS = (
     None,
     "turns merged",
@@ -36,6 +38,8 @@ NORMALISATIONS = (
 """Tried in this order: consecutive turns of one speaker become one (a developer speaks as the system, a tool as the
 user), a system message goes before the next user turn's text, an empty user turn goes before a first assistant turn.
 Contents are joined by a blank line and stripped."""
+Places = Mapping[int, tuple[int, int]]
+"""Number of a part -> (start, stop) of it in what came back, in their order there."""
 Turns = Sequence[tuple[str, list[int]]]
 """(role, indices of the messages that it says)."""
 
@@ -47,7 +51,7 @@ def turns_of(normalisation: str | None, messages: Sequence[Message]) -> Turns:
     folds_system = "system in user" in normalisation
     turns: list[tuple[str, list[int]]] = []
     for index, message in enumerate(messages):
-        role = {"developer": "system", "tool": "user"}.get(message.role, message.role)
+        role = _MERGED_AS.get(message.role, message.role)
         if folds_system and role == "system":
             role = "user"
         if turns and turns[-1][0] == role:
@@ -58,6 +62,12 @@ def turns_of(normalisation: str | None, messages: Sequence[Message]) -> Turns:
     if "empty first" in normalisation and turns[first][0] == "assistant":
         turns.insert(first, ("user", []))
     return turns
+
+
+def merged(normalisation: str, messages: Sequence[Message]) -> Counter[str]:
+    """What a normalisation changes, and the turns that it tells as another role's."""
+    others = (f"{one.role} turns as {_MERGED_AS[one.role]} turns" for one in messages if one.role in _MERGED_AS)
+    return Counter([normalisation, *others])
 
 
 class Mark(Protocol):
@@ -85,16 +95,16 @@ class Part:
     code: int
     lead: str
     trail: str
-    tags: int
-    """Characters of the tags around a `<think>` block."""
     may_go: bool
     """Whether a template may leave it out, and the conversation be told nevertheless: reasoning, and what is before."""
+    in_turn: bool
+    """Whether it is a piece of a turn with `<think>` blocks."""
     holds: object
 
     @property
     def characters(self) -> int:
         """Characters that are left out if it is."""
-        return len(self.lead) + len(self.text) + len(self.trail) + self.tags
+        return len(self.lead) + len(self.text) + len(self.trail)
 
 
 @dataclass(frozen=True)
@@ -163,8 +173,8 @@ def forms_of(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], reasoning_key: str | None
 ) -> Iterator[Form]:
     """The forms of a conversation: first those that leave most to the template, at last as text with turns changed."""
-    calls = any(message.tool_calls for message in messages)
-    reasoning = reasoning_key is not None and any(message.thinking for message in messages)
+    calls = _only_assistant(message.role for message in messages if message.tool_calls)
+    reasoning = reasoning_key is not None and _only_assistant(message.role for message in messages if message.thinking)
     for takes_tools in (True, False) if tools else (False,):
         for told in ("object", "string", "text") if calls else ("text",):
             flags: dict[Kind, bool] = {"tools": takes_tools, "calls": told != "text", "reasoning": reasoning}
@@ -183,7 +193,13 @@ def forms_of(
     stripped = [replace(message, content=message.content.strip()) for message in text]
     left_out += sum(len(before.content) - len(after.content) for before, after in zip(text, stripped, strict=True))
     for normalisation in NORMALISATIONS[1:]:
-        yield Form(stripped, changes + Counter([normalisation]), normalisation=normalisation, left_out=left_out)
+        all_changes = changes + merged(normalisation, messages)
+        yield Form(stripped, all_changes, normalisation=normalisation, left_out=left_out)
+
+
+def _only_assistant(roles: Iterable[str]) -> bool:
+    """Whether the assistant does it, and nobody else: templates do not ask who calls or thinks."""
+    return set(roles) == {"assistant"}
 
 
 def _rewritten(messages: Sequence[Message], told: str) -> int:
@@ -210,21 +226,16 @@ def without_ids(form: Form, *, calls: bool, replies: bool) -> Form:
 _TAG = re.compile(r"(</?think>)")
 
 
-def _pieces(text: str, code: int, *, whole: bool) -> list[tuple[str, int | None, int]]:
-    """(text, role code, characters of its tags) of a text cut at its tags, which have no code."""
+def _pieces(text: str, code: int, *, whole: bool) -> list[tuple[str, int | None]]:
+    """(text, role code) of a text cut at its tags, which have no code."""
     if whole or "think>" not in text:
-        return [(text, code, 0)]
+        return [(text, code)]
     cut = _TAG.split(text)
-    pieces: list[tuple[str, int | None, int]] = []
+    pieces: list[tuple[str, int | None]] = []
     for place, piece in enumerate(cut):
-        opener = cut[place - 1] if place else ""
-        closer = cut[place + 1] if place + 1 < len(cut) else ""
-        if place % 2:
-            pieces.append((piece, None, 0))
-        elif opener == "<think>" or (closer == "</think>" and opener != "</think>"):
-            pieces.append((piece, THINKING, len(opener) + len(closer)))
-        else:
-            pieces.append((piece, code, 0))
+        opener, closer = cut[place - 1] if place else "", cut[place + 1] if place + 1 < len(cut) else ""
+        thinks = opener == "<think>" or (closer == "</think>" and opener != "</think>")
+        pieces.append((piece, None if place % 2 else THINKING if thinks else code))
     return pieces
 
 
@@ -233,112 +244,83 @@ def plain(text: str, code: int, *, whole: bool = True, holds: object = None) -> 
     return text
 
 
-def bare(text: str, code: int, *, whole: bool = True, holds: object = None) -> str:
-    """The text without the white space at its ends, and at those of its `<think>` blocks."""
-    return "".join(piece.strip() for piece, _, _ in _pieces(text, code, whole=whole))
-
-
 class Marks:
     """Marks texts, inside the white space at their ends, which a template may strip."""
 
-    def __init__(self, absent_from: str) -> None:
-        self._salt = "mupslot"
+    def __init__(self, *, absent_from: str, bare: bool = False) -> None:
+        """Marks that do not occur in a text; `bare` tells no white space at the ends of texts."""
+        self._salt, self._bare = "mupslot", bare
         while self._salt in absent_from:
             self._salt += "z"
         self.parts: list[Part] = []
-        self.spaces = 0
-        """Characters of white space that a template may strip."""
+        self._loose, self._tags = Counter[int](), Counter[int]()
+        """Number of a part -> characters after it of white space that is a text of its own, and of tags."""
 
     def __call__(self, text: str, code: int, *, whole: bool = True, holds: object = None) -> str:
         """The text between marks."""
         told: list[str] = []
         pieces = _pieces(text, code, whole=whole)
-        for place, (piece, own, tags) in enumerate(pieces):
-            core = piece.strip()
-            self.spaces += len(piece) - len(core)
+        for place, (piece, own) in enumerate(pieces):
+            core, number = piece.strip(), len(self.parts)
             if own is None or not core:
-                told.append(piece)
+                (self._tags if own is None else self._loose)[number - 1] += len(piece)
+                told.append(core if self._bare else piece)
                 continue
             start = piece.index(core)
             lead, trail = piece[:start], piece[start + len(core) :]
-            number = len(self.parts)
             may_go = own == THINKING or place < len(pieces) - 1
-            self.parts.append(Part(core, own, lead, trail, tags, may_go, holds))
-            told.append(f"{lead}{self._salt}a{number}q{core}{self._salt}b{number}q{trail}")
+            self.parts.append(Part(core, own, lead, trail, may_go, len(pieces) > 1, holds))
+            marked = f"{self._salt}a{number}q{core}{self._salt}b{number}q"
+            told.append(marked if self._bare else f"{lead}{marked}{trail}")
         return "".join(told)
 
-    def found(self, text: str) -> tuple[str, dict[int, tuple[int, int]]]:
-        """What came back without the marks, and the place of each part that came back.
+    def found(self, text: str) -> tuple[str, Places]:
+        """What came back without the marks, and the place of each part that came back, in their order.
 
         Raises:
             ValueError: a part came back twice, or cut.
         """
         kept: list[str] = []
-        places: tuple[dict[int, int], dict[int, int]] = {}, {}
+        ends: tuple[dict[int, int], dict[int, int]] = {}, {}
         position = 0
         cut = re.split(rf"{self._salt}([ab])(\d+)q", text)
         for piece, side, number in zip(cut[::3], [*cut[1::3], ""], [*cut[2::3], ""], strict=True):
             kept.append(piece)
             position += len(piece)
-            if side and places[side == "b"].setdefault(int(number), position) != position:
+            if side and ends[side == "b"].setdefault(int(number), position) != position:
                 raise ValueError("a text comes back twice")
-        if places[0].keys() != places[1].keys():
+        if ends[0].keys() != ends[1].keys():
             raise ValueError("a text comes back cut")
-        return "".join(kept), {number: (place, places[1][number]) for number, place in sorted(places[0].items())}
+        order = sorted(ends[0], key=ends[0].__getitem__)
+        return "".join(kept), {number: (ends[0][number], ends[1][number]) for number in order}
 
+    def lost_around(self, text: str, places: Places, bare_text: str, bare_places: Places) -> dict[int | None, int]:
+        """Characters of white space and tags that did not come back, before each part and after the last (None).
 
-_STRUCTURE = re.compile(r"""[\s{}\[\]":,]*""")
+        Args:
+            text: what came back of the texts.
+            places: places of the parts in it.
+            bare_text: what came back of the same texts without the white space at their ends.
+            bare_places: places of the parts in it.
+        """
+        lost: dict[int | None, int] = {}
+        last, start, bare_start = -1, 0, 0
+        for number in [*places, None]:
+            end, next_start = (len(text), 0) if number is None else places[number]
+            bare_end, next_bare = (
+                bare_places.get(number, (len(bare_text), 0)) if number is not None else (len(bare_text), 0)
+            )
+            passed = self._passed(last, places)
+            spaces = sum(self._loose[one] for one in passed)
+            spaces += len(self.parts[last].trail) if last >= 0 else 0
+            spaces += len(self.parts[number].lead) if number is not None else 0
+            tags = sum(self._tags[one] for one in passed) - sum(map(len, _TAG.findall(text, start, end)))
+            came = (end - start) - (bare_end - bare_start)
+            lost[number] = min(spaces, max(0, spaces - came)) + max(0, tags)
+            last, start, bare_start = -1 if number is None else number, next_start, next_bare
+        return lost
 
-
-def find_json(text: str, value: object, start: int, stop: int) -> tuple[int, int] | None:
-    """Place of all keys and scalars of a JSON value, with nothing between them but JSON's own characters."""
-    atoms = [spellings for spellings in map(_spellings, _atoms(value)) if spellings[0]]
-    if not atoms:
-        return start, start
-    at = start
-    while (at := min((p for p in (text.find(one, at, stop) for one in atoms[0]) if p >= 0), default=-1)) >= 0:
-        if (end := _follow(text, atoms, at)) is not None and end <= stop:
-            return at, end
-        at += 1
-    return None
-
-
-def _follow(text: str, atoms: Sequence[Sequence[str]], position: int) -> int | None:
-    for spellings in atoms:
-        match = _STRUCTURE.match(text, position)
-        begin = match.end() if match else position
-        spelling = next((one for one in spellings if text.startswith(one, begin)), None)
-        if spelling is None:
-            return None
-        position = begin + len(spelling)
-    return position
-
-
-def _atoms(value: object) -> Iterator[object]:
-    if is_object(value):
-        for key, inner in value.items():
-            yield key
-            yield from _atoms(inner)
-    elif is_list(value):
-        for inner in value:
-            yield from _atoms(inner)
-    else:
-        yield value
-
-
-def _spellings(atom: object) -> list[str]:
-    """How a key or scalar may be written; JSON's own characters at its beginning belong to what is between."""
-    spelled = [json.dumps(atom, ensure_ascii=False), json.dumps(atom)]
-    if isinstance(atom, str):
-        spelled = [*(one[1:-1] for one in spelled), atom]
-    return list(dict.fromkeys(one[len(_STRUCTURE.match(one)[0]) :] for one in spelled))  # pyright: ignore
-
-
-def changed(text: str, found: str) -> int:
-    """Characters between the first and the last in which a text differs from what came back of it."""
-    if found in (text, *(json.dumps(text, ensure_ascii=is_ascii)[1:-1] for is_ascii in (False, True))):
-        return 0
-    most = min(len(text), len(found))
-    head = next((n for n in range(most) if text[n] != found[n]), most)
-    tail = next((n for n in range(most - head) if text[-1 - n] != found[-1 - n]), most - head)
-    return max(1, len(text) - head - tail)
+    def _passed(self, number: int, places: Places) -> list[int]:
+        """A part, and those told after it up to the next that came back."""
+        after = range(number + 1, len(self.parts))
+        return [number, *takewhile(lambda one: one not in places, after)]

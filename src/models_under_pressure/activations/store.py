@@ -271,6 +271,8 @@ def dataset_files(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
         matches = sorted(path for path in map(Path, found) if path.is_file())
+        if not matches and Path(pattern).is_dir():
+            raise UserError("is a folder.", where=pattern, remedy="name a file in it, or quote a pattern with *.")
         if not matches:
             raise UserError("no file of this name.", where=pattern, remedy="check the path; quote a pattern with *.")
         files |= dict.fromkeys(matches)
