@@ -1,11 +1,14 @@
 """Tiny real models of every family, with a small byte-level tokenizer, saved as Hugging Face directories."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.records import Record
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `chat_styles`
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_under_pressure.activations.chat import ChatTemplate
-from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, USER
+from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, TOOL, USER
 from models_under_pressure.activations.tokens import tokenise
 from models_under_pressure.core.conversation import Message, ToolCall
 from models_under_pressure.core.errors import UserError
@@ -102,7 +102,7 @@ def test_a_refused_system_message_goes_before_the_user_text_and_keeps_its_role(t
     ("roles", "expected"),
     [
         (("user", "user"), {"turns merged": 1}),
-        (("user", "assistant", "assistant", "tool"), {"turns merged": 1}),
+        (("user", "assistant", "assistant", "tool"), {"turns merged": 1, "tool turns as user turns": 1}),
         (("system", "assistant", "user"), {"turns merged, system in user turn": 1}),
         (("assistant", "user"), {"turns merged, system in user turn, empty first user turn": 1}),
     ],
@@ -118,7 +118,7 @@ def test_refused_orders_are_normalised_and_counted(roles, expected, tokenizers):
 def test_a_tool_result_that_the_template_writes_as_json_is_found(tokenizers):
     turns = (("user", "Look"), ("tool", 'a "quoted"\nline'), ("assistant", "Seen"))
     tokenised, _ = read(conversation(*turns), tokenizers["llama"])
-    assert r"\"quoted\"\nline" in spoken(tokenised, tokenizers["llama"], USER)
+    assert spoken(tokenised, tokenizers["llama"], TOOL) == r"a \"quoted\"\nline"
     assert spoken(tokenised, tokenizers["llama"], ASSISTANT).strip() == "Seen"
 
 

@@ -1,5 +1,6 @@
 """A dataset becomes stores: ordered, resumable, and independent of how it was batched."""
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -19,9 +20,13 @@ from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.engine import windows
 from models_under_pressure.activations.extract import extract, extract_files, recompute
 from models_under_pressure.activations.model import load_model
+from models_under_pressure.activations.ragged import THINKING, TOOL
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.activations.tokens import RefusedError
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Record, content_hash, write_records
+from models_under_pressure.core.records import Label, Record, content_hash, write_records
+from models_under_pressure.probes.data import with_labels
 
 
 @pytest.fixture
@@ -150,6 +155,50 @@ def test_over_long_records_are_cut_and_named(tiny, chats, tmp_path, caplog):
     assert np.diff(store.offsets).max() == 40
     assert store.attributes["truncated"]
     assert "longer than the limit" in caplog.text
+
+
+AGENT = Record(
+    "agent",
+    (
+        Message("user", "How much?"),
+        Message("assistant", "So much.", thinking="Heavy."),
+        Message("tool", "40 mg", tool_call_id="c1"),
+    ),
+)
+
+
+def test_a_store_with_tool_or_thinking_tokens_is_of_the_next_version_and_others_are_as_before(tiny, chats, tmp_path):
+    _, plain = run(tiny, chats, tmp_path / "a.zarr")
+    _, store = run(tiny, [*chats, AGENT], tmp_path / "b.zarr")
+    assert (plain.attributes["format_version"], store.attributes["format_version"]) == (1, 1.1)
+    assert {TOOL, THINKING} <= set(store.roles.tolist())
+    assert store.attributes["left_out"] == {**plain.attributes["left_out"], "agent": 2}
+    assert "refused" not in store.attributes
+    again, _ = run(tiny, [*chats, AGENT], tmp_path / "b.zarr")
+    assert again == {2: "exists"}
+
+
+def test_a_refused_record_ends_the_run_after_the_others_are_stored_unless_it_is_allowed(tiny, chats, tmp_path, caplog):
+    broken = Record("broken", "half \ud83d")
+    with pytest.raises(RefusedError, match="1 records are refused, 0 may be.*record 'broken'.*--allow-refused"):
+        run(tiny, [*chats, broken], tmp_path / "a.zarr")
+    store = open_store(tmp_path / "a.zarr")
+    assert store.ids == sorted(record.id for record in chats)
+    assert list(store.attributes["refused"]) == ["broken"]
+    outcomes, _ = run(tiny, [*chats, broken], tmp_path / "a.zarr", allow_refused=1)
+    assert outcomes == {2: "exists"}
+    assert "record 'broken' is skipped" in caplog.text
+    labelled = [dataclasses.replace(record, label=Label.HIGH) for record in [*chats, broken]]
+    assert list(with_labels(store, labelled).activations.ids) == store.ids
+
+
+def test_a_strict_run_refuses_what_the_template_strips_and_a_lenient_one_tells_of_it(tiny, chats, tmp_path, caplog):
+    padded = [*chats, Record("padded", " two spaces ")]
+    _, store = run(tiny, padded, tmp_path / "a.zarr")
+    assert store.attributes["left_out"]["padded"] == 2
+    assert "characters are in no token" in caplog.text
+    with pytest.raises(RefusedError, match="record 'padded': the chat template of .* leaves out 2 characters"):
+        run(tiny, padded, tmp_path / "b.zarr", strict_template=True)
 
 
 def test_running_out_of_memory_halves_the_batch_and_changes_nothing(tiny, chats, tmp_path, monkeypatch):

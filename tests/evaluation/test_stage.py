@@ -64,6 +64,19 @@ def test_a_baseline_is_measured_like_a_probe():
     assert found["mean"]["auroc_low"] < found["mean"]["auroc"] < found["mean"]["auroc_high"]
 
 
+def test_records_that_the_extraction_may_skip_are_left_out_of_all_methods_and_more_are_refused(caplog):
+    rows = records()
+    write_scores(scores_path("probes"), [scores_of(rows[2:])])
+    write_scores(scores_path("text_baseline"), [scores_of(rows, probe="tfidf")])
+    with pytest.raises(UserError, match="other records"):
+        run(["probes", "text_baseline"])
+    files = [scores_path(one) for one in ("probes", "text_baseline")]
+    evaluate.run([MT_DEV], files=files, root=RESULTS, config=CONFIG, seed=0, skipped=2)
+    found = json.loads(evaluated_path("mt_dev").read_text())["metrics"]
+    assert found["mean"]["n"] == found["tfidf"]["n"] == 58
+    assert "2 of 60 records have no score" in caplog.text
+
+
 def test_what_a_record_costs_stands_beside_what_it_brings():
     rows = records()
     known = replace(scores_of(rows), tokens=np.arange(60), flops=np.arange(60) * 10)

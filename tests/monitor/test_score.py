@@ -2,18 +2,23 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from io import BytesIO
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from models_under_pressure.activations.tokens import RefusedError
 from models_under_pressure.cli import app
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import read_stream
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.monitor.score import load_probe_model, score_records
+from models_under_pressure.monitor.explain import to_html
+from models_under_pressure.monitor.score import load_probe_model, score_records, to_row
 from models_under_pressure.probes.data import with_labels
 
 HOSTILE = "naïve 東京 🚀 <script>alert(1)</script> \x1b[31mred\x1b[0m <|im_start|>system"
@@ -139,6 +144,44 @@ def test_it_reads_standard_input_and_writes_nothing_but_rows_to_standard_output(
     (row,) = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert row["ids"] == "0"
     assert 0 <= row["probability"] <= 1
+
+
+@pytest.mark.parametrize(
+    "table", ['{"inputs": "fire, 1"}\n', 'ids,inputs\r\n0,"fire, 1"\r\n', "\ufeffinputs\tnote\nfire, 1\tx\n"]
+)
+def test_standard_input_is_json_lines_csv_or_tsv(table):
+    rows = list(read_stream(BytesIO(table.encode()), where="standard input"))
+    assert [(number, row["inputs"]) for number, row in rows] == [(1, "fire, 1")]
+
+
+def test_a_row_cut_in_a_table_on_standard_input_is_named():
+    with pytest.raises(UserError, match=r"standard input, row 2 \(ending at line 3\): .*fields"):
+        list(read_stream(BytesIO(b"ids,inputs\na,x\nb\n"), where="standard input"))
+
+
+def test_a_conversation_that_the_template_refuses_is_named_after_the_others_are_scored(probe, model):
+    broken, found, refused = Record("broken", "half \ud83d"), [], {}
+    with pytest.raises(RefusedError, match="record 'broken'"):
+        found += score_records([broken, *RECORDS], probe, model)
+    rows = score_records([broken, *RECORDS], probe, model, refused=refused)
+    assert [scored.id for scored in rows] == ["b", "a", "c"]
+    assert list(refused) == ["broken"]
+
+
+def test_tool_replies_and_thinking_have_their_roles_in_the_scores_and_a_probe_of_all_that_is_said_sees_them(fit, model):
+    agent = (
+        Message("user", "Fire?"),
+        Message("assistant", "Yes.", thinking="Smoke."),
+        Message("tool", "alarm", tool_call_id="c1"),
+    )
+    said = fit("mean_logistic", tokens=("system", "user", "assistant"))
+    (scored,) = score_records([Record("c", agent)], said, model, tokens=True)
+    rows = to_row(scored)["tokens"]
+    assert {"tool", "thinking"} <= {row["role"] for row in rows}
+    added = {role: sum(row["contribution"] for row in rows if row["role"] == role) for role in ("tool", "template")}
+    assert added["tool"] != 0
+    assert added["template"] == 0
+    assert {"tool", "thinking"} <= set(re.findall(r"<section><b>(\w+)</b>", to_html(scored, said)))
 
 
 @pytest.mark.parametrize(

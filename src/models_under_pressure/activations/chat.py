@@ -1,12 +1,29 @@
 """Conversations as a model's chat template renders them, and where in the text each role speaks."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
-from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, USER
+from models_under_pressure.activations.comparison import changed, find_json
+from models_under_pressure.activations.forms import (
+    NORMALISATIONS,
+    ROLE_CODES,
+    Form,
+    Marks,
+    Part,
+    Places,
+    forms_of,
+    merged,
+    plain,
+    turns_of,
+    without_ids,
+)
+from models_under_pressure.activations.ragged import SYSTEM
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
@@ -14,8 +31,6 @@ from models_under_pressure.core.files import stable_hash
 TEMPLATE_DATE = date(2024, 7, 26)
 """The day that templates take for today; Llama 3's own default."""
 
-_ROLE_CODES = {"system": SYSTEM, "developer": SYSTEM, "user": USER, "assistant": ASSISTANT}
-"""Role -> code; any other role (tool, function) is input to the assistant, as a user's is."""
 _SLOT = "mupslot{}x"
 """Stands for a message's content while the template's own text is found out."""
 _PLAIN = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}"
@@ -49,11 +64,14 @@ class Rendering:
     text: str
     spans: tuple[tuple[int, int, int], ...]
     """(start, stop, role code) of each content, in characters; the rest is the template's."""
-    normalisation: str | None
+    changes: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What was changed so that the template says all of the conversation -> how often."""
+    left_out: int = 0
+    """Characters of the conversation that are not in the text."""
 
 
-Turns = Sequence[tuple[str, list[int]]]
-"""(role, indices of the messages that it says)."""
+class _FailsError(Exception):
+    """A template refuses a form, or does not tell all of it."""
 
 
 class ChatTemplate:
@@ -64,36 +82,127 @@ class ChatTemplate:
         self.is_plain = not getattr(tokenizer, "chat_template", None)
         self.skeleton = lru_cache(maxsize=4096)(self._skeleton)
 
-    def render(self, messages: Sequence[Message], *, record: str) -> Rendering:
-        """Render a conversation.
+    def render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), *, record: str) -> Rendering:
+        """Render a conversation; calls, tools and reasoning as the template takes them, or else as text.
 
         Raises:
             UserError: the template refuses it under every normalisation, or changes a content beyond recognition.
         """
-
-        def refused(problem: str, remedy: str) -> UserError:
-            return UserError(problem, where=f"record {record!r}", remedy=remedy)
-
-        template = f"the chat template of {self._name}"
-        skeleton = self.skeleton(tuple(message.role for message in messages))
-        contents = [message.content for message in messages]
-        if skeleton is None:
-            roles = ", ".join(message.role for message in messages)
-            raise refused(f"{template} refuses the roles {roles}.", "change the roles, or use another model.")
-        if skeleton.normalisation:
-            contents = [content.strip() for content in contents]
-        try:
-            text = self._apply(_turns_of(skeleton.normalisation, messages), lambda index: contents[index])
-        except Exception as error:  # a template may raise anything
-            raise refused(f"{template} fails ({error}).", "drop the record.") from error
-        if not _is_unicode(text):
+        rendering = None if tools or not all(map(_is_simple, messages)) else self._render_simple(messages)
+        if rendering is None:
+            rendering = self._render(messages, tools, record)
+        if not _is_unicode(rendering.text):
             problem = "the text holds half of a character (a lone surrogate)."
-            raise refused(problem, "repair the text, or drop the record.")
-        spans = _contents_in(text, skeleton, contents)
-        if spans is None:
-            problem = f"{template} changes the content, so its tokens cannot be told by role."
-            raise refused(problem, "drop the record, or use another model.")
-        return Rendering(text, spans, skeleton.normalisation)
+            raise _refused(record, problem, "repair the text, or drop the record.")
+        return rendering
+
+    def _render_simple(self, messages: Sequence[Message]) -> Rendering | None:
+        """Contents that come back as they are, or stripped, in the places that the roles tell; None if they do not."""
+        skeleton = self.skeleton(tuple(message.role for message in messages))
+        if skeleton is None:
+            return None
+        normalisation = skeleton.normalisation
+        contents = [message.content.strip() if normalisation else message.content for message in messages]
+        turns = turns_of(normalisation, messages)
+        told = [{"role": role, "content": "\n\n".join(contents[index] for index in said)} for role, said in turns]
+        try:
+            text = self._apply(told)
+        except _FailsError:
+            return None
+        for change in (str, str.strip):
+            ordered = [change(contents[piece.message]) for piece in skeleton.pieces]
+            alternated = [part for pair in zip(skeleton.literals, [*ordered, ""], strict=True) for part in pair]
+            if "".join(alternated) == text:
+                left_out = sum(len(message.content) for message in messages) - sum(map(len, ordered))
+                changes = dict(merged(normalisation, messages)) if normalisation else {}
+                return Rendering(text, _spans(skeleton, [len(content) for content in ordered]), changes, left_out)
+        return None
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], record: str) -> Rendering:
+        """The first form that comes back whole; where a template strips what turns hold, the one that keeps most."""
+        roles = tuple(message.role for message in messages)
+        reason, found = "", list[tuple[int, Rendering]]()
+        for form in forms_of(messages, tools, self._reasoning_key):
+            try:
+                found.append(self._place(form))
+            except (_FailsError, ValueError) as error:
+                reason = str(error)
+                continue
+            if form.calls == "text" or not found[-1][0]:
+                return min(found, key=lambda one: one[0])[1]
+        template = f"the chat template of {self._name}"
+        if self.skeleton(roles) is None:
+            problem = f"{template} refuses the roles {', '.join(roles)}."
+            raise _refused(record, problem, "change the roles, or use another model.")
+        problem = f"{template} changes the content, so its tokens cannot be told by role ({reason})."
+        raise _refused(record, problem, "drop the record, or use another model.")
+
+    def _place(self, form: Form) -> tuple[int, Rendering]:
+        """Where the texts of a form stand in what the template makes of it, after the characters of turns that do not.
+
+        Raises:
+            _FailsError: the template refuses it.
+            ValueError: a text does not come back, or not so that its place is known.
+        """
+        text = self._apply(*form.told(plain))
+        marks, bare = Marks(absent_from=text), Marks(absent_from=text, bare=True)
+        marked, places = marks.found(self._apply(*form.told(marks)))
+        if marked != text:
+            raise ValueError("a text changes what is around it")
+        if form.calls != "text":
+            form = without_ids(form, calls=not self._writes_ids[0], replies=not self._writes_ids[1])
+        stripped, left_out = 0, form.left_out
+        for number, part in enumerate(marks.parts):
+            if number in places:
+                left_out += changed(part.text, text[slice(*places[number])])
+            elif part.may_go:
+                left_out += part.characters
+                stripped += part.characters if part.in_turn else 0
+            else:
+                raise ValueError(f"{part.text[:20]!r} does not come back")
+        lost = marks.lost_around(text, places, *bare.found(self._apply(*form.told(bare))))
+        changes = form.changes + Counter(self._developers(form, text))
+        spans = _placed(text, marks.parts, places, lost)
+        return stripped, Rendering(text, spans, dict(changes), left_out + sum(lost.values()))
+
+    def _developers(self, form: Form, text: str) -> dict[str, int]:
+        """Developer turns, if the template makes of them what it makes of system turns."""
+        count = 0 if form.normalisation else sum(message.role == "developer" for message in form.messages)
+        if not count:
+            return {}
+        as_system = [replace(one, role="system") if one.role == "developer" else one for one in form.messages]
+        try:
+            is_same = self._apply(*replace(form, messages=as_system).told(plain)) == text
+        except _FailsError:
+            is_same = False
+        return {"developer turns as system turns": count} if is_same else {}
+
+    @cached_property
+    def _reasoning_key(self) -> str | None:
+        """Key under which the template takes the reasoning of a last turn."""
+        slot = _SLOT.format(0)
+        for key in ("reasoning_content", "reasoning", "thinking"):
+            told = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", key: slot}]
+            with suppress(_FailsError):
+                if self._apply(told).count(slot) == 1:
+                    return key
+        return None
+
+    @cached_property
+    def _writes_ids(self) -> tuple[bool, bool]:
+        """Whether the template writes the ids of calls, and those by which tools reply."""
+        ids = ("mupcall01", "mupreply1")  # nine letters and digits, as Mistral's are
+        for arguments, content in (({"a": 1}, ""), ('{"a": 1}', None)):
+            call = {"id": ids[0], "type": "function", "function": {"name": "f", "arguments": arguments}}
+            told: list[dict[str, Any]] = [
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": content, "tool_calls": [call]},
+                {"role": "tool", "content": "b", "tool_call_id": ids[1]},
+            ]
+            with suppress(_FailsError):
+                text = self._apply(told)
+                return ids[0] in text, ids[1] in text
+        return False, False
 
     @property
     def hash(self) -> str:
@@ -108,34 +217,50 @@ class ChatTemplate:
         return stable_hash([[list(s.literals), s.normalisation] if s else None for s in skeletons])[:16]
 
     def _skeleton(self, roles: tuple[str, ...]) -> Skeleton | None:
-        import re
-
-        from jinja2 import TemplateError
-
-        # by `raise_exception`, or as Python objects in a template's expressions do
-        refusals = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
         messages = [Message(role, "") for role in roles]
-        for normalisation in _NORMALISATIONS:
+        for normalisation in NORMALISATIONS:
+            turns = turns_of(normalisation, messages)
+            told = [{"role": role, "content": "\n\n".join(map(_SLOT.format, said))} for role, said in turns]
             try:
-                text = self._apply(_turns_of(normalisation, messages), _SLOT.format)
-            except refusals:
+                text = self._apply(told)
+            except _FailsError:
                 continue
             parts = re.split(_SLOT.format(r"(\d+)"), text)
             order = [int(index) for index in parts[1::2]]
             if sorted(order) == list(range(len(roles))):  # nothing dropped or repeated
-                pieces = tuple(Piece(_ROLE_CODES.get(roles[index], USER), index) for index in order)
+                pieces = tuple(Piece(ROLE_CODES[roles[index]], index) for index in order)
                 return Skeleton(tuple(parts[::2]), pieces, normalisation)
         return None
 
-    def _apply(self, turns: Turns, content: Callable[[int], str]) -> str:
-        return self._tokenizer.apply_chat_template(
-            [{"role": role, "content": "\n\n".join(content(index) for index in said)} for role, said in turns],
-            tokenize=False,
-            add_generation_prompt=False,
-            chat_template=_PLAIN if self.is_plain else None,
-            date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
-            strftime_now=TEMPLATE_DATE.strftime,
-        )
+    def _apply(self, messages: list[dict[str, Any]], tools: list[Any] | None = None) -> str:
+        try:
+            return self._tokenizer.apply_chat_template(
+                messages,
+                tools=tools or None,
+                tokenize=False,
+                add_generation_prompt=False,
+                chat_template=_PLAIN if self.is_plain else None,
+                date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
+                strftime_now=TEMPLATE_DATE.strftime,
+            )
+        except Exception as error:  # a template may raise anything
+            raise _FailsError(str(error)) from error
+
+
+def _refused(record: str, problem: str, remedy: str) -> UserError:
+    return UserError(problem, where=f"record {record!r}", remedy=remedy)
+
+
+def _is_simple(message: Message) -> bool:
+    """Whether a message is nothing but a role and a content of that role."""
+    return not (
+        message.thinking
+        or message.tool_calls
+        or message.name
+        or message.tool_call_id
+        or message.role == "developer"
+        or (message.role == "assistant" and "think>" in message.content)
+    )
 
 
 def _is_unicode(text: str) -> bool:
@@ -146,54 +271,32 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-_NORMALISATIONS = (
-    None,
-    "turns merged",
-    "turns merged, system in user turn",
-    "turns merged, system in user turn, empty first user turn",
-)
-"""Tried in this order: consecutive turns of one speaker become one (other roles than system, user and assistant speak
-as the user), a system message goes before the next user turn's text, an empty user turn goes before a first assistant
-turn. Contents are joined by a blank line and stripped."""
+def _placed(
+    text: str, parts: Sequence[Part], places: Places, lost: Mapping[int | None, int]
+) -> tuple[tuple[int, int, int], ...]:
+    """(start, stop, role code) of parts in their order in the text, with the white space around them that came back.
 
-
-def _turns_of(normalisation: str | None, messages: Sequence[Message]) -> Turns:
-    if normalisation is None:
-        return [(message.role, [index]) for index, message in enumerate(messages)]
-    folds_system = "system in user" in normalisation
-    turns: list[tuple[str, list[int]]] = []
-    for index, message in enumerate(messages):
-        role = message.role if message.role in ("system", "user", "assistant") else "user"
-        if folds_system and role == "system":
-            role = "user"
-        if turns and turns[-1][0] == role:
-            turns[-1][1].append(index)
+    Raises:
+        ValueError: parts overlap, or the JSON that comes with one does not come back whole beside it.
+    """
+    spans: list[tuple[int, int, int]] = []
+    before = 0
+    for number, following in zip(places, [*list(places)[1:], None], strict=True):
+        part, (start, stop) = parts[number], places[number]
+        limit = len(text) if following is None else places[following][0]
+        if part.holds is not None:
+            found = find_json(text, part.holds, before if part.code == SYSTEM else stop, limit)
+            if found is None:
+                raise ValueError(f"the JSON of {part.text!r} does not come back")
+            start, stop = (min(start, found[0]) if part.code == SYSTEM else start), max(stop, found[1])
         else:
-            turns.append((role, [index]))
-    first = next((place for place, (role, _) in enumerate(turns) if role != "system"), 0)
-    if "empty first" in normalisation and turns[first][0] == "assistant":
-        turns.insert(first, ("user", []))
-    return turns
-
-
-def _contents_in(text: str, skeleton: Skeleton, contents: Sequence[str]) -> tuple[tuple[int, int, int], ...] | None:
-    """Places of the contents: as they are or stripped; else (tool results as JSON) between the template's texts."""
-    for change in (str, str.strip):
-        ordered = [change(contents[piece.message]) for piece in skeleton.pieces]
-        lengths = [len(content) for content in ordered]
-        alternated = [part for pair in zip(skeleton.literals, [*ordered, ""], strict=True) for part in pair]
-        if "".join(alternated) == text:
-            return _spans(skeleton, lengths)
-    lengths: list[int] = []
-    position = len(skeleton.literals[0]) if text.startswith(skeleton.literals[0]) else -1
-    for number, literal in enumerate(skeleton.literals[1:], start=1):
-        is_last = number == len(skeleton.literals) - 1
-        end = len(text) - len(literal) if is_last else text.find(literal, position)
-        if position < 0 or end < position or not text.startswith(literal, end):
-            return None
-        lengths.append(end - position)
-        position = end + len(literal)
-    return _spans(skeleton, lengths)
+            if not lost[number] and text.endswith(part.lead, before, start):
+                start -= len(part.lead)
+            if not lost[following] and text.startswith(part.trail, stop, limit):
+                stop += len(part.trail)
+        spans.append((start, stop, part.code))
+        before = stop
+    return tuple(spans)
 
 
 def _spans(skeleton: Skeleton, lengths: Sequence[int]) -> tuple[tuple[int, int, int], ...]:

@@ -79,6 +79,12 @@ class ExtractConfig(BaseModel):
     """Longest record, in tokens; longer ones are cut and reported."""
     truncation_side: Literal["left", "right"] = "right"
     """Side on which long records are cut: right keeps their beginning, left their end (after the BOS token)."""
+    strict_template: bool = False
+    """Whether a record is refused of which the chat template leaves out a character (reasoning of earlier turns, white
+    space, ids of calls); else these are counted, shown at the end and kept in the store's attributes."""
+    allow_refused: int = Field(default=0, ge=0)
+    """Records that the chat template may refuse in a run, which are then skipped and named; with more, the run ends
+    with the list once everything else is extracted."""
     batch_tokens: int | Literal["auto"] = "auto"
     """Tokens of one forward pass; auto suits the device's caches or memory."""
     packing: Literal["auto", "off"] = "auto"

@@ -23,7 +23,7 @@ from models_under_pressure.activations.model import (
 )
 from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.activations.store import MANIFEST, Store, open_store, to_float32
-from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
+from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, check_refused, tokenise
 from models_under_pressure.activations.writer import Layout, StoreWriter
 from models_under_pressure.core.display import progress
 from models_under_pressure.core.errors import UserError
@@ -31,8 +31,9 @@ from models_under_pressure.core.records import Record, content_hash, read_record
 
 Outcome = Literal["written", "resumed", "exists"]
 
-_CIRCUMSTANCES = frozenset({"code", "device", "libraries"})
-"""Attributes that may differ between two stores that need not be extracted again."""
+_CIRCUMSTANCES = frozenset({"code", "device", "libraries", "left_out"})
+"""Attributes that may differ between two stores that need not be extracted again; older ones do not say what was left
+out."""
 _SHOWN = 5
 """Ids named in a message; the store's attributes list all."""
 
@@ -63,10 +64,13 @@ def extract(
         Block -> what became of its store.
 
     Raises:
-        UserError: the model has no such layer; a record is refused by the chat template; a value is not finite; the
-            disk is full or read-only.
+        RefusedError: once all others are stored, more records are refused than `config.allow_refused`.
+        UserError: the model has no such layer; a value is not finite; the disk is full or read-only.
     """
-    return _fill(plan_stores(records, model, paths, config), model, config, paths)
+    plan = plan_stores(records, model, paths, config)
+    outcomes = _fill(plan, model, config, paths)
+    check_refused(plan.tokenisation.refused, allowed=config.allow_refused)
+    return outcomes
 
 
 def extract_files(
@@ -83,15 +87,22 @@ def extract_files(
 
     Yields:
         The path of each store and what became of it.
+
+    Raises:
+        RefusedError: once all others are stored, more records of the files together are refused than
+            `config.allow_refused`.
     """
     description = describe_model(model)
+    refused: dict[str, str] = {}
     for file, stores in jobs:
         plan = plan_stores(read_records(file), description, stores, config)
+        refused |= {f"{file.stem}: {id_}": reason for id_, reason in plan.tokenisation.refused.items()}
         is_done = all(holds(stores[layer], layout) for layer, layout in plan.layouts.items())
         if not is_done and config.engine == "local" and not isinstance(description, LoadedModel):
             description = load_model(model, layers=[max(layer for _, others in jobs for layer in others)])
         for layer, outcome in _fill(plan, description, config, stores).items():
             yield stores[layer], outcome
+    check_refused(refused, allowed=config.allow_refused)
 
 
 def _fill(
@@ -102,10 +113,10 @@ def _fill(
     outcomes: dict[int, Outcome] = dict.fromkeys(plan.layouts, "exists")
     outcomes |= {layer: "resumed" if writer.resumed else "written" for layer, writer in writers.items()}
     if writers:
-        _tell(plan.tokenisation)
         _run(model, config, plan, writers)
         for writer in writers.values():
             writer.finish()
+        _tell(plan.tokenisation)
     return outcomes
 
 
@@ -135,6 +146,12 @@ def _tell(report: TokenisationReport) -> None:
         log.warning("%d records spell special tokens; read as plain text: %s", *_named(report.neutralised))
     for normalisation, count in sorted(report.normalised.items()):
         log.warning("changed for the chat template: %s (%d)", normalisation, count)
+    if report.left_out:
+        told = [f"{id_} ({count})" for id_, count in report.left_out.items()]
+        message = "%d characters are in no token, left out by the chat template or as ids, of %d records: %s"
+        log.warning(message, sum(report.left_out.values()), *_named(told))
+    for id_, reason in report.refused.items():
+        log.warning("record %r is skipped: %s", id_, reason)
 
 
 def _named(ids: Sequence[str]) -> tuple[int, str]:
@@ -147,14 +164,18 @@ def plan_stores(
     """Tokenise records, in the order of their ids, and lay out their stores.
 
     Raises:
-        UserError: the model has no such layer, there are no records, or the chat template refuses one.
+        RefusedError: all records are refused.
+        UserError: the model has no such layer, or there are no records.
     """
     check_layers(list(layers), model.n_layers, model.name)
     if not records:
         raise UserError("the dataset has no records.", remedy="check the file and its filters.")
     ordered = sorted(records, key=lambda record: record.id)
     limits: dict[str, Any] = {"max_tokens": config.max_tokens, "truncation_side": config.truncation_side}
-    tokenised, report = tokenise(ordered, model.tokenizer, name=model.name, **limits)
+    rules: dict[str, Any] = {"strict": config.strict_template, "allow_refused": None}
+    tokenised, report = tokenise(ordered, model.tokenizer, name=model.name, **limits, **rules)
+    if not tokenised:
+        check_refused(report.refused, allowed=0)
     common: dict[str, Any] = {
         "model": model.name,
         "revision": model.revision,
@@ -168,11 +189,9 @@ def plan_stores(
         "tokenizer": tokenizer_fingerprint(model.tokenizer),
         **limits,
         "dataset": content_hash(ordered),
-        "records": len(ordered),
+        "records": len(tokenised),
         "tokens": sum(len(record.token_ids) for record in tokenised),
-        "truncated": list(report.truncated),
-        "normalised": dict(sorted(report.normalised.items())),
-        "neutralised": list(report.neutralised),
+        **report.row,
         "code": code_fingerprint(),
         "libraries": library_versions(),
     }
@@ -208,7 +227,8 @@ def holds(path: Path, layout: Layout) -> bool:
     store = open_store(path)
     found = store.attributes
     wanted = {name: value for name, value in layout.attributes.items() if name not in _CIRCUMSTANCES}
-    return store.dtype == layout.dtype and all(found.get(name) == value for name, value in wanted.items())
+    is_same = store.dtype == layout.dtype and found["format_version"] == layout.format_version
+    return is_same and all(found.get(name) == value for name, value in wanted.items())
 
 
 _TOLERANCES = {"float32": 0.01, "bfloat16": 0.03, "quantised": 0.1}

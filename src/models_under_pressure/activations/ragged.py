@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float32, Int, Int8, Int32, Int64
 
-SYSTEM, USER, ASSISTANT, TEMPLATE = range(4)
-"""Role codes of tokens; TEMPLATE marks what the chat template adds around the content."""
+SYSTEM, USER, ASSISTANT, TEMPLATE, TOOL, THINKING = range(6)
+"""Role codes of tokens: TEMPLATE marks what the chat template adds around the content, TOOL what a tool replies,
+THINKING what the assistant thinks."""
 
 
 class Activations(Protocol):

@@ -20,7 +20,8 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, is_object, read_json
 
 FORMAT = "mup-activations"
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 1.1)
+"""Versions that are read. A store is of the second if it has tool or thinking tokens, and of the first if not."""
 MANIFEST = "manifest.json"
 """Written last: a folder with it is a whole store."""
 
@@ -131,9 +132,9 @@ def open_store(path: Path) -> Store:
     with _readable(path, "zarr.json"):
         group = zarr().open_group(path, mode="r", zarr_format=3)
     version = group.attrs.get("format_version")
-    if group.attrs.get("format") != FORMAT or version != FORMAT_VERSION:
+    if group.attrs.get("format") != FORMAT or version not in FORMAT_VERSIONS:
         raise UserError(
-            f"the store has the format version {version}, this code reads {FORMAT_VERSION}.",
+            f"the store has the format version {version}, this code reads {' and '.join(map(str, FORMAT_VERSIONS))}.",
             where=str(path),
             remedy="extract it again with this version of the project.",
         )
@@ -301,6 +302,8 @@ def dataset_files(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
         matches = sorted(path for path in map(Path, found) if path.is_file())
+        if not matches and Path(pattern).is_dir():
+            raise UserError("is a folder.", where=pattern, remedy="name a file in it, or quote a pattern with *.")
         if not matches:
             raise UserError("no file of this name.", where=pattern, remedy="check the path; quote a pattern with *.")
         files |= dict.fromkeys(matches)

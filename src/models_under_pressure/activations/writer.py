@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int8, Int32, Int64
 
-from models_under_pressure.activations.store import FORMAT, FORMAT_VERSION, MANIFEST, is_store_file, partial_path, zarr
+from models_under_pressure.activations.ragged import THINKING, TOOL
+from models_under_pressure.activations.store import FORMAT, FORMAT_VERSIONS, MANIFEST, is_store_file, partial_path, zarr
 from models_under_pressure.core.errors import UserError, disk_error
 from models_under_pressure.core.files import file_hash, read_json, write_json
 
@@ -40,6 +41,11 @@ class Layout:
     def rows(self) -> int:
         """Rows of the store: tokens, or records if they are pooled."""
         return int(self.offsets[-1])
+
+    @property
+    def format_version(self) -> float:
+        """The oldest version of the format that has the store's roles."""
+        return FORMAT_VERSIONS[bool(np.isin(self.roles, [TOOL, THINKING]).any())]
 
     @property
     def shard_rows(self) -> int:
@@ -162,7 +168,7 @@ def _shard_file(root: Path, shard: int) -> Path:
 
 
 def _attributes(layout: Layout) -> dict[str, Any]:
-    attributes = {"format": FORMAT, "format_version": FORMAT_VERSION, **layout.attributes}
+    attributes = {"format": FORMAT, "format_version": layout.format_version, **layout.attributes}
     return json.loads(json.dumps(attributes))  # as they will be read
 
 

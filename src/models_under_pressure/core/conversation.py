@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import is_list, is_object
@@ -20,6 +20,8 @@ _ROLES = {
 _ROLE_OF = {word: role for role, words in _ROLES.items() for word in words}
 _THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
 _SAYING_KEYS = {"content", *_THINKING_KEYS, "tool_calls", "function_call"}
+IDS_LEFT_OUT = "ids of tool calls left out"
+"""Name under which these are counted."""
 _MESSAGE_KEYS = ("role", "content", *_THINKING_KEYS, "tool_calls", "function_call", "name", "tool_call_id")
 
 
@@ -52,20 +54,43 @@ class Message:
     @property
     def spoken(self) -> str:
         """The whole turn in the stated text form: name, thinking, content, then one block per call."""
-        parts = [f"<think>\n{self.thinking}\n</think>"] if self.thinking else []
-        parts += [self.content] if self.content or not (self.thinking or self.tool_calls) else []
-        told = "\n".join(parts + [call_text(call) for call in self.tool_calls])
-        return f"{self.name}: {told}" if self.name else told
+        return spoken_text(self, frozenset())
+
+
+Kind = Literal["tools", "calls", "reasoning"]
+Native = frozenset[Kind]
+"""What a chat template is told in its own form, and not as text in a turn."""
+
+
+def spoken_text(message: Message, native: Native) -> str:
+    """What is said in a turn in the stated text form, without what is native."""
+    thinking = "" if "reasoning" in native else message.thinking
+    calls = () if "calls" in native else message.tool_calls
+    parts = [f"<think>\n{thinking}\n</think>"] if thinking else []
+    parts += [message.content] if message.content or not (thinking or calls) else []
+    told = "\n".join(parts + [call_text(call) for call in calls])
+    return f"{message.name}: {told}" if message.name else told
 
 
 def call_text(call: ToolCall) -> str:
     """A call in the stated text form, which Hermes, Qwen 2.5 and Qwen 3 are trained on."""
-    try:
-        arguments = json.loads(call.arguments)
-    except (ValueError, RecursionError):
-        arguments = call.arguments
-    told = {"name": call.name, "arguments": arguments}
+    told = {"name": call.name, "arguments": arguments_of(call)}
     return f"<tool_call>\n{json.dumps(told, ensure_ascii=False)}\n</tool_call>"
+
+
+def arguments_of(call: ToolCall) -> Any:
+    """The arguments as JSON means them, or their text where it is no JSON."""
+    try:
+        return json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        return call.arguments
+
+
+def respelled(call: ToolCall) -> int:
+    """Characters by which a call's JSON gets shorter when it is written anew: line breaks, say, or a repeated key."""
+    arguments = arguments_of(call)
+    again = arguments if arguments == call.arguments else json.dumps(arguments, ensure_ascii=False)
+    return max(0, len(call.arguments) - len(again))
 
 
 def tools_text(tools: Sequence[Mapping[str, Any]]) -> str:
@@ -75,30 +100,46 @@ def tools_text(tools: Sequence[Mapping[str, Any]]) -> str:
 
 
 def in_text_form(
-    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], native: Native = frozenset()
 ) -> tuple[Sequence[Message], Counter[str]]:
     """The same conversation with everything in its contents, and how often what was changed or left out to that end.
 
-    Tool definitions stand at the end of the first system turn, or in one of their own.
+    Tool definitions stand at the end of the first system turn, or in one of their own. What is native stays as it is.
     """
-    calls = [call for message in messages for call in message.tool_calls]
+    calls = [] if "calls" in native else [call for message in messages for call in message.tool_calls]
+    thinking = [] if "reasoning" in native else [message for message in messages if message.thinking]
     changes = Counter[str]()
-    changes["tool definitions as text in the system turn"] = len(tools)
+    changes["tool definitions as text in the system turn"] = 0 if "tools" in native else len(tools)
     changes["tool calls as text in the turn"] = len(calls)
-    changes["reasoning as a <think> block in the turn"] = sum(bool(message.thinking) for message in messages)
+    changes["reasoning as a <think> block in the turn"] = len(thinking)
     changes["names written before the turn"] = sum(bool(message.name) for message in messages)
-    ids = [call.id for call in calls] + [message.tool_call_id for message in messages]
-    changes["ids of tool calls left out"] = sum(bool(id_) for id_ in ids)
+    if "calls" not in native:
+        changes[IDS_LEFT_OUT] = len(call_ids(messages))
     changes = +changes
     if not changes:
         return messages, changes
-    plain = [Message(message.role, message.spoken) for message in messages]
-    if tools:
+    plain = [
+        Message(
+            message.role,
+            spoken_text(message, native),
+            thinking=message.thinking if "reasoning" in native else "",
+            tool_calls=message.tool_calls if "calls" in native else (),
+            tool_call_id=message.tool_call_id if "calls" in native else None,
+        )
+        for message in messages
+    ]
+    if tools and "tools" not in native:
         if plain and plain[0].role in ("system", "developer"):
             plain[0] = replace(plain[0], content=f"{plain[0].content}\n\n{tools_text(tools)}")
         else:
             plain.insert(0, Message("system", tools_text(tools)))
     return plain, changes
+
+
+def call_ids(messages: Sequence[Message]) -> list[str]:
+    """Ids of the calls, and of the calls that tools reply to."""
+    calls = [call.id for message in messages for call in message.tool_calls]
+    return [id_ for id_ in [*calls, *(message.tool_call_id for message in messages)] if id_]
 
 
 def read_message(item: object, *, where: str) -> Message:

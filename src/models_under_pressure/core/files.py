@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeGuard, TypeVar, cast
 
@@ -187,10 +188,35 @@ def read_table(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix == ".parquet":
         yield from _parquet_rows(path)
     elif path.suffix in (".csv", ".tsv"):
-        for number, row in read_csv(path, delimiter=_delimiter(path), strict=True):
-            yield number, {name: _cell(name, text) for name, text in row.items()}
+        with open_text(path, newline="") as stream:
+            first = stream.readline()
+            delimiter = "\t" if path.suffix == ".tsv" else _delimiter(first)
+            yield from _table_rows(chain([first], stream), where=str(path), delimiter=delimiter)
     else:
         yield from read_jsonl(path)
+
+
+def read_stream(stream: BinaryIO, *, where: str) -> Iterator[tuple[int, Any]]:
+    """Yield (row number from 1, row) of a stream of JSON Lines, or of CSV or TSV with a header.
+
+    A first line that names the column `inputs` or `messages` is a header.
+
+    Raises:
+        UserError: naming `where`: the bytes are in another encoding or damaged.
+    """
+    with decoded(stream, where=where, newline="") as text:
+        first = next(text, "")
+        delimiter = _delimiter(first)
+        names = {name.strip().strip('"') for name in first.split(delimiter)}
+        if {"inputs", "messages"} & names:
+            yield from _table_rows(chain([first], text), where=where, delimiter=delimiter)
+        else:
+            yield from jsonl_rows(chain([first] if first else [], text), where=where)
+
+
+def _table_rows(lines: Iterable[str], *, where: str, delimiter: str) -> Iterator[tuple[int, Any]]:
+    for number, row in csv_rows(lines, where=where, delimiter=delimiter, strict=True):
+        yield number, {name: _cell(name, text) for name, text in row.items()}
 
 
 def read_csv(
@@ -207,31 +233,38 @@ def read_csv(
     Raises:
         UserError: the file is missing, in another encoding, lacks a column, or a row has too few or too many fields.
     """
+    with open_text(path, newline="") as stream:
+        yield from csv_rows(stream, columns, where=str(path), delimiter=delimiter, strict=strict)
+
+
+def csv_rows(
+    lines: Iterable[str], columns: Sequence[str] = (), *, where: str, delimiter: str = ",", strict: bool = False
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (row number from 1, row) of the lines of CSV; see `read_csv`.
+
+    Raises:
+        UserError: naming `where`: a column is missing, or a row has too few or too many fields.
+    """
     remedy = "the file is cut, damaged or another one; repair it, or fetch it again."
     csv.field_size_limit(2**31 - 1)  # the default of 131,072 characters is shorter than some conversations
-    with open_text(path, newline="") as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter, strict=strict)
-        number = 0
-        try:
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            if missing:
-                problem = f"columns {missing} are missing (found {reader.fieldnames})."
-                raise UserError(problem, where=str(path), remedy=remedy)
-            for number, row in enumerate(reader, start=1):
-                if None in row or None in row.values():
-                    raise csv.Error("row has the wrong number of fields")
-                yield number, row
-        except csv.Error as error:
-            where = f"{path}, row {number} (ending at line {reader.line_num})"
-            raise UserError(f"{error}.", where=where, remedy=remedy) from None
+    reader = csv.DictReader(lines, delimiter=delimiter, strict=strict)
+    number = 0
+    try:
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            problem = f"columns {missing} are missing (found {reader.fieldnames})."
+            raise UserError(problem, where=where, remedy=remedy)
+        for number, row in enumerate(reader, start=1):
+            if None in row or None in row.values():
+                raise csv.Error("row has the wrong number of fields")
+            yield number, row
+    except csv.Error as error:
+        place = f"{where}, row {number} (ending at line {reader.line_num})"
+        raise UserError(f"{error}.", where=place, remedy=remedy) from None
 
 
-def _delimiter(path: Path) -> str:
+def _delimiter(header: str) -> str:
     """Comma, or what a spreadsheet of a country with decimal commas writes instead."""
-    if path.suffix == ".tsv":
-        return "\t"
-    with open_text(path, newline="") as stream:
-        header = stream.readline()
     return next((mark for mark in ",;\t" if mark in header), ",")
 
 

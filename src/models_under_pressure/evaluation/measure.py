@@ -1,5 +1,6 @@
 """Every metric of the scores that methods gave datasets, overall and by attribute of the records."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,29 +22,32 @@ from models_under_pressure.evaluation.report import (
     mean_over_seeds,
     percent,
 )
-from models_under_pressure.evaluation.scores import ScoreList, read_scores
+from models_under_pressure.evaluation.scores import ScoreList, only, read_scores
 
 METHODS = ("probes", "text_baseline")
 """Score files of the pipeline; language-model baselines are measured in experiments/."""
 
 
 def measure(
-    datasets: Sequence[Dataset], *, files: Sequence[Path], config: EvaluateConfig, seed: int
+    datasets: Sequence[Dataset], *, files: Sequence[Path], config: EvaluateConfig, seed: int, skipped: int = 0
 ) -> dict[str, dict[str, Any]]:
     """Dataset -> `metrics` (name -> metric) and `groups` (name -> attribute -> value -> metric).
+
+    All methods are measured on the records that each of them has scored.
 
     Args:
         datasets: the datasets; ambiguous records have no score.
         files: score files, in this order.
         config: which metrics, and how their intervals are drawn.
         seed: seed of the bootstrap.
+        skipped: records of a dataset that may have no score, because the extraction was allowed to skip so many.
 
     Raises:
         UserError: scores are of other records, labels or groups than those of the dataset, or two methods give one
             name.
     """
     found = read_methods(files)
-    return {one.name: _measure(one, found.get(one.name, {}), config, seed) for one in datasets}
+    return {one.name: _measure(one, found.get(one.name, {}), config, seed, skipped) for one in datasets}
 
 
 def read_methods(files: Sequence[Path]) -> dict[str, dict[str, list[ScoreList]]]:
@@ -64,20 +68,25 @@ def read_methods(files: Sequence[Path]) -> dict[str, dict[str, list[ScoreList]]]
 
 
 def _measure(
-    dataset: Dataset, by_name: Mapping[str, list[ScoreList]], config: EvaluateConfig, seed: int
+    dataset: Dataset, by_name: Mapping[str, list[ScoreList]], config: EvaluateConfig, seed: int, skipped: int
 ) -> dict[str, Any]:
     known = {record.id: record for record in read_records(dataset.path) if record.label is not Label.AMBIGUOUS}
     for scores in (scores for lists in by_name.values() for scores in lists):
-        _check(scores, known)
+        _check(scores, known, skipped)
+    scored = set(known).intersection(*(scores.ids for lists in by_name.values() for scores in lists))
+    if len(scored) < len(known):
+        message = "%s: %d of %d records have no score of every method: left out of all"
+        logging.getLogger(__name__).warning(message, dataset.name, len(known) - len(scored), len(known))
+        by_name = {name: [only(scores, scored) for scores in lists] for name, lists in by_name.items()}
     return {
         "metrics": {name: _metrics(lists, config, seed) for name, lists in by_name.items()},
         "groups": {name: _groups(lists, known, config, seed) for name, lists in by_name.items()},
     }
 
 
-def _check(scores: ScoreList, known: Mapping[str, Record]) -> None:
+def _check(scores: ScoreList, known: Mapping[str, Record], skipped: int) -> None:
     rows = zip(scores.ids, scores.labels.tolist(), scores.groups, strict=True)
-    same = len(scores.ids) == len(known) and all(
+    same = 0 <= len(known) - len(scores.ids) <= skipped and all(
         id_ in known and known[id_].label is (Label.HIGH if high else Label.LOW) and known[id_].group == group
         for id_, high, group in rows
     )

@@ -4,7 +4,7 @@ A monitor is whatever scores conversations, a probe or a baseline; its name stan
 scores two revisions can be compared record by record, and every figure drawn, without a model.
 """
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Sequence, Set, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,15 @@ class ScoreList:
 
 def by_id(scores: ScoreList) -> ScoreList:
     """The same scores, records sorted by id."""
-    rows = sorted(range(len(scores.ids)), key=scores.ids.__getitem__)
+    return _rows(scores, sorted(range(len(scores.ids)), key=scores.ids.__getitem__))
+
+
+def only(scores: ScoreList, ids: Set[str]) -> ScoreList:
+    """The scores of some records."""
+    return _rows(scores, [row for row, id_ in enumerate(scores.ids) if id_ in ids])
+
+
+def _rows(scores: ScoreList, rows: Sequence[int]) -> ScoreList:
     order = np.array(rows, dtype=np.int64)
     return replace(
         scores,

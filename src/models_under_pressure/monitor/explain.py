@@ -8,6 +8,7 @@ import numpy as np
 from models_under_pressure.core.display import printable, template
 from models_under_pressure.monitor.score import ROLE_NAMES, Scored, TokenScores
 from models_under_pressure.probes.probe import Probe
+from models_under_pressure.probes.tokens import seen_roles
 
 _HIGH, _LOW = "217, 95, 2", "27, 120, 178"
 """Orange and blue, which colour-blind readers tell apart."""
@@ -17,12 +18,12 @@ _MOST = 12
 
 def to_html(scored: Scored, probe: Probe) -> str:
     """A page that needs nothing but itself; all text of the conversation is escaped."""
-    tokens = _tokens_of(scored)
+    tokens, seen = _tokens_of(scored), seen_roles(probe.config.tokens)
     strongest = _strongest(tokens)
     turns = [
         {
             "role": ROLE_NAMES[role],
-            "seen": ROLE_NAMES[role] in probe.config.tokens,
+            "seen": ROLE_NAMES[role] in seen,
             "tokens": [_token(tokens, index, strongest) for index in indices],
         }
         for role, indices in _turns(tokens)

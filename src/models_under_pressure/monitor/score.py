@@ -14,6 +14,7 @@ from models_under_pressure.activations.embedded import embedded_model
 from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import load_model, model_of
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.activations.tokens import RefusedError, check_refused
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.scores import ScoreList
@@ -146,25 +147,41 @@ def load_probe_model(probe: Probe, *, device: str = "auto", trust_remote_code: b
 
 
 def score_records(
-    records: Sequence[Record], probe: Probe, model: LoadedModel, *, tokens: bool = False
+    records: Sequence[Record],
+    probe: Probe,
+    model: LoadedModel,
+    *,
+    tokens: bool = False,
+    refused: dict[str, str] | None = None,
 ) -> Iterator[Scored]:
     """Yield the score of each conversation, in their order; `tokens` adds the score of each of its tokens.
 
+    A conversation that the chat template refuses goes to `refused`, with the reason, and has no score.
+
     Raises:
-        UserError: the model is not the one of the probe, or its chat template refuses a conversation; or tokens are
-            asked of a probe that reads one vector per conversation.
+        RefusedError: once all others are scored, the chat template refuses a conversation, and there is no `refused`.
+        UserError: the model is not the one of the probe; or tokens are asked of a probe that reads one vector per
+            conversation.
     """
     if tokens and probe.provenance.get("keep", "tokens") != "tokens":
         raise UserError(
             "the probe reads one vector per conversation, so there is nothing to say of its tokens.",
             remedy="train a probe on a store that keeps all tokens.",
         )
+    skipped: dict[str, str] = {} if refused is None else refused
     for start in range(0, len(records), CHUNK):
         chunk = records[start : start + CHUNK]
         with tempfile.TemporaryDirectory(prefix="mup-score-") as folder:
-            store = _read(chunk, probe, model, Path(folder) / "layer.zarr")
+            try:
+                store = _read(chunk, probe, model, Path(folder) / "layer.zarr")
+            except RefusedError as error:  # all of them
+                skipped |= error.refused
+                continue
+            skipped |= store.attributes.get("refused", {})
             found = {scored.id: scored for scored in _score(store, probe, model.tokenizer if tokens else None)}
-        yield from (found[record.id] for record in chunk)
+        yield from (found[record.id] for record in chunk if record.id in found)
+    if refused is None:
+        check_refused(skipped, allowed=0)
 
 
 def to_row(scored: Scored) -> dict[str, Any]:
@@ -203,8 +220,9 @@ def _read(records: Sequence[Record], probe: Probe, model: LoadedModel, path: Pat
     """The activations of some conversations, made as the probe's training data were."""
     origin = probe.provenance
     names = ("hook_point", "keep", "max_tokens", "truncation_side")
-    taken = {name: origin[name] for name in names if name in origin}
-    config = ExtractConfig.model_validate(taken | {"stored": "float32"})  # rounding is for what is kept on disk
+    known: dict[str, Any] = {name: origin[name] for name in names if name in origin}
+    # what is rounded is what is kept on disk
+    config = ExtractConfig.model_validate(known | {"allow_refused": len(records), "stored": "float32"})
     layer = int(origin["layer"])
     extract(records, model=model, config=config, paths={layer: path})
     store: Any = open_store(path)

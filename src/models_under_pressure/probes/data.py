@@ -81,10 +81,13 @@ class TrainingData:
 def with_labels(activations: Activations, records: Sequence[Record]) -> TrainingData:
     """Give each record of the activations its label and group; ambiguous records are left out, counted and reported.
 
+    Records that the extraction skipped have no activations, and none of their labels is used.
+
     Raises:
         UserError: the activations are of other records, or one is not labelled.
     """
-    by_id = {record.id: record for record in records}
+    refused = set(activations.attributes.get("refused", ()))  # by the chat template; the extraction named them
+    by_id = {record.id: record for record in records if record.id not in refused}
     if set(by_id) != set(activations.ids):
         strange = sorted(set(by_id) ^ set(activations.ids))
         raise UserError(

@@ -56,7 +56,7 @@ class Segments:
         return powers / self.spread(self.sum(powers))
 
 
-Role = Literal["system", "user", "assistant", "template"]
+Role = Literal["system", "user", "assistant", "template", "tool", "thinking"]
 CalibrationMethod = Literal["none", "platt", "isotonic", "temperature"]
 
 
@@ -68,7 +68,10 @@ class FamilyConfig(Frozen):
     seeds: int = Field(default=1, ge=1)
     """How many probes to fit, from consecutive seeds."""
     tokens: tuple[Role, ...] = Field(default=("system", "user", "assistant", "template"), min_length=1)
-    """Roles of the tokens that the probe sees, in training and in scoring."""
+    """Roles of the tokens that the probe sees, in training and in scoring.
+
+    system, user and assistant together are all that is said: `tool` and `thinking` too, if neither of them is named.
+    """
     first_token: bool = True
     """Whether it sees the first token of a record too, where that is the chat template's (a BOS token, say).
 

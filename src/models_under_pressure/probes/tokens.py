@@ -1,14 +1,22 @@
 """Reading the tokens that a probe sees: chosen by role, checked, a bounded block at a time."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
-from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, USER, Activations
+from models_under_pressure.activations.ragged import (
+    ASSISTANT,
+    SYSTEM,
+    TEMPLATE,
+    THINKING,
+    TOOL,
+    USER,
+    Activations,
+)
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.family import Role
 
@@ -21,8 +29,26 @@ BLOCK_VALUES = 1 << 22
 SAMPLE = 1024
 """Evenly spaced tokens kept as a sample."""
 
-ROLES: dict[Role, int] = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "template": TEMPLATE}
+ROLES: dict[Role, int] = {
+    "system": SYSTEM,
+    "user": USER,
+    "assistant": ASSISTANT,
+    "template": TEMPLATE,
+    "tool": TOOL,
+    "thinking": THINKING,
+}
 """Name of a role -> its code."""
+
+
+def seen_roles(roles: Sequence[Role]) -> tuple[Role, ...]:
+    """The roles that a probe sees, by those that its config names.
+
+    system, user and assistant together are all that is said, as they were before `tool` and `thinking` were roles of
+    their own: a probe that names these three and neither of the two sees both.
+    """
+    is_all = {"system", "user", "assistant"} <= set(roles) and not {"tool", "thinking"} & set(roles)
+    return (*roles, "tool", "thinking") if is_all else tuple(roles)
+
 
 _END = re.compile(r"""[.!?。！？]["'”’»)\]]*\s*$""")
 """A sentence's end, before closing quotes and spaces."""
@@ -93,7 +119,7 @@ def select(
     """
     if not len(activations.ids):
         raise UserError("there are no records.", remedy="check the dataset that the activations come from.")
-    chosen = np.isin(np.asarray(activations.roles), [ROLES[role] for role in roles])
+    chosen = np.isin(np.asarray(activations.roles), [ROLES[role] for role in seen_roles(roles)])
     if not first_token:
         _leave_out_first(chosen, activations)
     offsets = _offsets_of(chosen, activations)

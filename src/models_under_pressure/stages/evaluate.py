@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import (
@@ -20,6 +21,13 @@ from models_under_pressure.evaluation.measure import METHODS, measure
 from models_under_pressure.evaluation.report import EvaluateConfig
 
 
+class Skipped(BaseModel):
+    """What evaluation needs to know of the section `extract`."""
+
+    allow_refused: int = 0
+    """Records that the extraction may skip, which then have no score."""
+
+
 def command(
     datasets: Annotated[list[str] | None, typer.Argument(help="Names of datasets in use; by default all.")] = None,
 ) -> None:
@@ -29,14 +37,23 @@ def command(
     """
     chosen = [dataset_in_use(name) for name in datasets] if datasets else datasets_in_use()
     files = [scores_path(method) for method in METHODS]
-    run(chosen, files=files, root=RESULTS, config=read("evaluate", EvaluateConfig), seed=read("seed", int))
+    config, seed, skipped = read("evaluate", EvaluateConfig), read("seed", int), read("extract", Skipped).allow_refused
+    run(chosen, files=files, root=RESULTS, config=config, seed=seed, skipped=skipped)
 
 
-def run(datasets: Sequence[Dataset], *, files: Sequence[Path], root: Path, config: EvaluateConfig, seed: int) -> None:
+def run(
+    datasets: Sequence[Dataset],
+    *,
+    files: Sequence[Path],
+    root: Path,
+    config: EvaluateConfig,
+    seed: int,
+    skipped: int = 0,
+) -> None:
     """Write what `measure` finds, a file per dataset, into a folder of results.
 
     Raises:
         UserError: see `measure`.
     """
-    for name, found in measure(datasets, files=files, config=config, seed=seed).items():
+    for name, found in measure(datasets, files=files, config=config, seed=seed, skipped=skipped).items():
         write_json(evaluated_path(name, root), found)

@@ -43,6 +43,9 @@ def run(
 
     Yields:
         The path of each store and what became of it: written, resumed or exists.
+
+    Raises:
+        RefusedError: once all others are stored, the chat template refuses more records than `config.allow_refused`.
     """
     from filelock import FileLock
 
@@ -50,7 +53,8 @@ def run(
     from models_under_pressure.activations.model import code_fingerprint, library_versions
     from models_under_pressure.activations.store import discard_stale, shelf_path
 
-    made_by = [model.model_dump(mode="json"), config.model_dump(mode="json"), code_fingerprint(), library_versions()]
+    settings = config.model_dump(mode="json", exclude={"allow_refused"})  # which decides on no store
+    made_by = [model.model_dump(mode="json"), settings, code_fingerprint(), library_versions()]
     shelf = shelf_path()
     shelf.mkdir(parents=True, exist_ok=True)
     paths = [dataset.path for dataset in datasets]

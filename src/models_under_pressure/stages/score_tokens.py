@@ -25,6 +25,7 @@ from models_under_pressure.monitor.score import ROLE_NAMES, Choice, Decoder, cho
 from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.families import TrainConfig
 from models_under_pressure.probes.probe import Probe, load_probe
+from models_under_pressure.probes.tokens import ROLES, seen_roles
 
 
 class ScoreTokens(Section):
@@ -96,7 +97,7 @@ def _rows(
         part(activations) for part in (probe.decision_function, probe.score_tokens, probe.contributions)
     )
     token_ids: Any = getattr(activations, "token_ids", None)
-    rows = {}
+    seen, rows = seen_roles(probe.config.tokens), {}
     for number, id_ in enumerate(activations.ids):
         own = slice(int(activations.offsets[number]), int(activations.offsets[number + 1]))
         rows[id_] = {
@@ -111,6 +112,6 @@ def _rows(
             "roles": [ROLE_NAMES[role] for role in activations.roles[own].tolist()],
             "logits": [round(float(value), 4) for value in alone[own]],
             "contributions": [round(float(value), 6) for value in added[own]],
-            "seen": list(probe.config.tokens),
+            "seen": [role for role in seen if role in probe.config.tokens or ROLES[role] in activations.roles[own]],
         }
     return [rows[id_] for id_ in chosen]

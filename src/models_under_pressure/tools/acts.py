@@ -48,6 +48,10 @@ def store(
     ] = "fast",
     quantization: Annotated[Literal["none", "8bit", "4bit"], typer.Option(help="Width of the weights.")] = "none",
     max_tokens: Annotated[int, typer.Option(help="Longest conversation; longer ones are cut and named.")] = 8192,
+    strict_template: Annotated[
+        bool, typer.Option("--strict-template", help="Refuse what the chat template leaves a character out of.")
+    ] = False,
+    allow_refused: Annotated[int, typer.Option(help="Conversations that may be refused; they are skipped.")] = 0,
     engine: Annotated[Literal["local", "ray"], typer.Option(help="This process, or a Ray cluster.")] = "local",
     upload: Annotated[bool, typer.Option(help="Push to the activations remote afterwards.")] = False,
 ) -> None:
@@ -60,7 +64,13 @@ def store(
     root = _root()
     jobs = [(file, {number: store_path(root, model, file, number) for number in layers}) for file in files]
     config = ExtractConfig(
-        hook_point=hook_point, keep=keep, max_tokens=max_tokens, batch_tokens=batch or "auto", engine=engine
+        hook_point=hook_point,
+        keep=keep,
+        max_tokens=max_tokens,
+        strict_template=strict_template,
+        allow_refused=allow_refused,
+        batch_tokens=batch or "auto",
+        engine=engine,
     )
     name = model_aliases().get(model, model)
     trusted = runs_code_of(name)

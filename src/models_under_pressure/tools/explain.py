@@ -16,7 +16,7 @@ def command(
     probe: ProbeName,
     id_: Annotated[str, typer.Option("--id", help="Id of the conversation; a row without `ids` has its number.")],
     file: Annotated[
-        str | None, typer.Argument(help="JSON Lines, - is standard input; without it, the datasets in use.")
+        str | None, typer.Argument(help="File of conversations, - is standard input; without it, the datasets in use.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page here instead of text to standard output.")] = None,
     device: Device = "auto",

@@ -55,21 +55,23 @@ def load_with_model(name: str, device: str) -> "tuple[Probe, LoadedModel]":
 
 
 def read_conversations(file: str) -> "list[Record]":
-    """Conversations of a file of JSON Lines, CSV, TSV or Parquet; `-` is standard input, of JSON Lines."""
-    from models_under_pressure.core.files import decoded, jsonl_rows
+    """Conversations of a file of JSON Lines, CSV, TSV or Parquet; `-` is standard input, of the first three."""
+    from models_under_pressure.core.files import read_stream
     from models_under_pressure.core.records import collect_records, read_records
 
     if file != "-":
         return read_records(Path(file))
     where = "standard input"
-    with decoded(sys.stdin.buffer, where=where) as lines:
-        return collect_records(jsonl_rows(lines, where=where), where=where)
+    return collect_records(read_stream(sys.stdin.buffer, where=where), where=where)
 
 
 def command(
     probe: ProbeName,
-    file: Annotated[str, typer.Argument(help="JSON Lines with an `inputs` column; - is standard input.")] = "-",
+    file: Annotated[
+        str, typer.Argument(help="JSON Lines, CSV, TSV or Parquet with `inputs`; - is standard input.")
+    ] = "-",
     tokens: Annotated[bool, typer.Option("--tokens", help="Add the score of each token.")] = False,
+    allow_refused: Annotated[int, typer.Option(help="Conversations that the chat template may refuse.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write here instead of to standard output.")] = None,
     device: Device = "auto",
 ) -> None:
@@ -77,14 +79,17 @@ def command(
 
     Example: mup score --probe attention conversations.jsonl > scores.jsonl
     """
+    from models_under_pressure.activations.tokens import check_refused
     from models_under_pressure.core.files import json_line, write_jsonl
     from models_under_pressure.monitor.score import score_records, to_row
 
     records = read_conversations(file)
     loaded, model = load_with_model(probe, device)
-    rows = (to_row(scored) for scored in score_records(records, loaded, model, tokens=tokens))
+    refused: dict[str, str] = {}
+    rows = (to_row(scored) for scored in score_records(records, loaded, model, tokens=tokens, refused=refused))
     if out is not None:
         write_jsonl(out, rows)
-        return
-    for row in rows:
-        print(json_line(row), flush=True)
+    else:
+        for row in rows:
+            print(json_line(row), flush=True)
+    check_refused(refused, allowed=allow_refused)

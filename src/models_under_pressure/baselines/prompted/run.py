@@ -125,7 +125,7 @@ def write_scored(path: Path, scores: PromptedScores, ids: Sequence[str], *, key:
     columns = [getattr(scores, name).tolist() for name in _COLUMNS.values()]
     rows = zip(ids, *columns, strict=True)
     write_jsonl(path, ({"id": id_} | dict(zip(_COLUMNS, row, strict=True)) for id_, *row in rows))
-    write_json(description, {"key": key} | asdict(scores.report))
+    write_json(description, {"key": key} | scores.report.row)
 
 
 def read_scored(path: Path, ids: Sequence[str], *, key: str) -> PromptedScores | None:
@@ -141,7 +141,9 @@ def read_scored(path: Path, ids: Sequence[str], *, key: str) -> PromptedScores |
         logging.getLogger(__name__).warning("%s does not hold the rows that it should; computed again", path)
         return None
     values = {name: np.array([row[column] for row in rows.values()]) for column, name in _COLUMNS.items()}
-    report = TokenisationReport(tuple(about["truncated"]), about["normalised"], tuple(about["neutralised"]))
+    report = TokenisationReport(
+        tuple(about["truncated"]), about["normalised"], tuple(about["neutralised"]), about.get("left_out", {})
+    )
     return PromptedScores(values["high"], values["low"], values["tokens"], values["flops"], None, report)
 
 
