@@ -22,6 +22,8 @@ from models_under_pressure.datasets.source import (
 
 CATALOG_PATH = Path("published/catalog.yaml")
 SELECTED_PATH = Path("published/params.yaml")
+PUBLISHED = Path("data/published")
+"""Folder of their records, and of a report for each."""
 Origin = Literal["r2", "hub"]
 """Cloudflare R2, or the Hugging Face hub."""
 _ALIASES = {"id": "ids", "prompt": "inputs"}

@@ -1,6 +1,5 @@
 """Fetch one of the paper's published files."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +8,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import write_records
 from models_under_pressure.datasets.origins import DOWNLOADS, bring
-from models_under_pressure.datasets.published import PublishedFile, convert, load_selected, report
-
-PUBLISHED = Path("data/published")
+from models_under_pressure.datasets.published import PUBLISHED, PublishedFile, convert, load_selected, report
 
 
 def command(file: Annotated[str, typer.Argument(help="Name of the file, as in published/params.yaml.")]) -> None:

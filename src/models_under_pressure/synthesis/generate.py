@@ -6,7 +6,6 @@ anew: a rewrite that changed the stakes does not survive. What the model would n
 row.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
@@ -17,8 +16,6 @@ from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import stable_hash, stable_uniform
 from models_under_pressure.core.records import Record
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt
-from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.options import FILLER, Round, describe_cost, describe_round
 from models_under_pressure.synthesis.sampling import (
     ID_LENGTH,
     Factors,
@@ -284,12 +281,6 @@ def annotation_question(record: Record) -> Ask[Metadata]:
     return Ask(record_id=record.id, messages=(Message("system", system), Message("user", record.text)), reply=Metadata)
 
 
-def describe(rounds: Sequence[Round], config: LLMConfig, *, most: int) -> str:
-    """The first `most` questions of each round, and the cost of them all, for a person."""
-    lines = [line for one in rounds for line in _describe_round(one, most)]
-    return "\n".join([*lines, "", describe_cost(rounds, config)]) + "\n"
-
-
 def _in_order(members: Sequence[Record]) -> list[Record]:
     return sorted(members, key=lambda record: not record.fields["high_stakes"])
 
@@ -304,15 +295,3 @@ def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
         "variant_of": record.id,
     }
     return Record(id=stable_hash("variant", rewriting, record.id, text)[:ID_LENGTH], input=text, fields=fields)
-
-
-def _describe_round(one: Round, most: int) -> list[str]:
-    if not one.asks:
-        return []
-    system = one.asks[0].messages[0].content.strip()
-    shown = [f"--- {ask.record_id}\n{_short(ask.messages[-1].content)}" for ask in one.asks[:most]]
-    return ["", f"=== {describe_round(one)}", f"[system] {system}", *shown]
-
-
-def _short(text: str) -> str:
-    return re.sub(f"(?:{FILLER})+", " …", text)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from models_under_pressure.baselines.asked import Asked, ask_stakes, write_asked
+from models_under_pressure.baselines.asked import ask_stakes, write_asked
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template
 from models_under_pressure.core.display import text_table
@@ -18,8 +18,6 @@ from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.options import Rehearsal, Round
-from models_under_pressure.llm.store import ReplyStore
 
 app = typer.Typer(help="Run baselines outside the pipeline.", no_args_is_help=True)
 
@@ -105,22 +103,11 @@ def _ask_model(
     llm = options.with_options(llm.model_copy(update={"model": model}), allow_missing=allow_missing, refresh=None)
     if record:
         llm = llm.model_copy(update={"mode": "record"})
-
-    def rounds(store: ReplyStore) -> Sequence[Round]:
-        rehearsal = Rehearsal(llm, store)
-        ask_stakes(datasets, rehearsal)
-        return rehearsal.rounds
-
     if dry_run:
-        options.dry_run("replies", llm, rounds, folder=folder)
+        options.dry_run("replies", llm, lambda ask: ask_stakes(datasets, ask), folder=folder)
         return
     with recorded("replies", llm, folder) as ask:
         found = ask_stakes(datasets, ask)
-    _print_asked(found, folder)
-
-
-def _print_asked(found: Sequence[Asked], folder: Path) -> None:
-    """Keep the rows of each dataset, and print its AUROC."""
     rows: list[list[object]] = []
     for asked in found:
         write_asked(folder / f"{asked.data.name}.jsonl", asked)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.config import LoadedModel, ModelConfig
@@ -28,6 +27,7 @@ from models_under_pressure.baselines.finetuned.reading import Split, score, toke
 from models_under_pressure.baselines.finetuned.training import Epoch, Trained, Watch, train
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import (
+    Frozen,
     atomic_path,
     check_weights,
     file_hash,
@@ -48,10 +48,8 @@ _FORMAT = 1
 _CLASSES = 2
 
 
-class Description(BaseModel):
+class Description(Frozen):
     """All of a finetuned model but its weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int
     weights_sha256: str

@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.records import Record
+from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.source import Dropped
@@ -33,10 +32,8 @@ class Outcome:
     """Ids of the rows that changed split."""
 
 
-class BaseStep(BaseModel, ABC):
+class BaseStep(Section, ABC):
     """One step of a recipe; a pure function of the records and of the model's replies."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     op: Any
     """Name of the step in data/versions.yaml; each one narrows it to its own."""
