@@ -212,7 +212,7 @@ def confounders(
 
     Example: mup datasets confounders data/training/prompts_4x/train.jsonl
     """
-    from models_under_pressure.synthesis.confounders import by_columns, measure, summary, to_json, to_table
+    from models_under_pressure.synthesis.confounders import by_columns, measure, summary, to_table
 
     def key(columns: Sequence[str] | None) -> Callable[[Record], str]:
         return by_columns(columns) if columns else lambda record: record.group
@@ -225,7 +225,7 @@ def confounders(
             measured = measure(records, seed=seed, pair=key(pair), group=key(group or situation))
         except ValueError as error:
             raise UserError(f"{error}.", where=str(path), remedy="give a labelled file with both classes.") from None
-        found[path.name if len(files) > 1 else "file"] = summary(to_json(measured))
+        found[path.name if len(files) > 1 else "file"] = summary(measured)
     print(to_table(found), end="")
 
 
