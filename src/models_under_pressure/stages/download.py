@@ -32,11 +32,9 @@ def run(key: str, *, file: PublishedFile) -> None:
     converted = convert(piece)
     if file.rows is not None and converted.rows_read != file.rows:
         piece.unlink()
-        raise UserError(
-            f"{converted.rows_read:,} rows came, but {file.rows:,} are expected.",
-            where=file.url,
-            remedy="the published file has changed: review it, then correct its entry in published/catalog.yaml.",
-        )
+        remedy = "the published file has changed: review it, then correct its entry in published/catalog.yaml."
+        problem = f"{converted.rows_read:,} rows came, but {file.rows:,} are expected."
+        raise UserError(problem, where=file.url, remedy=remedy)
     write_records(PUBLISHED / file.to, converted.records)
     write_json(PUBLISHED / "reports" / f"{key}.json", {"url": file.url, "sha256": found, **report(converted)})
     piece.unlink()

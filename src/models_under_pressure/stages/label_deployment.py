@@ -50,11 +50,8 @@ def run(*, label: LabelConfig, ask: Asker) -> None:
         pairs = keep_whole_pairs([record for record in labelled.records if record.id in ids])
         lost = [failure for failure in labelled.failures if failure.record_id in ids]
         if not pairs.records:
-            raise UserError(
-                f"no pair of {context} has labels as meant.",
-                where=str(PROMPTS),
-                remedy="see the explanations of the labels, and rewrite the prompts.",
-            )
+            remedy = "see the explanations of the labels, and rewrite the prompts."
+            raise UserError(f"no pair of {context} has labels as meant.", where=str(PROMPTS), remedy=remedy)
         sets[context] = list(pairs.records)
         dropped[context] = [asdict(row) for row in (*unanswered(lost), *pairs.dropped)]
     sets["combined"] = [record for records in sets.values() for record in records]

@@ -11,7 +11,7 @@ from models_under_pressure.datasets.files import manifest_path, read_splits, wri
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.recipe import Version, VersionResult, run_recipe
-from models_under_pressure.datasets.steps.base import Tools
+from models_under_pressure.datasets.steps import Tools
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker

@@ -113,19 +113,14 @@ def _check_splits(records: Sequence[Record], config: SynthesisConfig) -> None:
         split: {record.fields["situation_id"] for record in records if record.fields["split"] == split}
         for split in SPLITS
     }
+    where = "params.yaml: synthesise"
     for split in SPLITS:
         if not situations[split]:
-            raise UserError(
-                f"the {split} split has no rows: none of its pairs is left.",
-                where="params.yaml: synthesise",
-                remedy="raise `situations`, and see data/replies for what the model wrote.",
-            )
+            remedy = "raise `situations`, and see data/replies for what the model wrote."
+            raise UserError(f"the {split} split has no rows: none of its pairs is left.", where=where, remedy=remedy)
     if config.word_filter.keep < 1 and len(situations["train"]) < 2:
-        raise UserError(
-            "the train split has one situation, but the word filter learns from others than it judges.",
-            where="params.yaml: synthesise",
-            remedy="raise `situations`, or set word_filter.keep to 1.",
-        )
+        problem = "the train split has one situation, but the word filter learns from others than it judges."
+        raise UserError(problem, where=where, remedy="raise `situations`, or set word_filter.keep to 1.")
 
 
 def _counts(records: Sequence[Record]) -> dict[str, Any]:

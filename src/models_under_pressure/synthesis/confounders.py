@@ -54,7 +54,6 @@ def measure(
     seed: int,
     pair: Callable[[Record], str] = lambda record: str(record.fields["pair_id"]),
     group: Callable[[Record], str] = lambda record: str(record.fields["situation_id"]),
-    attributes: Sequence[str] = ATTRIBUTES,
 ) -> dict[str, Any]:
     """Measure every predictor.
 
@@ -63,24 +62,22 @@ def measure(
         seed: of folds and of the bootstrap.
         pair: names the prompts that differ in stakes only.
         group: names the prompts that are one piece of evidence; pairs do not straddle groups.
-        attributes: columns to look at; those that no row has are left out.
 
     Returns:
         JSON values, rounded to 4 places: `rows`, `pairs` (those of both classes) and `groups`; under `predictors`,
         `text_length` (characters) and `tf_idf` (cross-fitted; needs two groups) -> `auroc` and `within_pairs`; under
-        `attributes`, attribute -> value -> `n` rows that have it, and the `auroc` of having it.
+        `attributes`, attribute (if a row has it) -> value -> `n` rows that have it, and the `auroc` of having it.
 
     Raises:
         ValueError: a prompt is ambiguous or not labelled, or there is one class only.
     """
     ordered = sorted(records, key=lambda record: record.id)
     labels = two_classes(np.array([record.is_high for record in ordered]))
-    pairs, groups = [pair(record) for record in ordered], [group(record) for record in ordered]
+    names, groups = np.array([pair(record) for record in ordered]), [group(record) for record in ordered]
     texts = [record.text for record in ordered]
     scores = {"text_length": np.array([len(text) for text in texts], dtype=np.float64)}
     if len(set(groups)) > 1:
         scores["tf_idf"] = cross_fitted_scores(texts, labels, groups, features="tf_idf", folds=_FOLDS, seed=seed)
-    names = np.asarray(pairs)
     whole = len(set(names[labels]) & set(names[~labels]))
     predictors: dict[str, dict[str, float]] = {}
     for name, score in scores.items():
@@ -88,7 +85,7 @@ def measure(
         if whole:
             predictors[name] |= _within_pairs(score, labels, names, groups, seed).columns("within_pairs")
     sizes = {"rows": len(ordered), "pairs": whole, "groups": len(set(groups))}
-    return {**sizes, "predictors": predictors, "attributes": _by_value(ordered, labels, groups, attributes, seed)}
+    return {**sizes, "predictors": predictors, "attributes": _by_value(ordered, labels, groups, seed)}
 
 
 def report(before: Sequence[Record], after: Sequence[Record], *, seed: int) -> dict[str, Any]:
@@ -151,12 +148,12 @@ def _within_pairs(scores: Scores, labels: Labels, pairs: np.ndarray, groups: Nam
 
 
 def _by_value(
-    records: Sequence[Record], labels: Labels, groups: Names, attributes: Sequence[str], seed: int
+    records: Sequence[Record], labels: Labels, groups: Names, seed: int
 ) -> dict[str, dict[str, dict[str, float]]]:
     """AUROC of having a value: 0.5 + (share of high rows that have it - share of low rows that have it) / 2."""
     columns = {
         (name, value): np.array([_value(record, name) == value for record in records])
-        for name in attributes
+        for name in ATTRIBUTES
         for value in sorted({_value(record, name) for record in records})
         if any(name in record.fields for record in records)
     }

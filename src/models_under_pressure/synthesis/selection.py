@@ -123,11 +123,9 @@ def draw_rows(records: Sequence[Record], *, rows: int, test_fraction: float, see
     for split, wanted in pairs_wanted(rows, test_fraction).items():
         pairs = pairs_of([record for record in records if record.fields["split"] == split])
         if len(pairs) < wanted:
-            raise UserError(
-                f"{2 * wanted:,} {split} rows asked for, but only {2 * len(pairs):,} are left after selection.",
-                where="params.yaml: synthesise.rows",
-                remedy="raise synthesise.situations (the prompts that exist are not paid again), or lower `rows`.",
-            )
+            problem = f"{2 * wanted:,} {split} rows asked for, but only {2 * len(pairs):,} are left after selection."
+            remedy = "raise synthesise.situations (the prompts that exist are not paid again), or lower `rows`."
+            raise UserError(problem, where="params.yaml: synthesise.rows", remedy=remedy)
         drawn |= set(sorted(pairs, key=lambda pair: stable_hash(seed, "draw", pair))[:wanted])
     return _without(records, dict.fromkeys(set(pairs_of(records)) - drawn, "not drawn"))
 
@@ -144,11 +142,9 @@ def check_plan(config: SynthesisConfig, vocabulary: Vocabulary, *, seed: int) ->
     )
     for split in SPLITS:
         if not situations[split]:
-            raise UserError(
-                f"the {split} split has no rows: no situation falls into it.",
-                where="params.yaml: synthesise",
-                remedy="raise `situations` or change `test_fraction`.",
-            )
+            problem = f"the {split} split has no rows: no situation falls into it."
+            remedy = "raise `situations` or change `test_fraction`."
+            raise UserError(problem, where="params.yaml: synthesise", remedy=remedy)
     if config.rows is None:
         return
     copies = 1 + bool(config.neutralise) + bool(config.manipulate)

@@ -40,9 +40,6 @@ def prompted(
         list[str] | None, typer.Option("--template", "--templates", help="Wording; repeatable; all if none.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest prompt; conversations of longer ones are cut.")] = 8192,
-    batch: Annotated[
-        int | None, typer.Option(help="Tokens of one forward pass; by default what suits the device.")
-    ] = None,
     dtype: Annotated[
         Literal["auto", "fast", "float32", "bfloat16"],
         typer.Option(help="Precision; fast suits the device, auto gives the same numbers on every CPU."),
@@ -68,7 +65,7 @@ def prompted(
     if api:
         _ask_model(model, data, folder, record=record, dry_run=dry_run, allow_missing=allow_missing)
         return
-    settings = {"dtype": dtype, "quantization": quantization, "max_tokens": max_tokens, "batch_tokens": batch or "auto"}
+    settings = {"dtype": dtype, "quantization": quantization, "max_tokens": max_tokens}
     _prompt_model(model, data, folder, settings | ({"templates": tuple(template)} if template else {}))
 
 
@@ -81,10 +78,8 @@ def _prompt_model(
     best, aurocs = choose_template(monitor.score, datasets, config.templates)
     rows: list[list[str]] = []
     for name, found in aurocs.items():
-        shown = {one.name: found.get(one.name, float("nan")) for one in datasets}
-        rows.append(
-            [name, *(f"{value:.3f}" for value in shown.values()), f"{fmean(found.values()):.3f}" if found else "-"]
-        )
+        shown = (f"{found.get(one.name, float('nan')):.3f}" for one in datasets)
+        rows.append([name, *shown, f"{fmean(found.values()):.3f}" if found else "-"])
     print(text_table(("AUROC", *(f">{one.name}" for one in datasets), ">mean"), rows), end="")
     print(f"best wording: {best}; rows: {folder}")
 
@@ -123,14 +118,10 @@ def _datasets(names: list[str]) -> list[LabelledRecords]:
     chosen = names or [name for name, one in known.items() if one.purpose == "dev"]
     if not chosen:
         raise UserError("no dataset is named.", remedy="give --dataset FILE, or run from the project's folder.")
-    unknown = [name for name in chosen if name not in known and not Path(name).is_file()]
-    if unknown:
-        raise UserError(
-            f"no dataset or file {unknown[0]!r}.",
-            remedy=f"use a labelled file, or one of {', '.join(known)}."
-            if known
-            else "use a labelled file, or run `dvc repro use_datasets` for those in use.",
-        )
+    for name in chosen:
+        if name not in known and not Path(name).is_file():
+            others = f"one of {', '.join(known)}" if known else "run `dvc repro use_datasets` for those in use"
+            raise UserError(f"no dataset or file {name!r}.", remedy=f"use a labelled file, or {others}.")
     return [
         read_labelled(name, known[name].path) if name in known else read_labelled(Path(name).stem, Path(name))
         for name in chosen

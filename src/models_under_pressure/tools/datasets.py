@@ -286,9 +286,8 @@ def _read(dataset: str, version: str, kind: str) -> Splits:
             path = split_path(dataset, name, split, kind=kind)
             found = commit.file(path.as_posix()) or commit.file((EVALS / split / path.name).as_posix())
             if found is None:
-                raise UserError(
-                    f"{commit.missing[-2].reason}.", remedy="run `dvc fetch --all-commits`, or name another commit."
-                )
+                remedy = "run `dvc fetch --all-commits`, or name another commit."
+                raise UserError(f"{commit.missing[-2].reason}.", remedy=remedy)
             then[split] = read_records(found)
     return Splits(dev=then.get("dev", ()), test=then.get("test", ()))
 

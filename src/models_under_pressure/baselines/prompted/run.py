@@ -56,8 +56,6 @@ class PromptConfig(Section):
     """Wordings tried on the dev sets; the best of them is used on the test sets."""
     max_tokens: int = Field(default=8192, ge=16)
     """Longest prompt with its reply, in tokens; of longer ones the conversation's end is cut and reported."""
-    batch_tokens: int | Literal["auto"] = "auto"
-    """Tokens of one forward pass; auto suits the device's caches or memory."""
 
 
 class PromptBaselineConfig(Section):
@@ -206,10 +204,9 @@ def score_prompts(
     prompts, report = make_prompts(
         data.records, template, model.tokenizer, name=model.name, max_tokens=config.max_tokens
     )
-    budget = None if config.batch_tokens == "auto" else config.batch_tokens
     high, low = np.zeros(len(prompts)), np.zeros(len(prompts))
     with progress(len(prompts), what=f"{data.name}, {template.name}", unit="records") as shown:
-        for index, one in reader.likelihoods(prompts, budget=budget):
+        for index, one in reader.likelihoods(prompts):
             high[index], low[index] = one.high, one.low
             shown.advance()
     if report.truncated:
