@@ -115,7 +115,6 @@ def test_the_raw_file_of_a_balanced_one_is_found_and_of_others_there_is_none():
 
 def test_tables_have_a_line_per_file_and_rows_for_the_figure_one_per_label():
     found = {"mt dev": distribution(ROWS)}
-    assert len(to_table(found).splitlines()) == 2
-    assert to_table(found, markdown=True).splitlines()[2].startswith("| mt dev | 3 | 1 | 2 | 0 |")
+    assert to_table(found).splitlines()[1].split()[:6] == ["mt", "dev", "3", "1", "2", "0"]
     rows = chart_rows("mt", found["mt dev"], part="dev_raw")
     assert {row["label"]: row["rows"] for row in rows} == {"high-stakes": 1, "low-stakes": 2, "ambiguous": 0}

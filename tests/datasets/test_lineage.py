@@ -14,7 +14,7 @@ from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, Lineage, latest_versions, load_lineage
 from models_under_pressure.datasets.recipe import run_recipe
 from models_under_pressure.datasets.sources import PARSERS
-from models_under_pressure.datasets.steps.base import Tools
+from models_under_pressure.datasets.steps import Tools
 
 ROOT = Path(__file__).parents[2]
 SEED = 42

@@ -9,7 +9,7 @@ from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.files import Splits, divide
 from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
 from models_under_pressure.datasets.recipe import Step, Version, run_recipe
-from models_under_pressure.datasets.steps.base import Tools
+from models_under_pressure.datasets.steps import Tools
 from models_under_pressure.datasets.steps.clinical import speaker_turns
 from models_under_pressure.llm.ask import Answer
 

@@ -153,7 +153,7 @@ def test_memory_changes_nothing_but_the_time(planted, small_pools, memory):
     data, held_out = planted(seed=1), planted(seed=2, world=0)
     config = FAMILIES["attention"].config(epochs=4, batch_size=10)
     plenty = fit_probe(config, data, held_out, seed=0)
-    little = fit_probe(config, data, held_out, seed=0, memory_gib=memory)
+    (little,) = fit_probes({"": config}, data, held_out, seed=0, memory_gib=memory)[""]
     np.testing.assert_array_equal(plenty.weights["projection"], little.weights["projection"])
 
 

@@ -18,8 +18,9 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.llm.answering import open_store, recorded
 from models_under_pressure.llm.config import LLMConfig, Price
+from models_under_pressure.llm.options import Rehearsal, describe
 from models_under_pressure.stages import synthesise
-from models_under_pressure.synthesis.generate import describe
+from models_under_pressure.synthesis.generate import WORDS
 
 ROOT = Path(__file__).parents[2]
 KNOBS = {"neutralise": 0.5, "manipulate": 0.5, "annotate": True, "test_fraction": 0.5}
@@ -93,7 +94,9 @@ def run(config, llm):
 
 def preview(config, llm):
     with closing(open_store("synthesise")) as store:
-        return synthesise.rehearse(config, label=LabelConfig(), llm=llm, store=store, seed=1)
+        rehearsal = Rehearsal(llm, store, words=WORDS)
+        synthesise.rehearse(config, label=LabelConfig(), ask=rehearsal, seed=1)
+    return rehearsal.rounds
 
 
 def contents(folder):
@@ -177,7 +180,7 @@ def test_the_description_shows_the_first_questions_and_the_cost_by_the_price_tab
     config = making.config(3, 2, test_fraction=0.5)
     with workspace("shown"):
         rounds = preview(config, llm)
-    text = describe(rounds, llm, most=2)
+    text = describe("synthesise", rounds, llm, most=2)
     assert text.count("--- ") == 2 * 3
     assert "Person: " in text
     assert "_____" not in text
@@ -185,9 +188,9 @@ def test_the_description_shows_the_first_questions_and_the_cost_by_the_price_tab
     whole = f"about ${cost:,.2f}"
     assert f"{whole} without the Batch API; for the missing: ${cost:,.2f}" in text
     assert "21 questions at most, 0 of them with a recorded reply" in text
-    halved = describe(rounds, llm.model_copy(update={"batch": True}), most=2)
+    halved = describe("synthesise", rounds, llm.model_copy(update={"batch": True}), most=2)
     assert f"about ${cost / 2:,.2f} through the Batch API" in halved
-    assert "no entry for m" in describe(rounds, llm.model_copy(update={"prices": {}}), most=2)
+    assert "no entry for m" in describe("synthesise", rounds, llm.model_copy(update={"prices": {}}), most=2)
 
 
 def test_the_demo_has_a_reply_to_every_question(tmp_path):
@@ -200,7 +203,7 @@ def test_the_demo_has_a_reply_to_every_question(tmp_path):
         check=True,
     )
     shown = done.stdout
-    assert "=== SituationPair: 46 questions, 46 recorded" in shown
-    assert "=== PromptPair: 230 questions, 230 recorded" in shown
+    assert "synthesise, SituationPair: 46 questions, 46 recorded" in shown
+    assert "synthesise, PromptPair: 230 questions, 230 recorded" in shown
     assert "for the missing: $0.00" in shown
     assert shown.count("--- ") == 2 * 3

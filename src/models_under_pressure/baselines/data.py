@@ -38,15 +38,11 @@ def read_labelled(name: str, path: Path) -> LabelledRecords:
         UserError: it is empty, or a record is ambiguous or not labelled.
     """
     records = read_records(path)
-    unusable = [record.id for record in records if record.label not in (Label.HIGH, Label.LOW)]
     if not records:
         raise UserError("the file holds no records.", where=str(path), remedy="run `dvc repro relabel` again.")
-    if unusable:
-        raise UserError(
-            f"{len(unusable)} records are ambiguous or not labelled, first {unusable[0]!r}.",
-            where=str(path),
-            remedy="use the balanced file of this dataset.",
-        )
+    if unusable := [record.id for record in records if record.label not in (Label.HIGH, Label.LOW)]:
+        problem = f"{len(unusable)} records are ambiguous or not labelled, first {unusable[0]!r}."
+        raise UserError(problem, where=str(path), remedy="use the balanced file of this dataset.")
     return LabelledRecords(name, tuple(sorted(records, key=lambda record: record.id)))
 
 

@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.section import Section
 from models_under_pressure.evaluation.scores import ScoreList
 
 
-class TextBaselineConfig(BaseModel):
+class TextBaselineConfig(Section):
     """TF-IDF features and the classifiers on them; the defaults are the paper's (section C.6, scikit-learn names)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_features: int = Field(default=20_000, ge=1)
     """Most frequent word n-grams that are kept."""

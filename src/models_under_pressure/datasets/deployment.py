@@ -1,6 +1,5 @@
 """Deployment sets: prompts as users of three kinds of product would type them, in pairs that differ in stakes."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_csv
 from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.datasets.files import made_versions
+from models_under_pressure.datasets.files import by_group, made_versions
 from models_under_pressure.datasets.source import Dropped, Parsed
 
 CONTEXTS = {
@@ -49,12 +48,9 @@ def read_prompts(path: Path, context: str) -> list[Record]:
 
 def keep_whole_pairs(records: Sequence[Record]) -> Parsed:
     """Keep the pairs of which both rows have the label that was meant; a row goes with its partner."""
-    pairs: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        pairs[record.group].append(record)
     kept: list[Record] = []
     dropped: list[Dropped] = []
-    for pair, members in sorted(pairs.items()):
+    for pair, members in sorted(by_group(records).items()):
         if reason := _reason(members):
             dropped += [Dropped(record.id, f"pair {pair}: {reason}") for record in members]
         else:

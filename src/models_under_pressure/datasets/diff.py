@@ -1,13 +1,12 @@
 """What changed between two versions of a dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from statistics import fmean
 from typing import Any
 
 from models_under_pressure.core.conversation import tools_text
-from models_under_pressure.core.display import markdown_table, printable
+from models_under_pressure.core.display import printable
 from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.files import Splits
@@ -23,100 +22,80 @@ def one_line(text: object, most: int = 120) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
-    """A row whose label changed."""
-
-    id: str
-    split: str
-    before: Record
-    after: Record
-
-
-@dataclass(frozen=True, slots=True)
 class Diff:
-    """Two versions held against each other, row by row (rows are the same if their ids are)."""
+    """Two versions held against each other, row by row (rows are the same if their ids are), as JSON values."""
 
-    added: Sequence[str]
-    dropped: Sequence[str]
-    moved: Sequence[tuple[str, str, str]]
-    """(id, split before, split after)."""
-    rewritten: Sequence[str]
+    added: list[str]
+    dropped: list[str]
+    moved: list[dict[str, str]]
+    """`id`, and the split `from` which and `to` which it went."""
+    rewritten: list[str]
     """Ids of rows whose conversation changed."""
-    flips: Sequence[Flip]
+    flips: list[dict[str, Any]]
+    """Rows whose label changed: `id`, `split`, and the judgement `before` and `after`."""
     scored: int
     """Rows with a score in both."""
     score_drift: float | None
     """Mean change of their 1-10 score; None if there are none."""
     mean_score_change: float | None
     """Mean absolute change of their score."""
-    labels_before: dict[str, dict[str, int]]
-    """Split -> label -> rows; splits without rows on both sides are left out."""
-    labels_after: dict[str, dict[str, int]]
+    labels: dict[str, dict[str, dict[str, int]]]
+    """`before` and `after` -> split -> label -> rows; splits without rows on both sides are left out."""
 
 
 def diff(before: Splits, after: Splits) -> Diff:
     """Compare two versions."""
-    old, new = _by_id(before), _by_id(after)
-    common = sorted(old.keys() & new.keys())
+    sides = {"before": before, "after": after}
+    old, new = (
+        {record.id: (name, record) for name, records in side.items() for record in records} for side in sides.values()
+    )
+    common = {id_: (*old[id_], *new[id_]) for id_ in sorted(old.keys() & new.keys())}
     changes = [
-        new_score - old_score
-        for id_ in common
-        if (new_score := new[id_][1].scale_label) is not None and (old_score := old[id_][1].scale_label) is not None
+        other.scale_label - one.scale_label
+        for _, one, _, other in common.values()
+        if one.scale_label is not None and other.scale_label is not None
     ]
     splits = [name for (name, rows), (_, others) in zip(before.items(), after.items(), strict=True) if rows or others]
     return Diff(
         added=sorted(new.keys() - old.keys()),
         dropped=sorted(old.keys() - new.keys()),
-        moved=[(id_, old[id_][0], new[id_][0]) for id_ in common if old[id_][0] != new[id_][0]],
-        rewritten=[id_ for id_ in common if old[id_][1].input != new[id_][1].input],
+        moved=[{"id": id_, "from": was, "to": now} for id_, (was, _, now, _) in common.items() if was != now],
+        rewritten=[id_ for id_, (_, one, _, other) in common.items() if one.input != other.input],
         flips=[
-            Flip(id_, new[id_][0], old[id_][1], new[id_][1]) for id_ in common if old[id_][1].label != new[id_][1].label
+            {"id": id_, "split": split, "before": _judgement(one), "after": _judgement(other)}
+            for id_, (_, one, split, other) in common.items()
+            if one.label != other.label
         ],
         scored=len(changes),
         score_drift=fmean(changes) if changes else None,
         mean_score_change=fmean(map(abs, changes)) if changes else None,
-        labels_before={name: label_counts(records) for name, records in before.items() if name in splits},
-        labels_after={name: label_counts(records) for name, records in after.items() if name in splits},
+        labels={
+            name: {split: label_counts(records) for split, records in side.items() if split in splits}
+            for name, side in sides.items()
+        },
     )
-
-
-def to_json(result: Diff) -> dict[str, Any]:
-    """The comparison as JSON values, every row listed."""
-    return {
-        "added": list(result.added),
-        "dropped": list(result.dropped),
-        "moved": [{"id": id_, "from": old, "to": new} for id_, old, new in result.moved],
-        "rewritten": list(result.rewritten),
-        "flips": [
-            {"id": flip.id, "split": flip.split, "before": _judgement(flip.before), "after": _judgement(flip.after)}
-            for flip in result.flips
-        ],
-        "scored": result.scored,
-        "score_drift": result.score_drift,
-        "mean_score_change": result.mean_score_change,
-        "labels": {"before": result.labels_before, "after": result.labels_after},
-    }
 
 
 def to_text(result: Diff, *, title: str, most: int = 20) -> str:
     """The comparison for a terminal; at most `most` rows of each list are shown, and the rest counted."""
-    lines = [title, "  ".join(f"{name} {len(getattr(result, name))}" for name in _LISTS), *_drift(result)]
-    lines += [
-        f"{split:5} {label:12} {before:6} -> {after:6}  {after - before:+}"
-        for split, label, before, after in _balance(result)
-    ]
-    for name, rows in _listed(result, most):
-        lines += ["", f"{name}:", *(f"  {row}" for row in rows)]
-    return "\n".join(lines) + "\n"
-
-
-def to_markdown(result: Diff, *, title: str, most: int = 20) -> str:
-    """The comparison as Markdown, dataset text escaped; at most `most` rows of each list, and the rest counted."""
-    lists = markdown_table(("what", ">rows"), [(name, len(getattr(result, name))) for name in _LISTS])
-    balance = markdown_table(("split", "label", ">before", ">after"), _balance(result))
-    lines = [f"# {title}", "", lists, *_drift(result), "", balance.rstrip()]
-    for name, rows in _listed(result, most):
-        lines += ["", f"## {name}", "", *(f"- {_harmless(row)}" for row in rows)]
+    lines = [title, "  ".join(f"{name} {len(getattr(result, name))}" for name in _LISTS), _drift(result)]
+    for split, counts in result.labels["after"].items():
+        for label, after in counts.items():
+            before = result.labels["before"][split][label]
+            lines.append(f"{split:5} {label:12} {before:6} -> {after:6}  {after - before:+}")
+    lists = {
+        "added": result.added,
+        "dropped": result.dropped,
+        "moved": [f"{row['id']}: {row['from']} -> {row['to']}" for row in result.moved],
+        "flips": [
+            f"{row['split']} {row['id']}: {_told(row['before'])} -> {_told(row['after'])}" for row in result.flips
+        ],
+    }
+    for name, rows in lists.items():
+        if rows:
+            lines += ["", f"{name}:", *(f"  {printable(' '.join(row.split()))}" for row in rows[:most])]
+        if len(rows) > most:
+            lines.append(f"  … and {len(rows) - most} more")
     return "\n".join(lines) + "\n"
 
 
@@ -151,10 +130,6 @@ def judgement(record: Record) -> str:
     return f"{record.label.value} ({score}): {one_line(record.scale_label_explanation or '', 400)}"
 
 
-def _by_id(splits: Splits) -> dict[str, tuple[str, Record]]:
-    return {record.id: (name, record) for name, records in splits.items() for record in records}
-
-
 def _judgement(record: Record) -> dict[str, Any]:
     return {
         "label": record.label.value if record.label else None,
@@ -164,49 +139,14 @@ def _judgement(record: Record) -> dict[str, Any]:
     }
 
 
-def _drift(result: Diff) -> list[str]:
+def _told(judged: Mapping[str, Any]) -> str:
+    return f"{judged['label'] or 'not labelled'} ({judged['score']}/{judged['confidence']}: {judged['explanation']})"
+
+
+def _drift(result: Diff) -> str:
     if result.score_drift is None:
-        return ["No row has a score in both."]
-    return [
+        return "No row has a score in both."
+    return (
         f"Score drift {result.score_drift:+.2f}, mean absolute change {result.mean_score_change:.2f} "
         f"(of 1-10, {result.scored} rows)."
-    ]
-
-
-def _balance(result: Diff) -> list[tuple[str, str, int, int]]:
-    return [
-        (split, label, result.labels_before[split][label], count)
-        for split, counts in result.labels_after.items()
-        for label, count in counts.items()
-    ]
-
-
-def _listed(result: Diff, most: int) -> list[tuple[str, list[str]]]:
-    lists = {
-        "added": list(result.added),
-        "dropped": list(result.dropped),
-        "moved": [f"{id_}: {old} -> {new}" for id_, old, new in result.moved],
-        "flips": [_describe(flip) for flip in result.flips],
-    }
-    return [
-        (
-            name,
-            [printable(" ".join(row.split())) for row in rows[:most]]
-            + [f"… and {len(rows) - most} more"] * (len(rows) > most),
-        )
-        for name, rows in lists.items()
-        if rows
-    ]
-
-
-def _describe(flip: Flip) -> str:
-    def side(record: Record) -> str:
-        label = record.label.value if record.label else "not labelled"
-        return f"{label} ({record.scale_label}/{record.scale_label_confidence}: {record.scale_label_explanation})"
-
-    return f"{flip.split} {flip.id}: {side(flip.before)} -> {side(flip.after)}"
-
-
-def _harmless(text: str) -> str:
-    """Text that a Markdown page shows and does not obey."""
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|" else letter for letter in escape(text, quote=False))
+    )

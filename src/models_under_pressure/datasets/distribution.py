@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from models_under_pressure.core.display import markdown_table, text_table
+from models_under_pressure.core.display import text_table
 from models_under_pressure.core.records import Label, Record
 
 _UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f])")
@@ -47,18 +47,17 @@ def distribution(records: Sequence[Record]) -> dict[str, float]:
         raise ValueError("an empty dataset has no distribution")
     characters = [sum(len(message.spoken) for message in record.messages) for record in records]
     turns = [len(record.messages) for record in records]
-    return {
-        "rows": len(records),
-        **label_counts(records),
-        **_summary("characters", characters),
-        **_summary("turns", turns),
-    }
+    found: dict[str, float] = {"rows": len(records), **label_counts(records)}
+    for name, values in (("characters", characters), ("turns", turns)):
+        found[f"{name}_mean"], found[f"{name}_median"] = round(fmean(values), 1), median(values)
+        found[f"{name}_min"], found[f"{name}_max"] = min(values), max(values)
+    return found
 
 
-def to_table(found: Mapping[str, Mapping[str, float]], *, markdown: bool = False) -> str:
-    """File -> its distribution, as aligned text or Markdown."""
+def to_table(found: Mapping[str, Mapping[str, float]]) -> str:
+    """File -> its distribution, as aligned text."""
     rows = ([name, *(f"{values[metric]:,}" for metric in _HEADS)] for name, values in found.items())
-    return (markdown_table if markdown else text_table)(("file", *(f">{head}" for head in _HEADS.values())), rows)
+    return text_table(("file", *(f">{head}" for head in _HEADS.values())), rows)
 
 
 def chart_rows(dataset: str, found: Mapping[str, float], *, part: str) -> list[dict[str, Any]]:
@@ -136,15 +135,6 @@ def words(text: str) -> list[str]:
     """Words as people read them, without differences of case, white space and punctuation."""
     folded = _PUNCTUATION.sub(" ", text.casefold())
     return (folded if folded.isascii() else _UNSPACED.sub(r" \1 ", folded)).split()
-
-
-def _summary(name: str, values: Sequence[int]) -> dict[str, float]:
-    return {
-        f"{name}_mean": round(fmean(values), 1),
-        f"{name}_median": median(values),
-        f"{name}_min": min(values),
-        f"{name}_max": max(values),
-    }
 
 
 def _row(word: str, high: int, low: int, n_high: int, n_low: int) -> dict[str, Any]:

@@ -55,10 +55,16 @@ def divide(records: Sequence[Record], *, test_fraction: float, limit: int | None
     return Splits(dev=_draw(dev, limit, seed), test=_draw(test, limit, seed))
 
 
-def _draw(records: Sequence[Record], limit: int | None, seed: int) -> list[Record]:
+def by_group(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Group -> its records, in the order given."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         groups[record.group].append(record)
+    return groups
+
+
+def _draw(records: Sequence[Record], limit: int | None, seed: int) -> list[Record]:
+    groups = by_group(records)
     drawn: list[Record] = []
     for group in sorted(groups, key=lambda group: stable_hash(seed, "draw", group)):
         if limit is not None and len(drawn) + len(groups[group]) > limit:
@@ -73,10 +79,10 @@ def made_versions() -> dict[str, dict[str, Path]]:
     for manifest in sorted(EVALS.glob("*/manifest.json")):
         told = read_json(manifest)
         if "parent" in told:
-            dataset, version = told["dataset"], told["version"]
-            splits = [split for split in SPLITS if split_path(dataset, version, split).is_file()]
-            found[f"{dataset}_{version}"] = {
-                f"{split}_{kind}": split_path(dataset, version, split, kind=kind) for split in splits for kind in KINDS
+            name = told["dataset"], told["version"]
+            splits = [split for split in SPLITS if split_path(*name, split).is_file()]
+            found["_".join(name)] = {
+                f"{split}_{kind}": split_path(*name, split, kind=kind) for split in splits for kind in KINDS
             }
     return found
 
@@ -111,12 +117,8 @@ def write_version(raw: Splits, balanced: Splits, dataset: str, version: str, *, 
         for split, rows in part.items()
         if split in splits
     }
-    for path, rows in files.items():
-        if not rows:
-            raise UserError(
-                "no rows would be left.",
-                where=str(path),
-                remedy="relax the steps of this version in data/versions.yaml, or its labels' thresholds.",
-            )
+    if empty := [path for path, rows in files.items() if not rows]:
+        remedy = "relax the steps of this version in data/versions.yaml, or its labels' thresholds."
+        raise UserError("no rows would be left.", where=str(empty[0]), remedy=remedy)
     for path, rows in files.items():
         write_records(path, rows)

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +12,7 @@ from pydantic import field_validator, model_validator
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import PURPOSES, Purpose
 from models_under_pressure.core.section import PARAMS, Section, edit_yaml, load_yaml
-from models_under_pressure.datasets.files import split_path
+from models_under_pressure.datasets.files import KINDS, split_path
 from models_under_pressure.datasets.origins import LINEAGE_PATH, Source
 from models_under_pressure.datasets.overlap import IN_USE, Overlap, OverlapConfig, Part, overlaps_between
 from models_under_pressure.datasets.recipe import Version
@@ -64,10 +64,9 @@ class Lineage(Section):
 
     @model_validator(mode="after")
     def _datasets_can_be_told_apart(self) -> "Lineage":
-        entries = list(self._entries())
         names: dict[str, str] = {}
         files: dict[Path, str] = {}
-        for one in entries:
+        for one in self.in_use:
             if one.name in names:
                 raise ValueError(
                     f"datasets: {one.name!r} is a {names[one.name]} and a {one.purpose} dataset: rename one"
@@ -98,7 +97,11 @@ class Lineage(Section):
     @property
     def in_use(self) -> list[InUse]:
         """The datasets in use: by purpose, then as in the file."""
-        return list(self._entries())
+        return [
+            self._entry(name, purpose, value)
+            for purpose in PURPOSES
+            for name, value in self.datasets.get(purpose, {}).items()
+        ]
 
     def _check_parents(self, version: Version) -> None:
         seen = {version.key}
@@ -111,14 +114,9 @@ class Lineage(Section):
             seen.add(parent)
             version = self.versions[parent]
 
-    def _entries(self) -> Iterator[InUse]:
-        for purpose in PURPOSES:
-            for name, value in self.datasets.get(purpose, {}).items():
-                if not _WORD.fullmatch(name):
-                    raise ValueError(f"datasets.{purpose}: {name!r} is no word (letters, digits and _): rename it")
-                yield self._entry(name, purpose, value)
-
     def _entry(self, name: str, purpose: Purpose, value: str) -> InUse:
+        if not _WORD.fullmatch(name):
+            raise ValueError(f"datasets.{purpose}: {name!r} is no word (letters, digits and _): rename it")
         where = f"datasets.{purpose}.{name}"
         if "/" in value or value.endswith(".jsonl"):
             path = Path(value)
@@ -127,15 +125,11 @@ class Lineage(Section):
             return InUse(name=name, purpose=purpose, path=path, version=None, raw=None)
         version = self.versions.get(value)
         if version is None:
-            known = ", ".join(self.versions)
-            raise ValueError(
-                f"{where}: there is no version {value!r} (nor is it the path of a file); versions: {known}"
-            )
+            known = f"versions: {', '.join(self.versions)}"
+            raise ValueError(f"{where}: there is no version {value!r} (nor is it the path of a file); {known}")
         if purpose not in self.splits_of(version):
             raise ValueError(f"{where}: {value} has no {purpose} split, but {' and '.join(self.splits_of(version))}")
-        raw, balanced = (
-            split_path(version.dataset, version.version, purpose, kind=kind) for kind in ("raw", "balanced")
-        )
+        raw, balanced = (split_path(version.dataset, version.version, purpose, kind=kind) for kind in KINDS)
         return InUse(name=name, purpose=purpose, path=balanced, version=value, raw=raw)
 
 
@@ -174,8 +168,8 @@ def _with_names(key: str, entry: Any, sources: dict[str, Source]) -> Any:
     return recipe | named | ({"parent": str(parent).removeprefix(f"{dataset}_")} if parent else {})
 
 
-_LOSES = ("test", "dev")
-"""Purposes of the datasets that may lose rows, in this order; training sets are made anew instead."""
+_LOSES = {"test": 0, "dev": 1}
+"""Purposes of the datasets that lose rows first, and their place; training sets are made anew instead."""
 
 
 @dataclass
@@ -232,27 +226,24 @@ def clean_overlaps(
 
 
 def _plan(excess: Mapping[str, Sequence[Overlap]], lineage: Lineage, *, accepted: int) -> list[Cleaned]:
-    versions = {one.name: one.version for one in lineage.in_use}
-    purposes = {one.name: one.purpose for one in lineage.in_use}
-    used = set(versions.values())
-    inner = {f"{version.dataset}_{version.parent}" for version in lineage.versions.values()} - used
+    in_use = {one.name: one for one in lineage.in_use}
+    inner = {f"{version.dataset}_{version.parent}" for version in lineage.versions.values()}
+    inner -= {one.version for one in in_use.values()}
     plans = {
         name: Cleaned(name, within=len(pairs)) for name, pairs in excess.items() if name != IN_USE and name not in inner
     }
     stuck: list[Overlap] = []
     for pair in excess.get(IN_USE, ()):
         sides = {pair.left_split: (pair.left_id, pair.right_split), pair.right_split: (pair.right_id, pair.left_split)}
-        names = sorted(sides, key=lambda name: (_rank(purposes[name]), name))
-        if versions.get(names[0]) is not None and versions.get(names[0]) == versions.get(names[1]):
-            continue
-        loser = next((name for name in names if versions.get(name)), None)
-        version = versions[loser] if loser else None
-        if loser is None or version is None:
+        names = sorted(sides, key=lambda name: (_LOSES.get(in_use[name].purpose, len(_LOSES)), name))
+        versions = {name: version for name in names if (version := in_use[name].version) is not None}
+        if not versions:
             stuck.append(pair)
-            continue
-        id_, other = sides[loser]
-        plan = plans.setdefault(version, Cleaned(version))
-        plan.rows.setdefault(id_, f"overlaps ({pair.kind}) with {other} {sides[other][0]}")
+        elif len(versions) == 1 or len(set(versions.values())) == 2:
+            loser, version = next(iter(versions.items()))
+            id_, other = sides[loser]
+            plan = plans.setdefault(version, Cleaned(version))
+            plan.rows.setdefault(id_, f"overlaps ({pair.kind}) with {other} {sides[other][0]}")
     if len(stuck) > accepted:
         pair = stuck[0]
         raise UserError(
@@ -262,10 +253,6 @@ def _plan(excess: Mapping[str, Sequence[Overlap]], lineage: Lineage, *, accepted
             remedy="make one of the sets anew, or accept the pairs in params.yaml: check_overlap.allowed.in_use.",
         )
     return list(plans.values())
-
-
-def _rank(purpose: str) -> int:
-    return _LOSES.index(purpose) if purpose in _LOSES else len(_LOSES)
 
 
 def _declare(plans: Sequence[Cleaned], lineage: Lineage, config: OverlapConfig) -> None:
@@ -278,21 +265,18 @@ def _declare(plans: Sequence[Cleaned], lineage: Lineage, config: OverlapConfig) 
             )
     with edit_yaml(LINEAGE_PATH) as content:
         for plan in plans:
+            balance = lineage.versions[plan.parent].balance.model_dump(mode="json", exclude_unset=True)
             entry: dict[str, Any] = {"parent": plan.parent, "steps": _steps(plan, config)}
-            balance = lineage.versions[plan.parent].balance
-            if balance.model_fields_set:
-                entry["balance"] = balance.model_dump(mode="json", exclude_unset=True)
-            content["versions"][plan.key] = entry
+            content["versions"][plan.key] = entry | ({"balance": balance} if balance else {})
             for one in lineage.in_use:
                 if one.version == plan.parent:
                     content["datasets"][one.purpose][one.name] = plan.key
 
 
 def _steps(plan: Cleaned, config: OverlapConfig) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = []
-    if plan.within:
-        steps.append({"op": "drop_overlaps", "split": "test", **config.model_dump(exclude={"allowed"})})
+    within = {"op": "drop_overlaps", "split": "test", **config.model_dump(exclude={"allowed"})}
     by_reason: dict[str, list[str]] = defaultdict(list)
     for id_, reason in plan.rows.items():
         by_reason[reason].append(id_)
-    return steps + [{"op": "drop_rows", "ids": sorted(ids), "reason": why} for why, ids in sorted(by_reason.items())]
+    across = [{"op": "drop_rows", "ids": sorted(ids), "reason": why} for why, ids in sorted(by_reason.items())]
+    return [within] * bool(plan.within) + across

@@ -80,24 +80,15 @@ def fetch_origin(files: tuple[OriginFile, ...], folder: Path, *, downloads: Path
         UserError: the source cannot be downloaded (it has no address), or a download fails.
     """
     if not files:
-        raise UserError(
-            "this source has no address (it needs a login).",
-            where="data/versions.yaml",
-            remedy=f"put its files into data/own/{folder.name}.",
-        )
-    unpinned: list[str] = []
-    parts: dict[str, list[Path]] = {}
-    for file in files:
-        piece, found = bring(file.url, downloads, sha256=file.sha256)
-        if file.sha256 is None:
-            unpinned.append(f"{file.url} {found}")
-        parts.setdefault(file.to, []).append(piece)
-    for name, pieces in parts.items():
+        problem, remedy = "this source has no address (it needs a login).", "put its files into data/own/"
+        raise UserError(problem, where=str(LINEAGE_PATH), remedy=f"{remedy}{folder.name}.")
+    brought = [(file, *bring(file.url, downloads, sha256=file.sha256)) for file in files]
+    for name in dict.fromkeys(file.to for file in files):
         with atomic_path(folder / name) as target:
-            _join(pieces, target, is_table=name.endswith(".csv"))
-    for piece in (piece for pieces in parts.values() for piece in pieces):
-        piece.unlink()
-    return unpinned
+            _join([piece for file, piece, _ in brought if file.to == name], target, is_table=name.endswith(".csv"))
+    for _, piece, _ in brought:
+        piece.unlink(missing_ok=True)
+    return [f"{file.url} {found}" for file, _, found in brought if file.sha256 is None]
 
 
 def bring(url: str, folder: Path, *, sha256: str | None) -> tuple[Path, str]:
@@ -133,38 +124,31 @@ def download(url: str, path: Path, *, sha256: str | None, pause: float = 0.5) ->
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            _continue(url, partial, is_verified=sha256 is not None)
-            break
-        except (OSError, http.client.HTTPException) as error:
-            if attempt == _ATTEMPTS or _is_refusal(error):
-                raise _failure(url, error) from None
-        time.sleep(pause * 2 ** (attempt - 1))
+    _fetch(url, partial, is_verified=sha256 is not None, pause=pause)
     found = file_hash(partial)
     _version(partial).unlink(missing_ok=True)
     if sha256 is not None and found != sha256:
         partial.unlink()
-        raise UserError(
-            f"content has sha256 {found}, but {sha256} is pinned.",
-            where=url,
-            remedy="the origin has changed or the file was damaged on its way; try again, then review and re-pin it.",
-        )
+        remedy = "the origin has changed or the file was damaged on its way; try again, then review and re-pin it."
+        raise UserError(f"content has sha256 {found}, but {sha256} is pinned.", where=url, remedy=remedy)
     partial.replace(path)
     return found
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Whether the server will not answer otherwise if it is asked again."""
-    return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 429)
-
-
-def _failure(url: str, error: Exception) -> UserError:
-    if isinstance(error, urllib.error.HTTPError):
-        remedy = "check the address and the revision; what needs a login must be downloaded by hand."
-        return UserError(f"the server answered {error.code} {error.reason}.", where=url, remedy=remedy)
-    remedy = "run the command again: it goes on where it stopped."
-    return UserError(f"the download broke off {_ATTEMPTS} times ({error}).", where=url, remedy=remedy)
+def _fetch(url: str, partial: Path, *, is_verified: bool, pause: float) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _continue(url, partial, is_verified=is_verified)
+        except urllib.error.HTTPError as error:
+            if attempt == _ATTEMPTS or (error.code < 500 and error.code not in (408, 429)):
+                remedy = "check the address and the revision; what needs a login must be downloaded by hand."
+                raise UserError(f"the server answered {error.code} {error.reason}.", where=url, remedy=remedy) from None
+        except (OSError, http.client.HTTPException) as error:
+            if attempt == _ATTEMPTS:
+                remedy = "run the command again: it goes on where it stopped."
+                problem = f"the download broke off {_ATTEMPTS} times ({error})."
+                raise UserError(problem, where=url, remedy=remedy) from None
+        time.sleep(pause * 2 ** (attempt - 1))
 
 
 def _continue(url: str, partial: Path, *, is_verified: bool) -> None:

@@ -22,6 +22,8 @@ from models_under_pressure.datasets.source import (
 
 CATALOG_PATH = Path("published/catalog.yaml")
 SELECTED_PATH = Path("published/params.yaml")
+PUBLISHED = Path("data/published")
+"""Folder of their records, and of a report for each."""
 Origin = Literal["r2", "hub"]
 """Cloudflare R2, or the Hugging Face hub."""
 _ALIASES = {"id": "ids", "prompt": "inputs"}
@@ -76,11 +78,10 @@ class Catalog(Section):
             UserError: there is no such file.
         """
         if key not in self.files:
-            raise UserError(
-                f"no published file {key!r}.", where=str(CATALOG_PATH), remedy=f"use one of {', '.join(self.files)}."
-            )
+            remedy = f"use one of {', '.join(self.files)}."
+            raise UserError(f"no published file {key!r}.", where=str(CATALOG_PATH), remedy=remedy)
         file = self.files[key]
-        copy: Copy = getattr(file, origin)
+        copy = file.r2 if origin == "r2" else file.hub
         return PublishedFile(url=self.bases[origin] + copy.path, sha256=copy.sha256, rows=copy.rows, to=file.to)
 
 
@@ -122,8 +123,11 @@ def convert(path: Path) -> Converted:
         rows_read += 1
         where = f"{path}:{number}"
         columns = {_ALIASES.get(name, name): value for name, value in row.items()}
-        id_, repair = _unique(str(columns.get("ids", number - 1)), seen)
-        repairs += repair
+        known = str(columns.get("ids", number - 1))
+        seen[known] += 1
+        id_ = known if seen[known] == 1 else f"{known}_{seen[known]}"
+        if id_ != known:
+            repairs.append(Repair(id_, f"repeated id: {known} stands for another row already"))
         if "inputs" in columns and is_missing(columns["inputs"]):
             repairs.append(Repair(id_, f"dropped: its text is {columns['inputs']!r}"))
             continue
@@ -178,14 +182,6 @@ def _cell(name: str, value: str, where: str) -> Any:
         return int(float(value))
     except ValueError:
         raise UserError(f"{name} is {value!r}, not a number.", where=where, remedy="download the file again.") from None
-
-
-def _unique(id_: str, seen: Counter[str]) -> tuple[str, list[Repair]]:
-    seen[id_] += 1
-    if seen[id_] == 1:
-        return id_, []
-    new = f"{id_}_{seen[id_]}"
-    return new, [Repair(new, f"repeated id: {id_} stands for another row already")]
 
 
 def _without_quotes(record: Record) -> tuple[Record, str | None]:

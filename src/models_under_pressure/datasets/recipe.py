@@ -1,9 +1,8 @@
 """Dataset versions as recipes: a parent and ordered steps."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
 
 from pydantic import Field
 
@@ -13,8 +12,9 @@ from models_under_pressure.core.records import Label, Record, content_hash
 from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.files import Splits
-from models_under_pressure.datasets.steps import STEPS
-from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools
+from models_under_pressure.datasets.steps import STEPS, BaseStep, Outcome, Tools
+
+T = TypeVar("T")
 
 
 class BalanceConfig(Section):
@@ -43,11 +43,8 @@ def balance(
         UserError: a class has no record, or fewer than `per_class` asks for (never a silent shrink).
     """
     config = config or BalanceConfig()
-    by_class: dict[Label, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.label is not None:
-            by_class[record.label].append(record)
-    sizes = {label: len(by_class[label]) for label in config.classes}
+    by_class = {label: [record for record in records if record.label is label] for label in config.classes}
+    sizes = {label: len(members) for label, members in by_class.items()}
     count = min(sizes.values()) if config.per_class is None else config.per_class
     if count == 0 or count > min(sizes.values()):
         asked = "no balanced set can be drawn" if count == 0 else f"{count} rows per class asked for"
@@ -62,7 +59,7 @@ def balance(
     def place(record: Record) -> tuple[str, str]:
         return stable_hash(seed, record.group), stable_hash(seed, record.id)
 
-    drawn = [record for label in config.classes for record in sorted(by_class[label], key=place)[:count]]
+    drawn = [record for members in by_class.values() for record in sorted(members, key=place)[:count]]
     return sorted(drawn, key=lambda record: record.id)
 
 
@@ -130,28 +127,25 @@ def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> 
         "dataset": version.dataset,
         "version": version.version,
         "parent": version.parent,
-        "parent_content": _contents(parent),
-        "content": _contents(raw),
+        "parent_content": _of_each(parent, content_hash),
+        "content": _of_each(raw, content_hash),
         "steps": steps,
-        "labels": {name: label_counts(records) for name, records in raw.items()},
+        "labels": _of_each(raw, label_counts),
         "balance": version.balance.model_dump(mode="json"),
-        "balanced": _sizes(balanced),
-        "left_out_by_balancing": {
-            name: len(records) - len(kept)
-            for (name, records), (_, kept) in zip(raw.items(), balanced.items(), strict=True)
-        },
+        "balanced": (sizes := _of_each(balanced, len)),
+        "left_out_by_balancing": {name: size - sizes[name] for name, size in _of_each(raw, len).items()},
     }
     return VersionResult(raw, balanced, manifest)
 
 
 def _account(before: Splits, outcome: Outcome) -> dict[str, Any]:
     """What a step did; a step that changed some conversations only names those it left as they were."""
-    old = {record.id: record.input for _, records in before.items() for record in records}
-    same = [record.id for _, records in outcome.splits.items() for record in records if old[record.id] == record.input]
+    old = {record.id: record.input for record in before.records}
+    same = [record.id for record in outcome.splits.records if old[record.id] == record.input]
     changed = len(outcome.splits) - len(same)
     return {
-        "rows_in": _sizes(before),
-        "rows_out": _sizes(outcome.splits),
+        "rows_in": _of_each(before, len),
+        "rows_out": _of_each(outcome.splits, len),
         "dropped": [asdict(row) for row in outcome.dropped],
         "moved": list(outcome.moved),
         "conversations_changed": changed,
@@ -159,9 +153,5 @@ def _account(before: Splits, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _contents(splits: Splits) -> dict[str, str]:
-    return {name: content_hash(records) for name, records in splits.items()}
-
-
-def _sizes(splits: Splits) -> dict[str, int]:
-    return {name: len(records) for name, records in splits.items()}
+def _of_each(splits: Splits, figure: Callable[[Sequence[Record]], T]) -> dict[str, T]:
+    return {name: figure(records) for name, records in splits.items()}

@@ -16,8 +16,6 @@ from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.options import Rehearsal, Round
-from models_under_pressure.llm.store import ReplyStore
 
 
 def command(
@@ -37,7 +35,7 @@ def command(
     llm = options.with_options(llm, allow_missing=allow_missing, refresh=refresh)
     datasets, stage = datasets_in_use("dev", "test"), f"ask_baseline_{name}"
     if dry_run:
-        options.dry_run(stage, llm, lambda store: preview(datasets, llm=llm, store=store))
+        options.dry_run(stage, llm, lambda ask: ask_stakes(_read(datasets), ask))
         return
     with recorded(stage, llm) as ask:
         run(name, datasets=datasets, ask=ask, seed=read("seed", int))
@@ -54,13 +52,6 @@ def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> Non
         unanswered[asked.data.name] = asked.unanswered
     write_scores(scores_path(method, RESULTS), lists)
     write_json(folder / "unanswered.json", unanswered)
-
-
-def preview(datasets: Sequence[Dataset], *, llm: LLMConfig, store: ReplyStore) -> Sequence[Round]:
-    """What a run would ask; nothing is asked or written."""
-    rehearsal = Rehearsal(llm, store)
-    ask_stakes(_read(datasets), rehearsal)
-    return rehearsal.rounds
 
 
 def _read(datasets: Sequence[Dataset]) -> list[LabelledRecords]:

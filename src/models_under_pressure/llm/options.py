@@ -4,6 +4,7 @@ In a rehearsal recorded replies are used as far as they go, and from the first u
 stand in. Token counts come from the length of the texts (`llm.config`), so that costs are estimates.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from models_under_pressure.llm.store import ReplyStore
 
 T = TypeVar("T", bound=BaseModel)
 
-FILLER = " _____"
+_FILLER = " _____"
 """One word that is not written yet; English words have 5 letters."""
 _USUAL_WORDS = 40
 """Of each text in a reply whose form is not known better: labellers explain themselves in about so many."""
@@ -77,20 +78,30 @@ class Rehearsal:
         words = self._words.get(ask.reply, _USUAL_WORDS)
         number = len(self.rounds) + 1
         values: dict[str, Any] = {
-            name: _value(field.annotation, f"({name} of {ask.record_id}, round {number}){FILLER * words}")
+            name: _value(field.annotation, f"({name} of {ask.record_id}, round {number}){_FILLER * words}")
             for name, field in ask.reply.model_fields.items()
         }
         return ask.reply.model_construct(**values)
 
 
-def describe_round(one: Round) -> str:
-    """Size of a round, in one line."""
-    what = f"{one.asks[0].reply.__name__}: {len(one.asks):,} questions" if one.asks else "0 questions"
-    tokens = f"about {one.input_tokens:,} tokens in, {one.output_tokens:,} out"
-    return f"{what}, {one.recorded:,} recorded; {tokens}"
+def describe(name: str, rounds: Sequence[Round], config: LLMConfig, *, most: int = 0) -> str:
+    """The size of each round of a stage with its first `most` questions, and the cost of them all, for a person."""
+    lines: list[str] = []
+    for one in rounds:
+        what = f"{one.asks[0].reply.__name__}: {len(one.asks):,} questions" if one.asks else "0 questions"
+        tokens = f"about {one.input_tokens:,} tokens in, {one.output_tokens:,} out"
+        lines.append(f"{name}, {what}, {one.recorded:,} recorded; {tokens}")
+        if shown := one.asks[:most]:
+            lines.append(f"[system] {shown[0].messages[0].content.strip()}")
+            lines += [f"--- {ask.record_id}\n{_short(ask.messages[-1].content)}" for ask in shown]
+    return "\n".join([*lines, _cost_of(rounds, config)]) + "\n"
 
 
-def describe_cost(rounds: Sequence[Round], config: LLMConfig) -> str:
+def _short(text: str) -> str:
+    return re.sub(f"(?:{_FILLER})+", " …", text)
+
+
+def _cost_of(rounds: Sequence[Round], config: LLMConfig) -> str:
     """Questions and cost of all rounds, for a person."""
     questions = sum(len(one.asks) for one in rounds)
     recorded = sum(one.recorded for one in rounds)
@@ -149,11 +160,16 @@ def with_options(config: LLMConfig, *, allow_missing: int | None, refresh: str |
 
 
 def dry_run(
-    name: str, config: LLMConfig, preview: Callable[[ReplyStore], Sequence[Round]], *, folder: Path = REPLIES
+    name: str,
+    config: LLMConfig,
+    work: Callable[[Rehearsal], object],
+    *,
+    most: int = 0,
+    words: Mapping[type[BaseModel], int] | None = None,
+    folder: Path = REPLIES,
 ) -> None:
-    """Print what a stage would ask, round by round, and the cost; `folder` has the record file of what is no stage."""
+    """Print what `work` would ask, and the cost; `folder` has the record file of what is no stage."""
     with closing(open_store(name, folder)) as store:
-        rounds = preview(store)
-    for one in rounds:
-        print(f"{name}, {describe_round(one)}")
-    print(describe_cost(rounds, config))
+        rehearsal = Rehearsal(config, store, words=words)
+        work(rehearsal)
+    print(describe(name, rehearsal.rounds, config, most=most), end="")

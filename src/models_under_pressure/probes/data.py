@@ -34,10 +34,9 @@ def check_same_origin(expected: Mapping[str, Any], found: Mapping[str, Any], *, 
         if found.get(name) != expected.get(name)
     ]
     if differences:
-        raise UserError(
-            f"{what} were not made where the probe reads: {'; '.join(differences)}.",
-            remedy="extract them with the probe's model, layer and hook point, or train a probe for them.",
-        )
+        problem = f"{what} were not made where the probe reads: {'; '.join(differences)}."
+        remedy = "extract them with the probe's model, layer and hook point, or train a probe for them."
+        raise UserError(problem, remedy=remedy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,17 +89,13 @@ def with_labels(activations: Activations, records: Sequence[Record]) -> Training
     by_id = {record.id: record for record in records if record.id not in refused}
     if set(by_id) != set(activations.ids):
         strange = sorted(set(by_id) ^ set(activations.ids))
-        raise UserError(
-            f"the activations are of {len(activations.ids)} records and there are labels for {len(by_id)}, not the "
-            f"same ones, first {strange[0]!r}.",
-            remedy="extract the activations of this file again (`dvc repro extract`).",
-        )
+        problem = f"the activations are of {len(activations.ids)} records and there are labels for {len(by_id)}"
+        remedy = "extract the activations of this file again (`dvc repro extract`)."
+        raise UserError(f"{problem}, not the same ones, first {strange[0]!r}.", remedy=remedy)
     ordered = [by_id[id_] for id_ in activations.ids]
-    unlabelled = [record.id for record in ordered if record.label is None]
-    if unlabelled:
-        raise UserError(
-            f"{len(unlabelled)} records are not labelled, first {unlabelled[0]!r}.", remedy="label them, or drop them."
-        )
+    if unlabelled := [record.id for record in ordered if record.label is None]:
+        problem = f"{len(unlabelled)} records are not labelled, first {unlabelled[0]!r}."
+        raise UserError(problem, remedy="label them, or drop them.")
     clear = np.array([record.label is not Label.AMBIGUOUS for record in ordered], dtype=bool)
     labels = np.array([record.label is Label.HIGH for record in ordered], dtype=bool)
     data = TrainingData(activations, labels, [record.group for record in ordered], int((~clear).sum()))
@@ -117,10 +112,8 @@ def check_classes(data: TrainingData, name: str) -> None:
         UserError: every label is the same.
     """
     if data.labels.all() or not data.labels.any():
-        raise UserError(
-            f"the {len(data.labels)} {name} records are all of one class.",
-            remedy="give records of both classes, high-stakes and low-stakes.",
-        )
+        remedy = "give records of both classes, high-stakes and low-stakes."
+        raise UserError(f"the {len(data.labels)} {name} records are all of one class.", remedy=remedy)
 
 
 def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData, list[Record]]:

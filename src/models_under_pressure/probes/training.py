@@ -40,21 +40,14 @@ class _View:
     selection: Selection
 
 
-def fit_probe(
-    config: ProbeConfig,
-    train: TrainingData,
-    validation: TrainingData | None,
-    *,
-    seed: int,
-    memory_gib: float = MEMORY_GIB,
-) -> Probe:
+def fit_probe(config: ProbeConfig, train: TrainingData, validation: TrainingData | None, *, seed: int) -> Probe:
     """Fit one probe, from one seed.
 
     Raises:
         UserError: see `fit_probes`.
     """
     one = config.model_copy(update={"seeds": 1})
-    return fit_probes({config.family: one}, train, validation, seed=seed, memory_gib=memory_gib)[config.family][0]
+    return fit_probes({"": one}, train, validation, seed=seed)[""][0]
 
 
 def fit_probes(
@@ -147,37 +140,26 @@ def _fit(
 ) -> dict[_Key, Probe]:
     """Fit probes that see the same tokens."""
     found = survey(train.selection)
-    means, lasts = (
-        RecordVectors(values, train.data.labels, train.data.groups) for values in (found.means, found.lasts)
-    )
+    vectors = {
+        "mean": RecordVectors(found.means, train.data.labels, train.data.groups),
+        "last": RecordVectors(found.lasts, train.data.labels, train.data.groups),
+    }
+    space = robust_space(found.sample) if any(isinstance(one, DescentConfig) for one in configs.values()) else None
+    mean = space.from_activations(mean_token_solution(vectors["mean"])) if space else None
     fitted: dict[_Key, Probe] = {}
-    descending: dict[str, ProbeConfig] = {}
-    for name, config in configs.items():
-        fitting = FAMILIES[config.family].fitting
-        if not isinstance(fitting, Exact):
-            descending[name] = config
-            continue
-        vectors = means if fitting.reduction == "mean" else lasts
-        for number in range(seed, seed + config.seeds):
-            fitted[name, number] = _probe(config, train, number, fitting.solve(vectors, config, number))
-    if descending:
-        space = robust_space(found.sample)
-        members = _members(descending, space.from_activations(mean_token_solution(means)), seed)
-        fitted |= _descend(members, space, train, validation, memory)
-    return fitted
-
-
-def _members(configs: Mapping[str, ProbeConfig], mean: Linear, seed: int) -> dict[_Key, Member]:
-    """Every probe that descends, once per seed."""
     members: dict[_Key, Member] = {}
     for name, config in configs.items():
         family = FAMILIES[config.family]
-        if isinstance(family.fitting, Exact) or not isinstance(config, DescentConfig):
-            raise TypeError(f"family {config.family} fits by descent and needs a DescentConfig")
         for number in range(seed, seed + config.seeds):
-            start = family.fitting.start(mean, config, np.random.default_rng(number))
-            members[name, number] = Member(family, config, config, start)
-    return members
+            if isinstance(family.fitting, Exact):
+                solved = family.fitting.solve(vectors[family.fitting.reduction], config, number)
+                fitted[name, number] = _probe(config, train, number, solved)
+            elif mean is None or not isinstance(config, DescentConfig):
+                raise TypeError(f"family {config.family} fits by descent and needs a DescentConfig")
+            else:
+                start = family.fitting.start(mean, config, np.random.default_rng(number))
+                members[name, number] = Member(family, config, config, start)
+    return fitted | _descend(members, space, train, validation, memory) if space else fitted
 
 
 def _descend(

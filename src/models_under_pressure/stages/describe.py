@@ -10,7 +10,6 @@ from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.datasets.deployment import dataset_files
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, telling_words
 from models_under_pressure.figures import labels
-from models_under_pressure.figures import labels as confounders
 from models_under_pressure.figures.render import write_chart
 
 DRAWN = FIGURES / "datasets"
@@ -48,9 +47,8 @@ def run(
     }
     write_json(RESULTS / "distribution.json", found)
     counts = {name: distribution(records) for name, (records, _) in in_use.items()}
-    write_json(
-        METRICS / "distribution.json", {name: {key: one[key] for key in _COMPARED} for name, one in counts.items()}
-    )
+    compared = {name: {key: one[key] for key in _COMPARED} for name, one in counts.items()}
+    write_json(METRICS / "distribution.json", compared)
     rows = [
         row for name, parts in found.items() for part, one in parts.items() for row in chart_rows(name, one, part=part)
     ]
@@ -58,17 +56,13 @@ def run(
     stakes = [row for name, (records, raw) in in_use.items() for row in stakes_rows(name, records, raw)]
     _draw("label_distribution", labels.stakes_chart(stakes), labels.stakes_finding(stakes))
     words = telling_words(in_use[train][0])
-    _draw("telling_words", confounders.words_chart(words, dataset=train), confounders.words_finding(words))
+    _draw("telling_words", labels.words_chart(words, dataset=train), labels.words_finding(words))
     summary = read_json(CONFOUNDERS)["summary"]
-    write_json(METRICS / "confounders.json", _compared(summary))
-    _draw("confounders", confounders.chart(summary), confounders.finding(summary))
-
-
-def _compared(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
-    """Of the prompts that are left: their number, and the AUROC of every predictor that is not at chance by design."""
-    left = summary["after"]
-    told = {name: one["auroc"] for name, one in left.items() if name != "size" and one["auroc_low"] < one["auroc_high"]}
-    return {"pairs": left["size"]["pairs"]} | told
+    _draw("confounders", labels.chart(summary), labels.finding(summary))
+    left = dict(summary["after"])  # tracked: of the prompts that are left, what is not at chance by design
+    tracked = {"pairs": left.pop("size")["pairs"]}
+    tracked |= {name: one["auroc"] for name, one in left.items() if one["auroc_low"] < one["auroc_high"]}
+    write_json(METRICS / "confounders.json", tracked)
 
 
 def _draw(name: str, chart: Any, finding: str) -> None:

@@ -1,6 +1,5 @@
 """Fetch one of the paper's published files."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +8,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import write_records
 from models_under_pressure.datasets.origins import DOWNLOADS, bring
-from models_under_pressure.datasets.published import PublishedFile, convert, load_selected, report
-
-PUBLISHED = Path("data/published")
+from models_under_pressure.datasets.published import PUBLISHED, PublishedFile, convert, load_selected, report
 
 
 def command(file: Annotated[str, typer.Argument(help="Name of the file, as in published/params.yaml.")]) -> None:
@@ -35,11 +32,9 @@ def run(key: str, *, file: PublishedFile) -> None:
     converted = convert(piece)
     if file.rows is not None and converted.rows_read != file.rows:
         piece.unlink()
-        raise UserError(
-            f"{converted.rows_read:,} rows came, but {file.rows:,} are expected.",
-            where=file.url,
-            remedy="the published file has changed: review it, then correct its entry in published/catalog.yaml.",
-        )
+        remedy = "the published file has changed: review it, then correct its entry in published/catalog.yaml."
+        problem = f"{converted.rows_read:,} rows came, but {file.rows:,} are expected."
+        raise UserError(problem, where=file.url, remedy=remedy)
     write_records(PUBLISHED / file.to, converted.records)
     write_json(PUBLISHED / "reports" / f"{key}.json", {"url": file.url, "sha256": found, **report(converted)})
     piece.unlink()

@@ -1,6 +1,5 @@
 """Label the deployment prompts and keep the pairs whose labels are as meant."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,13 +8,11 @@ from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import Record, write_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.deployment import CONTEXTS, keep_whole_pairs, read_prompts
-from models_under_pressure.datasets.labelling import LabelConfig, label_records, unanswered
+from models_under_pressure.datasets.labelling import LabelConfig, Labelled, label_records, unanswered
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.options import Rehearsal, Round
-from models_under_pressure.llm.store import ReplyStore
 
 PROMPTS = Path("data/raw/deployment")
 DEPLOYMENT = Path("data/deployment")
@@ -33,7 +30,7 @@ def command(
     label = read("relabel", LabelConfig)
     llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
     if dry_run:
-        options.dry_run("label_deployment", llm, lambda store: preview(label=label, llm=llm, store=store))
+        options.dry_run("label_deployment", llm, lambda ask: _labelled(label, ask))
         return
     with recorded("label_deployment", llm) as ask:
         run(label=label, ask=ask)
@@ -45,8 +42,7 @@ def run(*, label: LabelConfig, ask: Asker) -> None:
     Raises:
         UserError: a context would have no pairs.
     """
-    prompts = _prompts()
-    labelled = label_records([record for rows in prompts.values() for record in rows], config=label, ask=ask)
+    prompts, labelled = _labelled(label, ask)
     sets: dict[str, list[Record]] = {}
     dropped: dict[str, list[dict[str, str]]] = {}
     for context in CONTEXTS:
@@ -54,27 +50,18 @@ def run(*, label: LabelConfig, ask: Asker) -> None:
         pairs = keep_whole_pairs([record for record in labelled.records if record.id in ids])
         lost = [failure for failure in labelled.failures if failure.record_id in ids]
         if not pairs.records:
-            raise UserError(
-                f"no pair of {context} has labels as meant.",
-                where=str(PROMPTS),
-                remedy="see the explanations of the labels, and rewrite the prompts.",
-            )
+            remedy = "see the explanations of the labels, and rewrite the prompts."
+            raise UserError(f"no pair of {context} has labels as meant.", where=str(PROMPTS), remedy=remedy)
         sets[context] = list(pairs.records)
         dropped[context] = [asdict(row) for row in (*unanswered(lost), *pairs.dropped)]
     sets["combined"] = [record for records in sets.values() for record in records]
     for name, records in sets.items():
         write_records(DEPLOYMENT / f"{name}.jsonl", records)
-    write_json(
-        DEPLOYMENT / "report.json", {"rows": {name: len(rows) for name, rows in sets.items()}, "dropped": dropped}
-    )
+    rows = {name: len(records) for name, records in sets.items()}
+    write_json(DEPLOYMENT / "report.json", {"rows": rows, "dropped": dropped})
 
 
-def preview(*, label: LabelConfig, llm: LLMConfig, store: ReplyStore) -> Sequence[Round]:
-    """What a run would ask; nothing is asked or written."""
-    rehearsal = Rehearsal(llm, store)
-    label_records([record for rows in _prompts().values() for record in rows], config=label, ask=rehearsal)
-    return rehearsal.rounds
-
-
-def _prompts() -> dict[str, list[Record]]:
-    return {context: read_prompts(PROMPTS / f"{context}_deployment.csv", context) for context in CONTEXTS}
+def _labelled(label: LabelConfig, ask: Asker) -> tuple[dict[str, list[Record]], Labelled]:
+    """The prompts of each context, and the labels of all."""
+    prompts = {context: read_prompts(PROMPTS / f"{context}_deployment.csv", context) for context in CONTEXTS}
+    return prompts, label_records([record for rows in prompts.values() for record in rows], config=label, ask=ask)

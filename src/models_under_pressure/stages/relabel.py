@@ -1,6 +1,5 @@
 """Make one dataset version from its parent with the steps of its recipe."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,14 +10,13 @@ from models_under_pressure.core.section import read
 from models_under_pressure.datasets.files import manifest_path, read_splits, write_version
 from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.lineage import load_lineage
-from models_under_pressure.datasets.recipe import Version, run_recipe
-from models_under_pressure.datasets.steps.base import Tools
+from models_under_pressure.datasets.recipe import Version, VersionResult, run_recipe
+from models_under_pressure.datasets.steps import Tools
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.options import Rehearsal, Round
-from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.llm.options import Rehearsal
 
 
 def command(
@@ -35,15 +33,19 @@ def command(
     recipe = lineage.version(version)
     splits, label, seed = lineage.splits_of(recipe), read("relabel", LabelConfig), read("seed", int)
     llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
-
-    def rounds(store: ReplyStore) -> Sequence[Round]:
-        return preview(recipe, splits=splits, label=label, llm=llm, store=store, seed=seed)
-
-    if dry_run:
-        options.dry_run(f"relabel_{version}", llm, rounds)
+    if not dry_run:
+        with recorded(f"relabel_{version}", llm) as ask:
+            run(recipe, splits=splits, label=label, ask=ask, seed=seed)
         return
-    with recorded(f"relabel_{version}", llm) as ask:
-        run(recipe, splits=splits, label=label, ask=ask, seed=seed)
+
+    def rehearse(ask: Rehearsal) -> None:
+        try:
+            make(recipe, splits=splits, label=label, ask=ask, seed=seed)
+        except UserError:
+            if ask.is_certain:  # else it may be the fillers that cannot be balanced
+                raise
+
+    options.dry_run(f"relabel_{version}", llm, rehearse)
 
 
 def run(version: Version, *, splits: tuple[str, ...], label: LabelConfig, ask: Asker, seed: int) -> None:
@@ -52,21 +54,12 @@ def run(version: Version, *, splits: tuple[str, ...], label: LabelConfig, ask: A
     Raises:
         UserError: a split would be empty.
     """
-    parent = read_splits(version.dataset, version.parent, splits=splits)
-    result = run_recipe(version, parent, tools=Tools(ask, label), seed=seed)
+    result = make(version, splits=splits, label=label, ask=ask, seed=seed)
     write_version(result.raw, result.balanced, version.dataset, version.version, splits=splits)
     write_json(manifest_path(version.dataset, version.version), result.manifest)
 
 
-def preview(
-    version: Version, *, splits: tuple[str, ...], label: LabelConfig, llm: LLMConfig, store: ReplyStore, seed: int
-) -> Sequence[Round]:
-    """What a run would ask, round by round; nothing is asked or written."""
-    rehearsal = Rehearsal(llm, store)
+def make(version: Version, *, splits: tuple[str, ...], label: LabelConfig, ask: Asker, seed: int) -> VersionResult:
+    """What a run writes, without writing it."""
     parent = read_splits(version.dataset, version.parent, splits=splits)
-    try:
-        run_recipe(version, parent, tools=Tools(rehearsal, label), seed=seed)
-    except UserError:
-        if rehearsal.is_certain:  # else it may be the fillers that cannot be balanced
-            raise
-    return rehearsal.rounds
+    return run_recipe(version, parent, tools=Tools(ask, label), seed=seed)

@@ -25,6 +25,7 @@ from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.report.content import (
     Report,
     TokenMap,
+    WorstError,
     commit_of,
     dataset_version,
     find_figure,
@@ -64,12 +65,7 @@ def command() -> None:
 
 
 def run(
-    datasets: Sequence[Dataset],
-    *,
-    config: ReportParams,
-    probes: Sequence[str],
-    params: Mapping[str, Any],
-    seed: int,
+    datasets: Sequence[Dataset], *, config: ReportParams, probes: Sequence[str], params: Mapping[str, Any], seed: int
 ) -> None:
     """Write plots/report.html.
 
@@ -87,27 +83,19 @@ def run(
     evaluated = {name: read_evaluated(evaluated_path(name), probes) for name in purposes}
     metrics = {name: found["metrics"] for name, found in evaluated.items()}
     records = {one.name: read_records(one.path) for one in datasets}
-    origins = read_json(ORIGINS)
+    origins, commit = read_json(ORIGINS), commit_of()
     origin = read_json(probe_paths(probes[0], seed, 1)[0] / "probe.json")["provenance"]
-    scored = [
-        scores
-        for method in METHODS
-        for scores in read_scores(scores_path(method))
-        if purposes.get(scores.dataset, "train") != "train"
-        and (config.errors_of is None or scores.probe in config.errors_of)
-    ]
-    by_id = {name: {record.id: record for record in found} for name, found in records.items()}
-    commit = commit_of()
+    shown = {name: rows for name, rows in records.items() if purposes[name] != "train"}
     report = Report(
         title="Models Under Pressure: high-stakes conversations",
         summary=_summary(origin, metrics, records),
         facts=model_facts(origin, seed, commit),
         metrics=metrics,
-        groups={name: found["groups"] for name, found in evaluated.items() if purposes[name] != "train"},
+        groups={name: evaluated[name]["groups"] for name in shown},
         means=means_by_purpose(metrics, purposes),
         datasets=[dataset_version(one, origins[one.name]["version"] or "-", records[one.name]) for one in datasets],
         figures=[find_figure(name) for name in config.figures],
-        errors=worst_errors(scored, by_id, most=config.errors),
+        errors=_errors(config, shown),
         token_maps=[_token_map(row) for _, row in read_jsonl(TOKEN_SCORES)],
         provenance=provenance(origin, commit) | _overlaps(),
         params=params,
@@ -126,6 +114,17 @@ def _summary(
         f"Scores of {', '.join(names)} on {len(metrics)} datasets ({rows:,} records). Probes read layer "
         f"{origin['layer']} of {origin['model']} and were trained on {len(records.get('train', ())):,} records."
     ) + notice(record for found in records.values() for record in found)
+
+
+def _errors(config: ReportParams, records: Mapping[str, Sequence[Record]]) -> list[WorstError]:
+    scored = [
+        scores
+        for method in METHODS
+        for scores in read_scores(scores_path(method))
+        if scores.dataset in records and (config.errors_of is None or scores.probe in config.errors_of)
+    ]
+    by_id = {name: {record.id: record for record in rows} for name, rows in records.items()}
+    return worst_errors(scored, by_id, most=config.errors)
 
 
 def _overlaps() -> dict[str, str]:

@@ -46,11 +46,8 @@ def command() -> None:
 
     Example: mup score_tokens
     """
-    config, model, layer = (
-        read("score_tokens", ScoreTokens),
-        read("model", PipelineModel).name,
-        read("probe", ProbeParams).layer,
-    )
+    config = read("score_tokens", ScoreTokens)
+    model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
     read("train", TrainConfig).probe(config.probe)
     datasets = datasets_in_use(*config.purposes)
     run(datasets, stores=[store_path(model, one, layer) for one in datasets], config=config, seed=read("seed", int))
@@ -69,9 +66,8 @@ def run(datasets: Sequence[Dataset], *, stores: Sequence[Path], config: ScoreTok
             f"{probe!r} reads one vector per conversation, so there is nothing to say of its tokens.",
             remedy="name another probe in score_tokens.probe, or extract with keep: tokens.",
         )
-    decoder = load_decoder(loaded.provenance)
+    decoder, scores = load_decoder(loaded.provenance), _scores(probe)
     rows: list[dict[str, Any]] = []
-    scores = _scores(probe)
     for dataset, store in zip(datasets, stores, strict=True):
         chosen = choose_records(scores[dataset.name], config.choices, config.records)
         rows += _rows(dataset, loaded, decoder, store, chosen)

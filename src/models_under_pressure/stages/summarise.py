@@ -30,20 +30,15 @@ def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
     judged = [dataset for dataset in datasets if dataset.purpose != "train"]
     evaluated = {one.name: read_json(evaluated_path(one.name))["metrics"] for one in judged}
     means = means_by_purpose(evaluated, {one.name: one.purpose for one in judged if one.purpose in ("dev", "test")})
-    write_json(METRICS / "summary.json", _each(means, headline))
-    write_json(METRICS / "evaluate.json", {"auroc": _aurocs(evaluated)})
-    overlaps: dict[str, dict[str, Any]] = read_json(OVERLAPS)["compared"]
-    write_json(METRICS / "overlap.json", {name: len(found["pairs"]) for name, found in overlaps.items()})
-    write_json(INTERVALS, known_intervals(evaluated, {one.name: one.purpose for one in judged}, contents))
-
-
-def _aurocs(evaluated: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, float]]:
-    """Dataset -> method -> AUROC; a dataset of one class has none."""
-    return {
+    aurocs = {  # a dataset of one class has none
         name: {method: row["auroc"] for method, row in methods.items() if "auroc" in row}
         for name, methods in evaluated.items()
     }
-
-
-def _each(rows: Mapping[str, Mapping[str, Any]], shorten: Any) -> dict[str, dict[str, Any]]:
-    return {name: {method: shorten(row) for method, row in methods.items()} for name, methods in rows.items()}
+    summary = {
+        purpose: {method: headline(row) for method, row in methods.items()} for purpose, methods in means.items()
+    }
+    write_json(METRICS / "summary.json", summary)
+    write_json(METRICS / "evaluate.json", {"auroc": aurocs})
+    overlaps: dict[str, dict[str, Any]] = read_json(OVERLAPS)["compared"]
+    write_json(METRICS / "overlap.json", {name: len(found["pairs"]) for name, found in overlaps.items()})
+    write_json(INTERVALS, known_intervals(evaluated, {one.name: one.purpose for one in judged}, contents))

@@ -1,7 +1,6 @@
 """Ask for the training prompts, label them, and keep the pairs whose labels agree with the intent."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +13,13 @@ from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.labelling import LabelConfig, label_records
 from models_under_pressure.llm import options
-from models_under_pressure.llm.answering import open_store, recorded
+from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker, Failure
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.options import Rehearsal, Round
-from models_under_pressure.llm.store import ReplyStore
+from models_under_pressure.llm.options import Rehearsal
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.confounders import STATES, report, to_table
-from models_under_pressure.synthesis.generate import WORDS, describe
+from models_under_pressure.synthesis.generate import WORDS
 from models_under_pressure.synthesis.sampling import load_vocabulary
 from models_under_pressure.synthesis.selection import SPLITS, SynthesisConfig, WordFilter
 
@@ -43,16 +41,10 @@ def command(
     """
     config, label, seed = read("synthesise", SynthesisConfig), read("relabel", LabelConfig), read("seed", int)
     llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
-
-    def rounds(store: ReplyStore) -> Sequence[Round]:
-        return rehearse(config, label=label, llm=llm, store=store, seed=seed)
-
-    if preview:
-        with closing(open_store("synthesise")) as store:
-            print(describe(rounds(store), llm, most=preview), end="")
-        return
-    if dry_run:
-        options.dry_run("synthesise", llm, rounds)
+    if dry_run or preview:
+        options.dry_run(
+            "synthesise", llm, lambda ask: rehearse(config, label=label, ask=ask, seed=seed), most=preview, words=WORDS
+        )
         return
     with recorded("synthesise", llm) as ask:
         run(config, label=label, ask=ask, seed=seed)
@@ -79,24 +71,20 @@ def run(config: SynthesisConfig, *, label: LabelConfig, ask: Asker, seed: int) -
     write_json(CONFOUNDERS, confounders)
 
 
-def rehearse(
-    config: SynthesisConfig, *, label: LabelConfig, llm: LLMConfig, store: ReplyStore, seed: int
-) -> Sequence[Round]:
-    """What a run would ask, round by round; nothing is asked or written.
+def rehearse(config: SynthesisConfig, *, label: LabelConfig, ask: Rehearsal, seed: int) -> None:
+    """Ask what a run would; nothing is written.
 
     While the replies are unknown every prompt counts as labelled as meant, and none is filtered.
 
     Raises:
         UserError: a split would be empty, or smaller than asked for, even so.
     """
-    rehearsal = Rehearsal(llm, store, words=WORDS)
 
     def labelled(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Failure]]:
-        result = label_records(records, config=label, ask=rehearsal)
-        if rehearsal.is_certain:
+        result = label_records(records, config=label, ask=ask)
+        if ask.is_certain:
             return result.records, result.failures
         return [replace(row, label=Label.HIGH if row.fields["high_stakes"] else Label.LOW) for row in records], ()
 
     unfiltered = config.model_copy(update={"word_filter": WordFilter(keep=1)})
-    assemble(unfiltered, load_vocabulary(INPUTS), ask=rehearsal, label=labelled, seed=seed)
-    return rehearsal.rounds
+    assemble(unfiltered, load_vocabulary(INPUTS), ask=ask, label=labelled, seed=seed)

@@ -9,7 +9,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, write_json
 from models_under_pressure.core.paths import IN_USE, ORIGINS, OVERLAPS
 from models_under_pressure.core.records import read_records, write_records
-from models_under_pressure.datasets.lineage import InUse, load_lineage
+from models_under_pressure.datasets.lineage import LINEAGE_PATH, InUse, load_lineage
 
 
 def command() -> None:
@@ -32,11 +32,9 @@ def run(in_use: Sequence[InUse], *, passed: Mapping[str, str]) -> None:
     """
     for one in in_use:
         if not one.path.is_file() or passed.get(one.name) != file_hash(one.path):
-            raise UserError(
-                f"{one.path} is not the file that was checked for overlap.",
-                where=f"data/versions.yaml: datasets.{one.purpose}.{one.name}",
-                remedy="run `dvc repro use_datasets`, which checks it first.",
-            )
+            where, remedy = f"datasets.{one.purpose}.{one.name}", "run `dvc repro use_datasets`, which checks it first."
+            problem = f"{one.path} is not the file that was checked for overlap."
+            raise UserError(problem, where=f"{LINEAGE_PATH}: {where}", remedy=remedy)
     IN_USE.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=IN_USE.parent, prefix=".") as folder:
         new = Path(folder) / IN_USE.name
@@ -47,15 +45,15 @@ def run(in_use: Sequence[InUse], *, passed: Mapping[str, str]) -> None:
                 shutil.copyfile(one.path, file)
             else:
                 write_records(file, read_records(one.path))
-        write_json(new / ORIGINS.name, {one.name: _origin(one, passed[one.name]) for one in in_use})
+        origins = {
+            one.name: {
+                "version": one.version,
+                "file": one.path.as_posix(),
+                "raw": one.raw.as_posix() if one.raw else None,
+                "sha256": passed[one.name],
+            }
+            for one in in_use
+        }
+        write_json(new / ORIGINS.name, origins)
         shutil.rmtree(IN_USE, ignore_errors=True)
         new.rename(IN_USE)
-
-
-def _origin(one: InUse, content: str) -> dict[str, str | None]:
-    return {
-        "version": one.version,
-        "file": one.path.as_posix(),
-        "raw": one.raw.as_posix() if one.raw else None,
-        "sha256": content,
-    }

@@ -1,7 +1,7 @@
 """The training set: generate, label, select, and report what was left out at each step."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +9,10 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 from models_under_pressure.llm.ask import Asker, Failure
 from models_under_pressure.synthesis.confounders import ATTRIBUTES
-from models_under_pressure.synthesis.generate import VARIANTS, Rewriting, annotate, generate, rewrite
+from models_under_pressure.synthesis.generate import ORIGINAL, VARIANTS, Rewriting, Written, annotate, generate, rewrite
 from models_under_pressure.synthesis.sampling import Vocabulary
 from models_under_pressure.synthesis.selection import (
     SPLITS,
-    Selection,
     SynthesisConfig,
     check_plan,
     draw_rows,
@@ -38,20 +37,6 @@ class TrainingSet:
     """Counts of rows, and everything left out with the reason."""
 
 
-@dataclass(slots=True)
-class _Losses:
-    """Pairs and questions left out so far."""
-
-    dropped: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    refused: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-    failures: list[Failure] = field(default_factory=list[Failure])
-
-    def note(self, selection: Selection) -> Sequence[Record]:
-        """Keep what was dropped in mind, and hand on the rest."""
-        self.dropped += selection.dropped
-        return selection.records
-
-
 def assemble(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, label: Labeller, seed: int) -> TrainingSet:
     """Make the training set.
 
@@ -62,12 +47,17 @@ def assemble(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, lab
             the number of situations already shows it.
     """
     check_plan(config, vocabulary, seed=seed)
-    losses = _Losses()
+    making = _Making(label)
     generated = generate(config, vocabulary, ask=ask, seed=seed)
-    losses.failures += generated.failures
-    losses.refused["original"] = generated.refused
-    originals = _labelled(losses.note(drop_repeats(generated.records)), label, losses)
-    unfiltered = [*originals, *_copies(originals, config, vocabulary, ask, label, seed, losses)]
+    originals = making.labelled(generated, ORIGINAL, known=())
+    copies: list[Record] = []
+    shares: dict[Rewriting, float] = {"neutralise": config.neutralise, "manipulate": config.manipulate}
+    for rewriting, share in shares.items():
+        if share:
+            words = vocabulary.telling_words
+            rewritten = rewrite(originals, rewriting, share=share, telling_words=words, ask=ask, seed=seed)
+            copies += making.labelled(rewritten, VARIANTS[rewriting], known=[*originals, *copies])
+    unfiltered = [*originals, *copies]
     _check_splits(unfiltered, config)
     filtered = keep_least_telling(unfiltered, config.word_filter, seed=seed)
     records = filtered.records
@@ -75,11 +65,11 @@ def assemble(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, lab
         records = draw_rows(records, rows=config.rows, test_fraction=config.test_fraction, seed=seed).records
     if config.annotate:
         annotated = annotate(records, ask=ask)
-        losses.failures += annotated.failures
+        making.failures += annotated.failures
         records = annotated.records
     report = {
         "prompts_written": len(generated.records),
-        **_lost(losses),
+        **making.lost(),
         "pairs_filtered": [{"pair_id": pair, "reason": reason} for pair, reason in filtered.dropped],
         "rows_not_drawn": len(filtered.records) - len(records),
         **_counts(records),
@@ -87,34 +77,35 @@ def assemble(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, lab
     return TrainingSet(sorted(records, key=lambda record: record.id), unfiltered, report)
 
 
-def _labelled(records: Sequence[Record], label: Labeller, losses: _Losses) -> Sequence[Record]:
-    labelled, failures = label(records)
-    losses.failures += failures
-    return losses.note(keep_agreeing_pairs(labelled))
+@dataclass(slots=True)
+class _Making:
+    """Pairs and questions left out so far."""
 
+    label: Labeller
+    dropped: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    refused: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    failures: list[Failure] = field(default_factory=list[Failure])
 
-def _copies(
-    originals: Sequence[Record],
-    config: SynthesisConfig,
-    vocabulary: Vocabulary,
-    ask: Asker,
-    label: Labeller,
-    seed: int,
-    losses: _Losses,
-) -> list[Record]:
-    copies: list[Record] = []
-    shares: dict[Rewriting, float] = {"neutralise": config.neutralise, "manipulate": config.manipulate}
-    for rewriting, share in shares.items():
-        if not share:
-            continue
-        rewritten = rewrite(
-            originals, rewriting, share=share, telling_words=vocabulary.telling_words, ask=ask, seed=seed
-        )
-        losses.failures += rewritten.failures
-        losses.refused[VARIANTS[rewriting]] = rewritten.refused
-        new = losses.note(drop_repeats(rewritten.records, known=[*originals, *copies]))
-        copies += _labelled(new, label, losses)
-    return copies
+    def labelled(self, written: Written, variant: str, *, known: Collection[Record]) -> Sequence[Record]:
+        """What was written, without repeats and the pairs whose labels do not agree."""
+        new = drop_repeats(written.records, known=known)
+        labelled, failures = self.label(new.records)
+        agreeing = keep_agreeing_pairs(labelled)
+        self.refused[variant] = sorted(written.refused)
+        self.failures += [*written.failures, *failures]
+        self.dropped += [*new.dropped, *agreeing.dropped]
+        return agreeing.records
+
+    def lost(self) -> dict[str, Any]:
+        """All that was left out, as JSON values."""
+        return {
+            "pairs_refused": self.refused,
+            "pairs_dropped": [{"pair_id": pair, "reason": reason} for pair, reason in sorted(self.dropped)],
+            "questions_without_answer": [
+                {"record_id": failure.record_id, "kind": failure.kind}
+                for failure in sorted(self.failures, key=lambda failure: (failure.record_id, failure.kind))
+            ],
+        }
 
 
 def _check_splits(records: Sequence[Record], config: SynthesisConfig) -> None:
@@ -122,30 +113,14 @@ def _check_splits(records: Sequence[Record], config: SynthesisConfig) -> None:
         split: {record.fields["situation_id"] for record in records if record.fields["split"] == split}
         for split in SPLITS
     }
+    where = "params.yaml: synthesise"
     for split in SPLITS:
         if not situations[split]:
-            raise UserError(
-                f"the {split} split has no rows: none of its pairs is left.",
-                where="params.yaml: synthesise",
-                remedy="raise `situations`, and see data/replies for what the model wrote.",
-            )
+            remedy = "raise `situations`, and see data/replies for what the model wrote."
+            raise UserError(f"the {split} split has no rows: none of its pairs is left.", where=where, remedy=remedy)
     if config.word_filter.keep < 1 and len(situations["train"]) < 2:
-        raise UserError(
-            "the train split has one situation, but the word filter learns from others than it judges.",
-            where="params.yaml: synthesise",
-            remedy="raise `situations`, or set word_filter.keep to 1.",
-        )
-
-
-def _lost(losses: _Losses) -> dict[str, Any]:
-    return {
-        "pairs_refused": {variant: sorted(pairs) for variant, pairs in losses.refused.items()},
-        "pairs_dropped": [{"pair_id": pair, "reason": reason} for pair, reason in sorted(losses.dropped)],
-        "questions_without_answer": [
-            {"record_id": failure.record_id, "kind": failure.kind}
-            for failure in sorted(losses.failures, key=lambda failure: (failure.record_id, failure.kind))
-        ],
-    }
+        problem = "the train split has one situation, but the word filter learns from others than it judges."
+        raise UserError(problem, where=where, remedy="raise `situations`, or set word_filter.keep to 1.")
 
 
 def _counts(records: Sequence[Record]) -> dict[str, Any]:

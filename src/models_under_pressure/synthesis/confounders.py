@@ -8,7 +8,7 @@ For a set of labelled prompts each such predictor gets two figures, with interva
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -43,20 +43,6 @@ Labels = Bool[np.ndarray, "rows"]
 Scores = Float[np.ndarray, "rows"]
 
 
-@dataclass(frozen=True, slots=True)
-class Confounders:
-    """The predictors of one set of prompts."""
-
-    rows: int
-    pairs: int
-    """Pairs that have both classes."""
-    groups: int
-    predictors: Mapping[str, Mapping[str, Estimate]]
-    """`text_length` (characters) and `tf_idf` (cross-fitted; needs two groups) -> `auroc` and `within_pairs`."""
-    attributes: Mapping[str, Mapping[str, tuple[int, Estimate]]]
-    """Attribute -> value -> number of rows that have it, and the AUROC of having it."""
-
-
 def by_columns(columns: Sequence[str]) -> Callable[[Record], str]:
     """A name for the records that agree in these columns."""
     return lambda record: " ".join(str(record.fields.get(column)) for column in columns)
@@ -68,8 +54,7 @@ def measure(
     seed: int,
     pair: Callable[[Record], str] = lambda record: str(record.fields["pair_id"]),
     group: Callable[[Record], str] = lambda record: str(record.fields["situation_id"]),
-    attributes: Sequence[str] = ATTRIBUTES,
-) -> Confounders:
+) -> dict[str, Any]:
     """Measure every predictor.
 
     Args:
@@ -77,32 +62,37 @@ def measure(
         seed: of folds and of the bootstrap.
         pair: names the prompts that differ in stakes only.
         group: names the prompts that are one piece of evidence; pairs do not straddle groups.
-        attributes: columns to look at; those that no row has are left out.
+
+    Returns:
+        JSON values, rounded to 4 places: `rows`, `pairs` (those of both classes) and `groups`; under `predictors`,
+        `text_length` (characters) and `tf_idf` (cross-fitted; needs two groups) -> `auroc` and `within_pairs`; under
+        `attributes`, attribute (if a row has it) -> value -> `n` rows that have it, and the `auroc` of having it.
 
     Raises:
         ValueError: a prompt is ambiguous or not labelled, or there is one class only.
     """
     ordered = sorted(records, key=lambda record: record.id)
     labels = two_classes(np.array([record.is_high for record in ordered]))
-    pairs, groups = [pair(record) for record in ordered], [group(record) for record in ordered]
+    names, groups = np.array([pair(record) for record in ordered]), [group(record) for record in ordered]
     texts = [record.text for record in ordered]
     scores = {"text_length": np.array([len(text) for text in texts], dtype=np.float64)}
     if len(set(groups)) > 1:
         scores["tf_idf"] = cross_fitted_scores(texts, labels, groups, features="tf_idf", folds=_FOLDS, seed=seed)
-    return Confounders(
-        rows=len(ordered),
-        pairs=_whole_pairs(labels, pairs),
-        groups=len(set(groups)),
-        predictors={name: _estimates(score, labels, pairs, groups, seed) for name, score in scores.items()},
-        attributes=_by_value(ordered, labels, groups, attributes, seed),
-    )
+    whole = len(set(names[labels]) & set(names[~labels]))
+    predictors: dict[str, dict[str, float]] = {}
+    for name, score in scores.items():
+        predictors[name] = bootstrap_auroc(score, labels, groups, seed=seed, resamples=_RESAMPLES).columns("auroc")
+        if whole:
+            predictors[name] |= _within_pairs(score, labels, names, groups, seed).columns("within_pairs")
+    sizes = {"rows": len(ordered), "pairs": whole, "groups": len(set(groups))}
+    return {**sizes, "predictors": predictors, "attributes": _by_value(ordered, labels, groups, seed)}
 
 
 def report(before: Sequence[Record], after: Sequence[Record], *, seed: int) -> dict[str, Any]:
     """The confounders before and after filtering: all figures, and under `summary` the few that git tracks."""
-    full = {"before": to_json(measure(before, seed=seed))}
+    full = {"before": measure(before, seed=seed)}
     same = {record.id for record in before} == {record.id for record in after}
-    full["after"] = full["before"] if same else to_json(measure(after, seed=seed))
+    full["after"] = full["before"] if same else measure(after, seed=seed)
     return {"summary": {state: summary(figures) for state, figures in full.items()}, **full}
 
 
@@ -128,27 +118,8 @@ def to_table(states: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_json(confounders: Confounders) -> dict[str, Any]:
-    """All figures, rounded to 4 places."""
-    return {
-        "rows": confounders.rows,
-        "pairs": confounders.pairs,
-        "groups": confounders.groups,
-        "predictors": {
-            name: {
-                key: value for figure, estimate in estimates.items() for key, value in estimate.columns(figure).items()
-            }
-            for name, estimates in confounders.predictors.items()
-        },
-        "attributes": {
-            name: {value: {"n": rows, **estimate.columns("auroc")} for value, (rows, estimate) in values.items()}
-            for name, values in confounders.attributes.items()
-        },
-    }
-
-
 def summary(figures: Mapping[str, Any]) -> dict[str, dict[str, float | int]]:
-    """Of `to_json`, each predictor, and of each attribute the value whose AUROC is farthest from chance."""
+    """Of `measure`, each predictor, and of each attribute the value whose AUROC is farthest from chance."""
     sizes = {name: figures[name] for name in ("rows", "pairs", "groups")}
     farthest = {
         name: max(values.values(), key=lambda value: abs(value["auroc"] - 0.5))
@@ -157,46 +128,32 @@ def summary(figures: Mapping[str, Any]) -> dict[str, dict[str, float | int]]:
     return {"size": sizes, **figures["predictors"], **farthest}
 
 
-def _estimates(scores: Scores, labels: Labels, pairs: Names, groups: Names, seed: int) -> dict[str, Estimate]:
-    found = {"auroc": bootstrap_auroc(scores, labels, groups, seed=seed, resamples=_RESAMPLES)}
-    if _whole_pairs(labels, pairs):
-        found["within_pairs"] = _within_pairs(scores, labels, pairs, groups, seed)
-    return found
-
-
-def _whole_pairs(labels: Labels, pairs: Names) -> int:
-    names = np.asarray(pairs)
-    return len(set(names[labels]) & set(names[~labels]))
-
-
-def _within_pairs(scores: Scores, labels: Labels, pairs: Names, groups: Names, seed: int) -> Estimate:
+def _within_pairs(scores: Scores, labels: Labels, pairs: np.ndarray, groups: Names, seed: int) -> Estimate:
     """Share of the (high, low) couples of a pair that the scores rank right; a pair may have more than two rows."""
     right, couples = np.zeros(len(labels)), np.zeros(len(labels))
-    _, number = np.unique(np.asarray(pairs), return_inverse=True)
+    _, number = np.unique(pairs, return_inverse=True)
     order = np.argsort(number, kind="stable")
     for members in np.split(order, np.cumsum(np.bincount(number))[:-1].tolist()):
         low = scores[members][~labels[members]]
         for row in members[labels[members]]:
             right[row] = (low < scores[row]).sum() + (low == scores[row]).sum() / 2
             couples[row] = len(low)
-    drawn = plan(labels, groups)
-    replicates = replicate(
-        lambda weights: {"share": (weights @ right) / (weights @ couples)},
-        drawn,
-        _RESAMPLES,
-        np.random.default_rng(seed),
-    )["share"]
+
+    def shares(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"share": (weights @ right) / (weights @ couples)}
+
+    replicates = replicate(shares, plan(labels, groups), _RESAMPLES, np.random.default_rng(seed))["share"]
     counted = len(set(np.asarray(groups)[couples > 0]))
     return logit_interval(float(right.sum() / couples.sum()), float(replicates.std()), counted)
 
 
 def _by_value(
-    records: Sequence[Record], labels: Labels, groups: Names, attributes: Sequence[str], seed: int
-) -> dict[str, dict[str, tuple[int, Estimate]]]:
+    records: Sequence[Record], labels: Labels, groups: Names, seed: int
+) -> dict[str, dict[str, dict[str, float]]]:
     """AUROC of having a value: 0.5 + (share of high rows that have it - share of low rows that have it) / 2."""
     columns = {
         (name, value): np.array([_value(record, name) == value for record in records])
-        for name in attributes
+        for name in ATTRIBUTES
         for value in sorted({_value(record, name) for record in records})
         if any(name in record.fields for record in records)
     }
@@ -215,10 +172,10 @@ def _by_value(
         lambda weights: {"auroc": aurocs(weights)}, plan(labels, groups), _RESAMPLES, np.random.default_rng(seed)
     )["auroc"]
     rarer = min(evidence(labels, groups))
-    found: dict[str, dict[str, tuple[int, Estimate]]] = {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for index, ((name, value), column) in enumerate(columns.items()):
         estimate = logit_interval(float(point[index]), float(drawn[:, index].std()), rarer)
-        found.setdefault(name, {})[value] = (int(column.sum()), estimate)
+        found.setdefault(name, {})[value] = {"n": int(column.sum())} | estimate.columns("auroc")
     return found
 
 

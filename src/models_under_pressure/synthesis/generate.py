@@ -6,10 +6,9 @@ anew: a rewrite that changed the stakes does not survive. What the model would n
 row.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -17,8 +16,6 @@ from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import stable_hash, stable_uniform
 from models_under_pressure.core.records import Record
 from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt
-from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.options import FILLER, Round, describe_cost, describe_round
 from models_under_pressure.synthesis.sampling import (
     ID_LENGTH,
     Factors,
@@ -30,6 +27,8 @@ from models_under_pressure.synthesis.sampling import (
     sample_variations,
 )
 from models_under_pressure.synthesis.selection import SynthesisConfig, pairs_of
+
+T = TypeVar("T", bound=BaseModel)
 
 PACKAGE = "models_under_pressure.synthesis"
 """Where the prompts are."""
@@ -57,8 +56,7 @@ def situation_question(factors: Factors) -> Ask[SituationPair]:
         f"Person: {factors.role_of_user}\nTopic: {factors.topic}\n"
         f"What makes the first situation serious: {factors.impact_factor}"
     )
-    messages = (Message("system", load_prompt(PACKAGE, "situation")), Message("user", facts))
-    return Ask(record_id=factors.situation_id, messages=messages, reply=SituationPair)
+    return _question(factors.situation_id, "situation", facts, SituationPair)
 
 
 def prompt_question(
@@ -76,8 +74,13 @@ def prompt_question(
         f"Form: {manner['prompt_style']}\nTone: {manner['tone']}\nLanguage: {manner['language']}\n"
         f"Length of each: about {manner['length']} words"
     )
-    messages = (Message("system", load_prompt(PACKAGE, "prompt_pair")), Message("user", facts))
-    return Ask(record_id=pair_id, messages=messages, reply=PromptPair, sample=sample)
+    return _question(pair_id, "prompt_pair", facts, PromptPair, sample=sample)
+
+
+def _question(id_: str, prompt: str, text: str, reply: type[T], *, added: str = "", sample: int = 0) -> Ask[T]:
+    """The prompt of that name (and what is added to it) put to the model with a text."""
+    system = Message("system", load_prompt(PACKAGE, prompt) + added)
+    return Ask(record_id=id_, messages=(system, Message("user", text)), reply=reply, sample=sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class _Pair:
     factors: Factors
     variation: Variation
     situations: SituationPair
-    repetition: int
+    again: int
     """Earlier pairs of the situation with the same variation: the same question, asked once more."""
 
 
@@ -125,14 +128,10 @@ def generate(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, see
         pair
         for one, answer in zip(factors, situations, strict=True)
         if isinstance(answer, Answer)
-        for pair in _pairs(one, answer.value, _variations(config, vocabulary, one.situation_id, seed))
+        for pair in _pairs(one, answer.value, config, vocabulary, seed)
     ]
-    answers = ask(
-        [
-            prompt_question(pair.id, pair.situations, pair.variation, vocabulary.variations, sample=pair.repetition)
-            for pair in pairs
-        ]
-    )
+    manners = vocabulary.variations
+    answers = ask([prompt_question(one.id, one.situations, one.variation, manners, sample=one.again) for one in pairs])
     records: list[Record] = []
     refused: list[str] = []
     for pair, answer in zip(pairs, answers, strict=True):
@@ -146,17 +145,16 @@ def generate(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, see
     return Written(records, refused, failures)
 
 
-def _variations(config: SynthesisConfig, vocabulary: Vocabulary, situation_id: str, seed: int) -> list[Variation]:
-    return sample_variations(
+def _pairs(
+    factors: Factors, situations: SituationPair, config: SynthesisConfig, vocabulary: Vocabulary, seed: int
+) -> list[_Pair]:
+    variations = sample_variations(
         vocabulary.variations,
-        situation_id=situation_id,
+        situation_id=factors.situation_id,
         count=config.prompts_per_situation,
         language_weights=config.language_weights,
         seed=seed,
     )
-
-
-def _pairs(factors: Factors, situations: SituationPair, variations: Sequence[Variation]) -> list[_Pair]:
     return [
         _Pair(pair_id(factors.situation_id, index), factors, variation, situations, variations[:index].count(variation))
         for index, variation in enumerate(variations)
@@ -173,13 +171,10 @@ def _rows(pair: _Pair, prompts: PromptPair, *, test_fraction: float, seed: int) 
         **asdict(pair.factors),
         **asdict(pair.variation),
     }
+    texts = {True: prompts.prompt_1.strip(), False: prompts.prompt_2.strip()}
     return [
-        Record(
-            id=stable_hash("prompt", pair.id, high, text)[:ID_LENGTH],
-            input=text,
-            fields={**shared, "high_stakes": high},
-        )
-        for text, high in ((prompts.prompt_1.strip(), True), (prompts.prompt_2.strip(), False))
+        Record(stable_hash("prompt", pair.id, high, text)[:ID_LENGTH], text, fields={**shared, "high_stakes": high})
+        for high, text in texts.items()
     ]
 
 
@@ -228,16 +223,15 @@ def rewrite(
 ) -> Written:
     """Write copies of a share of the pairs, without labels; which pairs depends on the seed and their ids alone."""
     pairs = [
-        _in_order(members)
+        sorted(members, key=lambda record: not record.fields["high_stakes"])
         for pair_id, members in pairs_of(records).items()
         if stable_uniform(seed, rewriting, pair_id) < share
     ]
     copies: list[Record] = []
     refused: list[str] = []
     failures: list[Failure] = []
-    for pair, answer in zip(
-        pairs, ask([rewriting_question(pair, rewriting, telling_words) for pair in pairs]), strict=True
-    ):
+    answers = ask([rewriting_question(pair, rewriting, telling_words) for pair in pairs])
+    for pair, answer in zip(pairs, answers, strict=True):
         if isinstance(answer, Failure):
             failures.append(answer)
             continue
@@ -253,16 +247,11 @@ def rewriting_question(
     pair: Sequence[Record], rewriting: Rewriting, telling_words: Mapping[str, Sequence[str]]
 ) -> Ask[RewrittenPair]:
     """Ask for both prompts of a pair (high stakes first) in other words."""
-    system = load_prompt(PACKAGE, rewriting)
     words = "".join(
         f"\n{name} words: {', '.join(telling_words[key])}" for key, name in (("high", "Grave"), ("low", "Light"))
     )
     texts = "\n\n".join(f"prompt_{number}:\n{record.text}" for number, record in enumerate(pair, start=1))
-    return Ask(
-        record_id=str(pair[0].fields["pair_id"]),
-        messages=(Message("system", system + words), Message("user", texts)),
-        reply=RewrittenPair,
-    )
+    return _question(str(pair[0].fields["pair_id"]), rewriting, texts, RewrittenPair, added=words)
 
 
 def annotate(records: Sequence[Record], *, ask: Asker) -> Written:
@@ -280,18 +269,7 @@ def annotate(records: Sequence[Record], *, ask: Asker) -> Written:
 
 def annotation_question(record: Record) -> Ask[Metadata]:
     """Ask for the fields of one prompt."""
-    system = load_prompt(PACKAGE, "annotate")
-    return Ask(record_id=record.id, messages=(Message("system", system), Message("user", record.text)), reply=Metadata)
-
-
-def describe(rounds: Sequence[Round], config: LLMConfig, *, most: int) -> str:
-    """The first `most` questions of each round, and the cost of them all, for a person."""
-    lines = [line for one in rounds for line in _describe_round(one, most)]
-    return "\n".join([*lines, "", describe_cost(rounds, config)]) + "\n"
-
-
-def _in_order(members: Sequence[Record]) -> list[Record]:
-    return sorted(members, key=lambda record: not record.fields["high_stakes"])
+    return _question(record.id, "annotate", record.text, Metadata)
 
 
 def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
@@ -304,15 +282,3 @@ def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
         "variant_of": record.id,
     }
     return Record(id=stable_hash("variant", rewriting, record.id, text)[:ID_LENGTH], input=text, fields=fields)
-
-
-def _describe_round(one: Round, most: int) -> list[str]:
-    if not one.asks:
-        return []
-    system = one.asks[0].messages[0].content.strip()
-    shown = [f"--- {ask.record_id}\n{_short(ask.messages[-1].content)}" for ask in one.asks[:most]]
-    return ["", f"=== {describe_round(one)}", f"[system] {system}", *shown]
-
-
-def _short(text: str) -> str:
-    return re.sub(f"(?:{FILLER})+", " …", text)

@@ -60,18 +60,12 @@ def sample_factors(vocabulary: Mapping[str, Sequence[str]], *, count: int, seed:
     Raises:
         UserError: there are fewer combinations than asked for.
     """
-    combinations = [
-        Factors(role_of_user=role, impact_factor=impact, topic=topic)
-        for role, impact, topic in itertools.product(
-            vocabulary["role_of_user"], vocabulary["impact_factor"], vocabulary["topic"]
-        )
-    ]
+    names = [field.name for field in fields(Factors)]
+    combinations = [Factors(*values) for values in itertools.product(*(vocabulary[name] for name in names))]
     if count > len(combinations):
-        raise UserError(
-            f"{count} situations asked for, but the factors give {len(combinations)} combinations.",
-            where="params.yaml: synthesise.situations",
-            remedy="lower the number or add factors to data/inputs/situation_factors.json.",
-        )
+        problem = f"{count} situations asked for, but the factors give {len(combinations)} combinations."
+        remedy = "lower the number or add factors to data/inputs/situation_factors.json."
+        raise UserError(problem, where="params.yaml: synthesise.situations", remedy=remedy)
     return sorted(combinations, key=lambda factors: stable_hash(seed, "situation", asdict(factors)))[:count]
 
 
@@ -125,11 +119,9 @@ def check_languages(vocabulary: Vocabulary, weights: Mapping[str, float]) -> Non
     """
     languages = set(vocabulary.variations["language"])
     if odd := languages.symmetric_difference(weights):
-        raise UserError(
-            f"only one of language_weights and the vocabulary has {', '.join(sorted(odd))}.",
-            where="params.yaml: synthesise.language_weights",
-            remedy=f"give a weight to each of {', '.join(sorted(languages))}, 0 if it is not wanted.",
-        )
+        problem = f"only one of language_weights and the vocabulary has {', '.join(sorted(odd))}."
+        remedy = f"give a weight to each of {', '.join(sorted(languages))}, 0 if it is not wanted."
+        raise UserError(problem, where="params.yaml: synthesise.language_weights", remedy=remedy)
 
 
 def _choose(values: list[str], *, weights: list[float] | None, at: float) -> str:
@@ -141,9 +133,6 @@ def _read(path: Path, names: Sequence[str]) -> Any:
     found: Any = read_json(path)
     values = cast("dict[str, Any]", found if isinstance(found, dict) else {})
     if set(values) != set(names) or not all(values.values()):
-        raise UserError(
-            f"does not hold exactly the lists {', '.join(names)}, none empty.",
-            where=str(path),
-            remedy="correct the file.",
-        )
+        problem = f"does not hold exactly the lists {', '.join(names)}, none empty."
+        raise UserError(problem, where=str(path), remedy="correct the file.")
     return values

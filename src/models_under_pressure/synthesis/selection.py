@@ -10,7 +10,7 @@ names and things; within train it is cross-fitted by situation, and test is judg
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,10 +21,6 @@ from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Label, Record
 from models_under_pressure.core.section import Section
 from models_under_pressure.synthesis.sampling import Vocabulary, in_test_split, sample_factors
-
-if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import CountVectorizer
-
 
 SPLITS = ("train", "test")
 
@@ -127,11 +123,9 @@ def draw_rows(records: Sequence[Record], *, rows: int, test_fraction: float, see
     for split, wanted in pairs_wanted(rows, test_fraction).items():
         pairs = pairs_of([record for record in records if record.fields["split"] == split])
         if len(pairs) < wanted:
-            raise UserError(
-                f"{2 * wanted:,} {split} rows asked for, but only {2 * len(pairs):,} are left after selection.",
-                where="params.yaml: synthesise.rows",
-                remedy="raise synthesise.situations (the prompts that exist are not paid again), or lower `rows`.",
-            )
+            problem = f"{2 * wanted:,} {split} rows asked for, but only {2 * len(pairs):,} are left after selection."
+            remedy = "raise synthesise.situations (the prompts that exist are not paid again), or lower `rows`."
+            raise UserError(problem, where="params.yaml: synthesise.rows", remedy=remedy)
         drawn |= set(sorted(pairs, key=lambda pair: stable_hash(seed, "draw", pair))[:wanted])
     return _without(records, dict.fromkeys(set(pairs_of(records)) - drawn, "not drawn"))
 
@@ -148,11 +142,9 @@ def check_plan(config: SynthesisConfig, vocabulary: Vocabulary, *, seed: int) ->
     )
     for split in SPLITS:
         if not situations[split]:
-            raise UserError(
-                f"the {split} split has no rows: no situation falls into it.",
-                where="params.yaml: synthesise",
-                remedy="raise `situations` or change `test_fraction`.",
-            )
+            problem = f"the {split} split has no rows: no situation falls into it."
+            remedy = "raise `situations` or change `test_fraction`."
+            raise UserError(problem, where="params.yaml: synthesise", remedy=remedy)
     if config.rows is None:
         return
     copies = 1 + bool(config.neutralise) + bool(config.manipulate)
@@ -187,6 +179,7 @@ def _reason(members: Sequence[Record]) -> str | None:
 
 Features = Literal["bag_of_words", "tf_idf"]
 """Which words occur; or TF-IDF of words and of pairs of words, with sublinear counts."""
+Texts = Sequence[str] | np.ndarray
 
 WORD = r"[\w\u0900-\u0963\u0966-\u097f]{2,}"
 """Python's `\\w` leaves out the vowel signs of Devanagari, and would cut Hindi words into pieces."""
@@ -206,11 +199,14 @@ def keep_least_telling(records: Sequence[Record], config: WordFilter, *, seed: i
     if config.keep == 1:
         return Selection(records, ())
     train, test = ([record for record in records if record.fields["split"] == split] for split in SPLITS)
-    reasons: dict[str, str] = {}
-    for part, scores in ((train, _train_scores(train, config, seed)), (test, _test_scores(train, test))):
-        reasons |= _most_telling(part, scores, keep=config.keep, seed=seed)
-    kept = [record for record in records if record.fields["pair_id"] not in reasons]
-    return Selection(kept, sorted(reasons.items()))
+    texts, labels = [record.text for record in train], np.array([record.is_high for record in train])
+    situations = [str(record.fields["situation_id"]) for record in train]
+    scores = cross_fitted_scores(texts, labels, situations, features="bag_of_words", folds=config.folds, seed=seed)
+    reasons = _most_telling(train, scores, keep=config.keep, seed=seed)
+    if test:
+        scores = transferred_scores(texts, labels, [record.text for record in test], features="bag_of_words")
+        reasons |= _most_telling(test, scores, keep=config.keep, seed=seed)
+    return _without(records, reasons)
 
 
 def cross_fitted_scores(
@@ -228,17 +224,15 @@ def cross_fitted_scores(
         ValueError: there are fewer than two groups, or a classifier would see one class only.
     """
     fold_of = assign_folds(groups, folds=folds, seed=seed)
-    scores = np.zeros(len(texts))
+    every, scores = np.array(texts, dtype=object), np.zeros(len(texts))
     for fold in np.unique(fold_of):
         inside = fold_of == fold
-        learnt = [text for text, is_held_out in zip(texts, inside, strict=True) if not is_held_out]
-        judged = [text for text, is_held_out in zip(texts, inside, strict=True) if is_held_out]
-        scores[inside] = transferred_scores(learnt, labels[~inside], judged, features=features)
+        scores[inside] = transferred_scores(every[~inside], labels[~inside], every[inside], features=features)
     return scores
 
 
 def transferred_scores(
-    texts: Sequence[str], labels: Bool[np.ndarray, "texts"], judged: Sequence[str], *, features: Features
+    texts: Texts, labels: Bool[np.ndarray, "texts"], judged: Texts, *, features: Features
 ) -> Float[np.ndarray, "judged"]:
     """Log-odds of high stakes of the texts to be judged, from a classifier fitted on the others.
 
@@ -247,9 +241,14 @@ def transferred_scores(
     """
     if labels.all() or not labels.any():
         raise ValueError("a classifier of words needs texts of both classes")
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    vectorizer: Any = _vectorizer(features)
+    words: dict[str, Any] = {"token_pattern": WORD, "max_features": _MOST_FEATURES}
+    counts = CountVectorizer(binary=True, **words)
+    vectorizer: Any = (
+        counts if features == "bag_of_words" else TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, **words)
+    )
     # C = 1 is scikit-learn's default; Newton's method on the sparse counts reaches the optimum to 1e-10 in a few steps.
     classifier: Any = LogisticRegression(C=1.0, solver="newton-cg", tol=1e-10)
     classifier.fit(vectorizer.fit_transform(texts), labels)
@@ -271,28 +270,6 @@ def assign_folds(groups: Sequence[str], *, folds: int, seed: int) -> Int[np.ndar
     return np.array([number[group] for group in groups])
 
 
-def _train_scores(train: Sequence[Record], config: WordFilter, seed: int) -> Float[np.ndarray, "rows"]:
-    return cross_fitted_scores(
-        [record.text for record in train],
-        np.array([record.is_high for record in train]),
-        [str(record.fields["situation_id"]) for record in train],
-        features="bag_of_words",
-        folds=config.folds,
-        seed=seed,
-    )
-
-
-def _test_scores(train: Sequence[Record], test: Sequence[Record]) -> Float[np.ndarray, "rows"]:
-    if not test:
-        return np.zeros(0)
-    return transferred_scores(
-        [record.text for record in train],
-        np.array([record.is_high for record in train]),
-        [record.text for record in test],
-        features="bag_of_words",
-    )
-
-
 def _most_telling(
     records: Sequence[Record], scores: Float[np.ndarray, "rows"], *, keep: float, seed: int
 ) -> dict[str, str]:
@@ -310,11 +287,3 @@ def _most_telling(
         for pair in order[:most]
         if tells[pair] > 0
     }
-
-
-def _vectorizer(features: Features) -> "CountVectorizer":
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-
-    if features == "bag_of_words":
-        return CountVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, binary=True)
-    return TfidfVectorizer(token_pattern=WORD, max_features=_MOST_FEATURES, ngram_range=(1, 2), sublinear_tf=True)

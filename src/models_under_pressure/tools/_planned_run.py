@@ -88,24 +88,14 @@ def planned_run(*, root: Path, offline: bool) -> Iterator[Finding]:
 def _planned_stores(root: Path, alias: str, *, per_token: bool) -> list[PlannedStore]:
     """The stores of the datasets in use, and of the training prompts at the layers that `choose_layer` compares."""
     datasets, layer = load_lineage(root / LINEAGE_PATH).in_use, read("probe", ProbeParams, root / PARAMS).layer
-    stores = [
-        PlannedStore(
-            one.name, root / one.path, root / store_path(alias, Dataset(one.name, one.purpose), layer), per_token
-        )
-        for one in datasets
-    ]
+    places = [(one, root / store_path(alias, Dataset(one.name, one.purpose), layer)) for one in datasets]
+    stores = [PlannedStore(one.name, root / one.path, place, per_token) for one, place in places]
     if (root / EXPERIMENTS).is_file():
         train = next(root / one.path for one in datasets if one.purpose == "train")
         compared = read("choose_layer", Layers, root / EXPERIMENTS)
-        stores += [
-            PlannedStore(
-                f"layer {layer} for choose_layer",
-                train,
-                root / layer_store_path(alias, layer),
-                compared.keep == "tokens",
-            )
-            for layer in compared.layers
-        ]
+        for layer in compared.layers:
+            name, place = f"layer {layer} for choose_layer", root / layer_store_path(alias, layer)
+            stores.append(PlannedStore(name, train, place, compared.keep == "tokens"))
     return stores
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from models_under_pressure.baselines.asked import Asked, ask_stakes, write_asked
+from models_under_pressure.baselines.asked import ask_stakes, write_asked
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template
 from models_under_pressure.core.display import text_table
@@ -18,8 +18,6 @@ from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.llm.options import Rehearsal, Round
-from models_under_pressure.llm.store import ReplyStore
 
 app = typer.Typer(help="Run baselines outside the pipeline.", no_args_is_help=True)
 
@@ -42,9 +40,6 @@ def prompted(
         list[str] | None, typer.Option("--template", "--templates", help="Wording; repeatable; all if none.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest prompt; conversations of longer ones are cut.")] = 8192,
-    batch: Annotated[
-        int | None, typer.Option(help="Tokens of one forward pass; by default what suits the device.")
-    ] = None,
     dtype: Annotated[
         Literal["auto", "fast", "float32", "bfloat16"],
         typer.Option(help="Precision; fast suits the device, auto gives the same numbers on every CPU."),
@@ -70,7 +65,7 @@ def prompted(
     if api:
         _ask_model(model, data, folder, record=record, dry_run=dry_run, allow_missing=allow_missing)
         return
-    settings = {"dtype": dtype, "quantization": quantization, "max_tokens": max_tokens, "batch_tokens": batch or "auto"}
+    settings = {"dtype": dtype, "quantization": quantization, "max_tokens": max_tokens}
     _prompt_model(model, data, folder, settings | ({"templates": tuple(template)} if template else {}))
 
 
@@ -83,10 +78,8 @@ def _prompt_model(
     best, aurocs = choose_template(monitor.score, datasets, config.templates)
     rows: list[list[str]] = []
     for name, found in aurocs.items():
-        shown = {one.name: found.get(one.name, float("nan")) for one in datasets}
-        rows.append(
-            [name, *(f"{value:.3f}" for value in shown.values()), f"{fmean(found.values()):.3f}" if found else "-"]
-        )
+        shown = (f"{found.get(one.name, float('nan')):.3f}" for one in datasets)
+        rows.append([name, *shown, f"{fmean(found.values()):.3f}" if found else "-"])
     print(text_table(("AUROC", *(f">{one.name}" for one in datasets), ">mean"), rows), end="")
     print(f"best wording: {best}; rows: {folder}")
 
@@ -105,22 +98,11 @@ def _ask_model(
     llm = options.with_options(llm.model_copy(update={"model": model}), allow_missing=allow_missing, refresh=None)
     if record:
         llm = llm.model_copy(update={"mode": "record"})
-
-    def rounds(store: ReplyStore) -> Sequence[Round]:
-        rehearsal = Rehearsal(llm, store)
-        ask_stakes(datasets, rehearsal)
-        return rehearsal.rounds
-
     if dry_run:
-        options.dry_run("replies", llm, rounds, folder=folder)
+        options.dry_run("replies", llm, lambda ask: ask_stakes(datasets, ask), folder=folder)
         return
     with recorded("replies", llm, folder) as ask:
         found = ask_stakes(datasets, ask)
-    _print_asked(found, folder)
-
-
-def _print_asked(found: Sequence[Asked], folder: Path) -> None:
-    """Keep the rows of each dataset, and print its AUROC."""
     rows: list[list[object]] = []
     for asked in found:
         write_asked(folder / f"{asked.data.name}.jsonl", asked)
@@ -136,14 +118,10 @@ def _datasets(names: list[str]) -> list[LabelledRecords]:
     chosen = names or [name for name, one in known.items() if one.purpose == "dev"]
     if not chosen:
         raise UserError("no dataset is named.", remedy="give --dataset FILE, or run from the project's folder.")
-    unknown = [name for name in chosen if name not in known and not Path(name).is_file()]
-    if unknown:
-        raise UserError(
-            f"no dataset or file {unknown[0]!r}.",
-            remedy=f"use a labelled file, or one of {', '.join(known)}."
-            if known
-            else "use a labelled file, or run `dvc repro use_datasets` for those in use.",
-        )
+    for name in chosen:
+        if name not in known and not Path(name).is_file():
+            others = f"one of {', '.join(known)}" if known else "run `dvc repro use_datasets` for those in use"
+            raise UserError(f"no dataset or file {name!r}.", remedy=f"use a labelled file, or {others}.")
     return [
         read_labelled(name, known[name].path) if name in known else read_labelled(Path(name).stem, Path(name))
         for name in chosen

@@ -28,6 +28,7 @@ from models_under_pressure.datasets.origins import load_source
 from models_under_pressure.datasets.overlap import CheckOverlap, Overlap, Part, overlaps_between
 from models_under_pressure.datasets.published import (
     CATALOG_PATH,
+    PUBLISHED,
     SELECTED_PATH,
     Catalog,
     convert,
@@ -37,8 +38,6 @@ from models_under_pressure.datasets.published import (
 from models_under_pressure.review.revisions import Revision
 from models_under_pressure.tools import _import
 
-_PUBLISHED = Path("data/published")
-
 app = typer.Typer(help="Import datasets, look at versions and compare them.", no_args_is_help=True)
 app.command("import")(_import.command)
 
@@ -46,7 +45,7 @@ _Dataset = Annotated[str, typer.Argument(help="Name of the dataset, such as mt."
 _Kind = Annotated[Literal["raw", "balanced"], typer.Option(help="Which files to compare.")]
 _Most = Annotated[int, typer.Option(min=1, help="Rows of each list to show.")]
 _Before = Annotated[str, typer.Argument(help="Version to compare with: apr_16, or apr_16@REV as a commit had it.")]
-_Form = Annotated[Literal["text", "markdown", "json"], typer.Option("--format", help="How to print it.")]
+_Form = Annotated[Literal["text", "json"], typer.Option("--format", help="How to print it.")]
 
 
 @app.command()
@@ -66,11 +65,7 @@ def diff(
     """
     result = changes.diff(_read(dataset, before, kind), _read(dataset, after, kind))
     title = f"{dataset} ({kind}): {before} -> {after}"
-    if form == "json":
-        print(_json(changes.to_json(result)))
-    else:
-        drawn = changes.to_markdown if form == "markdown" else changes.to_text
-        print(drawn(result, title=title, most=most), end="")
+    print(_json(asdict(result)) if form == "json" else changes.to_text(result, title=title, most=most), end="")
 
 
 @app.command()
@@ -95,13 +90,13 @@ def agreement(
     rows = _read(dataset, first, kind).records
     sides = (rows, _read(dataset, second, kind).records) if second else (room.previous_labelling(rows), rows)
     result = room.agreement(*sides, seed=seed)
-    print(room.to_markdown(result).rstrip() if form == "markdown" else _json(room.to_json(result)))
+    print(room.to_markdown(result) if form == "markdown" else _json(room.to_json(result)), end="")
 
 
 @app.command()
 def overlap(
     files: Annotated[list[Path], typer.Argument(help="Two or more dataset files, JSON Lines or CSV.")],
-    form: Annotated[Literal["text", "json"], typer.Option("--format", help="How to print it.")] = "text",
+    form: _Form = "text",
     most: _Most = 20,
 ) -> None:
     """List what rows of any files share, as `check_overlap` in params.yaml defines it.
@@ -120,9 +115,8 @@ def overlap(
     ]
     pairs = overlaps_between(parts, read("check_overlap", CheckOverlap))
     if form == "json":
-        print(
-            _json({"rows": {part.name: len(part.records) for part in parts}, "pairs": [asdict(one) for one in pairs]})
-        )
+        rows = {part.name: len(part.records) for part in parts}
+        print(_json({"rows": rows, "pairs": [asdict(one) for one in pairs]}), end="")
     else:
         _print_overlap(parts, pairs, most)
 
@@ -149,7 +143,7 @@ def download(
             where="published/dvc.yaml",
             remedy="see the messages above; run the command again, and what is there already is not fetched again.",
         )
-    reports = {key: read_json(_PUBLISHED / "reports" / f"{key}.json") for key in keys}
+    reports = {key: read_json(PUBLISHED / "reports" / f"{key}.json") for key in keys}
     if pin:
         with edit_yaml(CATALOG_PATH) as content:
             for key, report in reports.items():
@@ -169,23 +163,16 @@ def use(
     """
     lineage = load_lineage()
     if which == "published":
-        selected = load_selected()
-        values = {
-            file.used_as: str(_PUBLISHED / file.to)
-            for key, file in load_catalog().files.items()
-            if file.used_as and key in selected
-        }
+        files = load_catalog().files
+        chosen = (files[key] for key in load_selected() if key in files)
+        values = {file.used_as: str(PUBLISHED / file.to) for file in chosen if file.used_as}
     else:
         values = latest_versions(lineage)
-    datasets = {
-        purpose: {name: values.get(name, value) for name, value in entries.items()}
-        for purpose, entries in lineage.datasets.items()
-    }
     with edit_yaml(LINEAGE_PATH) as content:
-        for purpose, entries in datasets.items():
-            content["datasets"][purpose].update(entries)
-    for name, value in (entry for entries in datasets.values() for entry in entries.items()):
-        print(f"{name:20} {value}")
+        for purpose, entries in lineage.datasets.items():
+            for name, value in entries.items():
+                content["datasets"][purpose][name] = values.get(name, value)
+                print(f"{name:20} {values.get(name, value)}")
 
 
 @app.command("list")
@@ -213,10 +200,7 @@ def distribution(
         found = {path.as_posix(): counts.distribution(convert(path).records) for path in files}
     else:
         found = {place.file: counts.distribution(read_records(path)) for place, path in _made().items()}
-    if form == "json":
-        print(_json(found))
-    else:
-        print(counts.to_table(found, markdown=form == "markdown"), end="")
+    print(_json(found) if form == "json" else counts.to_table(found), end="")
 
 
 @app.command()
@@ -230,7 +214,7 @@ def confounders(
 
     Example: mup datasets confounders data/training/prompts_4x/train.jsonl
     """
-    from models_under_pressure.synthesis.confounders import by_columns, measure, summary, to_json, to_table
+    from models_under_pressure.synthesis.confounders import by_columns, measure, summary, to_table
 
     def key(columns: Sequence[str] | None) -> Callable[[Record], str]:
         return by_columns(columns) if columns else lambda record: record.group
@@ -243,7 +227,7 @@ def confounders(
             measured = measure(records, seed=seed, pair=key(pair), group=key(group or situation))
         except ValueError as error:
             raise UserError(f"{error}.", where=str(path), remedy="give a labelled file with both classes.") from None
-        found[path.name if len(files) > 1 else "file"] = summary(to_json(measured))
+        found[path.name if len(files) > 1 else "file"] = summary(measured)
     print(to_table(found), end="")
 
 
@@ -304,9 +288,8 @@ def _read(dataset: str, version: str, kind: str) -> Splits:
             path = split_path(dataset, name, split, kind=kind)
             found = commit.file(path.as_posix()) or commit.file((EVALS / split / path.name).as_posix())
             if found is None:
-                raise UserError(
-                    f"{commit.missing[-2].reason}.", remedy="run `dvc fetch --all-commits`, or name another commit."
-                )
+                remedy = "run `dvc fetch --all-commits`, or name another commit."
+                raise UserError(f"{commit.missing[-2].reason}.", remedy=remedy)
             then[split] = read_records(found)
     return Splits(dev=then.get("dev", ()), test=then.get("test", ()))
 
@@ -340,10 +323,10 @@ def _print_reports(catalog: Catalog, reports: dict[str, dict[str, Any]]) -> None
     for key in reports:
         raw = key.replace("_balanced", "_raw")
         if raw != key and raw in reports:
-            before, after = (read_records(_PUBLISHED / catalog.files[name].to) for name in (raw, key))
+            before, after = (read_records(PUBLISHED / catalog.files[name].to) for name in (raw, key))
             for problem in counts.inconsistencies(before, after):
                 print(f"{key}: {problem}")
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

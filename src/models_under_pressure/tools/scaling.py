@@ -20,6 +20,17 @@ Row = dict[str, Any]
 
 _BASELINES = {"prompted_": ("prompt_baseline", "name"), "finetuned_": ("finetune_baseline", "model")}
 """Beginning of a baseline's name -> its section of experiments/params.yaml, and the key of its model there."""
+_COLUMNS = {
+    "": "{purpose}",
+    "monitor": "{monitor}",
+    "model": "{model}",
+    ">parameters": "{parameters:.3g}",
+    ">AUROC": "{auroc:.3f}",
+    "[95 % interval]": "[{auroc_low:.3f}, {auroc_high:.3f}]",
+    ">n": "{n:,}",
+    "run": "{run}",
+}
+"""Head of a column of the table -> its cells."""
 _METRICS = ("auroc", "auroc_low", "auroc_high", "n", "datasets")
 
 
@@ -58,11 +69,8 @@ def command(
     short = {alias: model for run in runs for alias, model in run.params.get("models", {}).items()}
     rows = scaling_rows(runs, _sizes(parameters or [], short))
     if not rows:
-        raise UserError(
-            "no monitor that reads a model has an AUROC.",
-            where=", ".join(run.name for run in runs),
-            remedy="score dev or test sets of two classes.",
-        )
+        names, remedy = ", ".join(run.name for run in runs), "score dev or test sets of two classes."
+        raise UserError("no monitor that reads a model has an AUROC.", where=names, remedy=remedy)
     print(to_table(rows), end="")
     write_chart(scaling_chart(rows), output.with_suffix(".json"), finding=scaling_finding(rows), pictures=True)
 
@@ -138,20 +146,7 @@ def scaling_rows(runs: Iterable[Run], parameters: Callable[[str], int]) -> list[
 
 def to_table(rows: Sequence[Row]) -> str:
     """The rows as aligned text."""
-    return text_table(
-        ("", "monitor", "model", ">parameters", ">AUROC", "[95 % interval]", ">n", "run"),
-        [
-            (
-                *(row[name] for name in ("purpose", "monitor", "model")),
-                f"{row['parameters']:.3g}",
-                f"{row['auroc']:.3f}",
-                f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]",
-                f"{row['n']:,}",
-                row["run"],
-            )
-            for row in rows
-        ],
-    )
+    return text_table(tuple(_COLUMNS), [[cell.format(**row) for cell in _COLUMNS.values()] for row in rows])
 
 
 def _model_of(monitor: str, params: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from models_under_pressure.activations.flops import forward_flops
 from models_under_pressure.baselines.finetuned.classifier import FrozenStates, make_classifier
 from models_under_pressure.baselines.finetuned.reading import Reader, _check_skipping, freeze_states, score
 from models_under_pressure.baselines.finetuned.run import _cost, architecture_of
-from models_under_pressure.baselines.finetuned.training import Trained, train
+from models_under_pressure.baselines.finetuned.training import Position, train
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
 
@@ -182,6 +182,6 @@ def test_operations_of_frozen_blocks_are_counted_once_where_they_are_kept(settin
     )
     for keeps, times in ((True, 1), (False, 5)):
         config = settings(trained_blocks=1, keep_states=keeps)
-        run = Trained(best=None, history=(None,) * 5, seconds=1.0)
+        run = Position(history=[None] * 5, seconds=1.0)
         cost = _cost(run, data, validation, config=config)
         assert cost.flops == 5 * (2 * top_data + top_validation) + times * below

@@ -1,5 +1,7 @@
 """Likelihoods are those of two whole passes in float64, whatever shares the pass with a prompt."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -31,8 +33,24 @@ def prompts_of(model, data, template):
     return make_prompts(data.records, template, model.tokenizer, name="tiny", max_tokens=4096)[0]
 
 
-def scored(model, prompts, budget=512):
-    found = dict(PromptReader(model).likelihoods(prompts, budget=budget))
+@contextmanager
+def passes(model, most=None):
+    """Tokens of each forward pass through a model that has memory for `most` of them."""
+    lengths = []
+
+    def look(_, __, inputs):
+        size = inputs["input_ids"].shape[1]
+        if most is not None and size > most:
+            raise torch.OutOfMemoryError
+        lengths.append(size)
+
+    handle = model.model.register_forward_pre_hook(look, with_kwargs=True)
+    yield lengths
+    handle.remove()
+
+
+def scored(model, prompts, budget=512, reader=None):
+    found = dict((reader or PromptReader(model)).likelihoods(prompts, budget=budget))
     return np.array([(found[index].high, found[index].low) for index in range(len(prompts))])
 
 
@@ -74,16 +92,12 @@ def test_one_pass_gives_the_likelihoods_of_two_in_float64(
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma3_multimodal"])
-def test_prompts_share_a_row_where_the_attention_allows_it(family, language_model, conversations, monkeypatch):
+def test_prompts_share_a_row_where_the_attention_allows_it(family, language_model, conversations):
     model = language_model(family)
     prompts = prompts_of(model, conversations, load_template("prompt_at_end"))
-    passes = []
-    predict = prompted_likelihood._predict
-    monkeypatch.setattr(
-        prompted_likelihood, "_predict", lambda model, ids, *rest: passes.append(len(ids)) or predict(model, ids, *rest)
-    )
-    scored(model, prompts, budget=100_000)
-    check, rows = passes[:5], passes[5:]
+    with passes(model) as lengths:
+        scored(model, prompts, budget=100_000)
+    check, rows = lengths[:5], lengths[5:]
     assert len(check) == 5
     assert len(rows) == 1
     assert rows[0] < sum(prompt.tokens for prompt in prompts)
@@ -186,23 +200,17 @@ def test_likelihoods_of_a_bfloat16_model_are_not_rounded_to_bfloat16(language_mo
     assert head(states).dtype == torch.bfloat16
 
 
-def test_a_full_memory_halves_the_batch_and_changes_nothing(language_model, conversations, monkeypatch):
+def test_a_full_memory_halves_the_batch_and_changes_nothing(language_model, conversations):
     model = language_model("llama")
-    prompts = prompts_of(model, conversations, load_template("default"))
-    expected = scored(model, prompts)
-    read = prompted_likelihood._read
-
-    def small_memory(model, attention, root, chosen):
-        if len(chosen) > 2:
-            raise torch.OutOfMemoryError
-        return read(model, attention, root, chosen)
-
-    monkeypatch.setattr(prompted_likelihood, "_read", small_memory)
-    np.testing.assert_allclose(scored(model, prompts, budget=100_000), expected, rtol=1e-5, atol=1e-4)
-    monkeypatch.setattr(prompted_likelihood, "_agree", lambda *_: True)
-    monkeypatch.setattr(prompted_likelihood, "_read", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
-    with pytest.raises(UserError, match="memory does not hold"):
-        scored(model, prompts)
+    prompts, reader = prompts_of(model, conversations, load_template("default")), PromptReader(model)
+    with passes(model) as whole:
+        expected = scored(model, prompts, budget=100_000, reader=reader)
+    with passes(model, most=max(whole) - 1) as parts:
+        found = scored(model, prompts, budget=100_000, reader=reader)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    assert len(parts) == 2
+    with passes(model, most=0), pytest.raises(UserError, match="memory does not hold"):
+        scored(model, prompts, reader=reader)
 
 
 @pytest.mark.parametrize("width", ["8bit", "4bit"])

@@ -2,15 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from models_under_pressure.activations.config import EMBEDDED_MODEL
+from models_under_pressure.core.section import Section
 
 
-class FinetuneConfig(BaseModel):
+class FinetuneConfig(Section):
     """One finetuned model: which, what of it is trained, and how."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = EMBEDDED_MODEL
     """A name from `models`, a Hugging Face id, or a local path."""

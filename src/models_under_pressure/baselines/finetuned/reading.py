@@ -148,13 +148,10 @@ def score(
         return logits[:, 1] - logits[:, 0]
 
     found = _read_all(classifier, records, log_odds, batch_tokens)
-    if not np.isfinite(found).all():
-        bad = records[int(np.flatnonzero(~np.isfinite(found))[0])]
-        raise UserError(
-            "the score is not finite.",
-            where=f"record {bad.id!r}",
-            remedy="train with `precision: float32` or a lower learning rate.",
-        )
+    for record, logit in zip(records, found, strict=True):
+        if not np.isfinite(logit):
+            remedy = "train with `precision: float32` or a lower learning rate."
+            raise UserError("the score is not finite.", where=f"record {record.id!r}", remedy=remedy)
     return found
 
 
@@ -198,11 +195,8 @@ def _check_skipping(classifier: Classifier, tokens: np.ndarray) -> None:
                 found.append(reader.states([tokens])[0, : len(tokens)].float())
     skipped, whole = found
     if not relative_difference(skipped, whole) <= _TOLERANCES[classifier.precision]:
-        raise UserError(
-            "the frozen blocks of this model cannot be skipped.",
-            where=classifier.loaded.name,
-            remedy="set `keep_states: false`.",
-        )
+        problem, remedy = "the frozen blocks of this model cannot be skipped.", "set `keep_states: false`."
+        raise UserError(problem, where=classifier.loaded.name, remedy=remedy)
 
 
 def _read_all(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.config import LoadedModel, ModelConfig
@@ -25,9 +24,10 @@ from models_under_pressure.baselines.finetuned.checkpoint import checkpoints_of,
 from models_under_pressure.baselines.finetuned.classifier import Classifier, Precision, make_classifier
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.reading import Split, score, tokenised_split
-from models_under_pressure.baselines.finetuned.training import Epoch, Trained, Watch, train
+from models_under_pressure.baselines.finetuned.training import Position, Watch, train
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import (
+    Frozen,
     atomic_path,
     check_weights,
     file_hash,
@@ -48,10 +48,8 @@ _FORMAT = 1
 _CLASSES = 2
 
 
-class Description(BaseModel):
+class Description(Frozen):
     """All of a finetuned model but its weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int
     weights_sha256: str
@@ -66,7 +64,7 @@ class Description(BaseModel):
     best_epoch: int
     history: tuple[dict[str, Any], ...]
     training: dict[str, Any]
-    """Records, tokens and operations that the training took, and what was cut."""
+    """Epochs, tokens and operations of the training, its records and what was cut; no times, which differ each run."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +102,17 @@ def finetune(
         UserError: see `make_classifier`, `tokenised_split`, `checkpoints_of` and `train`.
     """
     classifier = make_classifier(config, seed=seed)
-    splits = [tokenised_split(one, classifier.loaded, config) for one in (data, validation)]
+    labelled = {"train": data, "validation": validation}
+    split = {name: tokenised_split(one, classifier.loaded, config) for name, one in labelled.items()}
     with checkpoints_of(_run_key(classifier, data, validation, config=config, seed=seed), checkpoints) as kept:
-        trained = train(classifier, *splits, config=config, seed=seed, checkpoints=kept, watch=watch)
-        cost = _cost(trained, *splits, config=config)
-        account = _account(cost, trained, *splits)
+        trained = train(classifier, *split.values(), config=config, seed=seed, checkpoints=kept, watch=watch)
+        cost = _cost(trained, *split.values(), config=config)
+        account: dict[str, Any] = {
+            **{"epochs": len(trained.history), "tokens": cost.tokens, "flops": cost.flops},
+            "records": {name: len(one.records) for name, one in split.items()},
+            "truncated": {name: len(one.report.truncated) for name, one in split.items()},
+            "normalised": {name: one.report.normalised for name, one in split.items()},
+        }
         save_finetuned(classifier, trained, directory, config=config, seed=seed, training=account)
         kept.remove()
     return cost
@@ -150,7 +154,7 @@ class Monitor:
 
 def save_finetuned(
     classifier: Classifier,
-    trained: Trained,
+    trained: Position,
     directory: Path,
     *,
     config: FinetuneConfig,
@@ -168,7 +172,7 @@ def save_finetuned(
         seed=seed,
         precision=classifier.precision,
         best_epoch=trained.best.number,
-        history=tuple(_rounded(epoch) for epoch in trained.history),
+        history=tuple({name: round(value, 6) for name, value in asdict(one).items()} for one in trained.history),
         training=training,
         **_identity(classifier.loaded),
     )
@@ -193,11 +197,9 @@ def load_finetuned(directory: Path) -> tuple[Classifier, Description]:
     differing = [name for name, value in found.items() if value != getattr(description, name)]
     shapes = [{name: one.shape for name, one in each.items()} for each in (tensors, classifier.trained)]
     if differing or shapes[0] != shapes[1]:
-        raise UserError(
-            f"{config.model} is not what was finetuned ({', '.join(differing) or 'its weights'} differ).",
-            where=str(directory),
-            remedy="name the trained model's `revision`, or finetune again.",
-        )
+        problem = f"{config.model} is not what was finetuned ({', '.join(differing) or 'its weights'} differ)."
+        remedy = "name the trained model's `revision`, or finetune again."
+        raise UserError(problem, where=str(directory), remedy=remedy)
     classifier.put(tensors)
     return classifier, description
 
@@ -232,7 +234,7 @@ def architecture_of(config: FinetuneConfig) -> Architecture:
     return read_architecture(ModelConfig(name=config.model, revision=config.revision))
 
 
-def _cost(trained: Trained, data: Split, validation: Split, *, config: FinetuneConfig) -> Cost:
+def _cost(trained: Position, data: Split, validation: Split, *, config: FinetuneConfig) -> Cost:
     architecture = architecture_of(config)
     kept = config.blocks or len(architecture.blocks)
     first = kept - config.trained_blocks if config.trained_blocks else 0
@@ -253,19 +255,3 @@ def _cost(trained: Trained, data: Split, validation: Split, *, config: FinetuneC
         tokens=epochs * int(data.lengths.sum() + validation.lengths.sum()),
         flops=epochs * (int(step) + check) + (1 if config.keep_states else epochs) * below,
     )
-
-
-def _account(cost: Cost, trained: Trained, data: Split, validation: Split) -> dict[str, Any]:
-    """Work of the training and changes to its records; no times, which differ from run to run."""
-    return {
-        "epochs": len(trained.history),
-        "tokens": cost.tokens,
-        "flops": cost.flops,
-        "records": {"train": len(data.records), "validation": len(validation.records)},
-        "truncated": {"train": len(data.report.truncated), "validation": len(validation.report.truncated)},
-        "normalised": {"train": data.report.normalised, "validation": validation.report.normalised},
-    }
-
-
-def _rounded(epoch: Epoch) -> dict[str, Any]:
-    return {name: round(value, 6) for name, value in asdict(epoch).items()}

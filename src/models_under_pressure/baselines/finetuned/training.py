@@ -73,19 +73,9 @@ class Position:
     history: list[Epoch] = field(default_factory=list[Epoch])
 
     @property
-    def best(self) -> Epoch | None:
-        """The best epoch so far; the earliest of equals."""
-        return max(self.history, key=lambda epoch: epoch.merit, default=None)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """How a run went; its weights are in the classifier."""
-
-    best: Epoch
-    """The epoch whose weights were kept."""
-    history: tuple[Epoch, ...]
-    seconds: float
+    def best(self) -> Epoch:
+        """The best finished epoch; the earliest of equals."""
+        return max(self.history, key=lambda epoch: epoch.merit)
 
 
 def train(
@@ -97,7 +87,7 @@ def train(
     seed: int,
     checkpoints: Checkpoints | None = None,
     watch: Watch | None = None,
-) -> Trained:
+) -> Position:
     """Minimise the mean cross-entropy; afterwards the classifier has the weights of the best validation AUROC.
 
     Each step is the gradient of the mean loss over its records, however many passes it takes; the last step of an
@@ -117,69 +107,61 @@ def train(
         UserError: a split is empty, validation lacks a class, or the loss or a gradient is not finite.
     """
     _check_splits(data, validation)
-    begun = time.monotonic()
-    if config.keep_states and classifier.frozen is None:
-        records = [*data.records, *validation.records]
-        classifier = replace(classifier, frozen=freeze_states(classifier, records, batch_tokens=config.batch_tokens))
-    run = _Run(classifier, data, config, seed, begun=begun, checkpoints=checkpoints)
-    if checkpoints and (found := checkpoints.load()):
-        run.restore(found)
-    elif config.head == "fitted":
-        fit_head(classifier, pooled_states(classifier, data.records, batch_tokens=config.batch_tokens), data.labels)
-    for epoch in run.position.history:
-        _tell(watch, epoch)
-    with seeded(seed), progress(run.total_steps, what="finetune", unit="steps") as shown:
+    run = _Run(classifier, data, validation, config, seed, checkpoints)
+    run.begin()
+    steps = config.epochs * -(-len(data.records) // config.batch_size)
+    with seeded(seed), progress(steps, what="finetune", unit="steps") as shown:
         shown.advance(run.position.steps)
+        for epoch in run.position.history:
+            _tell(watch, epoch)
         while not run.finished:
-            run.fit_epoch(shown)
-            _tell(watch, run.finish_epoch(validation))
-    return run.result()
+            _tell(watch, run.next_epoch(shown))
+    classifier.put(run.best_weights)
+    return run.position
 
 
+@dataclass
 class _Run:
     """A classifier in training, its optimiser, and a copy of the best weights."""
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        data: Split,
-        config: FinetuneConfig,
-        seed: int,
-        *,
-        begun: float,
-        checkpoints: Checkpoints | None,
-    ) -> None:
-        self._checkpoints, self._counted, self._saved = checkpoints, begun, time.monotonic()
-        self._classifier, self._data, self._config, self._seed = classifier, data, config, seed
-        self._lengths = data.lengths
-        self._weights = classifier.trained
-        self._optimiser = make_optimiser(self._weights, config)
-        self._best: dict[str, torch.Tensor] = {}
-        self.position = Position()
+    classifier: Classifier
+    data: Split
+    validation: Split
+    config: FinetuneConfig
+    seed: int
+    checkpoints: Checkpoints | None
+    counted: float = field(default_factory=time.monotonic)
+    """Moment up to which the time is counted."""
+    position: Position = field(default_factory=Position)
+    best_weights: "Mapping[str, torch.Tensor]" = field(default_factory=dict[str, Any])
 
-    @property
-    def total_steps(self) -> int:
-        """Optimiser steps if no epoch is spared."""
-        return self._config.epochs * -(-len(self._lengths) // self._config.batch_size)
+    def __post_init__(self) -> None:
+        if self.config.keep_states and self.classifier.frozen is None:
+            records = [*self.data.records, *self.validation.records]
+            frozen = freeze_states(self.classifier, records, batch_tokens=self.config.batch_tokens)
+            self.classifier = replace(self.classifier, frozen=frozen)
+        self.saved = time.monotonic()
+        self.lengths, self.weights = self.data.lengths, self.classifier.trained
+        self.optimiser = make_optimiser(self.weights, self.config)
 
     @property
     def finished(self) -> bool:
         """Whether the epochs are used up, or the patience."""
-        best = self.position.best
-        waited = self.position.epoch - best.number if best else 0
-        return self.position.epoch >= self._config.epochs or waited >= self._config.patience
+        waited = self.position.epoch - self.position.best.number if self.position.history else 0
+        return self.position.epoch >= self.config.epochs or waited >= self.config.patience
 
-    def fit_epoch(self, shown: Progress) -> None:
-        """Do the steps of the present epoch that are still to do."""
-        order = np.random.default_rng([self._seed, self.position.epoch]).permutation(len(self._lengths))
-        starts = range(0, len(order), self._config.batch_size)
-        with reading(self._classifier) as reader, _threads(self._config.threads):
-            self._classifier.train()
+    def next_epoch(self, shown: Progress) -> Epoch:
+        """Do the steps of the present epoch that are still to do, and judge the weights."""
+        order = np.random.default_rng([self.seed, self.position.epoch]).permutation(len(self.lengths))
+        starts = range(0, len(order), self.config.batch_size)
+        with reading(self.classifier) as reader, _threads(self.config.threads):
+            self.classifier.train()
             for start in starts[self.position.step :]:
-                self.step(reader, order[start : start + self._config.batch_size])
+                self.step(reader, order[start : start + self.config.batch_size])
                 shown.advance(1, epoch=self.position.epoch + 1)
-                if time.monotonic() - self._saved >= 60 * self._config.checkpoint_minutes:
+                if time.monotonic() - self.saved >= 60 * self.config.checkpoint_minutes:
                     self.save()
+        return self._judge()
 
     def step(self, reader: Reader, batch: np.ndarray) -> None:
         """One optimiser step on the mean loss of a batch, in as many passes as its tokens need."""
@@ -187,72 +169,72 @@ class _Run:
         from torch.nn.functional import cross_entropy
 
         library: Any = torch
-        library.manual_seed(int(stable_uniform("dropout", self._seed, self.position.steps) * 2**53))
+        library.manual_seed(int(stable_uniform("dropout", self.seed, self.position.steps) * 2**53))
         total = 0.0
-        self._optimiser.zero_grad(set_to_none=True)
-        budget = self._config.batch_tokens
-        for part in plan_batches(self._lengths[batch], budget=budget, packing=self._classifier.packs):
+        self.optimiser.zero_grad(set_to_none=True)
+        budget = self.config.batch_tokens
+        for part in plan_batches(self.lengths[batch], budget=budget, packing=self.classifier.packs):
             rows: list[int] = batch[part].tolist()
-            logits = reader.logits([self._data.records[row].token_ids for row in rows])
-            labels = torch.tensor(self._data.labels[rows], dtype=torch.int64, device=logits.device)
+            logits = reader.logits([self.data.records[row].token_ids for row in rows])
+            labels = torch.tensor(self.data.labels[rows], dtype=torch.int64, device=logits.device)
             loss: Any = cross_entropy(logits, labels, reduction="sum")
             (loss / len(batch)).backward()
             total += float(loss.detach())
-        norm = torch.nn.utils.clip_grad_norm_(list(self._weights.values()), self._config.max_gradient_norm)
+        norm = torch.nn.utils.clip_grad_norm_(list(self.weights.values()), self.config.max_gradient_norm)
         if not math.isfinite(total) or not math.isfinite(float(norm)):
             raise UserError(
                 f"the loss or a gradient is not finite in epoch {self.position.epoch + 1}, step "
                 f"{self.position.step + 1}.",
-                where=self._classifier.loaded.name,
+                where=self.classifier.loaded.name,
                 remedy="lower `learning_rate`, or set `precision: float32`.",
             )
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(self._config, self.position.epoch)
-        self._optimiser.step()
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, self.position.epoch)
+        self.optimiser.step()
         self.position.step += 1
         self.position.steps += 1
         self.position.loss += total
 
-    def finish_epoch(self, validation: Split) -> Epoch:
-        """Judge the weights, and copy them if they are better than all before."""
-        logits = score(self._classifier, validation.records, batch_tokens=self._config.batch_tokens)
+    def _judge(self) -> Epoch:
+        """End the epoch: measure the weights, and copy them if they are better than all before."""
+        validation = self.validation
+        logits = score(self.classifier, validation.records, batch_tokens=self.config.batch_tokens)
         position = self.position
         epoch = Epoch(
             number=position.epoch + 1,
-            train_loss=position.loss / len(self._lengths),
+            train_loss=position.loss / len(self.lengths),
             validation_loss=float((np.logaddexp(0.0, logits) - validation.labels * logits).mean()),
             validation_auroc=auroc(logits, validation.labels),
         )
         position.history.append(epoch)
         position.epoch, position.step, position.loss = epoch.number, 0, 0.0
         if position.best is epoch:
-            self._best = self._classifier.copies()
+            self.best_weights = self.classifier.copies()
         self.save()
         return epoch
 
-    def result(self) -> Trained:
-        """Put the best weights into the classifier."""
-        best = self.position.best
-        assert best is not None
-        self._classifier.put(self._best)
-        return Trained(best, tuple(self.position.history), self.position.seconds)
-
     def save(self) -> None:
         """Count the time, and leave a checkpoint, which takes some of its own."""
-        self.position.seconds += time.monotonic() - self._counted
-        if self._checkpoints:
-            tensors, numbers = state_of(self._optimiser, self._weights)
+        self.position.seconds += time.monotonic() - self.counted
+        if self.checkpoints:
+            tensors, numbers = state_of(self.optimiser, self.weights)
             state = {"position": asdict(self.position), "optimiser": numbers}
-            self._checkpoints.save(Checkpoint(state, self._classifier.copies(), tensors, self._best))
-        self._counted = self._saved = time.monotonic()
+            self.checkpoints.save(Checkpoint(state, self.classifier.copies(), tensors, self.best_weights))
+        self.counted = self.saved = time.monotonic()
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint."""
-        self.position = Position(**checkpoint.state["position"])
-        self.position.history = [Epoch(**epoch) for epoch in checkpoint.state["position"]["history"]]
-        self._classifier.put(checkpoint.weights)
-        restore_state(self._optimiser, self._weights, checkpoint.optimiser, checkpoint.state["optimiser"])
-        self._best = dict(checkpoint.best)
+    def begin(self) -> None:
+        """Go on from the latest checkpoint, or from a fresh head."""
+        found = self.checkpoints.load() if self.checkpoints else None
+        if found is None:
+            if self.config.head == "fitted":
+                pooled = pooled_states(self.classifier, self.data.records, batch_tokens=self.config.batch_tokens)
+                fit_head(self.classifier, pooled, self.data.labels)
+            return
+        history = [Epoch(**epoch) for epoch in found.state["position"]["history"]]
+        self.position = Position(**found.state["position"] | {"history": history})
+        self.classifier.put(found.weights)
+        restore_state(self.optimiser, self.weights, found.optimiser, found.state["optimiser"])
+        self.best_weights = found.best
 
 
 def make_optimiser(weights: "Mapping[str, nn.Parameter]", config: FinetuneConfig) -> "torch.optim.Optimizer":
@@ -295,7 +277,5 @@ def _threads(count: int | None) -> Generator[None]:
 def _check_splits(data: Split, validation: Split) -> None:
     for name, split in {"training": data, "validation": validation}.items():
         if len(set(split.labels.tolist())) < 2:
-            raise UserError(
-                f"the {name} records are of fewer than two classes ({len(split.labels)} records).",
-                remedy="use a dataset of both.",
-            )
+            problem = f"the {name} records are of fewer than two classes ({len(split.labels)} records)."
+            raise UserError(problem, remedy="use a dataset of both.")

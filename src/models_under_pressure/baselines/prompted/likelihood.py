@@ -71,14 +71,14 @@ class PromptReader:
         Raises:
             UserError: memory does not hold one prompt, or a likelihood is not finite.
         """
-        if not prompts:
-            return
         same = equal_prompts(prompts)
         for place, one in self._read_apart([prompts[indices[0]] for indices in same], budget):
             for index in same[place]:
                 yield index, one
 
     def _read_apart(self, prompts: Sequence[Prompt], budget: int | None) -> Iterator[tuple[int, Likelihoods]]:
+        if not prompts:
+            return
         with ExitStack() as stack:
             workers = stack.enter_context(side_by_side(self.model))
             stack.enter_context(_precise_head(self.model.model))
@@ -265,18 +265,13 @@ def _in_float32(module: Any, args: "tuple[torch.Tensor, ...]", output: "torch.Te
 
 def _check_finite(prompt: Prompt, found: Likelihoods) -> None:
     if not np.isfinite([found.high, found.low]).all():
-        raise UserError(
-            "the likelihood of a reply is not finite.",
-            where=f"record {prompt.id!r}",
-            remedy="use `dtype: float32` or `bfloat16`.",
-        )
+        problem, remedy = "the likelihood of a reply is not finite.", "use `dtype: float32` or `bfloat16`."
+        raise UserError(problem, where=f"record {prompt.id!r}", remedy=remedy)
 
 
 def _refuse_one(prompts: Sequence[Prompt], error: Exception) -> None:
     """Give up on a row of one prompt that memory does not hold."""
     if len(prompts) == 1:
-        raise UserError(
-            f"memory does not hold a forward pass over these {prompts[0].tokens} tokens alone.",
-            where=f"record {prompts[0].id!r}",
-            remedy="lower `prompt_baseline.max_tokens`, or quantise the model.",
-        ) from error
+        problem = f"memory does not hold a forward pass over these {prompts[0].tokens} tokens alone."
+        remedy = "lower `prompt_baseline.max_tokens`, or quantise the model."
+        raise UserError(problem, where=f"record {prompts[0].id!r}", remedy=remedy) from error

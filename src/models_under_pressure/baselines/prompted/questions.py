@@ -131,9 +131,6 @@ def _cut(text: str, excess: int, record: str, tokenizer: Any, max_tokens: int) -
     offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     kept = len(offsets) - excess
     if kept < 1:
-        raise UserError(
-            f"the instructions leave no place for the conversation within {max_tokens} tokens.",
-            where=f"record {record!r}",
-            remedy="raise `prompt_baseline.max_tokens`.",
-        )
+        problem = f"the instructions leave no place for the conversation within {max_tokens} tokens."
+        raise UserError(problem, where=f"record {record!r}", remedy="raise `prompt_baseline.max_tokens`.")
     return text[: offsets[kept - 1][1]]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int64
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models_under_pressure.activations.config import Dtype, ModelConfig, ModelDescription
 from models_under_pressure.activations.flops import Architecture, forward_flops, read_architecture
@@ -33,6 +33,7 @@ from models_under_pressure.baselines.prompted.questions import Prompt, Template,
 from models_under_pressure.core.display import progress
 from models_under_pressure.core.files import read_json, read_jsonl, stable_hash, write_json, write_jsonl
 from models_under_pressure.core.records import content_hash
+from models_under_pressure.core.section import Section
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.evaluation.scores import ScoreList
 
@@ -40,10 +41,8 @@ TemplateName = Literal["default", "single_letter", "prompt_at_end", "single_word
 """Files of that name in `baselines/templates`."""
 
 
-class PromptConfig(BaseModel):
+class PromptConfig(Section):
     """One model that is asked, and how."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     """A short name from `models`, a Hugging Face id, or a local path."""
@@ -57,14 +56,10 @@ class PromptConfig(BaseModel):
     """Wordings tried on the dev sets; the best of them is used on the test sets."""
     max_tokens: int = Field(default=8192, ge=16)
     """Longest prompt with its reply, in tokens; of longer ones the conversation's end is cut and reported."""
-    batch_tokens: int | Literal["auto"] = "auto"
-    """Tokens of one forward pass; auto suits the device's caches or memory."""
 
 
-class PromptBaselineConfig(BaseModel):
+class PromptBaselineConfig(Section):
     """Section `prompt_baseline` of params.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: dict[str, PromptConfig]
     """Name of each prompted monitor -> its model, and how it is asked."""
@@ -211,10 +206,9 @@ def score_prompts(
     prompts, report = make_prompts(
         data.records, template, model.tokenizer, name=model.name, max_tokens=config.max_tokens
     )
-    budget = None if config.batch_tokens == "auto" else config.batch_tokens
     high, low = np.zeros(len(prompts)), np.zeros(len(prompts))
     with progress(len(prompts), what=f"{data.name}, {template.name}", unit="records") as shown:
-        for index, one in reader.likelihoods(prompts, budget=budget):
+        for index, one in reader.likelihoods(prompts):
             high[index], low[index] = one.high, one.low
             shown.advance()
     if report.truncated:

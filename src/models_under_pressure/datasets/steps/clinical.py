@@ -7,7 +7,7 @@ from typing import Literal
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.files import Splits
-from models_under_pressure.datasets.steps.base import BaseStep, EachRecord, Outcome, Tools, filtered, with_messages
+from models_under_pressure.datasets.steps import BaseStep, EachRecord, Outcome, Tools, filtered, with_messages
 
 _SPEAKER = re.compile(r"^[ \t]*[\"']?([A-Z]\w*)[ \t]*:[ \t]*")
 """A capitalised word and a colon at the start of a line, after a stray quote in one row of the source; a time such as

@@ -8,8 +8,9 @@ from pydantic import Field
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import Method, label_records, unanswered
+from models_under_pressure.datasets.origins import LINEAGE_PATH
 from models_under_pressure.datasets.overlap import OverlapConfig, find_overlaps
-from models_under_pressure.datasets.steps.base import BaseStep, Outcome, Tools, filtered
+from models_under_pressure.datasets.steps import BaseStep, Outcome, Tools, filtered
 
 
 class Relabel(BaseStep):
@@ -40,21 +41,15 @@ class MoveLast(BaseStep):
             UserError: the test split has fewer rows, or dev has a row of the same id.
         """
         if self.count > len(splits.test):
-            raise UserError(
-                f"move_last asks for {self.count} rows, but the test split has {len(splits.test)}.",
-                where="data/versions.yaml",
-                remedy="lower `count`.",
-            )
+            problem = f"move_last asks for {self.count} rows, but the test split has {len(splits.test)}."
+            raise UserError(problem, where=str(LINEAGE_PATH), remedy="lower `count`.")
         test = sorted(splits.test, key=lambda record: record.id)
         groups = {record.group for record in test[-self.count :]}
         moved = [record for record in test if record.group in groups]
         clashes = sorted({record.id for record in moved} & {record.id for record in splits.dev})
         if clashes:
-            raise UserError(
-                f"move_last would bring {len(clashes)} ids to dev that are there already, first {clashes[0]!r}.",
-                where="data/versions.yaml",
-                remedy="put `drop_overlaps` before it.",
-            )
+            problem = f"move_last would bring {len(clashes)} ids to dev that are there already, first {clashes[0]!r}."
+            raise UserError(problem, where=str(LINEAGE_PATH), remedy="put `drop_overlaps` before it.")
         kept = [record for record in test if record.group not in groups]
         return Outcome(Splits(dev=[*splits.dev, *moved], test=kept), moved=[record.id for record in moved])
 
@@ -74,11 +69,8 @@ class DropRows(BaseStep):
         """
         missing = sorted(set(self.ids) - {record.id for record in splits.records})
         if missing:
-            raise UserError(
-                f"drop_rows names {len(missing)} ids that are not there, first {missing[0]!r}.",
-                where="data/versions.yaml",
-                remedy="take them out: the parent has changed.",
-            )
+            problem = f"drop_rows names {len(missing)} ids that are not there, first {missing[0]!r}."
+            raise UserError(problem, where=str(LINEAGE_PATH), remedy="take them out: the parent has changed.")
         return filtered(splits, lambda record: self.reason if record.id in self.ids else None)
 
 

@@ -11,7 +11,7 @@ from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.files import Splits
 from models_under_pressure.datasets.labelling import unanswered
 from models_under_pressure.datasets.source import with_column
-from models_under_pressure.datasets.steps.base import BaseStep, EachRecord, Outcome, Tools, with_messages
+from models_under_pressure.datasets.steps import BaseStep, EachRecord, Outcome, Tools, with_messages
 from models_under_pressure.llm.ask import Answer, Ask, Failure, Form, load_prompt
 
 T = TypeVar("T", bound=BaseModel)
