@@ -15,6 +15,7 @@ sys.dont_write_bytecode = False
 
 LONGEST = (
     "pipeline/test_pipeline.py",
+    "remotes/test_faults.py",  # meanwhile the first one runs the pipeline, for which the next ones would wait
     "pipeline/test_kills.py",
     "pipeline/test_readme.py",
     "pipeline/test_sharing.py",
