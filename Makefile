@@ -1,10 +1,19 @@
-.PHONY: repro test lint format
+.PHONY: repro test quick slow coverage lint format
 
 repro:   ## the whole pipeline
 	uv run dvc repro
 
 test:    ## the tests
 	uv run pytest
+
+quick:   ## those that take less than three seconds each
+	uv run pytest -m "not slow"
+
+slow:    ## the others: the pipeline, kills, servers
+	uv run pytest -m slow
+
+coverage: ## branches of src that the tests reach; docs/testing.md
+	uv run pytest --cov --cov-report=term:skip-covered
 
 lint:    ## what CI checks beside the tests
 	uv run ruff check .

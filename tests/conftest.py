@@ -1,8 +1,10 @@
 import os
 import sys
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
+from warm_python import warm_python
 
 # two small cores: threads that wait for each other cost more than they bring
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,10 +15,13 @@ sys.dont_write_bytecode = False
 
 LONGEST = (
     "pipeline/test_pipeline.py",
-    "remotes/test_crashes.py",
+    "remotes/test_faults.py",  # meanwhile the first one runs the pipeline, for which the next ones would wait
+    "pipeline/test_kills.py",
     "pipeline/test_readme.py",
     "pipeline/test_sharing.py",
 )
+
+NUMBERS = count()
 
 settings.register_profile(
     "suite",
@@ -36,5 +41,13 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _own_caches(tmp_path_factory, monkeypatch):
     """Tests neither read nor write the user's ledger of paid replies and shelf of stores."""
-    monkeypatch.setenv("MUP_LEDGER", str(tmp_path_factory.mktemp("ledger") / "ledger.sqlite"))
-    monkeypatch.setenv("MUP_STORES", str(tmp_path_factory.mktemp("stores")))
+    own = tmp_path_factory.getbasetemp() / "caches" / str(next(NUMBERS))
+    monkeypatch.setenv("MUP_LEDGER", str(own / "ledger.sqlite"))
+    monkeypatch.setenv("MUP_STORES", str(own / "stores"))
+
+
+@pytest.fixture(scope="session")
+def warm_path():
+    """A PATH whose `python` starts at once: for commands that many tests start."""
+    with warm_python() as path:
+        yield path

@@ -44,23 +44,35 @@ def test_without_a_key_nothing_of_weights_and_biases_is_imported(tmp_path):
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_with_a_key_the_same_values_go_to_weights_and_biases(tmp_path, monkeypatch):
+@pytest.fixture
+def weights_and_biases(tmp_path, monkeypatch):
+    """Follow a training with a key in a folder of its own; returns when the library's own process has written all."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    follow(tmp_path / "curve", wandb_key="0" * 40)
-    (log,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    for name, value in {"WANDB_MODE": "offline", "HOME": str(tmp_path), "WANDB_API_KEY": ""}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WANDB_API_KEY")  # what the library is given goes with the test
+
+    def follow_with(key):
+        import wandb
+
+        follow(tmp_path / "curve", wandb_key=key)
+        wandb.teardown()
+        return tmp_path
+
+    return follow_with
+
+
+def test_with_a_key_the_same_values_go_to_weights_and_biases(weights_and_biases):
+    (log,) = weights_and_biases("0" * 40).glob("wandb/offline-run-*/run-*.wandb")
     sent = log.read_bytes()
     assert all(name.encode() in sent and str(value).encode() in sent for name, value in EPOCHS[1].items())
 
 
-def test_the_key_reaches_no_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("HOME", str(tmp_path))
+def test_the_key_reaches_no_file(weights_and_biases):
     key = "a1b2c3d4e5" * 4
-    follow(tmp_path / "curve", wandb_key=key)
-    found = [path for path in tmp_path.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
-    assert not found
+    files = [path for path in weights_and_biases(key).rglob("*") if path.is_file()]
+    assert len(files) > len(EPOCHS)
+    assert not [path for path in files if key.encode() in path.read_bytes()]
 
 
 def test_a_key_without_the_library_is_told(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ def test_results_come_in_the_order_of_the_jobs_and_errors_as_they_are(processes)
         each(load_yaml, Path("missing.yaml"), [BaseModel, BaseModel], processes=processes)
 
 
+@pytest.mark.slow
 def test_rows_do_not_depend_on_the_number_of_processes(make_set):
     dev = [make_set(f"{name}_dev", purpose="dev", seed=seed) for name, seed in (("a", 2), ("b", 3))]
     test = [make_set(one.name.replace("dev", "test"), seed=9 + number) for number, one in enumerate(dev)]

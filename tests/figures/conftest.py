@@ -7,7 +7,7 @@ from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.figures import Results
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lists() -> list[ScoreList]:
     generator = np.random.default_rng(0)
     found = []
@@ -30,7 +30,7 @@ def lists() -> list[ScoreList]:
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def metrics_rows(lists) -> list[dict]:
     from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
 
@@ -42,7 +42,7 @@ def metrics_rows(lists) -> list[dict]:
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def results(lists, metrics_rows) -> Results:
     metrics: dict = {}
     for row in metrics_rows:

@@ -24,7 +24,7 @@ def chart_of(name, results, **changes):
     return FIGURES[name].chart(FIGURES[name].rows(changed), changed)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def charts(results):
     return {name: chart_of(name, results) for name in FIGURES}
 

@@ -1,17 +1,17 @@
-"""A temporary DVC repository with the checkout's files, three sources and a tiny random model."""
+"""A temporary DVC repository with the checkout's files, two sources and a tiny random model."""
 
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 from filelock import FileLock
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
-KEPT = ("anthropic", "mt", "aya")
+KEPT = ("mt", "aya")
 TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -25,18 +25,22 @@ class Repository:
         self.path, self.environment = path, environment
 
     def run(self, *command, check=True):
-        done = subprocess.run(
-            command, cwd=self.path, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
+        with TemporaryFile("w+") as out, TemporaryFile("w+") as err:  # a queue's workers would hold pipes open
+            done = subprocess.run(
+                command, cwd=self.path, env=self.environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL
+            )
+            for stream in (out, err):
+                stream.seek(0)
+            done.stdout, done.stderr = out.read(), err.read()
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
     def dvc(self, *arguments, check=True):
-        return self.run(sys.executable, "-m", "dvc", *arguments, check=check)
+        return self.run("python", "-m", "dvc", *arguments, check=check)
 
     def mup(self, *arguments, check=True):
-        return self.run(sys.executable, "-m", "models_under_pressure", *arguments, check=check)
+        return self.run("python", "-m", "models_under_pressure", *arguments, check=check)
 
     def commit(self, message):
         self.run("git", "add", "-A")
@@ -63,7 +67,8 @@ class Repository:
         return {line.split("'")[1] for line in lines}
 
 
-def make_repository(path, tmp):
+def make_repository(path, environment):
+    """The checkout without its results."""
     path.mkdir(parents=True)
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -76,15 +81,15 @@ def make_repository(path, tmp):
         if (ROOT / name).is_file() and not name.startswith(("tests/", "metrics/", "plots/")) and "dvc.lock" not in name:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
-    return Repository(path, environment_of(tmp))
+    return Repository(path, environment)
 
 
-def environment_of(tmp):
+def environment_of(tmp, path):
     """Variables of commands whose caches and ledger are below a folder."""
     return {
         **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         "PYTHONPATH": "src",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": path,
         "DVC_SITE_CACHE_DIR": str(tmp / "site"),
         "MUP_LEDGER": str(tmp / "ledger.sqlite"),
         "MUP_STORES": str(tmp / "stores"),
@@ -125,7 +130,7 @@ def save_tiny_model(path):
 
 
 def shrink(repository, model):
-    """Three sources and a probe-sized model: what the graph does, in a minute; no line of a graph is touched."""
+    """Two sources and a probe-sized model: what the graph does, in a minute; no line of a graph is touched."""
 
     def lineage(content):
         for name in [name for name in content["sources"] if name not in KEPT]:
@@ -142,6 +147,8 @@ def shrink(repository, model):
         content["model"]["name"] = "toy"
         content["probe"]["layer"] = 1
         content["extract"]["max_tokens"] = 256
+        content["evaluate"]["resamples"] = 100
+        content["train"]["probes"]["attention"] |= {"epochs": 2, "patience": 1}
 
     repository.edit("data/versions.yaml", lineage)
     repository.edit("params.yaml", params)
@@ -163,7 +170,7 @@ def shrink_experiments(params):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, worker_id):
+def finished(tmp_path_factory, worker_id, warm_path):
     """The repository after its first `dvc repro`, committed: made once, then copied to each worker."""
     tmp = tmp_path_factory.getbasetemp()
     shared = tmp if worker_id == "master" else tmp.parent
@@ -171,7 +178,7 @@ def finished(tmp_path_factory, worker_id):
     with FileLock(shared / "pipeline.lock"):
         if not (original / "finished").exists():
             save_tiny_model(original / "model")
-            repository = make_repository(original / "a project", original)
+            repository = make_repository(original / "a project", environment_of(original, warm_path))
             shrink(repository, original / "model")
             repository.run("git", "init", "-q", "-b", "main")
             repository.commit("start")
@@ -180,7 +187,7 @@ def finished(tmp_path_factory, worker_id):
             (original / "finished").touch()
     own = tmp / "own"
     shutil.copytree(original / "a project", own / "a project", symlinks=True)
-    return Repository(own / "a project", environment_of(own) | {"MUP_STORES": str(original / "stores")})
+    return Repository(own / "a project", environment_of(own, warm_path) | {"MUP_STORES": str(original / "stores")})
 
 
 @pytest.fixture

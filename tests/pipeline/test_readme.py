@@ -42,3 +42,5 @@ def test_a_command_of_the_readme_works(pipeline, command):
         words = words[2:] if words[:2] == ["uv", "run"] else words
         done = getattr(pipeline, {"dvc": "dvc", "mup": "mup"}[words[0]])(*words[1:], check=False)
         assert done.returncode == 0, f"{part}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    if "queue start" in command:  # remotes/test_git_flow.py waits for experiments of a queue
+        pipeline.dvc("queue", "stop", "--kill")

@@ -5,6 +5,8 @@ import json
 import pytest
 from remote_projects import LAYER, clone, stages_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shared(project, server, buckets):
@@ -49,6 +51,7 @@ def test_each_output_lies_in_the_bucket_of_its_remote(shared, server, buckets):
     assert not any(".mup-test" in key for keys in stored for key in keys), "the trial was deleted"
 
 
+@pytest.mark.parametrize("server", ["rclone"], indirect=True)  # it is about DVC, not the server
 def test_one_layer_of_one_dataset_can_be_pulled(shared, server, tmp_path):
     b = clone(shared, tmp_path / "b")
     b.mup("remote", "r2", "--offline")
@@ -57,6 +60,7 @@ def test_one_layer_of_one_dataset_can_be_pulled(shared, server, tmp_path):
     assert {f"data/{name}" for name in b.files()} == {f"{wanted}/c{part}" for part in range(3)}
 
 
+@pytest.mark.parametrize("server", ["rclone"], indirect=True)  # it is about DVC, not the server
 def test_a_colleague_gets_a_layer_that_another_extracted_without_extracting(shared, server, tmp_path):
     shared.edit("params.yaml", "layer: 3", "layer: 5")
     shared.dvc("repro")

@@ -7,6 +7,8 @@ from remote_projects import clone
 
 from models_under_pressure.remotes.contents import contents
 
+pytestmark = pytest.mark.slow
+
 STORE = "data/activations/other/mine/layer_1.zarr"
 
 

@@ -14,6 +14,8 @@ from models_under_pressure.core.errors import disk_error
 from models_under_pressure.tools import _planned_run
 from models_under_pressure.tools.doctor import or_failure
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def small_disk(tmp_path):

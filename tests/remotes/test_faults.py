@@ -5,6 +5,8 @@ import hashlib
 import pytest
 from remote_projects import LAYER, clone
 
+pytestmark = pytest.mark.slow
+
 PARTS = 6
 """Files of the two layers."""
 
@@ -56,7 +58,6 @@ def test_bursts_of_errors_and_cut_connections_are_survived(project, any_proxy, b
     assert b.is_clean()
 
 
-@pytest.mark.slow
 def test_a_slow_server_is_waited_for(project, proxy, buckets, tmp_path):
     a = attach(project, proxy, buckets)
     proxy.delay = 0.15
@@ -66,7 +67,6 @@ def test_a_slow_server_is_waited_for(project, proxy, buckets, tmp_path):
     assert b.files() == a.files()
 
 
-@pytest.mark.slow
 def test_a_server_that_dies_during_a_push(project, proxy, buckets, tmp_path):
     a = attach(project, proxy, buckets)
     proxy.faults = [("PUT", "pass"), ("PUT", "pass"), ("PUT", "pass"), ("PUT", "kill")]
@@ -89,7 +89,6 @@ def test_a_server_that_dies_during_a_push(project, proxy, buckets, tmp_path):
     assert b.is_clean()
 
 
-@pytest.mark.slow
 def test_a_server_that_dies_during_a_pull(project, proxy, buckets, tmp_path):
     a = attach(project, proxy, buckets)
     a.dvc("push")
@@ -109,7 +108,6 @@ def test_a_server_that_dies_during_a_pull(project, proxy, buckets, tmp_path):
     assert b.is_clean()
 
 
-@pytest.mark.slow
 def test_a_client_that_is_killed_during_push_and_pull(project, proxy, buckets, tmp_path):
     a = attach(project, proxy, buckets)
     proxy.delay = 0.2

@@ -13,6 +13,8 @@ from remote_projects import PERSIST, REMOTE, Project, clone, stages_run
 from models_under_pressure.remotes.contents import contents, tracked_outputs
 from models_under_pressure.remotes.stores import cache_state, possible_links
 
+pytestmark = pytest.mark.slow
+
 MEMORY = Path("/dev/shm")
 
 
@@ -62,7 +64,6 @@ def test_a_conflict_in_dvc_lock_is_resolved_as_documented(project):
     assert project.git("diff", "one", "--", "dvc.lock", "metrics") == ""
 
 
-@pytest.mark.slow
 def test_queued_experiments_run_in_parallel_workers(project):
     """Two workers, no stage in common; each experiment has the code and the parameters of its own."""
     for layer in (5, 6):

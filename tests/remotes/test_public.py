@@ -10,6 +10,8 @@ import pytest
 from remote_projects import clone, stages_run
 from remote_servers import FaultProxy, Rclone
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pushed(project, rclone, buckets):

@@ -5,6 +5,8 @@ import os
 import pytest
 from remote_projects import LAYER, clone
 
+pytestmark = pytest.mark.slow
+
 OWN = "data/activations/other/mine/layer_{layer}.zarr"
 
 

@@ -17,7 +17,7 @@ BROWSER = next(
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        BROWSER is None and "MUP_REQUIRE_BROWSER" not in os.environ,
+        BROWSER is None and not os.environ.get("MUP_REQUIRE_BROWSER"),
         reason="no Chromium or Chrome (MUP_REQUIRE_BROWSER=1 makes that an error)",
     ),
 ]

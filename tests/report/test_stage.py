@@ -1,6 +1,7 @@
 """Stage `report`: the page is made from what other stages left, and says which commit it belongs to."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,9 +22,24 @@ SETTINGS = {"figures": ["auroc", "roc"], "errors": 1, "errors_of": ["mean"]}
 CONFIG = EvaluateConfig(resamples=100, groups={"language": ("language",)}, length_bins=3)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with what other stages leave."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_results()
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def results(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def results(made, tmp_path, monkeypatch):
+    """Work in a copy of that folder."""
+    shutil.copytree(made, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+
+
+def make_results():
     lists = []
     for number, dataset in enumerate(DATASETS):
         name = dataset.name

@@ -1,4 +1,3 @@
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,25 +10,25 @@ from repositories import OLD, TODAY, Repository, make_repository
 
 
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory):
+def templates(tmp_path_factory, warm_path):
     """Form -> a repository of it, made once."""
     made = {}
     for form, files in {"old": OLD, "today": TODAY}.items():
         folder = tmp_path_factory.mktemp(form) / "repository"
         folder.mkdir()
         with pytest.MonkeyPatch.context() as patch:
-            _isolate(patch, folder.parent / "site")
+            _isolate(patch, folder.parent / "site", warm_path)
             patch.chdir(folder)
             made[form] = make_repository(folder, files)
     return made
 
 
 @pytest.fixture
-def place(templates, tmp_path, monkeypatch):
+def place(templates, tmp_path, monkeypatch, warm_path):
     """Enter a copy of the repository of one form."""
 
     def enter(form):
-        _isolate(monkeypatch, tmp_path / "site")
+        _isolate(monkeypatch, tmp_path / "site", warm_path)
         shutil.copytree(templates[form], tmp_path / "repository")
         monkeypatch.chdir(tmp_path / "repository")
         return Repository()
@@ -37,14 +36,14 @@ def place(templates, tmp_path, monkeypatch):
     return enter
 
 
-def _isolate(patch, site):
+def _isolate(patch, site, path):
     for name in ("AUTHOR", "COMMITTER"):
         patch.setenv(f"GIT_{name}_NAME", "test")
         patch.setenv(f"GIT_{name}_EMAIL", "test@example.com")
     patch.setenv("DVC_NO_ANALYTICS", "1")
     patch.setenv("DVC_SITE_CACHE_DIR", str(site))
     patch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
-    patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    patch.setenv("PATH", path)
 
 
 @pytest.fixture(params=["old", "today"])

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import typer
@@ -58,7 +57,7 @@ write_json(Path("metrics/overlap.json"), {"mt_apr_30": {"pairs": 0, "rows": {}}}
 OLD_PIPELINE = """
 stages:
   all:
-    cmd: {python} stage.py
+    cmd: python stage.py
     deps: [stage.py]
     params: [rows, text, probe]
     outs:
@@ -66,8 +65,8 @@ stages:
       - data/results/scores/mt_dev/mean.parquet
       - data/replies/relabel_mt_apr_30.jsonl
     metrics:
-      - metrics/evaluate.json: {{cache: false}}
-      - metrics/overlap.json: {{cache: false}}
+      - metrics/evaluate.json: {cache: false}
+      - metrics/overlap.json: {cache: false}
 """
 
 OLD_LINEAGE = """
@@ -104,7 +103,7 @@ write_json(Path("metrics/intervals.json"), {"mt_dev": known})
 PIPELINE = """
 stages:
   all:
-    cmd: {python} stage.py
+    cmd: python stage.py
     deps: [stage.py]
     params: [rows, text, probe]
     outs:
@@ -113,10 +112,10 @@ stages:
       - data/results/scores/probes.parquet
       - data/probes/mean
       - data/replies/relabel_mt_apr_30.jsonl
-      - metrics/intervals.json: {{cache: false}}
+      - metrics/intervals.json: {cache: false}
     metrics:
-      - metrics/evaluate.json: {{cache: false}}
-      - metrics/overlap.json: {{cache: false}}
+      - metrics/evaluate.json: {cache: false}
+      - metrics/overlap.json: {cache: false}
 """
 
 EXPERIMENT = (
@@ -137,13 +136,13 @@ EXPERIMENTS_PIPELINE = """
 stages:
   ask_baseline:
     wdir: ..
-    cmd: {python} experiment.py
+    cmd: python experiment.py
     deps: [experiment.py, data/datasets/dev]
     params:
       - experiments/params.yaml: [ask_baseline]
     outs:
       - data/experiments/scores/asked.parquet
-      - metrics/experiments_intervals.json: {{cache: false}}
+      - metrics/experiments_intervals.json: {cache: false}
 """
 
 LINEAGE = """
@@ -171,7 +170,7 @@ llm:
 
 OLD = {
     "stage.py": OLD_STAGE,
-    "dvc.yaml": OLD_PIPELINE.format(python=sys.executable),
+    "dvc.yaml": OLD_PIPELINE,
     "params.yaml": PARAMS,
     "data/versions.yaml": OLD_LINEAGE,
     ".gitignore": "/data/*\n!/data/versions.yaml\n",
@@ -179,10 +178,10 @@ OLD = {
 TODAY = {
     **OLD,
     "stage.py": STAGE,
-    "dvc.yaml": PIPELINE.format(python=sys.executable),
+    "dvc.yaml": PIPELINE,
     "data/versions.yaml": LINEAGE,
     "experiment.py": EXPERIMENT,
-    "experiments/dvc.yaml": EXPERIMENTS_PIPELINE.format(python=sys.executable),
+    "experiments/dvc.yaml": EXPERIMENTS_PIPELINE,
     "experiments/params.yaml": "ask_baseline:\n  signal: 1.0\n",
 }
 
@@ -199,7 +198,7 @@ class Repository:
             Path(name).write_text(content)
 
     def repro(self):
-        self.run("dvc", "repro", "-q", "-P")
+        self.run("python", "-m", "dvc", "repro", "-q", "-P")
 
     def change(self, file="params.yaml", **values):
         path = Path(file)
@@ -229,8 +228,8 @@ def make_repository(folder, files):
     found = Repository()
     found.write(files)
     found.run("git", "init", "-q")
-    found.run("dvc", "init", "-q")
-    found.run("dvc", "remote", "add", "-q", "-d", "store", "../store")
+    found.run("python", "-m", "dvc", "init", "-q")
+    found.run("python", "-m", "dvc", "remote", "add", "-q", "-d", "store", "../store")
     found.repro()
     found.commit("first")
     return folder

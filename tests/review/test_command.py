@@ -8,6 +8,8 @@ from repositories import TODAY
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.tools.review import GATE_STATUS
 
+pytestmark = pytest.mark.slow
+
 UNREAD = "`dvc pull` or `dvc fetch --all-commits` brings them"
 
 
@@ -22,7 +24,6 @@ def gone(verdicts):
     return {verdict: count for verdict, count in verdicts.items() if count and verdict != "unchanged"}
 
 
-@pytest.mark.slow
 def test_a_pull_request_from_change_to_verdict(repository):
     verdicts = repository.json()["verdicts"]
     assert set(verdicts) == {"better", "worse", "noise", "unchanged", "not comparable"}
@@ -64,7 +65,6 @@ def test_a_pull_request_from_change_to_verdict(repository):
     assert "| `data/evals/mt_apr_30/mt_balanced_apr_30.jsonl` | 200 rows" in Path("review.md").read_text()
 
 
-@pytest.mark.slow
 def test_without_the_scores_of_a_side_the_verdict_is_unpaired_and_one_line_says_why(repository):
     repository.change(signal=3.0)
     paired = mean_row(repository.json())
@@ -83,7 +83,6 @@ def test_without_the_scores_of_a_side_the_verdict_is_unpaired_and_one_line_says_
     assert drawn.count("wider than the paired one") == 1
 
 
-@pytest.mark.slow
 def test_a_clone_of_a_project_that_was_never_pushed_judges_by_the_intervals(repository, clone):
     repository.change(signal=0.5)
     repository.commit("loss")
@@ -95,7 +94,6 @@ def test_a_clone_of_a_project_that_was_never_pushed_judges_by_the_intervals(repo
     assert gone(repository.json("HEAD")["verdicts"]) == {}, "a workspace that was not pulled"
 
 
-@pytest.mark.slow
 def test_noise_stays_noise_without_scores(repository, clone):
     repository.change(noise=2)
     repository.commit("noise")
@@ -103,7 +101,6 @@ def test_noise_stays_noise_without_scores(repository, clone):
     assert (mean_row(found)["verdict"], mean_row(found)["paired"]) == ("noise", False)
 
 
-@pytest.mark.slow
 def test_other_texts_are_not_judged_by_intervals_either(repository, clone):
     repository.change(text="goodbye", signal=3.0)
     repository.commit("texts")
@@ -113,7 +110,6 @@ def test_other_texts_are_not_judged_by_intervals_either(repository, clone):
     assert len({line.partition(" of ")[0] for line in found["warnings"]}) == len(found["warnings"]), "a line a kind"
 
 
-@pytest.mark.slow
 def test_a_folder_that_cannot_be_opened_is_one_row(today, clone):
     today.change(text="goodbye")
     today.commit("texts")
@@ -130,7 +126,6 @@ def test_a_folder_that_cannot_be_opened_is_one_row(today, clone):
     assert "| `data/evals/mt_apr_30` | changed |" in today.review("HEAD~1", "--to", "HEAD").output
 
 
-@pytest.mark.slow
 def test_both_pipelines_are_reviewed(today):
     today.change("experiments/params.yaml", signal=3.0)
     found = today.json()
@@ -141,7 +136,6 @@ def test_both_pipelines_are_reviewed(today):
     assert results == {"asked": "better", "mean": "unchanged"}
 
 
-@pytest.mark.slow
 def test_an_experiment_of_a_clone_is_judged_by_its_own_intervals(today, clone):
     today.change("experiments/params.yaml", signal=3.0)
     today.commit("asked")
@@ -152,14 +146,12 @@ def test_an_experiment_of_a_clone_is_judged_by_its_own_intervals(today, clone):
     }
 
 
-@pytest.mark.slow
 def test_activations_that_were_computed_differently_are_told(today):
     today.change(noise=2, dtype="bfloat16")
     (told,) = today.json()["warnings"]
     assert told.startswith("activations were computed differently (compute_dtype float32 and then bfloat16)")
 
 
-@pytest.mark.slow
 def test_a_commit_of_the_old_form_is_compared_with_one_of_today(old, clone):
     """Files are found under the names that they have today; nothing that only moved is a change."""
     old.run("git", "rm", "-q", "metrics/evaluate.json", "metrics/overlap.json", "dvc.lock")
@@ -178,19 +170,17 @@ def test_a_commit_of_the_old_form_is_compared_with_one_of_today(old, clone):
     assert [(row["path"], row["status"]) for row in found["datasets"]] == [("data/evals/mt_apr_30", "changed")]
 
 
-@pytest.mark.slow
 def test_a_clone_without_data_fetches_scores_from_the_remote(repository, clone):
     # Not `push --all-commits`: DVC takes an older commit's relative remote for a folder at the root of the disk.
-    repository.run("dvc", "push", "-q")
+    repository.run("python", "-m", "dvc", "push", "-q")
     repository.change(signal=0.5)
     repository.commit("loss")
-    repository.run("dvc", "push", "-q")
+    repository.run("python", "-m", "dvc", "push", "-q")
     found = clone(repository).json("HEAD~1", "--to", "HEAD")
     assert found["warnings"] == []
     assert found["verdicts"]["worse"] == 1
 
 
-@pytest.mark.slow
 def test_a_workspace_that_was_not_pulled_is_listed(old):
     Path("data/results/scores/mt_dev/mean.parquet").unlink()
     found = old.json()
@@ -200,14 +190,12 @@ def test_a_workspace_that_was_not_pulled_is_listed(old):
     assert found["verdicts"]["unchanged"] == 1
 
 
-@pytest.mark.slow
 def test_a_revision_that_does_not_exist_is_named_with_the_remedy_for_ci(repository):
     for name in ("HEAD~9", "--upload-pack=x", "nonsense"):
         with pytest.raises(UserError, match="no revision.*fetch-depth: 0"):
             repository.review("--", name)
 
 
-@pytest.mark.slow
 def test_a_commit_before_the_first_run_has_nothing_to_compare(repository):
     repository.run("git", "rm", "-rq", "*dvc.lock", "metrics")
     repository.commit("no results")

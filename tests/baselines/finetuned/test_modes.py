@@ -22,6 +22,7 @@ MODES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: "-".join(str(value) for value in mode.values()))
 def test_a_separable_set_is_learnt(mode, settings, split):
     config = settings(epochs=12, patience=12, **mode)

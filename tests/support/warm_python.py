@@ -1,0 +1,162 @@
+"""A `python` that has its imports behind it: a pipeline starts Python dozens of times, for seconds of imports each.
+
+`warm_python()` starts a server that has imported the libraries, and makes a folder with a `python` that asks it to
+fork. What this runs (`-m dvc …`, `-m models_under_pressure …`, a script) is a process with its own folder, environment
+and copy of the package; its status is passed on, and it is killed with the `python` that asked. Anything else runs in
+the ordinary Python, as everything does where there is no pidfd (macOS).
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LIBRARIES = (
+    "altair",
+    "datasketch",
+    "dvc.cli.parser",
+    "dvc.commands.experiments",
+    "dvc.commands.data_sync",
+    "dvc.repo.experiments.executor.local",
+    "dvc.repo.experiments.queue.tempdir",
+    "dvc.repo.experiments.queue.workspace",
+    "dvc.repo.experiments.show",
+    "dvc.repo.metrics.diff",
+    "dvc.repo.push",
+    "dvc.repo.reproduce",
+    "dvc.repo.status",
+    "dvc.repo.worktree",
+    "dvc_data.index.checkout",
+    "instructor",
+    "jinja2",
+    "openai",
+    "peft",
+    "pyarrow.parquet",
+    "safetensors.torch",
+    "scipy.stats",
+    "sklearn.feature_extraction.text",
+    "sklearn.isotonic",
+    "sklearn.linear_model",
+    "tokenizers",
+    "torch.utils.flop_counter",
+    "transformers.models.llama.modeling_llama",
+    "typer",
+    "vl_convert",
+    "zarr",
+)
+WITH_CHILDREN = "WARM_PYTHON_KILLS_CHILDREN"
+"""An environment variable: what the killed process has started is killed, too."""
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+command = sys.argv[1:]
+if command[:2] not in (["-m", "dvc"], ["-m", "models_under_pressure"]) and not command[0].endswith(".py"):
+    os.execv({python!r}, [{python!r}, *command])
+asked = json.dumps([command, os.getcwd(), dict(os.environ)]).encode()
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    socket.send_fds(server, [len(asked).to_bytes(8, "big")], [0, 1, 2])
+    server.sendall(asked)
+    sys.exit(server.recv(1)[0])
+"""
+
+
+@contextlib.contextmanager
+def warm_python():
+    """The value of PATH whose `python` is the warm one, until the context ends; the ordinary one on macOS."""
+    usual = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if not hasattr(os, "pidfd_open"):
+        yield usual
+        return
+    # a short name: the address of a socket has 100 characters
+    with tempfile.TemporaryDirectory(prefix="warm") as folder:
+        address, client = f"{folder}/socket", Path(folder, "python")
+        client.write_text(CLIENT.format(python=sys.executable, address=address))
+        client.chmod(0o755)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen(64)
+            command = [sys.executable, __file__, str(listener.fileno())]
+            server = subprocess.Popen(command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL)
+        try:
+            yield f"{folder}{os.pathsep}{usual}"
+        finally:
+            server.kill()
+            server.wait()
+
+
+def serve(listener):
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answer
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            answer(connection)
+            os._exit(0)
+        connection.close()
+
+
+def answer(connection):
+    """Run what is asked for and send its status; kill it when who asked is gone."""
+    size, streams, _, _ = socket.recv_fds(connection, 8, 3)
+    asked = b""
+    while len(asked) < int.from_bytes(size, "big"):
+        asked += connection.recv(1 << 16)
+    command, folder, environment = json.loads(asked)
+    job = os.fork()
+    if job == 0:
+        connection.close()
+        run(command, folder, environment, streams)
+    for stream in streams:
+        os.close(stream)
+    ended = os.pidfd_open(job)
+    if ended not in select.select([connection, ended], [], [])[0]:
+        end = os.killpg if WITH_CHILDREN in environment else os.kill
+        with contextlib.suppress(ProcessLookupError):
+            end(job, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(bytes([status & 255]))
+
+
+def run(command, folder, environment, streams):
+    """Be the process that was asked for."""
+    os.setsid()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in environment)
+    sys.path[0] = str(Path(environment["PYTHONPATH"]).absolute())
+    status = 0
+    try:
+        if command[0] == "-m":
+            sys.argv = command[1:]
+            runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = command
+            runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as done:
+        status = done.code if isinstance(done.code, int) else int(done.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
