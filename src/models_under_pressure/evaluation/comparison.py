@@ -48,8 +48,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class MeanComparison:
-    """Mean change over the datasets of one probe that can be compared."""
+    """Mean change over the datasets of one purpose that can be compared, of one probe."""
 
+    purpose: str
     probe: str
     datasets: int
     verdict: Verdict
@@ -75,9 +76,9 @@ def compare(
     smaller than `least` is noise whatever its p-value: another machine's rounding moves a few ranks. Rows come in the
     order of `after`, then what only `before` has.
     """
-    sides = [_by_key(before), _by_key(after)]
-    keys = list(dict.fromkeys([*sides[1], *sides[0]]))
-    rows = [_compare(key, sides[0].get(key, []), sides[1].get(key, []), changed or {}, 1.0 - alpha) for key in keys]
+    first, second = _by_key(before), _by_key(after)
+    keys = dict.fromkeys([*second, *first])
+    rows = [_compare(key, first.get(key, []), second.get(key, []), changed or {}, 1.0 - alpha) for key in keys]
     return judged(rows, alpha=alpha, least=least)
 
 
@@ -90,26 +91,29 @@ def judged(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.
             families.setdefault(row.probe, {})[number] = row.difference.p_value
     for tests in families.values():
         for number, adjusted in zip(tests, holm(list(tests.values())), strict=True):
-            found[number] = _judged(found[number], adjusted, alpha, least)
+            row = found[number] = replace(found[number], adjusted_p=adjusted)
+            if row.verdict is not Verdict.UNCHANGED and row.difference is not None:
+                found[number] = replace(row, verdict=_verdict(row.difference.value, adjusted, alpha, least))
     return found
 
 
-def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.0005) -> list[MeanComparison]:
-    """Mean change of each probe over its comparable datasets, one test a probe."""
+def compare_means(
+    rows: Sequence[Comparison], purpose: str, *, alpha: float = 0.05, least: float = 0.0005
+) -> list[MeanComparison]:
+    """Mean change of each probe over its comparable datasets, all of one purpose; one test a probe."""
+    comparable: dict[str, list[tuple[Comparison, Difference]]] = {}
+    for row in rows:
+        if row.difference is not None:
+            comparable.setdefault(row.probe, []).append((row, row.difference))
     found: list[MeanComparison] = []
-    for probe in dict.fromkeys(row.probe for row in rows):
-        comparable = [row for row in rows if row.probe == probe and row.difference is not None]
-        if not comparable:
-            continue
-        change = mean_difference([row.difference for row in comparable if row.difference is not None], 1.0 - alpha)
-        before, after = (
-            fmean(value for row in comparable if (value := getattr(row, side)) is not None)
-            for side in ("before", "after")
-        )
-        unchanged = all(row.verdict is Verdict.UNCHANGED for row in comparable)
+    for probe, pairs in comparable.items():
+        own = [row for row, _ in pairs]
+        change = mean_difference([difference for _, difference in pairs], 1.0 - alpha)
+        before, after = (fmean(getattr(row, side) for row in own) for side in ("before", "after"))
+        unchanged = all(row.verdict is Verdict.UNCHANGED for row in own)
         verdict = Verdict.UNCHANGED if unchanged else _verdict(change.value, change.p_value, alpha, least)
-        paired = all(row.paired for row in comparable)
-        found.append(MeanComparison(probe, len(comparable), verdict, before, after, change, paired))
+        paired = all(row.paired for row in own)
+        found.append(MeanComparison(purpose, probe, len(own), verdict, before, after, change, paired))
     return found
 
 
@@ -165,12 +169,6 @@ def _mean_auroc(side: list[ScoreList]) -> float | None:
     if not side or side[0].labels.all() or not side[0].labels.any():
         return None
     return fmean(auroc(scores.logits, scores.labels) for scores in side)
-
-
-def _judged(row: Comparison, adjusted: float, alpha: float, least: float) -> Comparison:
-    if row.verdict is Verdict.UNCHANGED or row.difference is None:
-        return replace(row, adjusted_p=adjusted)
-    return replace(row, adjusted_p=adjusted, verdict=_verdict(row.difference.value, adjusted, alpha, least))
 
 
 def _verdict(change: float, p_value: float, alpha: float, least: float) -> Verdict:
