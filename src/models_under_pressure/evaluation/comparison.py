@@ -12,6 +12,9 @@ from models_under_pressure.evaluation.intervals import Difference
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.evaluation.scores import ScoreList, by_id
 
+_LEAST = 0.0005
+"""A smaller change of AUROC is noise whatever its p-value: another machine's rounding moves a few ranks."""
+
 
 class Verdict(StrEnum):
     """What a difference means."""
@@ -67,22 +70,20 @@ def compare(
     *,
     changed: Mapping[str, str] | None = None,
     alpha: float = 0.05,
-    least: float = 0.0005,
 ) -> list[Comparison]:
     """Compare AUROC of every probe and dataset of two revisions, by DeLong's test on the same records.
 
     A verdict of better or worse holds at level `alpha` after Holm's correction over the datasets of a probe. `changed`
-    names datasets whose records are known to differ although ids and labels agree (edited text), and why. A change
-    smaller than `least` is noise whatever its p-value: another machine's rounding moves a few ranks. Rows come in the
-    order of `after`, then what only `before` has.
+    names datasets whose records are known to differ although ids and labels agree (edited text), and why. Rows come in
+    the order of `after`, then what only `before` has.
     """
     first, second = _by_key(before), _by_key(after)
     keys = dict.fromkeys([*second, *first])
     rows = [_compare(key, first.get(key, []), second.get(key, []), changed or {}, 1.0 - alpha) for key in keys]
-    return judged(rows, alpha=alpha, least=least)
+    return judged(rows, alpha=alpha)
 
 
-def judged(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.0005) -> list[Comparison]:
+def judged(rows: Sequence[Comparison], *, alpha: float) -> list[Comparison]:
     """The rows with their verdicts after Holm's correction over the datasets of each probe."""
     found = list(rows)
     families: dict[str, dict[int, float]] = {}
@@ -93,13 +94,11 @@ def judged(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.
         for number, adjusted in zip(tests, holm(list(tests.values())), strict=True):
             row = found[number] = replace(found[number], adjusted_p=adjusted)
             if row.verdict is not Verdict.UNCHANGED and row.difference is not None:
-                found[number] = replace(row, verdict=_verdict(row.difference.value, adjusted, alpha, least))
+                found[number] = replace(row, verdict=_verdict(row.difference.value, adjusted, alpha))
     return found
 
 
-def compare_means(
-    rows: Sequence[Comparison], purpose: str, *, alpha: float = 0.05, least: float = 0.0005
-) -> list[MeanComparison]:
+def compare_means(rows: Sequence[Comparison], purpose: str, *, alpha: float = 0.05) -> list[MeanComparison]:
     """Mean change of each probe over its comparable datasets, all of one purpose; one test a probe."""
     comparable: dict[str, list[tuple[Comparison, Difference]]] = {}
     for row in rows:
@@ -111,7 +110,7 @@ def compare_means(
         change = mean_difference([difference for _, difference in pairs], 1.0 - alpha)
         before, after = (fmean(getattr(row, side) for row in own) for side in ("before", "after"))
         unchanged = all(row.verdict is Verdict.UNCHANGED for row in own)
-        verdict = Verdict.UNCHANGED if unchanged else _verdict(change.value, change.p_value, alpha, least)
+        verdict = Verdict.UNCHANGED if unchanged else _verdict(change.value, change.p_value, alpha)
         paired = all(row.paired for row in own)
         found.append(MeanComparison(purpose, probe, len(own), verdict, before, after, change, paired))
     return found
@@ -171,7 +170,7 @@ def _mean_auroc(side: list[ScoreList]) -> float | None:
     return fmean(auroc(scores.logits, scores.labels) for scores in side)
 
 
-def _verdict(change: float, p_value: float, alpha: float, least: float) -> Verdict:
-    if p_value > alpha or abs(change) < least:
+def _verdict(change: float, p_value: float, alpha: float) -> Verdict:
+    if p_value > alpha or abs(change) < _LEAST:
         return Verdict.NOISE
     return Verdict.BETTER if change > 0 else Verdict.WORSE
