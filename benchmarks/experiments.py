@@ -25,14 +25,13 @@ from models_under_pressure.experiments import (
     train_on_dev,
 )
 from models_under_pressure.experiments.layers import to_table
-from models_under_pressure.experiments.shared.sets import LabelledSet, held, take
+from models_under_pressure.experiments.shared.sets import MEMORY_GIB, LabelledSet, take
 from models_under_pressure.experiments.shared.setting import Setting
 from models_under_pressure.figures.by_size import prompts_chart, samples_chart
-from models_under_pressure.figures.choose_layer import chart as layer_figure
-from models_under_pressure.figures.compare import probes_chart
+from models_under_pressure.figures.compare import layers_chart, probes_chart
 from models_under_pressure.figures.measure_generalisation import chart as generalisation_figure
 from models_under_pressure.figures.render import write_chart
-from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.data import TrainingData, in_memory
 from models_under_pressure.probes.families import FAMILIES
 
 TRAINING = "training/prompts_25_03_25_gpt-4o.jsonl"
@@ -118,8 +117,8 @@ def load(options: argparse.Namespace, name: str, layer: int = LAYER) -> Labelled
     ordered = [records[id_] for id_ in activations.ids]
     labels = np.array([record.is_high for record in ordered])
     purpose = name if name in ("train", "validation") else "dev"
-    data = TrainingData(activations, labels, [record.group for record in ordered])
-    return held(LabelledSet(name, purpose, data, ordered))
+    held = in_memory(activations, MEMORY_GIB)
+    return LabelledSet(name, purpose, TrainingData(held, labels, [record.group for record in ordered]), ordered)
 
 
 def setting(options: argparse.Namespace, tested: Sequence[LabelledSet]) -> Setting:
@@ -170,7 +169,7 @@ def layers(options: argparse.Namespace) -> None:
     probe = FAMILIES["mean_logistic"].config()
     rows = choose_layer.run({layer: load(options, "train", layer) for layer in LAYERS}, probe, folds=5, seed=SEED)
     found = {"layer": choose_layer.pick(rows, "best"), "rule": "best", "probe": probe.family, "layers": rows}
-    _write(options, "choose_layer", found, layer_figure(found))
+    _write(options, "choose_layer", found, layers_chart(found))
     print(to_table(rows, found["layer"]), end="")
     print(f"one_standard_error would choose {choose_layer.pick(rows, 'one_standard_error')}")
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.paths import EXPERIMENTS, Dataset, scores_path
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, Dataset, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.evaluation.scores import read_scores
 
@@ -22,7 +22,7 @@ from fault_server import REFUSAL, Act, FaultServer, completion  # noqa: E402
 DATASETS = {"mt_dev": "dev", "mt_test": "test"}
 ROWS = 4
 RECORD_FILE = Path("data/replies/ask_baseline_judge.jsonl")
-SCORES = scores_path("asked_judge", EXPERIMENTS)
+SCORES = scores_path("asked_judge", EXPERIMENT_RESULTS)
 
 
 def said(row, attempt):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, reliability
+from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, bin_of, reliability
 
 forecasts = st.lists(st.tuples(st.integers(0, 97), st.booleans()), min_size=1, max_size=80)
 
@@ -18,7 +18,7 @@ def test_bins_hold_every_record_and_add_up_to_the_ece(rows, binning, bins):
     found = reliability(probabilities, labels, bins, binning)
     assert sum(part.n for part in found) == len(rows)
     assert sum(part.positives for part in found) == labels.sum()
-    total = sum(part.n * abs(part.observed - part.forecast) for part in found) / len(rows)
+    total = sum(part.n * abs(part.observed.value - part.forecast) for part in found) / len(rows)
     assert abs(bin_gaps(probabilities, labels, bins, binning).sum(axis=0)).sum() / len(rows) == pytest.approx(total)
 
 
@@ -28,10 +28,10 @@ def test_equal_width_bins_are_scikit_learns(rows):
     labels = np.array([label for _, label in rows])
     observed, forecast = calibration_curve(labels, probabilities, n_bins=9, pos_label=True)
     found = reliability(probabilities, labels, 9)
-    assert [part.observed for part in found] == pytest.approx(observed)
+    assert [part.observed.value for part in found] == pytest.approx(observed)
     assert [part.forecast for part in found] == pytest.approx(forecast)
 
 
 def test_a_probability_of_one_falls_into_the_last_bin():
-    (part,) = reliability(np.array([1.0]), np.array([True]))
-    assert (part.low, part.high, part.n) == (0.9, 1.0, 1)
+    index, edges = bin_of(np.array([1.0]), 10)
+    assert (index.tolist(), len(edges)) == ([9], 11)

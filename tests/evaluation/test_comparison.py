@@ -151,7 +151,7 @@ def test_the_mean_finds_what_no_single_dataset_can_show():
     before = [score_list(signal=1.0, seed=k, noise=k, size=160, dataset=name) for k, name in enumerate(names)]
     after = [score_list(signal=1.15, seed=k, noise=50 + k, size=160, dataset=name) for k, name in enumerate(names)]
     rows = compare(before, after)
-    (mean,) = compare_means(rows)
+    (mean,) = compare_means(rows, "dev")
     assert sum(row.verdict is Verdict.BETTER for row in rows) <= 2
     assert mean.verdict is Verdict.BETTER
     assert mean.datasets == 12

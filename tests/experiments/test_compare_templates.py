@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json, write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.experiments import compare_templates as stage
 from models_under_pressure.experiments.compare_templates import compare as compare_templates
@@ -57,7 +57,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = records("a")
     write_records(Path("a.jsonl"), rows)
-    folder = EXPERIMENTS / "prompted" / "llm"
+    folder = EXPERIMENT_RESULTS / "prompted" / "llm"
     write_json(folder / "choice.json", {"chosen": "default", "auroc": {}})
     for template in TEMPLATES:
         write_jsonl(

@@ -187,7 +187,7 @@ def test_worst_errors_are_the_farthest_wrong_and_none_that_is_right():
     )
     records = {"mt": {id_: Record(id_, f"text {id_}") for id_ in "abcd"}}
     found = worst_errors([scores], records, most=5)
-    assert [(error.id, error.label) for error in found] == [
+    assert [(error.record.id, error.label) for error in found] == [
         ("c", "low-stakes"),
         ("b", "high-stakes"),
         ("a", "high-stakes"),

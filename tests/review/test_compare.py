@@ -89,7 +89,7 @@ def test_a_loss_that_only_the_mean_shows_fails_the_gate(base):
     after = [replace(scores(signal=1.35, noise=50 + n, size=120), dataset=name) for n, name in enumerate(names)]
     purposes = dict.fromkeys(names, "dev")
     found = review(replace(base, scores=before, purposes=purposes), replace(base, scores=after, purposes=purposes))
-    assert Verdict.WORSE in [row.mean.verdict for row in found.means]
+    assert Verdict.WORSE in [row.verdict for row in found.means]
     assert found.worse
 
 
@@ -283,7 +283,7 @@ def test_the_mean_of_unpaired_changes_is_marked(silent):
     before = replace(silent, purposes=purposes, metrics={name: {"mean": known(0.8)} for name in purposes})
     after = replace(before, metrics={name: {"mean": known(0.7)} for name in purposes})
     (mean,) = review(before, after).means
-    assert (mean.mean.verdict, mean.mean.paired) == (Verdict.WORSE, False)
+    assert (mean.verdict, mean.paired) == (Verdict.WORSE, False)
     assert to_markdown(review(before, after)).count("worse (unpaired)") == 3
 
 

@@ -18,7 +18,7 @@ CONFOUNDERS = TRAINING / "confounders.json"
 PROBES = Path("data/probes")
 RESULTS = Path("data/results")
 """Folder of the results of the root pipeline."""
-EXPERIMENTS = Path("data/experiments")
+EXPERIMENT_RESULTS = Path("data/experiments")
 """Folder of the results of experiments and language-model baselines."""
 OVERLAPS = RESULTS / "overlap.json"
 TOKEN_SCORES = RESULTS / "score_tokens.jsonl"

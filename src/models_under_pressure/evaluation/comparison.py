@@ -12,6 +12,9 @@ from models_under_pressure.evaluation.intervals import Difference
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.evaluation.scores import ScoreList, by_id
 
+_LEAST = 0.0005
+"""A smaller change of AUROC is noise whatever its p-value: another machine's rounding moves a few ranks."""
+
 
 class Verdict(StrEnum):
     """What a difference means."""
@@ -48,8 +51,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class MeanComparison:
-    """Mean change over the datasets of one probe that can be compared."""
+    """Mean change over the datasets of one purpose that can be compared, of one probe."""
 
+    purpose: str
     probe: str
     datasets: int
     verdict: Verdict
@@ -66,22 +70,20 @@ def compare(
     *,
     changed: Mapping[str, str] | None = None,
     alpha: float = 0.05,
-    least: float = 0.0005,
 ) -> list[Comparison]:
     """Compare AUROC of every probe and dataset of two revisions, by DeLong's test on the same records.
 
     A verdict of better or worse holds at level `alpha` after Holm's correction over the datasets of a probe. `changed`
-    names datasets whose records are known to differ although ids and labels agree (edited text), and why. A change
-    smaller than `least` is noise whatever its p-value: another machine's rounding moves a few ranks. Rows come in the
-    order of `after`, then what only `before` has.
+    names datasets whose records are known to differ although ids and labels agree (edited text), and why. Rows come in
+    the order of `after`, then what only `before` has.
     """
-    sides = [_by_key(before), _by_key(after)]
-    keys = list(dict.fromkeys([*sides[1], *sides[0]]))
-    rows = [_compare(key, sides[0].get(key, []), sides[1].get(key, []), changed or {}, 1.0 - alpha) for key in keys]
-    return judged(rows, alpha=alpha, least=least)
+    first, second = _by_key(before), _by_key(after)
+    keys = dict.fromkeys([*second, *first])
+    rows = [_compare(key, first.get(key, []), second.get(key, []), changed or {}, 1.0 - alpha) for key in keys]
+    return judged(rows, alpha=alpha)
 
 
-def judged(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.0005) -> list[Comparison]:
+def judged(rows: Sequence[Comparison], *, alpha: float) -> list[Comparison]:
     """The rows with their verdicts after Holm's correction over the datasets of each probe."""
     found = list(rows)
     families: dict[str, dict[int, float]] = {}
@@ -90,26 +92,27 @@ def judged(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.
             families.setdefault(row.probe, {})[number] = row.difference.p_value
     for tests in families.values():
         for number, adjusted in zip(tests, holm(list(tests.values())), strict=True):
-            found[number] = _judged(found[number], adjusted, alpha, least)
+            row = found[number] = replace(found[number], adjusted_p=adjusted)
+            if row.verdict is not Verdict.UNCHANGED and row.difference is not None:
+                found[number] = replace(row, verdict=_verdict(row.difference.value, adjusted, alpha))
     return found
 
 
-def compare_means(rows: Sequence[Comparison], *, alpha: float = 0.05, least: float = 0.0005) -> list[MeanComparison]:
-    """Mean change of each probe over its comparable datasets, one test a probe."""
+def compare_means(rows: Sequence[Comparison], purpose: str, *, alpha: float = 0.05) -> list[MeanComparison]:
+    """Mean change of each probe over its comparable datasets, all of one purpose; one test a probe."""
+    comparable: dict[str, list[tuple[Comparison, Difference]]] = {}
+    for row in rows:
+        if row.difference is not None:
+            comparable.setdefault(row.probe, []).append((row, row.difference))
     found: list[MeanComparison] = []
-    for probe in dict.fromkeys(row.probe for row in rows):
-        comparable = [row for row in rows if row.probe == probe and row.difference is not None]
-        if not comparable:
-            continue
-        change = mean_difference([row.difference for row in comparable if row.difference is not None], 1.0 - alpha)
-        before, after = (
-            fmean(value for row in comparable if (value := getattr(row, side)) is not None)
-            for side in ("before", "after")
-        )
-        unchanged = all(row.verdict is Verdict.UNCHANGED for row in comparable)
-        verdict = Verdict.UNCHANGED if unchanged else _verdict(change.value, change.p_value, alpha, least)
-        paired = all(row.paired for row in comparable)
-        found.append(MeanComparison(probe, len(comparable), verdict, before, after, change, paired))
+    for probe, pairs in comparable.items():
+        own = [row for row, _ in pairs]
+        change = mean_difference([difference for _, difference in pairs], 1.0 - alpha)
+        before, after = (fmean(getattr(row, side) for row in own) for side in ("before", "after"))
+        unchanged = all(row.verdict is Verdict.UNCHANGED for row in own)
+        verdict = Verdict.UNCHANGED if unchanged else _verdict(change.value, change.p_value, alpha)
+        paired = all(row.paired for row in own)
+        found.append(MeanComparison(purpose, probe, len(own), verdict, before, after, change, paired))
     return found
 
 
@@ -167,13 +170,7 @@ def _mean_auroc(side: list[ScoreList]) -> float | None:
     return fmean(auroc(scores.logits, scores.labels) for scores in side)
 
 
-def _judged(row: Comparison, adjusted: float, alpha: float, least: float) -> Comparison:
-    if row.verdict is Verdict.UNCHANGED or row.difference is None:
-        return replace(row, adjusted_p=adjusted)
-    return replace(row, adjusted_p=adjusted, verdict=_verdict(row.difference.value, adjusted, alpha, least))
-
-
-def _verdict(change: float, p_value: float, alpha: float, least: float) -> Verdict:
-    if p_value > alpha or abs(change) < least:
+def _verdict(change: float, p_value: float, alpha: float) -> Verdict:
+    if p_value > alpha or abs(change) < _LEAST:
         return Verdict.NOISE
     return Verdict.BETTER if change > 0 else Verdict.WORSE

@@ -108,6 +108,18 @@ def checked_labels(labels: ArrayLike) -> Bool[np.ndarray, "records"]:
     return array.astype(np.bool_)
 
 
+def checked_pair(
+    scores: ArrayLike, labels: ArrayLike
+) -> tuple[Float[np.ndarray, "records"], Bool[np.ndarray, "records"]]:
+    """Scores and labels that a ranking metric can be made of.
+
+    Raises:
+        ValueError: see `checked_scores`, `checked_labels` and `two_classes`.
+    """
+    checked = two_classes(checked_labels(labels))
+    return checked_scores(scores, len(checked)), checked
+
+
 def two_classes(labels: Bool[np.ndarray, "records"]) -> Bool[np.ndarray, "records"]:
     """The labels, given back when both classes are there.
 

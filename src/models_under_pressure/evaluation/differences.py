@@ -13,13 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtr, stdtrit
 
 from models_under_pressure.evaluation.curves import checked_labels, checked_scores, group_indices, two_classes
-from models_under_pressure.evaluation.intervals import (
-    Difference,
-    Estimate,
-    evidence,
-    logit_interval,
-    normal_reach,
-)
+from models_under_pressure.evaluation.intervals import Difference, Estimate, evidence, logit_interval, normal_reach
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -80,16 +74,8 @@ def unpaired_difference(
 def delong(
     scores: ArrayLike, labels: ArrayLike, groups: ArrayLike | None = None, *, confidence: float = 0.95
 ) -> Estimate:
-    """AUROC with DeLong's interval, on the logit scale as the bootstrap's is.
-
-    Raises:
-        ValueError: one class is missing.
-    """
-    checked = two_classes(checked_labels(labels))
-    placements = _placements(checked_scores(scores, len(checked)), checked)
-    value = float(placements[checked].mean())
-    deviation = _standard_error(placements, checked, group_indices(groups, len(checked)))
-    return logit_interval(value, deviation, min(evidence(checked, groups)), confidence, corrected=True)
+    """AUROC with DeLong's interval, on the logit scale as the bootstrap's is: `averaged_auroc` of one seed."""
+    return averaged_auroc([scores], labels, groups, confidence=confidence)
 
 
 def averaged_auroc(
@@ -98,18 +84,14 @@ def averaged_auroc(
     """Mean AUROC over training seeds (or repeats), on the same records.
 
     As in `averaged_difference`, the interval holds both sources of chance: which records were drawn, and which seeds.
-    With one seed it is `delong`, and says nothing about another training.
+    With one seed it says nothing about another training.
 
     Raises:
         ValueError: one class is missing, or the lists differ in length.
     """
     checked = two_classes(checked_labels(labels))
-    placements = np.stack([_placements(checked_scores(scores, len(checked)), checked) for scores in seeds])
-    mean = placements.mean(axis=0)
-    value = float(mean[checked].mean())
-    records = _standard_error(mean, checked, group_indices(groups, len(checked))) ** 2
-    variance, freedom = _joined(records, [placements[:, checked].mean(axis=1)])
-    deviation = float(np.sqrt(variance)) * normal_reach(freedom, confidence)
+    value, error, freedom = _averaged([seeds], checked, groups)
+    deviation = error * normal_reach(freedom, confidence)
     return logit_interval(value, deviation, min(evidence(checked, groups)), confidence, corrected=True)
 
 
@@ -130,26 +112,24 @@ def averaged_difference(
     Raises:
         ValueError: one class is missing, or the lists differ in length.
     """
-    sides = [
-        np.stack([_placements(checked_scores(scores, len(labels)), labels) for scores in side])
-        for side in (before, after)
-    ]
-    change = sides[1].mean(axis=0) - sides[0].mean(axis=0)
-    value = float(change[labels].mean())
-    records = _standard_error(change, labels, group_indices(groups, len(labels))) ** 2
-    variance, freedom = _joined(records, [side[:, labels].mean(axis=1) for side in sides])
-    return difference(value, float(np.sqrt(variance)), confidence, freedom=freedom)
+    value, error, freedom = _averaged([before, after], labels, groups)
+    return difference(value, error, confidence, freedom=freedom)
 
 
-def _joined(records: float, sides: Sequence[Float[np.ndarray, "seeds"]]) -> tuple[float, float]:
-    """Variance from the records and from the seeds of each side, and Welch and Satterthwaite's degrees of freedom."""
-    parts = [(records, float("inf"))]
-    for aurocs in sides:
+def _averaged(
+    sides: Sequence[Sequence[ArrayLike]], labels: Bool[np.ndarray, "records"], groups: ArrayLike | None
+) -> tuple[float, float, float]:
+    """Mean AUROC over the seeds of a side, or how it differs between two; its standard error; degrees of freedom."""
+    placed = [np.stack([_placements(checked_scores(one, len(labels)), labels) for one in side]) for side in sides]
+    mean = placed[-1].mean(axis=0) - (placed[0].mean(axis=0) if len(placed) > 1 else 0.0)
+    parts = [(_standard_error(mean, labels, group_indices(groups, len(labels))) ** 2, float("inf"))]
+    for aurocs in (side[:, labels].mean(axis=1) for side in placed):
         if len(aurocs) > 1:
             parts.append((float(aurocs.var(ddof=1)) / len(aurocs), len(aurocs) - 1.0))
     variance = sum(part for part, _ in parts)
     spent = sum(part**2 / freedom for part, freedom in parts if part)
-    return variance, min(variance**2 / spent, 1e9) if 0.0 < spent < float("inf") else 1e9
+    freedom = min(variance**2 / spent, 1e9) if 0.0 < spent < float("inf") else 1e9
+    return float(mean[labels].mean()), float(np.sqrt(variance)), freedom
 
 
 def _placements(
@@ -161,11 +141,9 @@ def _placements(
     """
     everywhere = _midranks(scores)
     placements = np.empty(len(scores))
-    for members, sign in ((labels, 1.0), (~labels, -1.0)):
-        below = everywhere[members] - _midranks(scores[members])
-        others = len(scores) - members.sum()
-        placements[members] = below / others if sign > 0 else 1.0 - below / others
-    return placements
+    for members in (labels, ~labels):
+        placements[members] = (everywhere[members] - _midranks(scores[members])) / (~members).sum()
+    return np.where(labels, placements, 1.0 - placements)
 
 
 def _midranks(values: Float[np.ndarray, "values"]) -> Float[np.ndarray, "values"]:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv, expit, logit, ndtr, ndtri, stdtrit
 
 from models_under_pressure.evaluation import curves
-from models_under_pressure.evaluation.curves import checked_labels, checked_scores, group_indices, two_classes
+from models_under_pressure.evaluation.curves import checked_pair, group_indices
 
 _CHUNK_CELLS = 30_000
 """Weights held at once (resamples x records): a chunk that stays in a processor's cache is twice as fast."""
@@ -92,10 +92,10 @@ class Estimate:
     low: float
     high: float
 
-    def columns(self, name: str) -> dict[str, float]:
-        """The metric and the ends of its interval under their names in results, rounded to 4 places."""
-        ends = {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
-        return {key: round(value, 4) for key, value in ends.items()}
+    def columns(self, name: str, *ends: str) -> dict[str, float]:
+        """The metric and its `ends` (by default `<name>_low` and `<name>_high`) in results, rounded to 4 places."""
+        names = (name, *(ends or (f"{name}_low", f"{name}_high")))
+        return {key: round(value, 4) for key, value in zip(names, (self.value, self.low, self.high), strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,8 @@ def bootstrap_auroc(
     Raises:
         ValueError: one class is missing.
     """
-    checked = two_classes(checked_labels(labels))
-    ranking = curves.rank(checked_scores(scores, len(checked)), checked)
+    values, checked = checked_pair(scores, labels)
+    ranking = curves.rank(values, checked)
     replicates = replicate(
         lambda weights: {"auroc": curves.auroc(curves.count(ranking, weights))},
         plan(checked, groups),

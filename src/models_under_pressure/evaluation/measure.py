@@ -33,28 +33,13 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """Dataset -> `metrics` (name -> metric) and `groups` (name -> attribute -> value -> metric).
 
-    All methods are measured on the records that each of them has scored.
-
-    Args:
-        datasets: the datasets; ambiguous records have no score.
-        files: score files, in this order.
-        config: which metrics, and how their intervals are drawn.
-        seed: seed of the bootstrap.
-        skipped: records of a dataset that may have no score, because the extraction was allowed to skip so many.
+    All methods are measured on the records that each of them has scored. Names come in the order of the score files;
+    `seed` is that of the bootstrap; `skipped` records of a dataset may have no score, because so many were allowed to be
+    refused by the extraction.
 
     Raises:
         UserError: scores are of other records, labels or groups than those of the dataset, or two methods give one
             name.
-    """
-    found = read_methods(files)
-    return {one.name: _measure(one, found.get(one.name, {}), config, seed, skipped) for one in datasets}
-
-
-def read_methods(files: Sequence[Path]) -> dict[str, dict[str, list[ScoreList]]]:
-    """Dataset -> method -> its score lists, one per seed, in the order of the files.
-
-    Raises:
-        UserError: two files give one name.
     """
     found: dict[str, dict[str, list[ScoreList]]] = {}
     for path in files:
@@ -64,7 +49,7 @@ def read_methods(files: Sequence[Path]) -> dict[str, dict[str, list[ScoreList]]]
             raise UserError(f"{name!r} is the name of another method too.", where=str(path), remedy="rename one.")
         for scores in lists:
             found.setdefault(scores.dataset, {}).setdefault(scores.probe, []).append(scores)
-    return found
+    return {one.name: _measure(one, found.get(one.name, {}), config, seed, skipped) for one in datasets}
 
 
 def _measure(
@@ -78,19 +63,19 @@ def _measure(
         message = "%s: %d of %d records have no score of every method: left out of all"
         logging.getLogger(__name__).warning(message, dataset.name, len(known) - len(scored), len(known))
         by_name = {name: [only(scores, scored) for scores in lists] for name, lists in by_name.items()}
-    return {
-        "metrics": {name: _metrics(lists, config, seed) for name, lists in by_name.items()},
-        "groups": {name: _groups(lists, known, config, seed) for name, lists in by_name.items()},
+    metrics = {
+        name: mean_over_seeds([_evaluated(one, config, seed) | mean_costs(one) for one in lists])
+        for name, lists in by_name.items()
     }
+    groups = {name: _groups(lists, known, config, seed) for name, lists in by_name.items()}
+    return {"metrics": metrics, "groups": groups}
 
 
 def _check(scores: ScoreList, known: Mapping[str, Record], skipped: int) -> None:
-    rows = zip(scores.ids, scores.labels.tolist(), scores.groups, strict=True)
-    same = 0 <= len(known) - len(scores.ids) <= skipped and all(
-        id_ in known and known[id_].label is (Label.HIGH if high else Label.LOW) and known[id_].group == group
-        for id_, high, group in rows
-    )
-    if not same:
+    labels = [Label.HIGH if high else Label.LOW for high in scores.labels.tolist()]
+    rows = dict(zip(scores.ids, zip(labels, scores.groups, strict=True), strict=True))
+    expected = {id_: (one.label, one.group) for id_, one in known.items() if id_ in rows}
+    if not 0 <= len(known) - len(scores.ids) <= skipped or rows != expected:
         raise UserError(
             f"the scores of {scores.probe!r} are of other records, labels or groups than {scores.dataset}.",
             where=scores.dataset,
@@ -98,16 +83,11 @@ def _check(scores: ScoreList, known: Mapping[str, Record], skipped: int) -> None
         )
 
 
-def _metrics(lists: Sequence[ScoreList], config: EvaluateConfig, seed: int) -> dict[str, float | int]:
-    return mean_over_seeds(
-        [
-            evaluate_scores(
-                one.logits, one.labels, one.groups, probabilities=one.probabilities, config=config, seed=seed
-            )
-            | mean_costs(one)
-            for one in lists
-        ]
-    )
+def _evaluated(scores: ScoreList, config: EvaluateConfig, seed: int, rows: Any = slice(None)) -> dict[str, float | int]:
+    """`evaluate_scores` of all records, or of some."""
+    logits, labels, chance = scores.logits[rows], scores.labels[rows], scores.probabilities[rows]
+    groups = np.asarray(scores.groups)[rows]
+    return evaluate_scores(logits, labels, groups, config=config, seed=seed, probabilities=chance)
 
 
 def _groups(
@@ -148,9 +128,8 @@ def by_attribute(
     found: dict[str, dict[str, float | int]] = {}
     for value in sorted(set(values)):
         inside = attribute == value
-        logits, own, chance = scores.logits[inside], labels[inside], scores.probabilities[inside]
-        part = evaluate_scores(logits, own, groups[inside], config=config, seed=seed, probabilities=chance)
-        sizes = evidence(own, groups[inside])
+        part = _evaluated(scores, config, seed, inside)
+        sizes = evidence(labels[inside], groups[inside])
         for rate, members, size in zip(("tpr", "fpr"), (labels, ~labels), sizes, strict=True):
             if size:
                 share = float(flagged[inside & members].mean())
@@ -168,11 +147,8 @@ def length_bins(lengths: ArrayLike, bins: int = 4) -> list[str]:
     array = np.asarray(lengths)
     edges = np.unique(np.quantile(array, np.linspace(0.0, 1.0, bins + 1)[1:], method="inverted_cdf"))
     index = np.searchsorted(edges, array, side="left")
-    names = [
-        f"{number + 1}: up to {edge:,}" if number == 0 else f"{number + 1}: {edges[number - 1] + 1:,} to {edge:,}"
-        for number, edge in enumerate(edges)
-    ]
-    return [names[number] for number in index]
+    starts = ["up", *(f"{edge + 1:,}" for edge in edges)]
+    return [f"{number + 1}: {starts[number]} to {edges[number]:,}" for number in index]
 
 
 def attributes_of(records: Sequence[Record], config: EvaluateConfig) -> dict[str, list[str]]:
@@ -208,10 +184,10 @@ def read_evaluated(path: Path, probes: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: the file is missing.
     """
-    found = read_json(path)
-    return {what: _ordered(found[what], probes) for what in ("metrics", "groups")}
+    found: dict[str, dict[str, Any]] = read_json(path)
 
+    def place(item: tuple[str, Any]) -> tuple[int, str]:
+        name = item[0]
+        return (probes.index(name), "") if name in probes else (len(probes), name)
 
-def _ordered(found: dict[str, Any], probes: Sequence[str]) -> dict[str, Any]:
-    names = [name for name in probes if name in found]
-    return {name: found[name] for name in [*names, *sorted(found.keys() - set(names))]}
+    return {what: dict(sorted(found[what].items(), key=place)) for what in ("metrics", "groups")}

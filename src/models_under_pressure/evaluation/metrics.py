@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtr
 
 from models_under_pressure.evaluation import curves
-from models_under_pressure.evaluation.curves import checked_labels, checked_probabilities, checked_scores, two_classes
+from models_under_pressure.evaluation.curves import (
+    checked_labels,
+    checked_pair,
+    checked_probabilities,
+    checked_scores,
+)
 from models_under_pressure.evaluation.intervals import Estimate, clopper_pearson, evidence
 
 Binning = Literal["equal width", "equal mass"]
@@ -23,14 +28,16 @@ EQUAL_MASS: Binning = "equal mass"
 class ReliabilityBin:
     """One point of a reliability diagram."""
 
-    low: float
-    high: float
     n: int
     positives: int
     forecast: float
     """Mean probability of the bin's records."""
-    observed: float
-    """Share of them that are high-stakes."""
+    observed: Estimate
+    """Share of them that are high-stakes, with its exact interval, records taken as independent."""
+
+    def columns(self) -> dict[str, float]:
+        """The point in results, rounded to 4 places: `forecast`, `observed`, and its interval from `low` to `high`."""
+        return {"forecast": round(self.forecast, 4)} | self.observed.columns("observed", "low", "high")
 
 
 def bin_of(
@@ -63,22 +70,16 @@ def reliability(
     labels: Bool[np.ndarray, "records"],
     bins: int = 10,
     binning: Binning = EQUAL_WIDTH,
+    confidence: float = 0.95,
 ) -> list[ReliabilityBin]:
     """The bins that hold records, by rising probability."""
-    index, edges = bin_of(probabilities, bins, binning)
+    index, _ = bin_of(probabilities, bins, binning)
     found: list[ReliabilityBin] = []
     for number in np.unique(index):
         inside = index == number
-        found.append(
-            ReliabilityBin(
-                low=float(edges[number]),
-                high=float(edges[min(number + 1, len(edges) - 1)]),
-                n=int(inside.sum()),
-                positives=int(labels[inside].sum()),
-                forecast=float(probabilities[inside].mean()),
-                observed=float(labels[inside].mean()),
-            )
-        )
+        size, positives = int(inside.sum()), int(labels[inside].sum())
+        forecast = float(probabilities[inside].mean())
+        found.append(ReliabilityBin(size, positives, forecast, clopper_pearson(positives, size, confidence)))
     return found
 
 
@@ -109,8 +110,7 @@ def threshold_at_fpr(scores: ArrayLike, labels: ArrayLike, budget: float = 0.01)
     Raises:
         ValueError: one class is missing.
     """
-    checked = two_classes(checked_labels(labels))
-    ranking = curves.rank(checked_scores(scores, len(checked)), checked)
+    ranking = curves.rank(*checked_pair(scores, labels))
     kept = int(curves.index_within_budget(curves.count(ranking), budget))
     return float(ranking.thresholds[kept - 1]) if kept else float("inf")
 
@@ -128,7 +128,8 @@ def precision_from_rates(tpr: float, fpr: float, prevalence: float) -> float:
 def accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float = 0.5) -> float:
     """Share of records on the right side of the threshold (a score above it says high-stakes)."""
     checked = checked_labels(labels)
-    return float(np.mean(correct(checked_scores(scores, len(checked)), checked, threshold)))
+    right = (checked_scores(scores, len(checked)) > threshold) == checked
+    return float(right.mean())
 
 
 def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> float:
@@ -141,32 +142,8 @@ def ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> float:
     return float(np.abs(gaps.sum(axis=0)).sum() / len(checked))
 
 
-def correct(
-    scores: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"], threshold: float
-) -> Float[np.ndarray, "records"]:
-    """1 where the score is on the right side of the threshold."""
-    return ((scores > threshold) == labels).astype(np.float64)
-
-
-def squared_errors(
-    probabilities: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
-) -> Float[np.ndarray, "records"]:
-    """Squared distance of each probability from its label."""
-    return (probabilities - labels) ** 2
-
-
-def log_losses(
-    probabilities: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
-) -> Float[np.ndarray, "records"]:
-    """Negative log-likelihood of each label, in nats."""
-    epsilon = np.finfo(np.float64).eps
-    clipped = np.clip(probabilities, epsilon, 1.0 - epsilon)
-    return -np.where(labels, np.log(clipped), np.log1p(-clipped))
-
-
 def _counts(scores: ArrayLike, labels: ArrayLike) -> curves.Counts:
-    checked = two_classes(checked_labels(labels))
-    return curves.count(curves.rank(checked_scores(scores, len(checked)), checked))
+    return curves.count(curves.rank(*checked_pair(scores, labels)))
 
 
 def tpr_at_fpr_interval(
@@ -191,17 +168,17 @@ def tpr_at_fpr_interval(
     Raises:
         ValueError: one class is missing.
     """
-    checked = two_classes(checked_labels(labels))
-    counts = curves.count(curves.rank(checked_scores(scores, len(checked)), checked))
-    positives, negatives = evidence(checked, groups)
+    checked = checked_pair(scores, labels)
+    counts = curves.count(curves.rank(*checked))
+    positives, negatives = evidence(checked[1], groups)
     tail = (1.0 - confidence) / 4.0
     chance = bdtr(np.arange(negatives + 1), negatives, budget)
-    strict = int(np.sum(chance <= tail)) - 1
-    lax = int(np.sum(chance < 1.0 - tail))
-    low = 0.0
-    if strict >= 0:
-        tpr = float(curves.tpr_at_fpr(counts, strict / negatives))
-        low = clopper_pearson(tpr * positives, positives, 1.0 - 2.0 * tail).low
-    tpr = float(curves.tpr_at_fpr(counts, lax / negatives))
-    high = clopper_pearson(tpr * positives, positives, 1.0 - 2.0 * tail).high
-    return Estimate(float(curves.tpr_at_fpr(counts, budget)), low, high)
+    strict, lax = int(np.sum(chance <= tail)) - 1, int(np.sum(chance < 1.0 - tail))
+
+    def exact(alarms: int) -> Estimate:
+        """The TPR of the threshold with so many alarms among the negatives."""
+        tpr = float(curves.tpr_at_fpr(counts, alarms / negatives))
+        return clopper_pearson(tpr * positives, positives, 1.0 - 2.0 * tail)
+
+    low = exact(strict).low if strict >= 0 else 0.0
+    return Estimate(float(curves.tpr_at_fpr(counts, budget)), low, exact(lax).high)

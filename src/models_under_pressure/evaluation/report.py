@@ -8,9 +8,10 @@ from typing import Annotated
 import numpy as np
 from jaxtyping import Bool, Float, Num
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from models_under_pressure.evaluation import curves, metrics
+from models_under_pressure.core.files import Frozen
+from models_under_pressure.evaluation import curves
 from models_under_pressure.evaluation.curves import checked_labels, checked_probabilities, checked_scores
 from models_under_pressure.evaluation.intervals import (
     Estimate,
@@ -22,14 +23,18 @@ from models_under_pressure.evaluation.intervals import (
     plan,
     replicate,
 )
-from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, bin_gaps, tpr_at_fpr_interval
+from models_under_pressure.evaluation.metrics import (
+    EQUAL_MASS,
+    EQUAL_WIDTH,
+    bin_gaps,
+    precision_from_rates,
+    tpr_at_fpr_interval,
+)
 from models_under_pressure.evaluation.scores import ScoreList
 
 
-class EvaluateConfig(BaseModel):
+class EvaluateConfig(Frozen):
     """How scores are measured."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fpr_budgets: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.01,), min_length=1)
     """False positive rates that a threshold must keep."""
@@ -41,7 +46,7 @@ class EvaluateConfig(BaseModel):
     """Coverage of the intervals."""
     bins: int = Field(10, ge=2)
     """Bins of the calibration errors."""
-    groups: dict[str, tuple[str, ...]] = {}
+    groups: dict[str, tuple[str, ...]] = Field({})
     """Attribute by which metrics are broken down -> columns that can hold it; a record's first counts."""
     least_group: int = Field(10, ge=1)
     """Records that a value of an attribute needs for metrics of its own."""
@@ -49,6 +54,8 @@ class EvaluateConfig(BaseModel):
     """Bins of about equal number that records are parted into by length."""
 
 
+Metrics = Mapping[str, Mapping[str, Mapping[str, float | int]]]
+"""Dataset (or purpose) -> method -> metric, with interval ends."""
 _RANKED = frozenset({"auroc", "auprc"})
 _LOSSES = frozenset({"brier", "log_loss"})
 _BIASED = frozenset({"ece", "adaptive_ece"})
@@ -107,20 +114,10 @@ def estimate_scores(
     }
     if rarer and scores is not None:
         for budget in config.fpr_budgets:
-            found |= _at_budget(scores, checked, groups, budget, config)
+            tpr = tpr_at_fpr_interval(scores, checked, budget, groups, confidence=config.confidence)
+            ends = (precision_from_rates(rate, budget, config.prevalence) for rate in (tpr.value, tpr.low, tpr.high))
+            found |= {f"tpr_at_{percent(budget)}_fpr": tpr, f"precision_at_{percent(budget)}_fpr": Estimate(*ends)}
     return found
-
-
-def _at_budget(
-    scores: ArrayLike,
-    labels: Bool[np.ndarray, "records"],
-    groups: ArrayLike | None,
-    budget: float,
-    config: EvaluateConfig,
-) -> dict[str, Estimate]:
-    tpr = tpr_at_fpr_interval(scores, labels, budget, groups, confidence=config.confidence)
-    ends = (metrics.precision_from_rates(rate, budget, config.prevalence) for rate in (tpr.value, tpr.low, tpr.high))
-    return {f"tpr_at_{percent(budget)}_fpr": tpr, f"precision_at_{percent(budget)}_fpr": Estimate(*ends)}
 
 
 def _interval(
@@ -147,8 +144,13 @@ def _statistic(
     """All metrics of many weightings of the records at once."""
     ranked = None if scores is None else curves.rank(checked_scores(scores, len(labels)), labels)
     ranking = ranked if labels.any() and not labels.all() else None
-    losses = {} if probabilities is None else _losses(checked_probabilities(probabilities, len(labels)), labels)
-    gaps = {} if probabilities is None else _gaps(checked_probabilities(probabilities, len(labels)), labels, config)
+    losses: dict[str, np.ndarray] = {}
+    gaps: dict[str, np.ndarray] = {}
+    if probabilities is not None:
+        checked = checked_probabilities(probabilities, len(labels))
+        losses = _losses(checked, labels)
+        gaps["ece"] = bin_gaps(checked, labels, config.bins, EQUAL_WIDTH)
+        gaps["adaptive_ece"] = bin_gaps(checked, labels, config.bins, EQUAL_MASS)
 
     def statistic(weights: Num[np.ndarray, "resamples records"]) -> dict[str, Float[np.ndarray, "resamples"]]:
         found: dict[str, np.ndarray] = {}
@@ -167,19 +169,13 @@ def _statistic(
 def _losses(
     probabilities: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"]
 ) -> dict[str, Float[np.ndarray, "records"]]:
+    """What each record adds to a mean: 1 where 0.5 parts it right, squared error, negative log-likelihood in nats."""
+    epsilon = np.finfo(np.float64).eps
+    clipped = np.clip(probabilities, epsilon, 1.0 - epsilon)
     return {
-        "accuracy": metrics.correct(probabilities, labels, 0.5),
-        "brier": metrics.squared_errors(probabilities, labels),
-        "log_loss": metrics.log_losses(probabilities, labels),
-    }
-
-
-def _gaps(
-    probabilities: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"], config: EvaluateConfig
-) -> dict[str, Float[np.ndarray, "records bins"]]:
-    return {
-        "ece": bin_gaps(probabilities, labels, config.bins, EQUAL_WIDTH),
-        "adaptive_ece": bin_gaps(probabilities, labels, config.bins, EQUAL_MASS),
+        "accuracy": ((probabilities > 0.5) == labels).astype(np.float64),
+        "brier": (probabilities - labels) ** 2,
+        "log_loss": -np.where(labels, np.log(clipped), np.log1p(-clipped)),
     }
 
 
@@ -194,11 +190,10 @@ def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     Each end lies as far from the mean as the root of the summed squares of the parts' distances to theirs, over their
     number (Zou and Donner 2008, "MOVER"): it needs no variances and keeps the asymmetry of intervals near 1.
     """
-    values = np.array([estimate.value for estimate in estimates])
-    down = values - np.array([estimate.low for estimate in estimates])
-    up = np.array([estimate.high for estimate in estimates]) - values
-    mean, count = float(values.mean()), len(values)
-    return Estimate(mean, mean - float(np.sqrt(down @ down)) / count, mean + float(np.sqrt(up @ up)) / count)
+    values, low, high = np.array([(one.value, one.low, one.high) for one in estimates]).T
+    down, up = (float(np.sqrt(reach @ reach)) / len(values) for reach in (values - low, high - values))
+    mean = float(values.mean())
+    return Estimate(mean, mean - down, mean + up)
 
 
 def mean_over_datasets(rows: Sequence[Mapping[str, float | int]]) -> dict[str, float | int]:
@@ -219,32 +214,29 @@ def mean_over_datasets(rows: Sequence[Mapping[str, float | int]]) -> dict[str, f
     }
     shared = {name for name in rows[0] if all(name in row for row in rows)}
     for name in sorted(name for name in shared if {f"{name}_low", f"{name}_high"} <= shared):
-        mean = mean_estimate([Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows])
-        flat |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
-    flat |= {name: fmean(row[name] for row in rows) for name in _SHARES if name in shared}
-    return {name: round(value, 4) for name, value in flat.items()}
+        parts = [Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows]
+        flat |= mean_estimate(parts).columns(name)
+    return flat | {name: round(fmean(row[name] for row in rows), 4) for name in _SHARES if name in shared}
 
 
-def means_by_purpose(
-    evaluated: Mapping[str, Mapping[str, Mapping[str, float | int]]], purposes: Mapping[str, str]
-) -> dict[str, dict[str, dict[str, float | int]]]:
+def means_by_purpose(evaluated: Metrics, purposes: Mapping[str, str]) -> dict[str, dict[str, dict[str, float | int]]]:
     """Purpose -> method -> `mean_over_datasets` of its datasets, from dataset -> method -> metric.
 
     A method that scored some datasets only has the mean of those; `datasets` tells their number.
     """
-    found: dict[str, dict[str, dict[str, float | int]]] = {}
-    for purpose in sorted(set(purposes.values())):
-        rows: dict[str, list[Mapping[str, float | int]]] = {}
-        for dataset in (name for name, one in purposes.items() if one == purpose):
-            for method, row in evaluated.get(dataset, {}).items():
-                rows.setdefault(method, []).append(row)
-        found[purpose] = {method: mean_over_datasets(of_method) for method, of_method in rows.items()}
-    return found
+    rows: dict[str, dict[str, list[Mapping[str, float | int]]]] = {one: {} for one in sorted(set(purposes.values()))}
+    for dataset, purpose in purposes.items():
+        for method, row in evaluated.get(dataset, {}).items():
+            rows[purpose].setdefault(method, []).append(row)
+    return {one: {method: mean_over_datasets(own) for method, own in found.items()} for one, found in rows.items()}
 
 
 def mean_over_seeds(rows: Sequence[Mapping[str, float | int]]) -> dict[str, float | int]:
     """Mean of each metric over training seeds; with several, `auroc_seed_sd` is the spread that no interval holds."""
-    means = {name: _mean([row[name] for row in rows]) for name in rows[0]}
+    means: dict[str, float | int] = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        means[name] = values[0] if len(set(values)) == 1 else round(fmean(values), 4)
     if len(rows) > 1 and "auroc" in means:
         means["auroc_seed_sd"] = round(stdev(row["auroc"] for row in rows), 4)
     return means
@@ -264,20 +256,11 @@ def intervals(row: Mapping[str, float | int]) -> dict[str, float | int]:
 
 
 def known_intervals(
-    evaluated: Mapping[str, Mapping[str, Mapping[str, float | int]]],
-    purposes: Mapping[str, str],
-    contents: Mapping[str, str],
+    evaluated: Metrics, purposes: Mapping[str, str], contents: Mapping[str, str]
 ) -> dict[str, dict[str, object]]:
     """Dataset -> `purpose`, `content` (hash of its file) and `methods` with their `intervals`, as git keeps them."""
-    return {
-        name: {
-            "purpose": purposes[name],
-            "content": contents[name],
-            "methods": {method: intervals(row) for method, row in methods.items()},
-        }
-        for name, methods in evaluated.items()
-    }
-
-
-def _mean(values: Sequence[float | int]) -> float | int:
-    return values[0] if len(set(values)) == 1 else round(fmean(values), 4)
+    found: dict[str, dict[str, object]] = {}
+    for name, methods in evaluated.items():
+        kept = {method: intervals(row) for method, row in methods.items()}
+        found[name] = {"purpose": purposes[name], "content": contents[name], "methods": kept}
+    return found

@@ -4,7 +4,7 @@ A monitor is whatever scores conversations, a probe or a baseline; its name stan
 scores two revisions can be compared record by record, and every figure drawn, without a model.
 """
 
-from collections.abc import Iterable, Sequence, Set, Sized
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ _COLUMNS = {
 """Columns of a file and their types."""
 _COSTS = ("tokens", "flops")
 """Columns that files of older revisions lack."""
+_ARRAYS = ("labels", "logits", "probabilities", *_COSTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +52,7 @@ class ScoreList:
     """Floating point operations that a record alone costs, beyond what the monitored model computes anyway."""
 
     def __post_init__(self) -> None:
-        columns: tuple[Sized | None, ...] = (
-            self.ids,
-            self.groups,
-            self.labels,
-            self.logits,
-            self.probabilities,
-            self.tokens,
-            self.flops,
-        )
+        columns = (getattr(self, name) for name in ("ids", "groups", *_ARRAYS))
         sizes = {len(column) for column in columns if column is not None}
         if len(sizes) > 1:
             raise ValueError(f"columns of {self.dataset}/{self.probe} have different lengths: {sorted(sizes)}")
@@ -77,16 +70,9 @@ def only(scores: ScoreList, ids: Set[str]) -> ScoreList:
 
 def _rows(scores: ScoreList, rows: Sequence[int]) -> ScoreList:
     order = np.array(rows, dtype=np.int64)
-    return replace(
-        scores,
-        ids=tuple(scores.ids[row] for row in rows),
-        groups=tuple(scores.groups[row] for row in rows),
-        labels=scores.labels[order],
-        logits=scores.logits[order],
-        probabilities=scores.probabilities[order],
-        tokens=None if scores.tokens is None else scores.tokens[order],
-        flops=None if scores.flops is None else scores.flops[order],
-    )
+    arrays = {name: array[order] for name in _ARRAYS if (array := getattr(scores, name)) is not None}
+    ids, groups = (tuple(column[row] for row in rows) for column in (scores.ids, scores.groups))
+    return replace(scores, ids=ids, groups=groups, **arrays)
 
 
 def write_scores(path: Path, lists: Iterable[ScoreList]) -> None:
@@ -94,7 +80,15 @@ def write_scores(path: Path, lists: Iterable[ScoreList]) -> None:
     arrow, parquet = _pyarrow()
     ordered = sorted(map(by_id, lists), key=lambda scores: (scores.dataset, scores.probe, scores.seed))
     schema = arrow.schema([(name, arrow.type_for_alias(kind)) for name, kind in _COLUMNS.items()])
-    table = arrow.concat_tables([schema.empty_table(), *(arrow.table(_columns(one), schema) for one in ordered)])
+    tables = [schema.empty_table()]
+    for one in ordered:
+        size = len(one.ids)
+        columns = {name: [getattr(one, name)] * size for name in ("dataset", "probe", "seed")}
+        columns |= {"id": one.ids, "group": one.groups, "label": one.labels.astype(np.int8)}
+        columns |= {"logit": one.logits, "probability": one.probabilities}
+        columns |= {name: [None] * size if (cost := getattr(one, name)) is None else cost for name in _COSTS}
+        tables.append(arrow.table(columns, schema))
+    table = arrow.concat_tables(tables)
     with atomic_path(path) as temporary:
         parquet.write_table(table, temporary, compression="zstd", store_schema=False)
 
@@ -134,38 +128,9 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _columns(scores: ScoreList) -> dict[str, Any]:
-    size = len(scores.ids)
-    return {
-        "dataset": [scores.dataset] * size,
-        "probe": [scores.probe] * size,
-        "seed": [scores.seed] * size,
-        "id": scores.ids,
-        "group": scores.groups,
-        "label": scores.labels.astype(np.int8),
-        "logit": np.asarray(scores.logits, dtype=np.float64),
-        "probability": np.asarray(scores.probabilities, dtype=np.float64),
-        "tokens": [None] * size if scores.tokens is None else scores.tokens,
-        "flops": [None] * size if scores.flops is None else scores.flops,
-    }
-
-
 def _score_list(key: tuple[str, str, int], table: Any) -> ScoreList:
-    dataset, probe, seed = key
-    costs = {
-        name: table.column(name).to_numpy()
-        for name in _COSTS
-        if name in table.column_names and not table.column(name).null_count
-    }
-    return ScoreList(
-        dataset=dataset,
-        probe=probe,
-        seed=seed,
-        ids=tuple(table.column("id").to_pylist()),
-        groups=tuple(table.column("group").to_pylist()),
-        labels=table.column("label").to_numpy() == 1,
-        logits=table.column("logit").to_numpy(),
-        probabilities=table.column("probability").to_numpy(),
-        tokens=costs.get("tokens"),
-        flops=costs.get("flops"),
-    )
+    ids, groups = (tuple(table.column(name).to_pylist()) for name in ("id", "group"))
+    label, logits, probabilities = (table.column(name).to_numpy() for name in ("label", "logit", "probability"))
+    known = [name for name in _COSTS if name in table.column_names and not table.column(name).null_count]
+    costs = {name: table.column(name).to_numpy() for name in known}
+    return ScoreList(*key, ids, groups, label == 1, logits, probabilities, **costs)

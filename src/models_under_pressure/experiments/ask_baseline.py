@@ -8,8 +8,7 @@ import typer
 from models_under_pressure.baselines.asked import AskBaselineConfig, ask_stakes, to_list, write_asked
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, Dataset, datasets_in_use, scores_path
 from models_under_pressure.core.section import EXPERIMENTS, entry, read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.llm import options
@@ -43,14 +42,14 @@ def command(
 
 def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> None:
     """Write what the model says of each record, and the scores."""
-    folder, method = RESULTS / "asked" / name, f"asked_{name}"
+    folder, method = EXPERIMENT_RESULTS / "asked" / name, f"asked_{name}"
     unanswered: dict[str, object] = {}
     lists: list[ScoreList] = []
     for asked in ask_stakes(_read(datasets), ask):
         write_asked(folder / f"{asked.data.name}.jsonl", asked)
         lists.append(to_list(asked, method, seed=seed))
         unanswered[asked.data.name] = asked.unanswered
-    write_scores(scores_path(method, RESULTS), lists)
+    write_scores(scores_path(method, EXPERIMENT_RESULTS), lists)
     write_json(folder / "unanswered.json", unanswered)
 
 

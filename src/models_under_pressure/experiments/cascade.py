@@ -15,20 +15,10 @@ from pydantic import Field
 from models_under_pressure.core.display import text_table
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, datasets_in_use
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.cascade import (
-    Band,
-    Merge,
-    Selection,
-    band_of,
-    cost,
-    inside,
-    merge,
-    pareto,
-    select,
-)
+from models_under_pressure.evaluation import cascade
+from models_under_pressure.evaluation.cascade import Band, Merge, Selection
 from models_under_pressure.evaluation.differences import delong
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList
@@ -92,7 +82,7 @@ def command(context: typer.Context) -> None:
         return
     config, scores, purposes, confidence = _read()
     rows = run(config, scores, purposes, seed=read("seed", int), confidence=confidence)
-    write_jsonl(RESULTS / "cascade.jsonl", rows)
+    write_jsonl(EXPERIMENT_RESULTS / "cascade.jsonl", rows)
 
 
 @app.command("plan")
@@ -119,30 +109,25 @@ def run(
     """Every monitor alone, and every cascade of two.
 
     Returns:
-        Rows with `dataset`, `purpose`, `kind` (alone or cascade), `first`, `second`, `selection`, `merge`, `share`,
-        AUROC with its interval (DeLong, grouped), `flops` (mean of a record) and, of monitors alone, `flops_per_token`;
-        then the same with the mean over the datasets of a purpose, whose `dataset` is `mean` and which say whether they
-        are on the `pareto` front of AUROC against FLOPs.
+        `evaluation.rows.CascadeRow`s of every dataset (intervals: DeLong, grouped), then of the means over the datasets
+        of a purpose.
 
     Raises:
         UserError: a monitor has no scores of a dataset, or its costs are not known; or two have scores of different
             records.
     """
     rows: list[Row] = []
+    names = dict.fromkeys(name for pair in config.pairs.values() for name in (pair.first, pair.second))
     for dataset, found in scores.items():
         shown = {"dataset": dataset, "purpose": purposes[dataset]}
-        rows += [shown | _alone(found, name, dataset, confidence) for name in _names(config)]
+        rows += [shown | _alone(found, name, dataset, confidence) for name in names]
         for pair, selection, share in product(config.pairs.values(), config.selections, config.shares):
             one, two = _pair(found, pair, dataset)
-            chosen = select(one.probabilities, share, selection, seed=seed)
+            chosen = cascade.select(one.probabilities, share, selection, seed=seed)
             origin = ("cascade", pair.first, pair.second, selection, config.merge, share)
             measured = _measured(one, two, chosen, config.merge, confidence)
             rows.append(shown | dict(zip(_ORIGIN, origin, strict=True)) | measured)
     return [*rows, *_means(rows)]
-
-
-def _names(config: Cascade) -> list[str]:
-    return list(dict.fromkeys(name for pair in config.pairs.values() for name in (pair.first, pair.second)))
 
 
 def _alone(found: Mapping[str, ScoreList], name: str, dataset: str, confidence: float) -> Row:
@@ -189,21 +174,11 @@ def to_text(made: CascadePlan, budget: float) -> str:
             f"{made.first}; where its probability is from {made.band.low:.4f} to {made.band.high:.4f} also "
             f"{made.second}, merged by {made.merge} (selection {made.selection}, {made.share:.0%} of the dev records)"
         )
-    named = [
-        *((row["dataset"], row) for row in made.by_dataset),
-        ("mean of dev (chosen on)", made.dev),
-        ("mean of test", made.test),
-    ]
+    means = {"mean of dev (chosen on)": made.dev, "mean of test": made.test}
+    formats = ("{auroc:.3f}", "[{auroc_low:.3f}, {auroc_high:.3f}]", "{sent_on:.0%}", "{flops:.3g}", "{n:,}")
     cells = (
-        (
-            name,
-            f"{row['auroc']:.3f}",
-            f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]",
-            f"{row['sent_on']:.0%}",
-            f"{row['flops']:.3g}",
-            f"{row['n']:,}",
-        )
-        for name, row in named
+        (name, *(shown.format(**row) for shown in formats))
+        for name, row in [*((row["dataset"], row) for row in made.by_dataset), *means.items()]
     )
     table = text_table(("", ">AUROC", "[95 % interval]", ">sent on", ">FLOPs/record", ">n"), cells)
     return f"Budget {budget:.3g} FLOPs a record. Plan: {rule}.\n\n{table}"
@@ -220,10 +195,10 @@ def _planned(
 ) -> CascadePlan:
     pairs = {dataset: _pair(found, pair, dataset) for dataset, found in scores.items()}
     pooled = np.concatenate([one.probabilities for dataset, (one, _) in pairs.items() if purposes[dataset] == "dev"])
-    band = band_of(pooled, share, selection)
+    band = cascade.band_of(pooled, share, selection)
     rows: list[Row] = []
     for dataset, (one, two) in pairs.items():
-        chosen = inside(one.probabilities, band)
+        chosen = cascade.inside(one.probabilities, band)
         row = _measured(one, two, chosen, how, confidence)
         rows.append({"dataset": dataset, "purpose": purposes[dataset], "sent_on": float(chosen.mean())} | row)
     dev, test = (means([row for row in rows if row["purpose"] == purpose], by=())[0] for purpose in ("dev", "test"))
@@ -232,9 +207,9 @@ def _planned(
 
 def _measured(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge, confidence: float) -> Row:
     """AUROC and mean cost where the chosen records also see the second monitor."""
-    probabilities = merge(one.probabilities, two.probabilities, chosen, how)
+    probabilities = cascade.merge(one.probabilities, two.probabilities, chosen, how)
     estimate = delong(probabilities, one.labels, one.groups, confidence=confidence)
-    flops = float(np.mean(cost(_flops(one), _flops(two), chosen)))
+    flops = float(np.mean(cascade.cost(_flops(one), _flops(two), chosen)))
     return {**estimate.columns("auroc"), "flops": flops, "n": len(one.ids), "positives": int(one.labels.sum())}
 
 
@@ -242,7 +217,7 @@ def _means(rows: Sequence[Row]) -> list[Row]:
     averaged = means(rows, by=("purpose", *_ORIGIN))
     for purpose in dict.fromkeys(row["purpose"] for row in averaged):
         same = [row for row in averaged if row["purpose"] == purpose]
-        front = pareto(np.array([row["flops"] for row in same]), np.array([row["auroc"] for row in same]))
+        front = cascade.pareto(np.array([row["flops"] for row in same]), np.array([row["auroc"] for row in same]))
         for row, on_front in zip(same, front.tolist(), strict=True):
             row["pareto"] = on_front
     return averaged

@@ -13,14 +13,13 @@ from pydantic import ConfigDict, Field, model_validator
 from models_under_pressure.activations.config import Layers, PipelineModel
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import layer_store_path, the_one
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, layer_store_path, the_one
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.differences import delong
 from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.evaluation.report import EvaluateConfig, mean_estimate
-from models_under_pressure.evaluation.rows import LayerRow
+from models_under_pressure.experiments.shared.rows import Row
 from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.logistic import grouped_folds
@@ -61,12 +60,12 @@ def command() -> None:
     seed, confidence = read("seed", int), read("evaluate", EvaluateConfig).confidence
     rows = run(sets, config.probe, folds=config.folds, seed=seed, confidence=confidence)
     found = {"layer": pick(rows, config.rule), "rule": config.rule, "probe": config.probe.family, "layers": rows}
-    write_json(RESULTS / "choose_layer.json", found)
+    write_json(EXPERIMENT_RESULTS / "choose_layer.json", found)
 
 
 def run(
     layers: Mapping[int, LabelledSet], probe: ProbeConfig, *, folds: int, seed: int, confidence: float = 0.95
-) -> list[LayerRow]:
+) -> list[Row]:
     """Cross-validate a probe on the activations of each layer, over the same folds of whole groups.
 
     Raises:
@@ -77,27 +76,20 @@ def run(
         if list(one.data.activations.ids) != list(first.data.activations.ids):
             raise UserError(f"layer {layer} holds other records than the first.", remedy="extract all layers again.")
     splits = grouped_folds(first.labels, first.data.groups, folds, seed)
-    rows: list[LayerRow] = []
+    rows: list[Row] = []
     for layer, one in sorted(layers.items()):
         found = [_fold(one, probe, *split, seed=seed, confidence=confidence) for split in splits]
         mean = mean_estimate([fold for fold, _ in found])
-        rows.append(
-            {
-                "layer": layer,
-                "auroc": round(mean.value, 4),
-                "auroc_low": round(mean.low, 4),
-                "auroc_high": round(mean.high, 4),
-                "auroc_of_each": [round(fold.value, 4) for fold, _ in found],
-                "accuracy": round(fmean(share for _, share in found), 4),
-                "folds": folds,
-                "n": len(first.records),
-                "positives": int(first.labels.sum()),
-            }
-        )
+        measured = {
+            "auroc_of_each": [round(fold.value, 4) for fold, _ in found],
+            "accuracy": round(fmean(share for _, share in found), 4),
+        }
+        counts = {"folds": folds, "n": len(first.records), "positives": int(first.labels.sum())}
+        rows.append({"layer": layer} | mean.columns("auroc") | measured | counts)
     return rows
 
 
-def pick(rows: Sequence[LayerRow], rule: Rule) -> int:
+def pick(rows: Sequence[Row], rule: Rule) -> int:
     """The layer that the rule chooses; of equal ones the lowest."""
     best = max(rows, key=lambda row: (row["auroc"], -row["layer"]))
     if rule == "best":

@@ -6,7 +6,7 @@ McKenzie et al. 2025, figure 2.
 from pydantic import Field
 
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, each, means
 from models_under_pressure.experiments.shared.setting import Setting, read_setting
@@ -30,18 +30,14 @@ def command() -> None:
     Example: mup compare_probes
     """
     rows = run(read("compare_probes", CompareProbes, EXPERIMENTS), read_setting("dev", "test"))
-    write_jsonl(RESULTS / "compare_probes.jsonl", rows)
+    write_jsonl(EXPERIMENT_RESULTS / "compare_probes.jsonl", rows)
 
 
 def run(config: CompareProbes, setting: Setting) -> list[Row]:
     """Fit every probe from its seeds, and score every dataset.
 
     Returns:
-        A row per dataset and probe, then one per purpose (dev, test) and probe with the mean over its datasets, whose
-        `dataset` is `mean`.
-
-    Raises:
-        UserError: see `fit_probes`.
+        `evaluation.rows.ProbeRow`s per dataset and probe, then per purpose and probe with the mean over its datasets.
     """
     probes = {name: probe.model_copy(update={"seeds": config.seeds}) for name, probe in config.probes.items()}
     found = each(_scores, setting, list(probes.values()), processes=setting.processes)

@@ -11,8 +11,7 @@ from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.baselines.prompted.run import PromptBaselineConfig
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json, read_jsonl, write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, datasets_in_use
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.differences import delong
 from models_under_pressure.evaluation.report import EvaluateConfig
@@ -33,7 +32,7 @@ def command() -> None:
         models={name: config.templates for name, config in models.items()},
         confidence=read("evaluate", EvaluateConfig).confidence,
     )
-    write_jsonl(RESULTS / "compare_templates.jsonl", rows)
+    write_jsonl(EXPERIMENT_RESULTS / "compare_templates.jsonl", rows)
 
 
 def run(dev: Sequence[LabelledRecords], *, models: Mapping[str, Sequence[str]], confidence: float = 0.95) -> list[Row]:
@@ -49,7 +48,7 @@ def run(dev: Sequence[LabelledRecords], *, models: Mapping[str, Sequence[str]], 
         name: {template: {one.name: _logits(name, template, one) for one in dev} for template in templates}
         for name, templates in models.items()
     }
-    chosen = {name: read_json(RESULTS / "prompted" / name / "choice.json")["chosen"] for name in models}
+    chosen = {name: read_json(EXPERIMENT_RESULTS / "prompted" / name / "choice.json")["chosen"] for name in models}
     return compare(asked, chosen, dev, confidence=confidence)
 
 
@@ -60,17 +59,16 @@ def compare(
     *,
     confidence: float = 0.95,
 ) -> list[Row]:
-    """AUROC of every model and wording on every dev set of two classes.
+    """AUROC of every model and wording on every dev set of two classes (DeLong, grouped; means by MOVER).
 
     Args:
         asked: monitor -> wording -> dataset -> logits.
         chosen: monitor -> the wording that it uses on the test sets.
         dev: the dev sets.
-        confidence: coverage of the intervals (DeLong, grouped; means by MOVER).
+        confidence: coverage of the intervals.
 
     Returns:
-        Rows with `dataset`, `model`, `template`, `chosen` and AUROC; then, of each model and wording, the mean over the
-        dev sets, whose `dataset` is `mean`.
+        `evaluation.rows.WordingRow`s of each model and wording: its dev sets, then the mean over them.
 
     Raises:
         KeyError: a record has no logit.
@@ -80,10 +78,13 @@ def compare(
     for model, templates in asked.items():
         for template, by_dataset in templates.items():
             origin = {"model": model, "template": template, "chosen": template == chosen[model]}
-            own_rows = [
-                {"dataset": data.name} | origin | _measured(data, by_dataset[data.name], confidence) for data in both
-            ]
-            rows += [*own_rows, *means(own_rows, by=tuple(origin))]
+            own: list[Row] = []
+            for data in both:
+                scores = np.array([by_dataset[data.name][record.id] for record in data.records])
+                estimate = delong(scores, data.labels, data.groups, confidence=confidence)
+                counts = {"n": len(data.records), "positives": int(data.labels.sum())}
+                own.append({"dataset": data.name} | origin | estimate.columns("auroc") | counts)
+            rows += [*own, *means(own, by=tuple(origin))]
     return rows
 
 
@@ -91,7 +92,7 @@ def _logits(model: str, template: str, data: LabelledRecords) -> Logits:
     """Empty for a set of one class, of which nothing is asked."""
     if data.labels.all() or not data.labels.any():
         return {}
-    path = RESULTS / "prompted" / model / data.name / f"{template}.jsonl"
+    path = EXPERIMENT_RESULTS / "prompted" / model / data.name / f"{template}.jsonl"
     logits = {row["id"]: row["logit"] for _, row in read_jsonl(path)}
     if set(logits) != {record.id for record in data.records}:
         raise UserError(
@@ -100,9 +101,3 @@ def _logits(model: str, template: str, data: LabelledRecords) -> Logits:
             remedy="run `dvc repro experiments/dvc.yaml:prompt_baseline`.",
         )
     return logits
-
-
-def _measured(data: LabelledRecords, logits: Logits, confidence: float) -> Row:
-    scores = np.array([logits[record.id] for record in data.records])
-    estimate = delong(scores, data.labels, data.groups, confidence=confidence)
-    return {**estimate.columns("auroc"), "n": len(data.records), "positives": int(data.labels.sum())}

@@ -1,8 +1,7 @@
 """Measure the scores that language models gave the dev and test sets."""
 
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import datasets_in_use, evaluated_path
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, datasets_in_use, evaluated_path
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.measure import measure
 from models_under_pressure.evaluation.report import EvaluateConfig
@@ -16,4 +15,4 @@ def command() -> None:
     """
     datasets, config = datasets_in_use("dev", "test"), read("evaluate", EvaluateConfig)
     for name, found in measure(datasets, files=language_model_files(), config=config, seed=read("seed", int)).items():
-        write_json(evaluated_path(name, RESULTS), found)
+        write_json(evaluated_path(name, EXPERIMENT_RESULTS), found)

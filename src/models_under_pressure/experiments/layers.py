@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from models_under_pressure.activations.config import ProbeParams
 from models_under_pressure.core.display import text_table
 from models_under_pressure.core.files import read_json
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.rows import LayerRow
 
@@ -15,7 +15,7 @@ def command() -> None:
 
     Example: mup layers
     """
-    found = read_json(RESULTS / "choose_layer.json")
+    found = read_json(EXPERIMENT_RESULTS / "choose_layer.json")
     print(to_table(found["layers"], found["layer"]), end="")
     used = read("probe", ProbeParams).layer
     print(f"\nLayer {found['layer']} by the rule `{found['rule']}` ({found['probe']} probe); probe.layer is {used}.")

@@ -4,7 +4,7 @@ McKenzie et al. 2025, figures 15 to 17. A map is fitted on the logits of one spl
 on the records that judge it would look calibrated whatever it is worth.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,11 +13,10 @@ from jaxtyping import Int
 from pydantic import Field
 
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, datasets_in_use
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
-from models_under_pressure.evaluation.intervals import Estimate, clopper_pearson
+from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import EQUAL_MASS, EQUAL_WIDTH, reliability
 from models_under_pressure.evaluation.report import EvaluateConfig, estimate_scores, mean_over_datasets
 from models_under_pressure.evaluation.scores import ScoreList
@@ -58,7 +57,7 @@ def command() -> None:
         for name, one in datasets.items()
     }
     found = run(config, read_monitors(list(datasets)), purposes, scales, measured=measured, seed=read("seed", int))
-    write_json(RESULTS / "measure_calibration.json", found)
+    write_json(EXPERIMENT_RESULTS / "measure_calibration.json", found)
 
 
 def run(
@@ -73,10 +72,8 @@ def run(
     """Judge every monitor on every dataset whose purpose is dev or test and is not the one that maps are fitted on.
 
     Returns:
-        `monitors`: name -> `fitted_on` (datasets) and `n`, or the `reason` why it has no map; `errors`: rows of Brier
-        score and calibration errors by dataset, then means over the datasets of a purpose (`dataset` is `mean`);
-        `bins`: points of reliability diagrams; `scale`: mean probability at each value of the 1-10 scale. The last two
-        also over all records of a purpose (`dataset` is `pooled`).
+        `evaluation.rows.Calibration`: errors by dataset, then means over the datasets of a purpose; bins and scale by
+        dataset, then over all records of a purpose (`dataset` is `pooled`).
 
     Raises:
         UserError: a monitor has no scores of a dataset that it is judged on.
@@ -87,8 +84,8 @@ def run(
         fitted = [scores[name] for name, purpose in purposes.items() if purpose == config.fit_on and name in scores]
         maps, found["monitors"][monitor] = _fitted(monitor, fitted, config)
         scored = [find_monitor(scores[name], monitor, name, named_in="measure_calibration.monitors") for name in judged]
-        for recalibration, mapped in maps.items():
-            lists = [replace(one, probabilities=mapped(one)) for one in scored]
+        for recalibration, fit in maps.items():
+            lists = [replace(one, probabilities=fit.probabilities(one.logits)) if fit else one for one in scored]
             origin = {"monitor": monitor, "recalibration": recalibration}
             for kind, rows in _rows(lists, purposes, scales, measured, seed).items():
                 found[kind] += [origin | row for row in rows]
@@ -97,9 +94,9 @@ def run(
 
 def _fitted(
     monitor: str, fitted: Sequence[Mapping[str, ScoreList]], config: MeasureCalibration
-) -> tuple[dict[str, Callable[[ScoreList], np.ndarray]], Row]:
-    """The maps to judge, the identity first, and what they were fitted on."""
-    maps: dict[str, Callable[[ScoreList], np.ndarray]] = {UNCHANGED: lambda one: one.probabilities}
+) -> tuple[dict[str, Calibration | None], Row]:
+    """The maps to judge, first none at all, and what they were fitted on."""
+    maps: dict[str, Calibration | None] = {UNCHANGED: None}
     lists = [found[monitor] for found in fitted if monitor in found]
     if not lists or len(lists) < len(fitted):
         return maps, {"reason": f"not every {config.fit_on} set has scores of it, so that no map can be fitted"}
@@ -107,15 +104,8 @@ def _fitted(
     labels = np.concatenate([one.labels for one in lists])
     if labels.all() or not labels.any():
         return maps, {"reason": f"the {config.fit_on} sets hold one class only"}
-    for method in config.recalibrations:
-        fit = fit_calibration(method, logits, labels)
-        assert fit is not None  # only for the method `none`
-        maps[method] = _apply(fit)
+    maps |= {method: fit_calibration(method, logits, labels) for method in config.recalibrations}
     return maps, {"fitted_on": [one.dataset for one in lists], "n": len(labels), "positives": int(labels.sum())}
-
-
-def _apply(fit: Calibration) -> Callable[[ScoreList], np.ndarray]:
-    return lambda one: fit.probabilities(one.logits)
 
 
 def _rows(
@@ -124,10 +114,7 @@ def _rows(
     found: dict[str, list[Row]] = {"errors": [], "bins": [], "scale": []}
     for purpose in dict.fromkeys(purposes[one.dataset] for one in lists):
         part = [one for one in lists if purposes[one.dataset] == purpose]
-        errors = [
-            _errors(one, measured, seed) | _rank_correlation(one, _scale(one, scales), measured.confidence)
-            for one in part
-        ]
+        errors = [_errors(one, measured, seed) | _rank_correlation(one, scales, measured.confidence) for one in part]
         means = {"dataset": "mean", **mean_over_datasets(errors)}
         named = [{"dataset": one.dataset} | row for one, row in zip(part, errors, strict=True)]
         found["errors"] += [{"purpose": purpose} | row for row in [*named, means]]
@@ -153,11 +140,9 @@ def _bins(lists: Sequence[ScoreList], measured: EvaluateConfig) -> list[Row]:
     labels = np.concatenate([one.labels for one in lists])
     rows: list[Row] = []
     for binning in (EQUAL_WIDTH, EQUAL_MASS):
-        for part in reliability(probabilities, labels, measured.bins, binning):
-            interval = clopper_pearson(part.positives, part.n, measured.confidence)
-            row = {"forecast": part.forecast, "observed": part.observed, "low": interval.low, "high": interval.high}
+        for part in reliability(probabilities, labels, measured.bins, binning, measured.confidence):
             counts = {"n": part.n, "positives": part.positives, "records": len(labels)}
-            rows.append({"binning": binning} | {key: round(value, 4) for key, value in row.items()} | counts)
+            rows.append({"binning": binning} | part.columns() | counts)
     return rows
 
 
@@ -183,15 +168,13 @@ def _by_stakes(lists: Sequence[ScoreList], scales: Scales, confidence: float) ->
         if len(own) > 1:
             quantile = -stdtrit(len(own) - 1, (1.0 - confidence) / 2.0)
             reach = float(quantile * own.std(ddof=1) / np.sqrt(len(own)))
-            row |= {
-                "low": round(max(0.0, float(own.mean()) - reach), 4),
-                "high": round(min(1.0, float(own.mean()) + reach), 4),
-            }
+            ends = np.clip([own.mean() - reach, own.mean() + reach], 0.0, 1.0).round(4).tolist()
+            row |= dict(zip(("low", "high"), ends, strict=True))
         rows.append(row)
     return rows
 
 
-def _rank_correlation(one: ScoreList, stakes: Int[np.ndarray, "records"], confidence: float) -> Row:
+def _rank_correlation(one: ScoreList, scales: Scales, confidence: float) -> Row:
     """Spearman's correlation of probability and stakes, interval by Fisher's z (Bonett and Wright 2000, equation 3).
 
     Empty where fewer than 4 records have stakes, or either is constant.
@@ -199,12 +182,13 @@ def _rank_correlation(one: ScoreList, stakes: Int[np.ndarray, "records"], confid
     from scipy import stats
     from scipy.special import ndtri
 
+    stakes = _scale(one, scales)
     known = stakes > 0
-    count = int(known.sum())
-    if count < 4 or len(np.unique(stakes[known])) < 2 or len(np.unique(one.probabilities[known])) < 2:
+    sides = one.probabilities[known], stakes[known]
+    if len(sides[0]) < 4 or any(len(np.unique(side)) < 2 for side in sides):
         return {}
     untyped: Any = stats
-    value = float(untyped.spearmanr(one.probabilities[known], stakes[known]).statistic)
-    reach = -ndtri((1.0 - confidence) / 2.0) * np.sqrt((1.0 + value**2 / 2.0) / (count - 3))
+    value = float(untyped.spearmanr(*sides).statistic)
+    reach = -ndtri((1.0 - confidence) / 2.0) * np.sqrt((1.0 + value**2 / 2.0) / (len(sides[0]) - 3))
     centre = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9))
     return {**Estimate(value, *np.tanh([centre - reach, centre + reach]).tolist()).columns("stakes_correlation")}

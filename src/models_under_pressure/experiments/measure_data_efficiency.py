@@ -6,7 +6,7 @@ McKenzie et al. 2025, figure 4b.
 from pydantic import Field
 
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.experiments.shared.rows import Logits, Row, each, size_rows
 from models_under_pressure.experiments.shared.samples import generator_of, largest_sample, nested_samples
@@ -34,7 +34,7 @@ def command() -> None:
     Example: mup measure_data_efficiency
     """
     rows = run(read("measure_data_efficiency", MeasureDataEfficiency, EXPERIMENTS), read_setting("dev"))
-    write_jsonl(RESULTS / "data_efficiency" / "probes.jsonl", rows)
+    write_jsonl(EXPERIMENT_RESULTS / "data_efficiency" / "probes.jsonl", rows)
 
 
 def run(config: MeasureDataEfficiency, setting: Setting) -> list[Row]:
@@ -43,11 +43,7 @@ def run(config: MeasureDataEfficiency, setting: Setting) -> list[Row]:
     Every repeat draws samples of its own and has a seed of its own; the validation set stays whole.
 
     Returns:
-        A row per dataset, method and size, over the repeats; then the same with the mean over datasets, whose `dataset`
-        is `mean`. A row's `method` is the name of the probe and its `kind` is `probe`.
-
-    Raises:
-        UserError: see `fit_probes`.
+        `evaluation.rows.MethodRow`s per dataset, probe and size, over the repeats; then means over datasets.
     """
     found: dict[tuple[str, str, int], Logits] = {}
     for scores in each(_scores, (config, setting), range(config.repeats), processes=setting.processes):

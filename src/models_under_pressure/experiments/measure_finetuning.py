@@ -16,11 +16,10 @@ from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.reading import freeze_states, score, tokenised_split
 from models_under_pressure.baselines.finetuned.training import train as train_classifier
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import datasets_in_use, finetuned_method
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, datasets_in_use, finetuned_method
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.report import EvaluateConfig
-from models_under_pressure.experiments.shared.finetuned import finetuned
+from models_under_pressure.experiments.finetune_baseline import finetuned
 from models_under_pressure.experiments.shared.rows import Logits, Row, size_rows
 from models_under_pressure.experiments.shared.samples import check_unseen, generator_of, largest_sample, nested_samples
 
@@ -42,21 +41,12 @@ def command() -> None:
     Example: mup measure_finetuning
     """
     config = read("measure_finetuning", MeasureFinetuning, EXPERIMENTS)
-    models = {name: finetuned(name) for name in config.models}
     sets = [read_labelled(one.name, one.path) for one in datasets_in_use("train", "validation", "dev")]
-    rows = [
-        row
-        for name, model in models.items()
-        for row in run(
-            finetuned_method(name),
-            model,
-            sets,
-            config,
-            seed=read("seed", int),
-            confidence=read("evaluate", EvaluateConfig).confidence,
-        )
-    ]
-    write_jsonl(RESULTS / "data_efficiency" / "finetuned.jsonl", rows)
+    seed, confidence = read("seed", int), read("evaluate", EvaluateConfig).confidence
+    rows: list[Row] = []
+    for name, model in {name: finetuned(name) for name in config.models}.items():
+        rows += run(finetuned_method(name), model, sets, config, seed=seed, confidence=confidence)
+    write_jsonl(EXPERIMENT_RESULTS / "data_efficiency" / "finetuned.jsonl", rows)
 
 
 def run(
@@ -70,16 +60,8 @@ def run(
 ) -> list[Row]:
     """Finetune a model on the samples of training prompts that `measure_data_efficiency` gives to probes.
 
-    Args:
-        name: the method in the rows.
-        model: model and hyper-parameters.
-        sets: train, validation, and the datasets to test on.
-        config: samples and repeats.
-        seed: the first seed.
-        confidence: coverage of the intervals.
-
-    Returns:
-        Rows as those of `measure_data_efficiency`, of the kind `finetuned`.
+    `sets` are train, validation, and those to test on. The rows are as those of `measure_data_efficiency`, of the kind
+    `finetuned`, their method is `name`.
 
     Raises:
         UserError: a tested conversation is among the training records; or see `make_classifier` and `train`.

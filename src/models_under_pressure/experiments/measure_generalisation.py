@@ -12,7 +12,7 @@ from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.experiments.shared.rows import Row, auroc_row
@@ -40,7 +40,7 @@ def command() -> None:
     Example: mup measure_generalisation
     """
     rows = run(read("measure_generalisation", MeasureGeneralisation, EXPERIMENTS), read_setting())
-    write_jsonl(RESULTS / "measure_generalisation.jsonl", rows)
+    write_jsonl(EXPERIMENT_RESULTS / "measure_generalisation.jsonl", rows)
 
 
 def run(config: MeasureGeneralisation, setting: Setting) -> list[Row]:
@@ -49,8 +49,7 @@ def run(config: MeasureGeneralisation, setting: Setting) -> list[Row]:
     No split chooses the epoch, as in the paper: the last is taken.
 
     Returns:
-        A row per attribute, training value and tested value, with `n_train` and `n`. Where a value has fewer than
-        `least` records of either class the row has no `auroc`, but says why in `left_out`.
+        `evaluation.rows.CellRow`s; where a value has fewer than `least` records of either class, they say so instead.
 
     Raises:
         UserError: the records lack the attribute; or a tested conversation is among the training records.

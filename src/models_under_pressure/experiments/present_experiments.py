@@ -5,13 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.files import read_json, read_jsonl, write_json
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import FIGURES, METRICS, ORIGINS, Dataset, datasets_in_use, evaluated_path
+from models_under_pressure.core.paths import (
+    EXPERIMENT_RESULTS,
+    FIGURES,
+    METRICS,
+    ORIGINS,
+    Dataset,
+    datasets_in_use,
+    evaluated_path,
+)
 from models_under_pressure.evaluation.report import headline, known_intervals, means_by_purpose
 from models_under_pressure.figures import ExperimentFigure, declared
 from models_under_pressure.figures.render import write_chart, write_pictures
 
-PICTURES = RESULTS / "figures"
+PICTURES = EXPERIMENT_RESULTS / "figures"
 """Figures as PNG and SVG, for papers and slides."""
 INTERVALS = METRICS / "experiments_intervals.json"
 """What `mup review` reads of a commit whose scores are out of reach; no metric of DVC."""
@@ -29,15 +36,16 @@ def command() -> None:
 def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
     """Draw every figure as Vega-Lite, PNG and SVG, and write the metrics and intervals that git tracks.
 
-    Args:
-        datasets: the dev and test sets.
-        contents: dataset -> hash of its file.
+    `contents` is dataset -> hash of its file.
     """
     purposes = {one.name: one.purpose for one in datasets}
-    evaluated = {name: read_json(evaluated_path(name, RESULTS))["metrics"] for name in purposes}
-    metrics = {"baselines": _headlines(evaluated, purposes)}
+    evaluated = {name: read_json(evaluated_path(name, EXPERIMENT_RESULTS))["metrics"] for name in purposes}
+    metrics: dict[str, Any] = {"baselines": {}}
+    for purpose, methods in means_by_purpose(evaluated, purposes).items():
+        for method, row in methods.items():
+            metrics["baselines"].setdefault(method, {})[purpose] = headline(row)
     for name, figure in declared(ExperimentFigure).items():
-        found = _read(RESULTS / figure.results)
+        found = _read(EXPERIMENT_RESULTS / figure.results)
         if figure.summary:
             metrics[name] = _rounded(figure.summary(found))
         path = FIGURES / "experiments" / f"{name}.json"
@@ -52,15 +60,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 2)
     return {key: _rounded(one) for key, one in value.items()} if hasattr(value, "items") else value
-
-
-def _headlines(evaluated: Mapping[str, Mapping[str, Any]], purposes: Mapping[str, str]) -> dict[str, Any]:
-    """Language model -> purpose -> what a reviewer compares of the mean over its datasets."""
-    found: dict[str, dict[str, Any]] = {}
-    for purpose, methods in means_by_purpose(evaluated, purposes).items():
-        for method, row in methods.items():
-            found.setdefault(method, {})[purpose] = headline(row)
-    return found
 
 
 def _read(path: Path) -> Any:

@@ -14,8 +14,7 @@ from models_under_pressure.baselines.prompted.run import (
     to_list,
 )
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import Dataset, datasets_in_use, scores_path, timing_path
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, Dataset, datasets_in_use, scores_path, timing_path
 from models_under_pressure.core.section import EXPERIMENTS, entry, model_aliases, read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 
@@ -36,7 +35,7 @@ def command(
 
 def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Dataset], seed: int) -> None:
     """Try every wording on the dev sets, and write the scores of all sets with the best one."""
-    folder = RESULTS / "prompted" / name
+    folder = EXPERIMENT_RESULTS / "prompted" / name
     monitor = PromptedMonitor(config, folder, model=model)
     method = f"prompted_{name}"
     dev = [read_labelled(one.name, one.path) for one in datasets if one.purpose == "dev"]
@@ -50,5 +49,5 @@ def run(name: str, *, model: str, config: PromptConfig, datasets: Sequence[Datas
         lists.append(to_list(data, scores, method, seed=seed))
         if scores.seconds is not None:
             timing[one.name] = {method: {"seconds": scores.seconds, "records": len(data.records)}}
-    write_scores(scores_path(method, RESULTS), lists)
+    write_scores(scores_path(method, EXPERIMENT_RESULTS), lists)
     write_json(timing_path(method), timing)

@@ -2,15 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.run import Monitor
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
 from models_under_pressure.core.paths import (
+    EXPERIMENT_RESULTS,
     Dataset,
     datasets_in_use,
     finetuned_method,
@@ -20,14 +17,10 @@ from models_under_pressure.core.paths import (
 )
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
-from models_under_pressure.experiments.shared.finetuned import finetuned
+from models_under_pressure.experiments.finetune_baseline import Name, finetuned
 
 
-def command(
-    name: Annotated[
-        str, typer.Argument(help="Name of the model, as in experiments/params.yaml: finetune_baseline.models.")
-    ],
-) -> None:
+def command(name: Name) -> None:
     """Score the dev and test sets with a finetuned model.
 
     Example: mup score_finetuned smollm2
@@ -47,7 +40,7 @@ def run(name: str, *, datasets: Sequence[Dataset], seeds: int, seed: int) -> Non
             start = time.perf_counter()
             found[data.name].append(monitor.score(data, method))
             seconds[data.name] += time.perf_counter() - start
-    write_scores(scores_path(method, RESULTS), [scores for lists in found.values() for scores in lists])
+    write_scores(scores_path(method, EXPERIMENT_RESULTS), [scores for lists in found.values() for scores in lists])
     timing = {
         dataset: {method: {"seconds": round(seconds[dataset] / seeds, 4), "records": len(lists[0].ids)}}
         for dataset, lists in found.items()

@@ -7,13 +7,12 @@ of the samples; `fine_tune` continues the probe of the synthetic prompts. A smal
 each repeat draws samples of its own, and starts from the untouched initial probe of its own seed.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Literal
 
 from pydantic import Field
 
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row, each, means
 from models_under_pressure.experiments.shared.samples import check_unseen, generator_of, nested_samples
@@ -66,7 +65,7 @@ def command() -> None:
     Example: mup train_on_dev
     """
     rows = run(read("train_on_dev", TrainOnDev, EXPERIMENTS), read_setting("dev", "test"))
-    write_jsonl(RESULTS / "train_on_dev.jsonl", rows)
+    write_jsonl(EXPERIMENT_RESULTS / "train_on_dev.jsonl", rows)
 
 
 def run(config: TrainOnDev, setting: Setting) -> list[Row]:
@@ -75,8 +74,8 @@ def run(config: TrainOnDev, setting: Setting) -> list[Row]:
     The validation prompts choose the epoch of initial and combined probes.
 
     Returns:
-        A row per dataset, mode and size, over the repeats; the mode `initial` has size 0. Then the same with the mean
-        over datasets, for the sizes that every dataset has; its `dataset` is `mean`.
+        `evaluation.rows.SampleRow`s per dataset, mode and size, over the repeats; the mode `initial` has size 0. Then
+        means over datasets, for the sizes that every dataset has.
 
     Raises:
         UserError: a tested conversation is among the samples; a dev set holds one class only.
@@ -104,29 +103,19 @@ def _scores(data: tuple[TrainOnDev, Setting, list[Probe]], number: int) -> dict[
         samples = nested_samples(dev.labels, config.sizes, generator_of(setting.seed, repeat, dev.name))
         for mode in config.modes:
             for size, chosen in samples.items():
-                probe = _MODES[mode](config, start, setting, take(dev, chosen))
+                probe = _trained(mode, config, start, setting, take(dev, chosen))
                 logits.setdefault((mode, size), []).append(probe.decision_function(test.data.activations))
     return dict(logits)
 
 
-def _only(config: TrainOnDev, start: Probe, setting: Setting, samples: LabelledSet) -> Probe:
+def _trained(mode: Mode, config: TrainOnDev, start: Probe, setting: Setting, samples: LabelledSet) -> Probe:
+    """The probe that a mode makes of some samples; `start` is the initial one."""
+    if mode == "fine_tune":
+        return continue_probe(start, samples.data, None, settings=config.on_samples)
     probe = config.probe
+    if mode == "combine":
+        together = join([setting.train, *[samples] * config.copies])
+        return fit_probe(probe, together.data, setting.validation.data, seed=start.seed)
     if isinstance(probe, DescentConfig):
         probe = probe.model_copy(update={name: getattr(config.on_samples, name) for name in _DESCENT})
     return fit_probe(probe, samples.data, None, seed=start.seed)
-
-
-def _combine(config: TrainOnDev, start: Probe, setting: Setting, samples: LabelledSet) -> Probe:
-    together = join([setting.train, *[samples] * config.copies])
-    return fit_probe(config.probe, together.data, setting.validation.data, seed=start.seed)
-
-
-def _fine_tune(config: TrainOnDev, start: Probe, setting: Setting, samples: LabelledSet) -> Probe:
-    return continue_probe(start, samples.data, None, settings=config.on_samples)
-
-
-_MODES: Mapping[Mode, Callable[[TrainOnDev, Probe, Setting, LabelledSet], Probe]] = {
-    "only": _only,
-    "combine": _combine,
-    "fine_tune": _fine_tune,
-}

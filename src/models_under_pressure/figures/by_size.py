@@ -1,6 +1,7 @@
 """AUROC by the number of training prompts or dev samples, and by the size of the model that is read."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -40,11 +41,6 @@ def prompts_finding(rows: Sequence[MethodRow]) -> str:
     return f"Mean AUROC from {sizes[0]} to {sizes[-1]:,} training prompts: {'; '.join(told)}."
 
 
-def prompts_summary(rows: Sequence[MethodRow]) -> dict[str, Any]:
-    """Method -> AUROC with the fewest and the most prompts."""
-    return _summary(rows, "method")
-
-
 def samples_chart(rows: Sequence[SampleRow]) -> alt.VConcatChart:
     """The mean over test sets in a large panel, each test set in a small one; a line per mode."""
     modes = {mode: name for mode, name in _MODES.items() if any(row["mode"] == mode for row in rows)}
@@ -70,23 +66,23 @@ def samples_finding(rows: Sequence[SampleRow]) -> str:
     return f"Mean AUROC without samples {theme.estimate(initial)}; with {largest} samples: {', '.join(told)}."
 
 
-def samples_summary(rows: Sequence[SampleRow]) -> dict[str, Any]:
-    """Mode -> AUROC with the fewest and the most samples."""
-    return _summary(rows, "mode")
-
-
-FIGURES = {
-    "measure_data_efficiency": ExperimentFigure("data_efficiency", prompts_chart, prompts_finding, prompts_summary),
-    "train_on_dev": ExperimentFigure("train_on_dev.jsonl", samples_chart, samples_finding, samples_summary),
-}
-
-
 def _summary(rows: Sequence[BySize], series: str) -> dict[str, Any]:
+    """Value of a field -> AUROC with the fewest and the most records."""
     found: dict[str, dict[str, float]] = {}
     for (name,), part in theme.split(theme.means(rows), series).items():
         sizes = {row["size"]: row["auroc"] for row in part}
         found[name] = {f"size_{size}": sizes[size] for size in (min(sizes), max(sizes))}
     return found
+
+
+FIGURES = {
+    "measure_data_efficiency": ExperimentFigure(
+        "data_efficiency", prompts_chart, prompts_finding, partial(_summary, series="method")
+    ),
+    "train_on_dev": ExperimentFigure(
+        "train_on_dev.jsonl", samples_chart, samples_finding, partial(_summary, series="mode")
+    ),
+}
 
 
 def _chart(
@@ -148,14 +144,15 @@ def _marks(rows: Sequence[BySize], series: str, names: Mapping[str, str], x: str
 
 
 def scaling_chart(rows: Sequence[Row]) -> alt.ConcatChart:
-    """A panel per purpose, a line per monitor. `rows` are those of `evaluation.scaling`."""
+    """A panel per purpose, a line per monitor. `rows` are those of `tools.scaling`."""
     monitors = theme.named(rows, "monitor")
     scale = theme.auroc_scale(rows)
     drawn = [_panel(part, monitors, scale) for part in theme.split(rows, "purpose").values()]
     models = {row["model"]: row["parameters"] for row in sorted(rows, key=lambda row: row["parameters"])}
     told = ", ".join(f"{name} {count / 1e9:.3g}" for name, count in models.items())
-    return theme.themed(
-        alt.concat(*drawn, columns=2, spacing=24),
+    return theme.panels(
+        drawn,
+        columns=2,
         title="AUROC by model size",
         subtitle=[
             f"Billions of parameters: {told}.",

@@ -5,15 +5,74 @@ from typing import Any
 
 import altair as alt
 
+from models_under_pressure.evaluation.metrics import ece, reliability
 from models_under_pressure.evaluation.rows import BinRow, Calibration, ErrorRow, Fitted, Recalibrated, StakesRow
-from models_under_pressure.figures import ExperimentFigure, Row, theme
-from models_under_pressure.figures.reliability import reliability_layers
+from models_under_pressure.figures import ExperimentFigure, ResultFigure, Results, Row, Rows, render, theme
 
+_OBSERVED = "Observed share of high stakes"
+_BIN_FIELDS = ("probe", "forecast", "observed", "low", "high", "count", "ece")
 _PURPOSE = "test"
 _NAMES = {"none": "as scored", "platt": "Platt", "isotonic": "isotonic", "temperature": "temperature"}
 _MAPS = list(_NAMES.values())
 _ERRORS = {"brier": "Brier score", "ece": "ECE, bins of equal width", "adaptive_ece": "ECE, bins of equal mass"}
 _COLUMNS = 3
+
+
+def reliability_rows(results: Results) -> Rows:
+    """Bins that hold records: `forecast`, `observed` with its exact interval `low` to `high`, `count`, `ece`."""
+    found: Rows = []
+    for scores, origin in results.ranked():
+        error = round(ece(scores.probabilities, scores.labels, results.bins), 4)
+        for part in reliability(scores.probabilities, scores.labels, results.bins):
+            found.append({**origin, **part.columns(), "count": part.n, "ece": error})
+    return found
+
+
+def reliability_layers(base: alt.Chart, shape: alt.Shape) -> list[alt.Chart]:
+    """Bins of one panel over the diagonal, on which forecasts are calibrated."""
+    observed = theme.share_axis("observed", _OBSERVED, alt.Y)
+    low = alt.Y("low:Q", title=_OBSERVED)
+    bar, line = {"opacity": 0.35}, {"strokeWidth": 1.2, "opacity": 0.7}
+    marks = theme.joined_bars(base, low, observed, "high", size=45, shape=shape, bar=bar, line=line)
+    return [theme.reference((0, 0), (1, 1)), *marks]
+
+
+def reliability_chart(rows: Sequence[Row], _: Results) -> alt.ConcatChart:
+    """A panel per dataset; points on the diagonal are calibrated, below it too sure of high stakes."""
+    probes = theme.named(rows)
+    drawn: list[Any] = []
+    for part in theme.split(rows, "dataset").values():
+        base = theme.inline(part, *_BIN_FIELDS).encode(
+            x=theme.share_axis("forecast", "Mean forecast in bin", alt.X),
+            color=theme.colour_by("probe", probes, legend=alt.Legend(symbolOpacity=1, symbolStrokeWidth=0)),
+            tooltip=["probe:N", "forecast:Q", "observed:Q", "low:Q", "high:Q", "count:Q", "ece:Q"],
+        )
+        drawn.append(theme.titled(alt.layer(*reliability_layers(base, theme.shape_by("probe", probes))), part[0]))
+    return theme.panels(
+        drawn,
+        title="Reliability",
+        subtitle="Bins of equal width. Upright bars: exact 95 % interval, records as independent. Dashed: calibrated.",
+    )
+
+
+def reliability_finding(rows: Sequence[Row], _: Results) -> str:
+    """Calibration error, lowest and highest over datasets."""
+    return theme.lowest_to_highest(
+        rows,
+        lambda part: part[0]["ece"],
+        "The calibration error of {probe} is {low:.2f} ({lowest}) to {high:.2f} ({highest}).",
+    )
+
+
+def reliability_template() -> Any:
+    """A panel per dataset and probe, points with intervals per revision."""
+    base = render.template().encode(
+        x=render.template_share("forecast", "Mean forecast", alt.X), color=render.template_colour()
+    )
+    low, observed = (render.template_share(field, "Observed share", alt.Y) for field in ("low", "observed"))
+    bars = base.mark_rule(opacity=0.4).encode(y=low, y2="high:Q")
+    points = base.mark_point(filled=True, size=40, opacity=1).encode(y=observed, shape=render.template_shape())
+    return render.template_grid(alt.layer(bars, points), "Reliability")
 
 
 def chart(found: Calibration) -> alt.VConcatChart:
@@ -59,19 +118,12 @@ def summary(found: Calibration) -> dict[str, Any]:
 def stakes_chart(found: Calibration) -> alt.ConcatChart:
     """Mean probability at each value of the labeller's scale, a panel per monitor, over all test records."""
     rows = [row for row in found["scale"] if _is_pooled(row)]
-    notes = {
-        row["monitor"]: f"rank correlation {row['stakes_correlation']:.2f} "
-        f"[{row['stakes_correlation_low']:.2f}, {row['stakes_correlation_high']:.2f}]"
-        for row in _mean_errors(found)
-        if row["recalibration"] == "none"
-        and "stakes_correlation" in row
-        and "stakes_correlation_low" in row
-        and "stakes_correlation_high" in row
-    }
+    notes = {row["monitor"]: f"rank correlation {theme.estimate(row, 'stakes_correlation')}" for row in _ranked(found)}
     drawn = [_stakes_panel(part, notes.get(monitor, "")) for (monitor,), part in theme.split(rows, "monitor").items()]
     counts = {row["stakes"]: row["n"] for row in rows if row["monitor"] == rows[0]["monitor"]}
-    return theme.themed(
-        alt.concat(*drawn, columns=_COLUMNS, spacing=24),
+    return theme.panels(
+        drawn,
+        columns=_COLUMNS,
         title="Probability against the 1-10 stakes scale",
         subtitle=[
             f"All {_PURPOSE} records with a place on the scale; bars: 95 % interval of the mean (Student), records as "
@@ -85,15 +137,12 @@ def stakes_chart(found: Calibration) -> alt.ConcatChart:
 
 def stakes_finding(found: Calibration) -> str:
     """Rank correlation of every monitor's probabilities with the stakes."""
-    told = [
-        f"{row['monitor']} {row['stakes_correlation']:.2f}"
-        for row in _mean_errors(found)
-        if row["recalibration"] == "none" and "stakes_correlation" in row
-    ]
+    told = [f"{row['monitor']} {row.get('stakes_correlation'):.2f}" for row in _ranked(found)]
     return f"Rank correlation of probability and stakes, mean over the test sets: {', '.join(told)}."
 
 
 FIGURES = {
+    "reliability": ResultFigure(reliability_rows, reliability_chart, reliability_finding, reliability_template),
     "measure_calibration": ExperimentFigure("measure_calibration.json", chart, finding, summary),
     "calibration_by_stakes": ExperimentFigure("measure_calibration.json", stakes_chart, stakes_finding),
 }
@@ -101,6 +150,11 @@ FIGURES = {
 
 def _mean_errors(found: Calibration) -> list[ErrorRow]:
     return [row for row in theme.means(found["errors"]) if row["purpose"] == _PURPOSE]
+
+
+def _ranked(found: Calibration) -> list[ErrorRow]:
+    """Errors of the probabilities as scored, of monitors whose rank correlation with the stakes is known."""
+    return [row for row in _mean_errors(found) if row["recalibration"] == "none" and "stakes_correlation" in row]
 
 
 def _is_pooled(row: Recalibrated) -> bool:

@@ -1,11 +1,12 @@
 """Probe families, and the wordings that a model was asked with, compared: the mean over datasets, and each dataset."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import altair as alt
 
-from models_under_pressure.evaluation.rows import ProbeRow, WordingRow
+from models_under_pressure.evaluation.rows import LayerChoice, ProbeRow, WordingRow
 from models_under_pressure.figures import ExperimentFigure, Row, theme
 
 _CHOICES = {True: "used on the test sets", False: "tried"}
@@ -14,12 +15,12 @@ _CHOICES = {True: "used on the test sets", False: "tried"}
 def probes_chart(rows: Sequence[ProbeRow]) -> alt.VConcatChart:
     """AUROC with its interval, and a tick for each seed; probes by falling mean over the test sets."""
     purpose = theme.named(rows, "purpose")[-1]
-    last = [row for row in theme.means(rows) if row["purpose"] == purpose]
-    order = [row["probe"] for row in sorted(last, key=lambda row: -row["auroc"])]
+    purposes = theme.split(theme.means(rows), "purpose")
+    order = [row["probe"] for row in sorted(purposes[purpose,], key=lambda row: -row["auroc"])]
     scale = theme.auroc_scale(rows)
     overall = [
         _probes_panel(part, order, scale, f"mean of {part[0].get('datasets')} {name} sets").properties(width=330)
-        for (name,), part in theme.split(theme.means(rows), "purpose").items()
+        for (name,), part in purposes.items()
     ]
     each = [
         _probes_panel(part, order, scale, name).properties(width=210)
@@ -47,12 +48,6 @@ def probes_finding(rows: Sequence[ProbeRow]) -> str:
             f"{theme.estimate(first)}, lowest {last['probe']} {theme.estimate(last)}."
         )
     return " ".join(told)
-
-
-def probes_summary(rows: Sequence[ProbeRow]) -> dict[str, Any]:
-    """Purpose -> probe -> mean AUROC."""
-    purposes = theme.split(theme.means(rows), "purpose").items()
-    return {purpose: {row["probe"]: row["auroc"] for row in part} for (purpose,), part in purposes}
 
 
 def wordings_chart(rows: Sequence[WordingRow]) -> alt.VConcatChart:
@@ -88,18 +83,67 @@ def wordings_finding(rows: Sequence[WordingRow]) -> str:
     return f"Mean AUROC over the dev sets by wording: {'; '.join(told)}."
 
 
-def wordings_summary(rows: Sequence[WordingRow]) -> dict[str, Any]:
-    """Model -> wording -> mean AUROC."""
-    return {
-        model: {row["template"]: row["auroc"] for row in part}
-        for (model,), part in theme.split(theme.means(rows), "model").items()
-    }
+def _summary(rows: Sequence[Row], outer: str, inner: str) -> dict[str, Any]:
+    """Value of one field -> value of another -> mean AUROC."""
+    parts = theme.split(theme.means(rows), outer).items()
+    return {name: {row[inner]: row["auroc"] for row in part} for (name,), part in parts}
+
+
+def layers_chart(found: LayerChoice) -> alt.LayerChart:
+    """A line through the layers with intervals, each fold as a small point, the chosen layer marked."""
+    rows = found["layers"]
+    base = theme.inline(rows).encode(
+        x=alt.X(
+            "layer:Q",
+            title="Layer (decoder block, from 0)",
+            axis=alt.Axis(tickMinStep=1),
+            scale=alt.Scale(nice=False, padding=12),
+        ),
+        tooltip=["layer:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "accuracy:Q", "n:Q"],
+    )
+    lowest = min(min(row["auroc_low"], *row["auroc_of_each"]) for row in rows)
+    scale = alt.Scale(domain=[max(0.0, lowest - 0.02), 1.0], zero=False, nice=False)
+    each = [{"layer": row["layer"], "fold": value} for row in rows for value in row["auroc_of_each"]]
+    folds = theme.inline(each).mark_point(filled=True, size=18, color=theme.COLOURS[6], opacity=0.8, xOffset=7)
+    folds = folds.encode(x="layer:Q", y="fold:Q")
+    low = alt.Y("auroc_low:Q", title="Cross-validated AUROC", scale=scale)
+    bars = base.mark_rule(strokeWidth=2, color=theme.COLOURS[0]).encode(y=low, y2="auroc_high:Q")
+    point = alt.OverlayMarkDef(size=60, filled=True, color=theme.COLOURS[0])
+    line = base.mark_line(color=theme.COLOURS[0], point=point).encode(y="auroc:Q")
+    chosen = theme.inline([{"layer": found["layer"], "name": f"chosen: {found['layer']}"}]).encode(x="layer:Q")
+    rule = chosen.mark_rule(strokeDash=[4, 4], color=theme.MUTED)
+    label = chosen.mark_text(align="left", dx=5, baseline="top", color=theme.MUTED, fontSize=12)
+    label = label.encode(y=alt.value(2), text="name:N")
+    return theme.themed(
+        theme.panel(rule, folds, bars, line, label, width=520, height=280),
+        title=f"Which layer: {found['probe']} probe on the training prompts",
+        subtitle=[
+            f"Mean over {rows[0]['folds']} folds of whole groups, n = {rows[0]['n']:,}. Bar: 95 % interval. "
+            "Grey: single folds.",
+            f"Rule: {found['rule'].replace('_', ' ')}.",
+        ],
+    )
+
+
+def layers_finding(found: LayerChoice) -> str:
+    """The layer chosen, and its AUROC."""
+    row = next(row for row in found["layers"] if row["layer"] == found["layer"])
+    rule = found["rule"].replace("_", " ")
+    return f"Layer {found['layer']} is chosen (rule: {rule}): cross-validated AUROC {theme.estimate(row)}."
+
+
+def layers_summary(found: LayerChoice) -> dict[str, Any]:
+    """The layer chosen, and AUROC of every layer."""
+    return {"chosen": found["layer"]} | {f"layer_{row['layer']}": row["auroc"] for row in found["layers"]}
 
 
 FIGURES = {
-    "compare_probes": ExperimentFigure("compare_probes.jsonl", probes_chart, probes_finding, probes_summary),
+    "choose_layer": ExperimentFigure("choose_layer.json", layers_chart, layers_finding, layers_summary),
+    "compare_probes": ExperimentFigure(
+        "compare_probes.jsonl", probes_chart, probes_finding, partial(_summary, outer="purpose", inner="probe")
+    ),
     "compare_templates": ExperimentFigure(
-        "compare_templates.jsonl", wordings_chart, wordings_finding, wordings_summary
+        "compare_templates.jsonl", wordings_chart, wordings_finding, partial(_summary, outer="model", inner="template")
     ),
 }
 

@@ -12,6 +12,8 @@ from models_under_pressure.figures import ResultFigure, Results, Row, Rows, rend
 
 MOST = 150
 """Points of one curve; a panel is 200 pixels wide."""
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3], [4, 1, 1, 1], [1, 3], [10, 2, 2, 2, 2, 2])
+"""Line patterns, which say again what colours say."""
 _RECALL = 0.8
 """Recall at which the finding tells precision."""
 
@@ -57,15 +59,12 @@ def _rows(results: Results, curve: Callable[[curves.Counts], dict[str, Points]])
 
 def chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
     """A panel per dataset; the upright line is the false positive budget, the diagonal is chance."""
-    budget = results.budget
-    return theme.panels(
-        _panels(
-            rows,
-            ("fpr", "False positive rate"),
-            ("tpr", "True positive rate"),
-            "linear",
-            lambda _: [theme.reference((0, 0), (1, 1)), theme.upright(budget)],
-        ),
+    return _panels(
+        rows,
+        ("fpr", "False positive rate"),
+        ("tpr", "True positive rate"),
+        "linear",
+        lambda _: [theme.reference((0, 0), (1, 1)), theme.upright(results.budget)],
         title="ROC curves",
         subtitle=f"Dashed diagonal: chance. Dotted upright: budget of {results.percent} false alarms.",
     )
@@ -73,20 +72,13 @@ def chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
 
 def precision_chart(rows: Sequence[Row], _: Results) -> alt.ConcatChart:
     """A panel per dataset; the level line is the precision of flagging everything."""
-
-    def everything(row: Row) -> list[alt.Chart]:
-        share = row["positives"] / row["n"]
-        return [theme.reference((0, share), (1, share))]
-
-    return theme.panels(
-        _panels(
-            rows,
-            ("recall", "Recall (true positive rate)"),
-            ("precision", "Precision"),
-            # Steps, because precision between two thresholds is that of the lower one, never their mean.
-            "step-before",
-            everything,
-        ),
+    return _panels(
+        rows,
+        ("recall", "Recall (true positive rate)"),
+        ("precision", "Precision"),
+        # Steps, because precision between two thresholds is that of the lower one, never their mean.
+        "step-before",
+        lambda row: [theme.reference(*((end, row["positives"] / row["n"]) for end in (0, 1)))],
         title="Precision and recall",
         subtitle="At the class mix of each dataset. Dashed: the share of high-stakes records, what flagging all gives.",
     )
@@ -128,22 +120,25 @@ def _panels(
     y: tuple[str, str],
     interpolate: Any,
     marks: Callable[[Row], list[alt.Chart]],
-) -> list[Any]:
+    *,
+    title: str,
+    subtitle: str,
+) -> alt.ConcatChart:
+    """A panel per dataset, its curves over the marks."""
     probes = theme.named(rows)
+    dashes = alt.Scale(domain=probes, range=[_DASHES[number % len(_DASHES)] for number in range(len(probes))])
     drawn: list[Any] = []
     for part in theme.split(rows, "dataset").values():
-        line = theme.inline(part, "probe", "rank", x[0], y[0]).mark_line(
-            interpolate=interpolate, strokeWidth=1.8, clip=True
-        )
-        line = line.encode(
+        base = theme.inline(part, "probe", "rank", x[0], y[0])
+        line = base.mark_line(interpolate=interpolate, strokeWidth=1.8, clip=True).encode(
             x=theme.share_axis(*x, alt.X),
             y=theme.share_axis(*y, alt.Y),
             order="rank:Q",
             color=theme.colour_by("probe", probes),
-            strokeDash=theme.dash_by("probe", probes),
+            strokeDash=alt.StrokeDash("probe:N", title="Monitor", scale=dashes, sort=probes),
         )
         drawn.append(theme.titled(alt.layer(*marks(part[0]), line), part[0]))
-    return drawn
+    return theme.panels(drawn, title=title, subtitle=subtitle)
 
 
 def _template(x: tuple[str, str], y: tuple[str, str], interpolate: Any, title: str) -> Any:

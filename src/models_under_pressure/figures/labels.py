@@ -157,7 +157,7 @@ def finding(summary: Summary) -> str:
 
 
 def words_chart(rows: Sequence[Row], *, dataset: str) -> alt.LayerChart:
-    """A line per word: its log odds ratio with its interval. `rows` are those of `datasets.word_statistics`."""
+    """A line per word, as `datasets.distribution.telling_words` finds them: its log odds ratio with its interval."""
     told: list[Row] = [
         {
             **row,

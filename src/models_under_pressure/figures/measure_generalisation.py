@@ -97,8 +97,5 @@ def _map(attribute: str, rows: Sequence[CellRow]) -> alt.LayerChart:
 
 
 def _texts(row: CellRow) -> dict[str, Any]:
-    count = f"n = {row['n']:,}"
-    if not ("auroc" in row and "auroc_low" in row and "auroc_high" in row):
-        return {"auroc": None, "value": "–", "interval": "", "count": count}
-    interval = f"[{row['auroc_low']:.2f}, {row['auroc_high']:.2f}]"
-    return {"value": f"{row['auroc']:.2f}", "interval": interval, "count": count}
+    value, interval = theme.estimate(row).split(" ", 1) if "auroc" in row else ("–", "")
+    return {"auroc": row.get("auroc"), "value": value, "interval": interval, "count": f"n = {row['n']:,}"}

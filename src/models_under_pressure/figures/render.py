@@ -98,15 +98,11 @@ def template_share(field: str, title: str, axis: type[alt.X] | type[alt.Y]) -> A
 def template_grid(chart: Any, title: str, *, height: int = _DVC_SIDE) -> Any:
     """A template with a panel per dataset and probe."""
     sized = chart.properties(width=_DVC_SIDE, height=height)
-    return _template(sized, title, column=alt.Column("probe:N", title=None))
+    return template_rows(sized, title, column=alt.Column("probe:N", title=None))
 
 
-def template_rows(chart: Any, title: str) -> Any:
-    """A template with a wide panel per dataset."""
-    return _template(chart.properties(width=420), title)
-
-
-def _template(chart: Any, title: str, **facets: alt.Column) -> Any:
+def template_rows(chart: Any, title: str, **facets: alt.Column) -> Any:
+    """A template with a panel per dataset."""
     header = alt.Header(labelAngle=0, labelAlign="left")
     faceted = chart.facet(row=alt.Row("dataset:N", title=None, header=header), **facets)
     return faceted.properties(title=title, background="white").configure_axis(gridColor=RULE, titleColor=MUTED)

@@ -1,6 +1,7 @@
 """How the scores of both classes lie: histograms, and what a threshold that keeps the false positive budget flags."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -19,24 +20,16 @@ def histogram_rows(results: Results) -> Rows:
     `threshold` is the smallest probability flagged when the budget is kept (over 1: nothing is).
     """
     edges = np.linspace(0.0, 1.0, BINS + 1)
+    ends = [{"low": round(low, 4), "high": round(high, 4)} for low, high in pairwise(edges.tolist())]
     found: Rows = []
     for scores, origin in results.ranked():
         threshold = min(threshold_at_fpr(scores.probabilities, scores.labels, results.budget), 1.01)
         for label, members in zip(CLASSES, (~scores.labels, scores.labels), strict=True):
+            told = {**origin, "label": label, "threshold": round(threshold, 4)}
             counts, _ = np.histogram(scores.probabilities[members], edges)
-            found += [
-                {
-                    **origin,
-                    "label": label,
-                    "low": round(float(edges[number]), 4),
-                    "high": round(float(edges[number + 1]), 4),
-                    "count": count,
-                    "share": round(count / int(members.sum()), 4),
-                    "threshold": round(threshold, 4),
-                }
-                for number, count in enumerate(counts.tolist())
-                if count
-            ]
+            for bin_, count in zip(ends, counts.tolist(), strict=True):
+                if count:
+                    found.append({**told, **bin_, "count": count, "share": round(count / int(members.sum()), 4)})
     return found
 
 
@@ -52,10 +45,8 @@ def histogram_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
     drawn: list[Any] = []
     for part in theme.split(rows, "dataset", "probe").values():
         signed = [{**row, "bar": -row["share"] if row["label"] == CLASSES[1] else row["share"]} for row in part]
-        bars = theme.inline(signed, "label", "low", "high", "bar", "count", "share").mark_bar(
-            stroke="white", strokeWidth=0.5
-        )
-        bars = bars.encode(
+        base = theme.inline(signed, "label", "low", "high", "bar", "count", "share")
+        bars = base.mark_bar(stroke="white", strokeWidth=0.5).encode(
             x=theme.share_axis("low", "Probability of high stakes", alt.X),
             x2="high:Q",
             y=y,
@@ -139,11 +130,10 @@ def confusion_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
             base.mark_text(fontSize=11, dy=10, color=theme.INK).encode(text="percent:N"),
         )
         drawn.append(theme.titled(layers, part[0], by_probe=True, width=170, height=110))
-    kept = results.percent
     return theme.panels(
         drawn,
         title="Confusion at the threshold",
-        subtitle=f"Each threshold keeps its dataset's false alarms within {kept}. Shares are of the row.",
+        subtitle=f"Each threshold keeps its dataset's false alarms within {results.percent}. Shares are of the row.",
         columns=theme.paired_columns(rows),
     )
 

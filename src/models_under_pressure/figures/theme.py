@@ -12,8 +12,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5
 """Okabe and Ito's palette (2008) without its yellow, which vanishes on white; grey and wine make eight."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
 """Shapes repeat what colours say, for readers of grey prints."""
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3], [4, 1, 1, 1], [1, 3], [10, 2, 2, 2, 2, 2])
-"""Line patterns, which do the same for lines without points."""
 INK = "#222222"
 MUTED = "#5f5f5f"
 RULE = "#dddddd"
@@ -138,12 +136,6 @@ def shape_by(field: str, names: Sequence[str], title: str | None = "Monitor", *,
     return alt.Shape(f"{field}:N", title=title, scale=shape_scale(names), sort=list(names), legend=legend)
 
 
-def dash_by(field: str, names: Sequence[str], title: str = "Monitor") -> alt.StrokeDash:
-    """Line pattern by a field, which says again what colour says."""
-    scale = alt.Scale(domain=list(names), range=[DASHES[number % len(DASHES)] for number in range(len(names))])
-    return alt.StrokeDash(f"{field}:N", title=title, scale=scale, sort=list(names))
-
-
 def auroc_scale(rows: Sequence[Row], low: str = "auroc_low") -> alt.Scale:
     """From just under the lowest interval, or chance, to 1."""
     lowest = min([0.5, *(row[low] for row in rows if low in row)])
@@ -218,9 +210,9 @@ def means(rows: Sequence[AnyRow]) -> list[AnyRow]:
     return [row for row in rows if row["dataset"] == "mean"]
 
 
-def estimate(row: Row) -> str:
-    """AUROC with its interval, in words."""
-    return f"{row['auroc']:.2f} [{row['auroc_low']:.2f}, {row['auroc_high']:.2f}]"
+def estimate(row: Row, name: str = "auroc") -> str:
+    """A metric with its interval, in words."""
+    return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
 
 
 def of_each_probe(rows: Sequence[Row], sentence: Callable[[str, list[Row]], str]) -> str:

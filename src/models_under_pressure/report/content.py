@@ -13,10 +13,8 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
 from models_under_pressure.core.paths import FIGURES, Dataset
 from models_under_pressure.core.records import Record
+from models_under_pressure.evaluation.report import Metrics
 from models_under_pressure.evaluation.scores import ScoreList
-
-Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""Dataset or purpose -> probe -> metric, with interval ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +48,15 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class WorstError:
-    """A record that a probe got wrong, with why the labeller labelled it so."""
+    """A record that a probe got wrong."""
 
     dataset: str
     probe: str
-    id: str
     label: str
     probability: float
     """Probability of high stakes, by the probe."""
-    text: str
-    scale_label: int | None
-    explanation: str | None
-    labeller: str | None
+    record: Record
+    """The conversation, and why the labeller labelled it so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +97,7 @@ class Report:
     metrics: Metrics
     """Dataset -> probe -> metric, with interval ends."""
     means: Metrics = field(default_factory=dict[str, Any])
-    """Purpose -> probe -> metric: `evaluation.summary.mean_over_datasets`."""
+    """Purpose -> probe -> metric: `evaluation.report.mean_over_datasets`."""
     groups: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict[str, Any])
     """Dataset -> probe -> attribute -> value -> metric."""
     datasets: Sequence[DatasetVersion] = ()
@@ -151,20 +146,9 @@ def worst_errors(
         distance = np.abs(scores.probabilities - scores.labels)
         order = sorted(range(len(scores.ids)), key=lambda row: (-float(distance[row]), scores.ids[row]))
         for row in [row for row in order if distance[row] > 0.5][:most]:
+            label = "high-stakes" if scores.labels[row] else "low-stakes"
             record = records[scores.dataset][scores.ids[row]]
-            found.append(
-                WorstError(
-                    dataset=scores.dataset,
-                    probe=scores.probe,
-                    id=record.id,
-                    label="high-stakes" if scores.labels[row] else "low-stakes",
-                    probability=float(scores.probabilities[row]),
-                    text=record.text,
-                    scale_label=record.scale_label,
-                    explanation=record.scale_label_explanation,
-                    labeller=record.scale_label_model,
-                )
-            )
+            found.append(WorstError(scores.dataset, scores.probe, label, float(scores.probabilities[row]), record))
     return found
 
 

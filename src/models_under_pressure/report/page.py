@@ -11,7 +11,8 @@ from typing import Any
 
 from models_under_pressure.core.display import template
 from models_under_pressure.core.files import canonical_json
-from models_under_pressure.report.content import Metrics, Report, TokenMap
+from models_under_pressure.evaluation.report import Metrics
+from models_under_pressure.report.content import Report, TokenMap
 
 _LEVELS = 4
 """Shades on either side of none."""
@@ -92,17 +93,14 @@ def _turns(one: TokenMap, shades: Sequence[Scale]) -> list[dict[str, Any]]:
     """Consecutive tokens of one role."""
     turns: list[dict[str, Any]] = []
     for role, indices in groupby(range(len(one.texts)), key=lambda index: one.roles[index]):
-        tokens = [_token(one.texts[index], (one.logits[index], one.contributions[index]), shades) for index in indices]
+        tokens: list[dict[str, str]] = []
+        for index in indices:
+            numbers = one.logits[index], one.contributions[index]
+            shaded = " ".join(scale.shade(number) for scale, number in zip(shades, numbers, strict=True))
+            told = f"alone {numbers[0]:+.3f}, adds {numbers[1]:+.4f}"
+            tokens.append({"text": one.texts[index], "shades": shaded, "numbers": told})
         turns.append({"role": role, "seen": role in one.seen, "tokens": tokens})
     return turns
-
-
-def _token(text: str, numbers: tuple[float, float], shades: Sequence[Scale]) -> dict[str, str]:
-    return {
-        "text": text,
-        "shades": " ".join(scale.shade(number) for scale, number in zip(shades, numbers, strict=True)),
-        "numbers": f"alone {numbers[0]:+.3f}, adds {numbers[1]:+.4f}",
-    }
 
 
 _SECTIONS = {
@@ -118,7 +116,10 @@ _SECTIONS = {
 
 def render_page(report: Report) -> str:
     """The whole page. Equal reports give equal bytes."""
-    scripts = _scripts(report)
+    import vl_convert
+
+    drawing = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), _asset("charts.js")]
+    scripts = [*(drawing if report.figures else []), *([_asset("tokens.js")] if report.token_maps else [])]
     groups = [_group(dataset, by_probe) for dataset, by_probe in report.groups.items() if any(by_probe.values())]
     filled = {
         "results": True,
@@ -143,14 +144,6 @@ def render_page(report: Report) -> str:
         heat_maps=token_maps(report.token_maps),
         params={name: one if isinstance(one, str) else canonical_json(one) for name, one in report.params.items()},
     )
-
-
-def _scripts(report: Report) -> list[str]:
-    """What draws the charts, and what searches the heat maps."""
-    import vl_convert
-
-    drawing = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), _asset("charts.js")]
-    return [*(drawing if report.figures else []), *([_asset("tokens.js")] if report.token_maps else [])]
 
 
 def _policy(scripts: Sequence[str]) -> str:
@@ -194,7 +187,7 @@ def _means(means: Metrics) -> list[dict[str, Any]]:
     return rows
 
 
-def _group(dataset: str, by_probe: Mapping[str, Mapping[str, Metrics]]) -> dict[str, Any]:
+def _group(dataset: str, by_probe: Mapping[str, Metrics]) -> dict[str, Any]:
     """AUROC by attribute."""
     parts = {
         (attribute, value): row

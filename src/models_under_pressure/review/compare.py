@@ -30,14 +30,6 @@ from models_under_pressure.review.changes import (
 _JUDGED = (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE)
 
 
-@dataclass(frozen=True, slots=True)
-class MeanRow:
-    """Mean over the datasets of one purpose."""
-
-    purpose: str
-    mean: MeanComparison
-
-
 @dataclass(frozen=True)
 class Review:
     """All that changed from one revision to another."""
@@ -47,7 +39,7 @@ class Review:
     params: Sequence[Change]
     datasets: Sequence[DatasetChange]
     rows: Sequence[Comparison]
-    means: Sequence[MeanRow]
+    means: Sequence[MeanComparison]
     overlap: Sequence[Change]
     """Dataset version -> pairs of rows that two splits share."""
     costs: Mapping[str, Cost]
@@ -63,9 +55,7 @@ class Review:
     @property
     def worse(self) -> bool:
         """Whether any dataset or any mean got worse."""
-        return any(row.verdict is Verdict.WORSE for row in self.rows) or any(
-            row.mean.verdict is Verdict.WORSE for row in self.means
-        )
+        return any(row.verdict is Verdict.WORSE for row in [*self.rows, *self.means])
 
 
 def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
@@ -76,13 +66,15 @@ def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
     records have no place in a verdict: a looser fit is better on them and nowhere else.
     """
     before, after = _without_training(before), _without_training(after)
-    rows = compare(before.scores, after.scores, changed=_changed(before, after), alpha=alpha)
+    names = sorted(before.datasets.keys() & after.datasets.keys())
+    changed = {name: reason for name in names if (reason := change_of(name, before, after))}
+    rows = compare(before.scores, after.scores, changed=changed, alpha=alpha)
     rows = judged(_completed(rows, before, after, 1.0 - alpha), alpha=alpha)
     purposes = {**before.purposes, **after.purposes}
     means = [
-        MeanRow(purpose, mean)
+        mean
         for purpose in sorted(set(purposes.values()))
-        for mean in compare_means([row for row in rows if purposes.get(row.dataset) == purpose], alpha=alpha)
+        for mean in compare_means([row for row in rows if purposes.get(row.dataset) == purpose], purpose, alpha=alpha)
         if mean.datasets > 1  # the mean of one is its row, which Holm's correction has judged
     ]
     return Review(
@@ -108,20 +100,12 @@ def _without_training(side: Snapshot) -> Snapshot:
     )
 
 
-def _changed(before: Snapshot, after: Snapshot) -> dict[str, str]:
-    """Evaluated datasets whose conversations are known to differ, or changed and cannot be read -> what became of them.
-
-    A file of which only other columns changed is the same.
-    """
-    names = before.datasets.keys() & after.datasets.keys()
-    return {name: reason for name in sorted(names) if (reason := change_of(name, before, after))}
-
-
 def _completed(rows: Sequence[Comparison], before: Snapshot, after: Snapshot, confidence: float) -> list[Comparison]:
     """Rows with what the metrics in git know where scores are out of reach."""
-    found = {(row.dataset, row.probe): row for row in rows}
-    partial = {key: row for key, row in found.items() if row.reason in ("new", "removed")}
-    known = {key: row for key, row in found.items() if key not in partial}
+    known: dict[tuple[str, str], Comparison] = {}
+    partial: dict[tuple[str, str], Comparison] = {}
+    for row in rows:
+        (partial if row.reason in ("new", "removed") else known)[row.dataset, row.probe] = row
     in_git = ((name, probe) for side in (after, before) for name, probes in side.metrics.items() for probe in probes)
     return [
         known.get(key) or _from_metrics(key, partial.get(key), before, after, confidence)
@@ -150,7 +134,8 @@ def _from_metrics(
         return replace(row, reason=reason)
     if row.before is None or row.after is None:
         return replace(row, reason="one class only")
-    change = _unpaired(_interval(before.params, first), _interval(after.params, second), confidence)
+    coverage = [side.params.get("evaluate.confidence", 0.95) for side in (before, after)]
+    change = _unpaired(first, second, coverage, confidence)
     if equal and is_same_file(key[0], before, after):
         return replace(row, difference=change, verdict=Verdict.UNCHANGED)
     if change is None:
@@ -166,21 +151,15 @@ def _other_counts(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     return ""
 
 
-def _interval(params: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[Estimate, float] | None:
-    """AUROC with its interval, and the coverage of that; None when git keeps none."""
-    if not {"auroc", "auroc_low", "auroc_high"} <= found.keys():
-        return None
-    estimate = Estimate(found["auroc"], found["auroc_low"], found["auroc_high"])
-    return estimate, params.get("evaluate.confidence", 0.95)
-
-
 def _unpaired(
-    first: tuple[Estimate, float] | None, second: tuple[Estimate, float] | None, confidence: float
+    first: Mapping[str, Any], second: Mapping[str, Any], coverage: Sequence[float], confidence: float
 ) -> Difference | None:
     """The difference by both intervals; None when one is missing, or they cover at different levels."""
-    if first is None or second is None or first[1] != second[1]:
+    names = ("auroc", "auroc_low", "auroc_high")
+    if not (first.keys() >= set(names) <= second.keys()) or coverage[0] != coverage[1]:
         return None
-    return unpaired_difference(first[0], second[0], confidence, of_interval=first[1])
+    one, two = (Estimate(*(found[name] for name in names)) for found in (first, second))
+    return unpaired_difference(one, two, confidence, of_interval=coverage[0])
 
 
 def _unread(before: Snapshot, after: Snapshot, rows: Sequence[Comparison]) -> list[str]:

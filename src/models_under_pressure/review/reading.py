@@ -184,19 +184,15 @@ def _scores(side: _Side) -> list[ScoreList]:
 
 
 def _rows(side: _Side, other: _Side) -> dict[str, dict[str, Row]]:
-    """Rows of the dataset files that differ."""
+    """Rows of the dataset files that differ, but for those in a folder that could not be opened."""
     found: dict[str, dict[str, Row]] = {}
     for path, hash_ in sorted(side.files.items()):
-        if path.endswith(".jsonl") and other.files.get(path) != hash_ and not _is_closed(path, other):
+        closed = any(str(parent) in other.files for parent in Path(path).parents)
+        if path.endswith(".jsonl") and other.files.get(path) != hash_ and not closed:
             file = side.revision.file(side.places[path])
             if file is not None:
                 found[path] = rows_of(read_records(file))
     return found
-
-
-def _is_closed(path: str, side: _Side) -> bool:
-    """Whether a file lies in a folder that could not be opened."""
-    return any(str(parent) in side.files for parent in Path(path).parents)
 
 
 def _costs(revision: Revision, paths: Sequence[str], params: Mapping[str, Any]) -> dict[str, dict[str, Cost]]:

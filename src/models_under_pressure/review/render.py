@@ -4,14 +4,12 @@ import html
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from models_under_pressure.core.display import markdown_line, markdown_table
 from models_under_pressure.evaluation.comparison import Comparison, MeanComparison, Verdict
-from models_under_pressure.evaluation.intervals import Difference
 from models_under_pressure.review.changes import DatasetChange, Snapshot
 from models_under_pressure.review.compare import Review
 
@@ -39,6 +37,8 @@ _SIGNS = {
     Verdict.NOT_COMPARABLE: "not comparable",
 }
 _ORDER = list(_SIGNS)
+_COUNTS = ("added", "removed", "edited", "relabelled")
+_COSTS = ("stage", "replies", "tokens in", "tokens out", "cost")
 
 
 def to_json(review: Review) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def to_json(review: Review) -> dict[str, Any]:
         "verdicts": review.verdicts,
         "params": review.params,
         "datasets": review.datasets,
-        "means": [{"purpose": row.purpose, **asdict(row.mean)} for row in review.means],
+        "means": review.means,
         "results": _ordered(review.rows),
         "overlap": [{"version": one.key, "before": one.before, "after": one.after} for one in review.overlap],
         "overlap_pairs": sum(review.after.overlap.values()),
@@ -66,10 +66,17 @@ def to_markdown(review: Review) -> str:
         f"{MARKER}\n## Review: {_name(review.before)} → {_name(review.after)}",
         _headline(review),
         *_results(review),
-        *_params(review),
-        *_datasets(review),
+        _section(
+            "Parameters",
+            ("parameter", "before", "after"),
+            [[code(one.key), code(_value(one.before)), code(_value(one.after))] for one in review.params],
+            most=_PARAMS,
+        ),
+        _section(
+            "Dataset files", ("file", "before", "after", *_COUNTS), map(_dataset, review.datasets), most=_DATASETS
+        ),
         _overlap(review),
-        *_costs(review),
+        _section("Replies that the change added", _COSTS, _costs(review), most=_OTHERS),
         *([_list("Not read", review.warnings)] if review.warnings else []),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -90,42 +97,27 @@ def _headline(review: Review) -> str:
 
 def _results(review: Review) -> Iterable[str]:
     interval = f"change [{100 * (1 - review.alpha):g} %]"
-    means = [row for row in review.means if row.mean.verdict is not Verdict.UNCHANGED]
-    if means:
-        yield "### AUROC, mean over datasets\n\n" + table(
-            ["datasets", "probe", "before", "after", interval, "p", "verdict"],
-            [
-                [
-                    f"{row.mean.datasets} {row.purpose}",
-                    code(row.mean.probe),
-                    *_before_after(row.mean),
-                    _change(row.mean.difference),
-                    _p(row.mean.difference.p_value),
-                    _verdict(row.mean),
-                ]
-                for row in means
-            ],
-            most=_MEANS,
-        )
+    means = [
+        [f"{row.datasets} {row.purpose}", code(row.probe), *_numbers(row, row.difference.p_value), _verdict(row)]
+        for row in review.means
+        if row.verdict is not Verdict.UNCHANGED
+    ]
+    heads = ("datasets", "probe", "before", "after", interval, "p", "verdict")
+    yield _section("AUROC, mean over datasets", heads, means, most=_MEANS)
     shown = [row for row in _ordered(review.rows) if row.verdict is not Verdict.UNCHANGED]
-    if shown:
-        yield "### AUROC by dataset\n\n" + table(
-            ["dataset", "probe", "n", "before", "after", interval, "p (Holm)", "verdict"],
-            [
-                [
-                    code(row.dataset),
-                    code(row.probe),
-                    f"{row.n:,}",
-                    *_before_after(row),
-                    _change(row.difference) if row.difference else "",
-                    _p(row.adjusted_p) if row.adjusted_p is not None else "",
-                    _verdict(row) + (f": {text(row.reason)}" if row.reason else ""),
-                ]
-                for row in shown
-            ],
-            most=_RESULTS,
-        )
-        yield from _notes(shown, review.alpha)
+    rows = [
+        [
+            code(row.dataset),
+            code(row.probe),
+            f"{row.n:,}",
+            *_numbers(row, row.adjusted_p),
+            _verdict(row) + (f": {text(row.reason)}" if row.reason else ""),
+        ]
+        for row in shown
+    ]
+    heads = ("dataset", "probe", "n", "before", "after", interval, "p (Holm)", "verdict")
+    yield _section("AUROC by dataset", heads, rows, most=_RESULTS)
+    yield from _notes(shown, review.alpha)
 
 
 def _notes(rows: Sequence[Comparison], alpha: float) -> Iterable[str]:
@@ -151,41 +143,16 @@ def _verdict(row: Comparison | MeanComparison) -> str:
     return _SIGNS[row.verdict] + (" (unpaired)" if is_estimated else "")
 
 
-def _params(review: Review) -> Iterable[str]:
-    if review.params:
-        rows = [
-            [code(change.key), *(code(_value(value)) for value in (change.before, change.after))]
-            for change in review.params
-        ]
-        yield "### Parameters\n\n" + table(["parameter", "before", "after"], rows, most=_PARAMS)
-
-
-def _datasets(review: Review) -> Iterable[str]:
-    if review.datasets:
-        yield "### Dataset files\n\n" + table(
-            ["file", "before", "after", "added", "removed", "edited", "relabelled"],
-            [
-                [
-                    code(change.path),
-                    *_sides(change),
-                    *(_number(getattr(change, name)) for name in ("added", "removed", "edited", "relabelled")),
-                ]
-                for change in review.datasets
-            ],
-            most=_DATASETS,
-        )
-
-
-def _sides(change: DatasetChange) -> list[str]:
-    """Rows before and after; of a folder that could not be opened, that it changed."""
-    if not change.path.endswith(".jsonl"):
-        return [change.status, ""]
-    shown: list[str] = []
+def _dataset(change: DatasetChange) -> list[str]:
+    """Rows before and after, and how many of each kind of change; of an unopened folder, that it changed."""
+    sides: list[str] = []
     for counts in (change.before, change.after):
         parts = ", ".join(f"{count:,} {text(label)}" for label, count in (counts or {}).items())
         rows = f"{sum((counts or {}).values()):,} rows" + (f" ({parts})" if parts else "")
-        shown.append("not read" if counts is None else rows)
-    return shown
+        sides.append("not read" if counts is None else rows)
+    if not change.path.endswith(".jsonl"):
+        sides = [change.status, ""]
+    return [code(change.path), *sides, *(_number(getattr(change, name)) for name in _COUNTS)]
 
 
 def _overlap(review: Review) -> str:
@@ -196,38 +163,25 @@ def _overlap(review: Review) -> str:
     if not review.overlap:
         return f"**Overlap between splits**: {pairs} pairs in {versions} dataset versions, as before."
     rows = [[code(change.key), _number(change.before), _number(change.after)] for change in review.overlap]
-    return f"### Overlap between splits: {pairs} pairs\n\n" + table(["version", "before", "after"], rows, most=_OTHERS)
+    return _section(f"Overlap between splits: {pairs} pairs", ("version", "before", "after"), rows, most=_OTHERS)
 
 
-def _costs(review: Review) -> Iterable[str]:
-    if not review.costs:
-        return
-    rows = [
-        [
-            code(stage),
-            *(f"{count:,}" for count in (cost.replies, cost.input_tokens, cost.output_tokens)),
-            "not recorded" if cost.usd is None else f"${cost.usd:,.2f}",
-        ]
-        for stage, cost in review.costs.items()
-    ]
-    heads = ["stage", "replies", "tokens in", "tokens out", "cost"]
-    yield "### Replies that the change added\n\n" + table(heads, rows, most=_OTHERS)
+def _costs(review: Review) -> Iterable[list[str]]:
+    for stage, cost in review.costs.items():
+        counts = (_number(count) for count in (cost.replies, cost.input_tokens, cost.output_tokens))
+        yield [code(stage), *counts, "not recorded" if cost.usd is None else f"${cost.usd:,.2f}"]
 
 
 def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
     return sorted(rows, key=lambda row: (_ORDER.index(row.verdict), row.dataset, row.probe))
 
 
-def _before_after(row: Comparison | MeanComparison) -> list[str]:
-    return ["" if value is None else f"{value:.3f}" for value in (row.before, row.after)]
-
-
-def _change(difference: Difference) -> str:
-    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _numbers(row: Comparison | MeanComparison, p_value: float | None) -> list[str]:
+    """Before and after, the change with its interval, and its p-value; empty where they are not known."""
+    sides = ["" if value is None else f"{value:.3f}" for value in (row.before, row.after)]
+    one = row.difference
+    change = f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]" if one else ""
+    return [*sides, change, "" if p_value is None else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"]
 
 
 def _number(value: int | None) -> str:
@@ -249,13 +203,16 @@ def _list(title: str, items: Sequence[str]) -> str:
     return f"### {title}\n\n" + "\n".join([*lines, *rest])
 
 
+def _section(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, most: int) -> str:
+    """A heading and a table; empty without rows."""
+    found = list(rows)
+    return f"### {title}\n\n{table(heads, found, most=most)}" if found else ""
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, most: int = 3_000) -> str:
     """A table of cells that are Markdown already: the first rows, the next ones folded, the rest counted.
 
-    Args:
-        heads: of the columns.
-        rows: cells.
-        most: characters of the table, from which rows are left out; a first row is always there.
+    It takes at most `most` characters; a first row is always there.
     """
     head = markdown_table(heads, ()).splitlines()
     room = most - 2 * sum(map(len, head))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from models_under_pressure.experiments.shared.finetuned import FinetuneBaseline
+from models_under_pressure.experiments.finetune_baseline import FinetuneBaseline
 
 
 def test_the_papers_entries_can_be_copied_into_params():

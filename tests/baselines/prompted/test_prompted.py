@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.prompted import run as prompted
 from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, PromptedScores, choose_template
-from models_under_pressure.core.paths import EXPERIMENTS, Dataset, scores_path, timing_path
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, Dataset, scores_path, timing_path
 from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.experiments import prompt_baseline
@@ -102,10 +102,10 @@ def test_the_stage_tries_wordings_on_dev_and_scores_test_with_the_best(
     for dataset in datasets:
         write_records(dataset.path, conversations.records)
     prompt_baseline.run("tiny", model=model, config=config, datasets=datasets, seed=3)
-    choice = json.loads((EXPERIMENTS / "prompted/tiny/choice.json").read_text())
+    choice = json.loads((EXPERIMENT_RESULTS / "prompted/tiny/choice.json").read_text())
     assert set(choice["auroc"]) == set(TEMPLATES)
     assert computed == [*(("mt_dev", name) for name in TEMPLATES), ("mt_test", choice["chosen"])]
-    lists = read_scores(scores_path("prompted_tiny", EXPERIMENTS))
+    lists = read_scores(scores_path("prompted_tiny", EXPERIMENT_RESULTS))
     assert [scores.dataset for scores in lists] == ["mt_dev", "mt_test"]
     for scores in lists:
         assert (scores.probe, scores.seed, len(scores.ids)) == ("prompted_tiny", 3, len(conversations.records))

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.paths import EXPERIMENTS as RESULTS
-from models_under_pressure.core.paths import scores_path
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, scores_path
 from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.measure import METHODS
 from models_under_pressure.evaluation.scores import ScoreList, by_id, read_scores
@@ -27,7 +26,7 @@ def language_models() -> dict[str, dict[str, Any]]:
 
 def language_model_files() -> list[Path]:
     """Score files of the language models."""
-    return [scores_path(method, RESULTS) for method in language_models()]
+    return [scores_path(method, EXPERIMENT_RESULTS) for method in language_models()]
 
 
 def read_monitors(datasets: Sequence[str]) -> Scores:

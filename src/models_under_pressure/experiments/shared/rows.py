@@ -6,6 +6,7 @@ Every core runs a process, every process one thread: so results have the same bi
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -16,7 +17,6 @@ from threadpoolctl import threadpool_limits
 from models_under_pressure.evaluation.differences import averaged_auroc
 from models_under_pressure.evaluation.metrics import auroc, tpr_at_fpr
 from models_under_pressure.evaluation.report import mean_over_datasets
-from models_under_pressure.evaluation.rows import Auroc
 from models_under_pressure.experiments.shared.samples import Labelled
 
 Row = dict[str, Any]
@@ -25,22 +25,11 @@ Logits = Sequence[Float[np.ndarray, "records"]]
 """Scores of one recipe on the same records, one list per seed or repeat."""
 
 
-class SeedAuroc(Auroc):
-    """AUROC of one recipe on one dataset."""
-
-    auroc_of_each: list[float]
-    """AUROC of each seed or repeat."""
-    tpr_at_1pct_fpr: float
-
-
-def auroc_row(logits: Logits, tested: Labelled, confidence: float) -> SeedAuroc:
+def auroc_row(logits: Logits, tested: Labelled, confidence: float) -> Row:
     """AUROC with its interval over records and seeds, that of each seed, and the mean TPR at an FPR of 1 %."""
     labels = tested.labels
     estimate = averaged_auroc(logits, labels, tested.groups, confidence=confidence)
-    return {
-        "auroc": round(estimate.value, 4),
-        "auroc_low": round(estimate.low, 4),
-        "auroc_high": round(estimate.high, 4),
+    return estimate.columns("auroc") | {
         "auroc_of_each": [round(auroc(scores, labels), 4) for scores in logits],
         "tpr_at_1pct_fpr": round(float(np.mean([tpr_at_fpr(scores, labels) for scores in logits])), 4),
         "n": len(labels),
@@ -51,14 +40,7 @@ def auroc_row(logits: Logits, tested: Labelled, confidence: float) -> SeedAuroc:
 def size_rows(
     found: Mapping[tuple[str, str, int], Logits], tested: Sequence[Labelled], *, kind: str, confidence: float
 ) -> list[Row]:
-    """Rows of results by sample size, then their means over datasets.
-
-    Args:
-        found: tested dataset, method and size -> logits of each repeat.
-        tested: the datasets.
-        kind: of the methods, `probe` or `finetuned`.
-        confidence: coverage of the intervals.
-    """
+    """Rows of the logits of each repeat by tested dataset, method and size, then their means over datasets."""
     by_name = {one.name: one for one in tested}
     rows: list[Row] = [
         {"dataset": dataset, "method": method, "kind": kind, "size": size, "repeats": len(logits)}
@@ -77,14 +59,10 @@ def means(rows: Sequence[Row], by: Sequence[str], *, datasets: int | None = None
     for row in rows:
         parts.setdefault(tuple(row[key] for key in by), []).append(row)
     return [
-        {"dataset": "mean"} | dict(zip(by, key, strict=True)) | mean_over_datasets([_numbers(row) for row in part])
+        {"dataset": "mean"} | dict(zip(by, key, strict=True)) | mean_over_datasets(part)
         for key, part in parts.items()
         if datasets in (None, len(part))
     ]
-
-
-def _numbers(row: Row) -> dict[str, float]:
-    return {key: value for key, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
 Job = TypeVar("Job")
@@ -101,35 +79,26 @@ def cores() -> int:
 
 
 def each(function: Callable[[Any, Job], Result], data: Any, jobs: Sequence[Job], *, processes: int = 1) -> list[Result]:
-    """`function(data, job)` of every job, in the order of the jobs.
+    """`function(data, job)` of every job, in their order; a function at the top of a module, for other processes.
 
-    Args:
-        function: a function at the top of a module, which other processes import.
-        data: what all jobs read; a process gets it once.
-        jobs: what the calls differ in.
-        processes: number of processes; with one, all is done in this one.
+    A process gets the data once; with one process, all is done in this one.
     """
     count = min(processes, len(jobs))
     if count < 2:
-        return [_alone(function, data, job) for job in jobs]
+        with threadpool_limits(1):
+            return [function(data, job) for job in jobs]
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_keep, initargs=(function, data)) as pool:
         return list(pool.map(_run_kept, jobs))
 
 
-def _alone(function: Callable[[Any, Job], Result], data: Any, job: Job) -> Result:
-    with threadpool_limits(1):
-        return function(data, job)
-
-
-_kept: tuple[Callable[[Any, Any], Any], Any] | None = None
-"""In a process that was started for jobs: the function and the data, which it got once for all of them."""
+_kept: list[Callable[[Any], Any]] = []
+"""In a process that was started for jobs: the function with its data, which it got once for all of them."""
 
 
 def _keep(function: Callable[[Any, Any], Any], data: Any) -> None:
-    global _kept
-    _kept = function, data
+    _kept.append(partial(function, data))
 
 
 def _run_kept(job: Any) -> Any:
-    assert _kept is not None  # the process began with `_keep`
-    return _alone(*_kept, job)
+    with threadpool_limits(1):
+        return _kept[0](job)

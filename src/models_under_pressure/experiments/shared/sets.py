@@ -39,19 +39,10 @@ class LabelledSet:
 
 
 def read_set(dataset: Dataset, store: Path) -> LabelledSet:
-    """Open one dataset; its activations are held in memory, where they fit.
-
-    Raises:
-        UserError: see `labelled_activations`.
-    """
+    """Open one dataset; its activations are held in memory, where they fit."""
     data, records = labelled_activations(store, dataset.path)
-    return held(LabelledSet(dataset.name, dataset.purpose, data, records))
-
-
-def held(labelled: LabelledSet, most_gib: float = MEMORY_GIB) -> LabelledSet:
-    """The dataset with its activations in memory, where they fit."""
-    activations = in_memory(labelled.data.activations, most_gib)
-    return replace(labelled, data=replace(labelled.data, activations=activations))
+    data = replace(data, activations=in_memory(data.activations, MEMORY_GIB))
+    return LabelledSet(dataset.name, dataset.purpose, data, records)
 
 
 def take(labelled: LabelledSet, rows: Int[np.ndarray, "rows"]) -> LabelledSet:
