@@ -13,10 +13,11 @@ from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.activations.writer import Layout, StoreWriter
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import read_json, read_table
+from models_under_pressure.core.files import read_json
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import check_names, load_yaml, read, runs_code_of
 from models_under_pressure.core.settings import load_settings
+from models_under_pressure.core.tables import read_table
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.probes.families import FAMILIES, TrainConfig
 from models_under_pressure.probes.probe import Probe, load_probe, save_probe

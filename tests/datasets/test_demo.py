@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from models_under_pressure.cli import app
-from models_under_pressure.core.files import read_csv, read_json, read_jsonl
+from models_under_pressure.core.files import read_json, read_jsonl
+from models_under_pressure.core.tables import read_csv
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.sources import PARSERS
 from models_under_pressure.datasets.steps.clinical import speaker_turns

@@ -15,8 +15,8 @@ from models_under_pressure.activations.tokens import RefusedError
 from models_under_pressure.cli import app
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import read_stream
 from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.tables import read_stream
 from models_under_pressure.monitor.explain import to_html
 from models_under_pressure.monitor.score import load_probe_model, score_records, to_row
 from models_under_pressure.probes.data import with_labels

@@ -11,7 +11,8 @@ from typing import Any
 
 from models_under_pressure.core.conversation import Message, message_row, read_message, read_tools, tools_text
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import is_list, is_object, json_line, read_table, stable_hash, write_jsonl
+from models_under_pressure.core.files import is_list, is_object, json_line, stable_hash, write_jsonl
+from models_under_pressure.core.tables import read_table
 
 
 class Label(StrEnum):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import read_csv
 from models_under_pressure.core.paths import TRAINING
 from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.tables import read_csv
 from models_under_pressure.datasets.files import by_group, made_versions
 from models_under_pressure.datasets.source import Dropped, Parsed
 

@@ -14,8 +14,9 @@ from typing import Any, cast
 from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import atomic_path, file_hash, json_line, read_table, stable_hash, write_text
+from models_under_pressure.core.files import atomic_path, file_hash, json_line, stable_hash, write_text
 from models_under_pressure.core.section import Section, read
+from models_under_pressure.core.tables import read_table
 
 LINEAGE_PATH = Path("data/versions.yaml")
 """Sources, versions, and the datasets in use."""

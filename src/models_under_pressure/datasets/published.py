@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import read_csv, read_jsonl
+from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.records import Record, to_record
 from models_under_pressure.core.section import Section, load_yaml
+from models_under_pressure.core.tables import read_csv
 from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.source import (
     TOOL_LEAD_IN,

@@ -12,7 +12,8 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import file_hash, is_list, is_object, open_text, read_table, stable_hash
+from models_under_pressure.core.files import file_hash, is_list, is_object, open_text, stable_hash
+from models_under_pressure.core.tables import read_table
 from models_under_pressure.datasets.origins import download
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".txt")

@@ -34,8 +34,8 @@ def measure(
     """Dataset -> `metrics` (name -> metric) and `groups` (name -> attribute -> value -> metric).
 
     All methods are measured on the records that each of them has scored. Names come in the order of the score files;
-    `seed` is that of the bootstrap; `skipped` records of a dataset may have no score, because so many were allowed to be
-    refused by the extraction.
+    `seed` is that of the bootstrap. `skipped` records of a dataset may have no score: so many may be refused by the
+    extraction.
 
     Raises:
         UserError: scores are of other records, labels or groups than those of the dataset, or two methods give one

@@ -56,8 +56,8 @@ def load_with_model(name: str, device: str) -> "tuple[Probe, LoadedModel]":
 
 def read_conversations(file: str) -> "list[Record]":
     """Conversations of a file of JSON Lines, CSV, TSV or Parquet; `-` is standard input, of the first three."""
-    from models_under_pressure.core.files import read_stream
     from models_under_pressure.core.records import collect_records, read_records
+    from models_under_pressure.core.tables import read_stream
 
     if file != "-":
         return read_records(Path(file))

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from models_under_pressure.core.files import read_csv
 from models_under_pressure.core.records import Record
+from models_under_pressure.core.tables import read_csv
 from models_under_pressure.datasets.source import Dropped, Parsed, content_group, is_missing
 
 
