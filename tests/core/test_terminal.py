@@ -63,9 +63,7 @@ def evil_file(tmp_path, monkeypatch):
     return path
 
 
-@pytest.mark.parametrize(
-    "arguments", [["distribution"], ["distribution", "--format", "markdown"], ["show", EVIL, "--file"]]
-)
+@pytest.mark.parametrize("arguments", [["distribution"], ["show", EVIL, "--file"]])
 def test_commands_print_nothing_that_a_file_aimed_at_the_terminal(arguments, evil_file):
     result = CliRunner().invoke(app, ["datasets", *arguments, str(evil_file)])
     assert result.exit_code == 0, result.exception

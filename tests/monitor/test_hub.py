@@ -33,6 +33,7 @@ def mup(hub, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_probe_is_pushed_pinned_and_used_from_the_hub(mup, hub, probe_folder, tmp_path):
     pushed = mup("probes", "push", probe_folder, "owner/first")
     assert pushed.returncode == 0, pushed.stderr

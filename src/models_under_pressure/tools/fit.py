@@ -189,12 +189,9 @@ def run(
     from pydantic import TypeAdapter
 
     from models_under_pressure.activations.config import ExtractConfig
-    from models_under_pressure.activations.flops import probe_flops
-    from models_under_pressure.evaluation.scores import ScoreList
     from models_under_pressure.probes.data import labelled_activations
     from models_under_pressure.probes.families import ProbeConfig
     from models_under_pressure.probes.logistic import grouped_folds
-    from models_under_pressure.probes.probe import score_together
     from models_under_pressure.probes.training import fit_probes
 
     grouped_folds(np.array([one.is_high for one in train.records]), [one.group for one in train.records], FOLDS, seed)
@@ -208,18 +205,28 @@ def run(
     fitted = {
         name: found[0] for name, found in fit_probes(configs, data.only(rows), data.only(held_out), seed=seed).items()
     }
-    scores: list[ScoreList] = []
-    for table in evaluate:
-        one, _ = labelled_activations(stores[table.name, chosen], table.path)
-        tokens = np.diff(one.activations.offsets)
-        every = score_together(list(fitted.values()), one.activations)
-        for (name, probe), logits in zip(fitted.items(), every, strict=True):
-            cost = probe_flops(probe.hidden, tokens, directions=probe.directions)
-            common = (table.name, name, seed, tuple(one.activations.ids), tuple(one.groups), one.labels)
-            scores.append(ScoreList(*common, logits, probe.probabilities(logits), tokens, cost))
+    scores = [score for table in evaluate for score in _scores(table, stores[table.name, chosen], fitted, seed)]
     kept = {data.activations.ids[int(row)] for row in rows}
     scores += text_floor(replace(train, records=tuple(one for one in train.records if one.id in kept)), evaluate, seed)
     return Fitted(chosen, layers, fitted, scores, len(held_out))
+
+
+def _scores(table: Table, store: Path, fitted: "Mapping[str, Probe]", seed: int) -> "Iterator[ScoreList]":
+    """What each probe says of a table."""
+    import numpy as np
+
+    from models_under_pressure.activations.flops import probe_flops
+    from models_under_pressure.evaluation.scores import ScoreList
+    from models_under_pressure.probes.data import labelled_activations
+    from models_under_pressure.probes.probe import score_together
+
+    one, _ = labelled_activations(store, table.path)
+    tokens = np.diff(one.activations.offsets)
+    every = score_together(list(fitted.values()), one.activations)
+    for (name, probe), logits in zip(fitted.items(), every, strict=True):
+        cost = probe_flops(probe.hidden, tokens, directions=probe.directions)
+        common = (table.name, name, seed, tuple(one.activations.ids), tuple(one.groups), one.labels)
+        yield ScoreList(*common, logits, probe.probabilities(logits), tokens, cost)
 
 
 def compare_layers(train: Table, model: "ModelConfig", *, max_tokens: int, seed: int) -> dict[int, float]:

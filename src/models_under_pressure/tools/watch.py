@@ -49,9 +49,10 @@ def command(
             seed=seed + turn,
             **sampling,
         )
-        show = _shaded if sys.stdout.isatty() else _plain
+        # colours go past what makes the rest of the output harmless
+        show, stream = (_shaded, sys.__stdout__) if sys.stdout.isatty() else (_plain, None)
         for step in reply:
-            print(show(step), end="", flush=True)
+            print(show(step), end="", flush=True, file=stream)
         outcome = reply.outcome
         if outcome is None:
             raise RuntimeError("the reply ended without an outcome")
