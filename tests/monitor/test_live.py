@@ -18,6 +18,7 @@ from models_under_pressure.monitor.live import Monitor
 from models_under_pressure.monitor.score import score_records, token_texts
 from models_under_pressure.probes.calibration import Threshold
 from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.tools.score import command as score
 from models_under_pressure.tools.watch import command
 
 ASKED = (Message("system", "You are the captain."), Message("user", "Is the ship on fire?"))
@@ -214,3 +215,13 @@ def test_a_talk_in_a_terminal_without_colours_is_plain_lines_and_a_log(probe_fol
     assert [turn["role"] for turn in first["inputs"]] == ["user", "assistant"]
     assert second["inputs"][: len(first["inputs"])] == first["inputs"]
     assert "\x1b" not in "".join(printed)
+
+    score(str(probe_folder), str(log), replay=True)
+    assert "2 conversations verified" in capsys.readouterr().out
+    first["scores"][str(probe_folder)]["logit"] += 0.01
+    log.write_text(json.dumps(first) + "\n")
+    with pytest.raises(UserError, match="was logged with the logit"):
+        score(str(probe_folder), str(log), replay=True)
+    log.write_text(json.dumps(first | {"scores": {}}) + "\n")
+    with pytest.raises(UserError, match="has no score of this probe"):
+        score(str(probe_folder), str(log), replay=True)

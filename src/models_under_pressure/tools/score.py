@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from models_under_pressure.activations.config import LoadedModel
     from models_under_pressure.core.records import Record
+    from models_under_pressure.monitor.score import Scored
     from models_under_pressure.probes.probe import Probe
 
 
@@ -73,6 +76,9 @@ def command(
     tokens: Annotated[bool, typer.Option("--tokens", help="Add the score of each token.")] = False,
     allow_refused: Annotated[int, typer.Option(help="Conversations that the chat template may refuse.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write here instead of to standard output.")] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="The file is a log of `mup watch`: verify its scores.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Score conversations with a probe, one JSON row each.
@@ -86,10 +92,48 @@ def command(
     records = read_conversations(file)
     loaded, model = load_with_model(probe, device)
     refused: dict[str, str] = {}
-    rows = (to_row(scored) for scored in score_records(records, loaded, model, tokens=tokens, refused=refused))
+    found = score_records(records, loaded, model, tokens=tokens, refused=refused)
+    if replay:
+        print(_verified(records, found, loaded, file))
+        return
+    rows = map(to_row, found)
     if out is not None:
         write_jsonl(out, rows)
     else:
         for row in rows:
             print(json_line(row), flush=True)
     check_refused(refused, allowed=allow_refused)
+
+
+_BOUNDS = {"float32": 1e-4}
+_BOUND = 0.05
+"""Greatest difference of a logit between a conversation as it was written and as it is read, in bfloat16."""
+
+
+def _verified(records: "list[Record]", found: "Iterable[Scored]", probe: "Probe", file: str) -> str:
+    """How a log's scores compare with those of the same conversations now.
+
+    Raises:
+        UserError: a line was not scored with this probe, or has another score.
+    """
+    import hashlib
+
+    from models_under_pressure.core.errors import UserError
+    from models_under_pressure.core.files import is_object
+    from models_under_pressure.probes.probe import weights_bytes
+
+    bound = _BOUNDS.get(str(probe.provenance.get("compute_dtype")), _BOUND)
+    weights, largest = hashlib.sha256(weights_bytes(probe)).hexdigest(), 0.0
+    for record, scored in zip(records, found, strict=True):
+        logged = record.fields.get("scores")
+        entries = filter(is_object, logged.values()) if is_object(logged) else ()
+        logits = [entry.get("logit") for entry in entries if entry.get("weights") == weights]
+        if not logits or not isinstance(logits[0], int | float):
+            remedy = "name the probe that watched (its weights' hash is in the log)."
+            raise UserError(f"record {record.id!r} has no score of this probe.", where=file, remedy=remedy)
+        difference = abs(scored.logit - logits[0])
+        if difference > bound:
+            problem = f"record {record.id!r} was logged with the logit {logits[0]:.6f} and has {scored.logit:.6f}."
+            raise UserError(problem, where=file, remedy="the log, the probe or the model is another than it was.")
+        largest = max(largest, difference)
+    return f"{len(records)} conversations verified, largest difference of a logit {largest:.1e}"

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
 
 import typer
 
@@ -39,11 +40,12 @@ def command(
 
     monitor = load_monitor({name: load_probe(find_probe(name)) for name in probe}, device=device, fpr=fpr)
     sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature} if temperature else {}
+    talk = uuid4().hex[:8]  # a log may hold many
     said: tuple[Message, ...] = ()
     for turn, line in enumerate(_lines(), start=1):
         reply = monitor.generate(
             (*said, Message("user", line)),
-            name=f"turn {turn}",
+            name=f"{talk}-{turn}",
             max_new_tokens=max_new_tokens,
             on_flag=(lambda step: False) if stop else None,
             seed=seed + turn,
