@@ -139,14 +139,24 @@ def load_plain(path: Path) -> dict[str, Any]:
         UserError: the file is missing, or is no YAML mapping.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
-    try:
+    with _explained(path):
         parser: Any = YAML(typ="safe")
         text = path.read_text("utf-8-sig")
         _check_depth(parser.parse(text))
         tree = parser.load(text)
         _entries(tree, {})
+    if not is_object(tree):
+        raise UserError("not a mapping of names to values.", where=str(path), remedy="restore the file with git.")
+    return tree
+
+
+@contextmanager
+def _explained(path: Path) -> Generator[None]:
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        yield
     except FileNotFoundError:
         raise UserError(
             "file not found.", where=str(path), remedy="run from the project's folder, or restore the file with git."
@@ -156,9 +166,6 @@ def load_plain(path: Path) -> dict[str, Any]:
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or ("nested too deep" if isinstance(error, RecursionError) else error)
         raise UserError(f"not YAML ({reason}).", where=where, remedy="repair the file.") from None
-    if not is_object(tree):
-        raise UserError("not a mapping of names to values.", where=str(path), remedy="restore the file with git.")
-    return tree
 
 
 def _check_depth(events: Iterator[Any]) -> None:
@@ -223,7 +230,8 @@ def _with_lines(path: Path) -> Any:
     from ruamel.yaml import YAML
 
     parser: Any = YAML(typ="rt")
-    return parser.load(path.read_text("utf-8-sig"))
+    with _explained(path):  # this loader, in Python, refuses some text that the one in C reads
+        return parser.load(path.read_text("utf-8-sig"))
 
 
 def _describe(details: ErrorDetails, tree: Any, schema: Any, path: Path, under: Sequence[str]) -> str:
