@@ -1,10 +1,9 @@
 """A language model under watch: its own forward pass scores each token, and may be stopped."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
-from queue import SimpleQueue
-from threading import Event, Thread
+from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,6 +19,7 @@ from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 from models_under_pressure.monitor.running import Action, Outcome, Scores, Step
+from models_under_pressure.monitor.sampling import Sampling, checked_sampling
 from models_under_pressure.monitor.score import TokenTexts
 from models_under_pressure.probes.data import check_same_origin
 from models_under_pressure.probes.probe import Probe, weights_bytes
@@ -102,16 +102,14 @@ class Monitor:
             name: id of the conversation.
             max_new_tokens: longest reply, in tokens.
             every: tokens between two checks of the thresholds.
-            on_flag: asked when a threshold is first reached at a checked token, in the thread that generates; whether
-                to go on (a judge may answer that). None reports only.
+            on_flag: asked when a threshold is first reached at a checked token whether to go on (a judge may answer
+                that). None reports only.
             seed: of the sampling; the global generator of torch is seeded.
-            sampling: settings of `transformers`' `generate`, such as `do_sample`, `temperature` and `top_p`.
+            sampling: fields of `Sampling`, which mean what they mean in `transformers`' `generate`.
 
         Raises:
-            UserError: the conversation is refused by the chat template, or fills the context.
+            UserError: the conversation is refused by the chat template, or fills the context; or a setting is unknown.
         """
-        if sampling.get("num_beams", 1) != 1 or sampling.get("num_return_sequences", 1) != 1:
-            raise UserError("a reply is watched while there is one of it.", remedy="generate without beams.")
         record = Record(name, tuple(messages), tools=tuple(tools))
         read, opening = self.read(record), self._opening
         ids = np.concatenate([read[0], opening]), np.append(read[1], [TEMPLATE] * len(opening))
@@ -119,8 +117,8 @@ class Monitor:
         if room < 1:
             problem = f"the conversation has {len(ids[0])} tokens, and the probes read {self._max_tokens}."
             raise UserError(problem, where=name, remedy="shorten it.")
-        settings: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, **sampling}
-        return Reply(self, record, ids, min(max_new_tokens, room), every, on_flag, seed, settings)
+        how = checked_sampling(sampling | {"seed": seed})
+        return Reply(self, record, ids, min(max_new_tokens, room), every, on_flag, how)
 
     @cached_property
     def _opening(self) -> Int32[np.ndarray, "tokens"]:
@@ -152,10 +150,10 @@ class Monitor:
 
 
 class Reply:
-    """A reply while it is written, in a thread of its own; iterate over it once."""
+    """A reply while it is written; iterate over it once."""
 
     outcome: Outcome | None = None
-    """What came of the conversation; None before the last token."""
+    """What came of the conversation; None before the last token, and where the iteration is given up."""
 
     def __init__(
         self,
@@ -165,119 +163,75 @@ class Reply:
         longest: int,
         every: int,
         on_flag: Callable[[Step], bool] | None,
-        seed: int | None,
-        sampling: Mapping[str, Any],
+        sampling: Sampling,
     ) -> None:
         """See `Monitor.generate`."""
         self._monitor, self._record, self._every, self._on_flag = monitor, record, every, on_flag
-        self._longest, self._seed, self._sampling = longest, seed, sampling
-        self._ids, self._prompt_roles = prompt
-        self._prompt = len(self._ids)
+        self._longest, self._sampling = longest, sampling
+        self._ids, self._roles = prompt
+        self._prompt, self._seen = len(self._ids), 0
         self._special = set(monitor.model.tokenizer.all_special_ids)
         self._scores = Scores(monitor.probes, monitor.thresholds)
         self._texts = TokenTexts(monitor.model.tokenizer)
-        self._seen = 0
-        self._stopped, self._closed = False, Event()
-        self._told: SimpleQueue[Step | BaseException | None] = SimpleQueue()
+        self._stopped = False
 
     def __iter__(self) -> Iterator[Step]:
-        """The tokens as they are scored; an iteration that is given up ends the generation."""
-        thread = Thread(target=self._generate, daemon=True)
-        thread.start()
-        try:
-            while (told := self._told.get()) is not None:
-                if isinstance(told, BaseException):
-                    raise told
-                yield told
-        finally:
-            self._closed.set()
-            thread.join()
+        """The tokens as they are scored."""
+        from transformers import DynamicCache
 
-    def _generate(self) -> None:
-        try:
-            layers = {int(probe.provenance["layer"]) for probe in self._monitor.probes.values()}
-            decoder = decoder_of(self._monitor.model.model)
-            with tapped(decoder, sorted(layers), self._monitor.hook_point, stops=False) as taps:
-                self.outcome = self._finish(taps, self._write(taps))
-            self._told.put(None)
-        except BaseException as error:  # whoever reads the steps gets it
-            self._told.put(error)
-
-    def _write(self, taps: Taps) -> Any:
-        """Generate, scoring after each forward pass; returns the model's cache."""
-        import torch
-        from transformers import DynamicCache, StoppingCriteria, StoppingCriteriaList
-
-        reply, model = self, self._monitor.model.model
+        model = self._monitor.model.model
+        layers = {int(probe.provenance["layer"]) for probe in self._monitor.probes.values()}
         cache: Any = DynamicCache(config=model.config)
+        with tapped(decoder_of(model), sorted(layers), self._monitor.hook_point, stops=False) as taps:
+            action = yield from self._write(taps, cache)
+            self.outcome = self._finish(taps, cache, action)
 
-        class Watch(StoppingCriteria):
-            def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-                ends = reply.take(taps, input_ids[0].cpu().numpy().astype(np.int32))
-                return torch.full((1,), ends, device=input_ids.device, dtype=torch.bool)
+    def _write(self, taps: Taps, cache: Any) -> Generator[Step, None, Action]:
+        """Write token after token, each scored by the pass that reads it."""
+        import torch
 
-        if self._seed is not None:
-            untyped: Any = torch
-            untyped.manual_seed(self._seed)
-        prompt = self._tensor(self._ids)
-        with torch.inference_mode():
-            model.generate(
-                input_ids=prompt,
-                attention_mask=torch.ones_like(prompt),
-                past_key_values=cache,
-                max_new_tokens=self._longest,
-                stopping_criteria=StoppingCriteriaList([Watch()]),
-                **self._sampling,
-            )
-        return cache
+        model = self._monitor.model.model
+        last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
+        choose, ends = self._sampling.chooser(model, self._prompt)
+        while True:
+            new = self._ids[self._seen :]
+            with torch.inference_mode():
+                found = model(input_ids=self._tensor(new), past_key_values=cache, use_cache=True, **last)
+            self._score(taps, new)
+            if self._seen > self._prompt:
+                yield self._step()
+            if self._stopped or self._seen - self._prompt == self._longest:
+                return "stopped" if self._stopped else "length"
+            token = choose(self._tensor(self._ids), found.logits[:, -1].float())
+            role = TEMPLATE if token in self._special else ASSISTANT
+            self._ids = np.append(self._ids, np.int32(token))
+            self._roles = np.append(self._roles, np.int8(role))
+            if token in ends:
+                return "finished"
 
-    def take(self, taps: Taps, ids: Int32[np.ndarray, "tokens"]) -> bool:
-        """Score the tokens that the model has just read; whether the reply shall end here.
-
-        Args:
-            taps: the hidden states of those tokens, which are taken out.
-            ids: the conversation so far; the last token is written and not yet read.
-        """
+    def _score(self, taps: Taps, new: Int32[np.ndarray, "tokens"]) -> None:
         states, taps.states = taps.states, {}
-        self._ids = ids
-        count = next(iter(states.values())).shape[1]
-        own = slice(self._seen, self._seen + count)
-        self._scores.update(states, ids[own], self._roles[own])
-        self._seen += count
-        if self._seen > self._prompt:
-            self._tell(ids[self._prompt : self._seen])
-        return self._stopped or self._closed.is_set()
+        own = slice(self._seen, self._seen + len(new))
+        self._scores.update(states, new, self._roles[own])
+        self._seen = own.stop
 
-    @property
-    def _roles(self) -> Int8[np.ndarray, "tokens"]:
-        """Roles as far as they are known before the reply is whole."""
-        reply = [TEMPLATE if int(token) in self._special else ASSISTANT for token in self._ids[self._prompt :]]
-        return np.append(self._prompt_roles, np.array(reply, dtype=np.int8))
-
-    def _tell(self, reply: Int32[np.ndarray, "tokens"]) -> None:
-        """Give out the latest token of a reply, and ask what a flag shall do."""
-        text = self._texts.add(int(reply[-1]))
-        scores = self._scores
-        flagged = scores.flagged if len(reply) % self._every == 0 else ()
-        step = Step(int(reply[-1]), text, scores.alone, scores.logits, scores.probabilities, flagged)
+    def _step(self) -> Step:
+        """The latest token; asks what a flag shall do."""
+        token, scores = int(self._ids[-1]), self._scores
+        is_checked = (len(self._ids) - self._prompt) % self._every == 0
+        flagged = scores.flagged if is_checked else ()
+        text = self._texts.add(token)
+        step = Step(token, text, scores.alone, scores.logits, scores.probabilities, flagged)
         is_new = not scores.ever.issuperset(flagged)
         scores.ever |= set(flagged)
-        self._told.put(step)
         if is_new and self._on_flag is not None:
             self._stopped = not self._on_flag(step)
+        return step
 
-    def _finish(self, taps: Taps, cache: Any) -> Outcome:
+    def _finish(self, taps: Taps, cache: Any, action: Action) -> Outcome:
         """Score the conversation as a whole, with what the chat template writes behind the reply."""
-        monitor, ended = self._monitor, int(self._ids[-1]) in self._special
-        action: Action = "stopped" if self._stopped else "closed" if self._closed.is_set() else "finished"
-        if action != "finished":
-            self._ids = self._ids[: self._seen]
-        elif not ended:
-            action = "length"
-            self._forward(self._ids[self._seen :], cache)
-            self.take(taps, self._ids)
-        reply = self._ids[self._prompt :]
-        reply = reply[:-1] if len(reply) and int(reply[-1]) in self._special else reply
+        monitor, reply = self._monitor, self._ids[self._prompt :]
+        reply = reply[:-1] if action == "finished" else reply
         text = monitor.model.tokenizer.decode(reply.tolist(), skip_special_tokens=False)
         if not text.strip():
             return monitor.outcome(self._record, action, self._scores, 0)
@@ -289,17 +243,16 @@ class Reply:
             # the text of a reply may be cut otherwise than it was written, or its roles be told by a later token
             self._scores, self._seen, cache = Scores(monitor.probes, monitor.thresholds, self._scores.ever), 0, None
         if self._seen < len(ids):
-            self._forward(ids[self._seen :], cache)
+            self._read_rest(ids[self._seen :], cache)
             self._scores.update(taps.states, ids[self._seen :], roles[self._seen :])
         return monitor.outcome(record, action, self._scores, len(reply))
 
-    def _forward(self, ids: Int32[np.ndarray, "tokens"], cache: Any) -> None:
+    def _read_rest(self, ids: Int32[np.ndarray, "tokens"], cache: Any) -> None:
         import torch
 
+        decoder = decoder_of(self._monitor.model.model)
         with torch.inference_mode():
-            decoder_of(self._monitor.model.model)(
-                input_ids=self._tensor(ids), past_key_values=cache, use_cache=cache is not None
-            )
+            decoder(input_ids=self._tensor(ids), past_key_values=cache, use_cache=cache is not None)
 
     def _tensor(self, ids: Int32[np.ndarray, "tokens"]) -> "torch.Tensor":
         import torch

@@ -1,0 +1,78 @@
+"""How the next token of a reply is chosen: by the processors of `transformers`, in the order of its `generate`."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, ValidationError
+
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import Frozen
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Sampling(Frozen):
+    """Settings of `generate`; those not given have no effect, whatever the model's own defaults are."""
+
+    do_sample: bool = False
+    """Whether tokens are drawn; else the likeliest is taken."""
+    temperature: float | None = Field(default=None, gt=0)
+    top_k: int | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repetition_penalty: float | None = Field(default=None, gt=0)
+    min_new_tokens: int = Field(default=0, ge=0)
+    """Tokens before the model may end the reply."""
+    seed: int | None = None
+
+    def chooser(self, model: Any, prompt: int) -> "tuple[Callable[[torch.Tensor, torch.Tensor], int], frozenset[int]]":
+        """A function of the ids so far [1, tokens] and the next logits [1, vocabulary], and the ids that end a reply.
+
+        Args:
+            model: the language model.
+            prompt: tokens before the reply.
+        """
+        import torch
+        from transformers.generation import logits_process as known
+
+        untyped: Any = torch
+        named = model.generation_config.eos_token_id
+        ends = [] if named is None else [named] if isinstance(named, int) else list(named)
+        steps: list[Any] = []
+        if self.repetition_penalty not in (None, 1.0):
+            steps.append(known.RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+        if self.min_new_tokens and ends:
+            steps.append(
+                known.MinNewTokensLengthLogitsProcessor(prompt, self.min_new_tokens, ends, device=str(model.device))
+            )
+        if self.do_sample:
+            steps += [known.TemperatureLogitsWarper(float(self.temperature))] if self.temperature else []
+            steps += [known.TopKLogitsWarper(self.top_k)] if self.top_k else []
+            steps += [known.TopPLogitsWarper(self.top_p)] if self.top_p and self.top_p < 1 else []
+            steps += [known.MinPLogitsWarper(self.min_p)] if self.min_p else []
+        if self.seed is not None:
+            untyped.manual_seed(self.seed)
+
+        def choose(ids: "torch.Tensor", logits: "torch.Tensor") -> int:
+            for step in steps:
+                logits = step(ids, logits)
+            if self.do_sample:
+                return int(torch.multinomial(logits.softmax(dim=-1), num_samples=1))
+            return int(logits.argmax(dim=-1))
+
+        return choose, frozenset(ends)
+
+
+def checked_sampling(settings: Mapping[str, Any]) -> Sampling:
+    """Settings of a reply.
+
+    Raises:
+        UserError: one is unknown (there are no beams: a reply is watched while there is one of it) or out of range.
+    """
+    try:
+        return Sampling.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        remedy = f"a watched reply knows {', '.join(Sampling.model_fields)}."
+        raise UserError(f"{first['msg']}.", where=".".join(map(str, first["loc"])), remedy=remedy) from None
