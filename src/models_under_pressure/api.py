@@ -3,11 +3,10 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import checked
 
 if TYPE_CHECKING:
     from models_under_pressure.activations.config import LoadedModel
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from models_under_pressure.core.records import Record
     from models_under_pressure.monitor.score import Scored
     from models_under_pressure.probes.probe import Probe
-
-_Settings = TypeVar("_Settings", bound=BaseModel)
 
 Conversation: TypeAlias = "str | Sequence[Mapping[str, Any]] | Mapping[str, Any] | Record"
 """A prompt, a list of chat messages, a row as docs/datasets.md describes it, or a record."""
@@ -53,7 +50,7 @@ def load_model(name: str, *, layer: int | None = None, device: str = "auto", dty
     from models_under_pressure.activations import model
     from models_under_pressure.activations.config import ModelConfig
 
-    config = _checked(ModelConfig, {"name": name, "device": device, "dtype": dtype})
+    config = checked(ModelConfig, {"name": name, "device": device, "dtype": dtype})
     return model.load_model(config, layers=None if layer is None else [layer])
 
 
@@ -83,7 +80,7 @@ def extract(
 
     loaded = load_model(model, layer=layer) if isinstance(model, str) else model
     records = conversations(given)
-    config = _checked(ExtractConfig, {"stored": "float32", **settings})
+    config = checked(ExtractConfig, {"stored": "float32", **settings})
     with tempfile.TemporaryDirectory(prefix="mup-extract-") as folder:
         place = path or Path(folder) / "layer.zarr"
         extraction.extract(records, model=loaded, config=config, paths={layer: place})
@@ -134,16 +131,7 @@ def family_config(family: str, settings: Mapping[str, Any]) -> Any:
 
     if family not in FAMILIES:
         raise UserError(f"no probe family {family!r}.", remedy=f"use one of {', '.join(FAMILIES)}.")
-    return _checked(FAMILIES[family].config, settings)
-
-
-def _checked(schema: type[_Settings], values: Mapping[str, Any]) -> _Settings:
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        remedy = f"the settings are {', '.join(schema.model_fields)}."
-        raise UserError(f"{first['msg']}.", where=".".join(map(str, first["loc"])), remedy=remedy) from None
+    return checked(FAMILIES[family].config, settings)
 
 
 def _labelled(activations: "Activations", labels: "Sequence[bool] | Iterable[Record]") -> Any:

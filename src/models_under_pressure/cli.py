@@ -13,8 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from models_under_pressure.core.display import harmless_output, notice, printable
-from models_under_pressure.core.dvc_lock import cut_lock
 from models_under_pressure.core.errors import UserError, disk_error
+from models_under_pressure.remotes.dvc_lock import cut_lock
 
 ROOMS = {"stages": "Stages of the pipeline", "experiments": "Experiments of the paper", "tools": "Tools"}
 """Folder of commands -> its heading."""

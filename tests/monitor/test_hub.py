@@ -61,10 +61,10 @@ def test_a_probe_is_pushed_pinned_and_used_from_the_hub(mup, hub, probe_folder, 
 @pytest.mark.parametrize(
     ("address", "more", "message"),
     [
-        ("hf://owner/none", {}, "no such repository, or it is private"),
-        ("hf://owner/first@v9", {}, "no such revision"),
+        ("hf://owner/none", {}, "there is no such probe"),
+        ("hf://owner/first@v9", {}, "there is no revision v9"),
         ("hf://owner/empty", {}, "has no probe.json"),
-        ("hf://owner/secret", {"token": ""}, "no such repository, or it is private"),
+        ("hf://owner/secret", {"token": ""}, "or it is private and HF_TOKEN is not set"),
         ("hf://owner", {}, "not an address on the hub"),
         ("hf://owner/../first", {}, "not an address on the hub"),
         ("hf://owner/first", {"HF_HUB_OFFLINE": "1"}, "the hub cannot be asked"),

@@ -22,11 +22,12 @@ from models_under_pressure.activations.model import (
     tokenizer_fingerprint,
 )
 from models_under_pressure.activations.ragged import TEMPLATE
-from models_under_pressure.activations.store import MANIFEST, Store, open_store, to_float32
+from models_under_pressure.activations.store import MANIFEST, Store, discard_stale, open_store, shelf_path, to_float32
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, check_refused, tokenise
 from models_under_pressure.activations.writer import Layout, StoreWriter
 from models_under_pressure.core.display import progress
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import file_hash, stable_hash
 from models_under_pressure.core.records import Record, content_hash, read_records
 
 Outcome = Literal["written", "resumed", "exists"]
@@ -103,6 +104,40 @@ def extract_files(
         for layer, outcome in _fill(plan, description, config, stores).items():
             yield stores[layer], outcome
     check_refused(refused, allowed=config.allow_refused)
+
+
+def extract_on_shelf(
+    files: Sequence[Path], layers: Sequence[int], *, model: ModelConfig, config: ExtractConfig
+) -> Iterator[tuple[int, Path, Outcome]]:
+    """Extract dataset files into stores outside any project, named by all that shapes them.
+
+    One process extracts at a time, and holds the shelf until its last store is taken; others wait and find theirs done.
+
+    Yields:
+        Layer, path of the store and what became of it, for each file and layer in their order.
+
+    Raises:
+        RefusedError: once all others are stored, the chat template refuses more records than `config.allow_refused`.
+    """
+    from filelock import FileLock
+
+    settings = config.model_dump(mode="json", exclude={"allow_refused"})  # which decides on no store
+    made_by = [model.model_dump(mode="json"), settings, code_fingerprint(), library_versions()]
+    shelf = shelf_path()
+    shelf.mkdir(parents=True, exist_ok=True)
+
+    def stores_of(file: Path) -> dict[int, Path]:
+        content = file_hash(file)
+        return {layer: shelf / stable_hash(content, layer, *made_by) for layer in layers}
+
+    jobs = [(file, stores_of(file)) for file in files]
+    with FileLock(shelf / "lock"):
+        for _, stores in jobs:
+            for store in stores.values():
+                discard_stale(store)
+        order = [layer for _ in files for layer in layers]
+        for layer, (store, outcome) in zip(order, extract_files(jobs, model=model, config=config), strict=True):
+            yield layer, store, outcome
 
 
 def _fill(

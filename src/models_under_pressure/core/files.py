@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeGuard, TypeVar, cast
@@ -23,6 +23,20 @@ class Frozen(BaseModel):
     """A description: its fields do not change; fields that it does not know, NaN and infinities are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def checked(schema: type[M], values: Mapping[str, Any]) -> M:
+    """Settings that a caller gives from Python.
+
+    Raises:
+        UserError: naming the first that is unknown or out of range, and those that there are.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        remedy = f"the settings are {', '.join(schema.model_fields)}."
+        raise UserError(f"{first['msg']}.", where=".".join(map(str, first["loc"])), remedy=remedy) from None
 
 
 @contextmanager

@@ -1,14 +1,14 @@
 """Datasets of the Hugging Face hub: which files are a config's split, at one commit."""
 
 import re
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import is_list, is_object
+from models_under_pressure.core.hub import hub_errors
 from models_under_pressure.datasets.tables import Pinned, is_table_name
 
 _SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "dev": "validation"}
@@ -33,7 +33,7 @@ def fetch_dataset(name: str, pinned: Pinned) -> tuple[list[Path], dict[str, Any]
 
     where = f"hf://{name}"
     api: Any = HfApi()
-    with _explained(name, pinned.revision):
+    with hub_errors("dataset", name, pinned.revision):
         info = api.dataset_info(name, revision=pinned.revision, timeout=30)
         paths = sorted(file.rfilename for file in info.siblings or () if is_table_name(file.rfilename))
         card: Any = info.card_data.to_dict() if info.card_data else {}
@@ -94,36 +94,3 @@ def _one(what: str, known: Sequence[str], wanted: str | None, where: str) -> str
         return known[0]
     problem = f"there are {len(known)} {what}s." if wanted is None else f"there is no {what} {wanted!r}."
     raise UserError(problem, where=where, remedy=f"name one with --{what}: {', '.join(known)}.")
-
-
-@contextmanager
-def _explained(name: str, revision: str | None) -> Generator[None]:
-    """Turn the hub's refusals into one line with the remedy."""
-    from httpx2 import TransportError
-    from huggingface_hub import get_token
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    token = get_token()
-    try:
-        yield
-    except GatedRepoError:
-        problem = "the dataset is gated, and " + ("HF_TOKEN has no access." if token else "HF_TOKEN is not set.")
-        remedy = f"accept its terms at https://huggingface.co/datasets/{name} and set HF_TOKEN in .env."
-    except RevisionNotFoundError:
-        problem, remedy = f"there is no revision {revision}.", "give a commit of the dataset's history with --revision."
-    except (RepositoryNotFoundError, HFValidationError):
-        problem = "there is no such dataset" + ("." if token else ", or it is private and HF_TOKEN is not set.")
-        remedy = "write hf://owner/name" + ("." if token else ", or set HF_TOKEN in .env.")
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError, TransportError) as error:
-        problem = f"the hub cannot be asked ({type(error).__name__})."
-        remedy = "check the network, HF_ENDPOINT and HF_HUB_OFFLINE, and repeat the command."
-    else:
-        return
-    raise UserError(problem, where=f"hf://{name}", remedy=remedy)

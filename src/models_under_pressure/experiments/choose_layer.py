@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Literal
 
-import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from models_under_pressure.activations.config import Layers, PipelineModel
@@ -20,10 +19,11 @@ from models_under_pressure.evaluation.intervals import Estimate
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.evaluation.report import EvaluateConfig, mean_estimate
 from models_under_pressure.experiments.shared.rows import Row
-from models_under_pressure.experiments.shared.sets import LabelledSet, read_set, take
+from models_under_pressure.experiments.shared.sets import LabelledSet, read_set
+from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
-from models_under_pressure.probes.logistic import grouped_folds
-from models_under_pressure.probes.training import fit_probe
+from models_under_pressure.probes.probe import Probe
+from models_under_pressure.probes.training import fit_folds
 
 Rule = Literal["best", "one_standard_error"]
 """best: the highest mean AUROC. one_standard_error: the lowest layer whose mean AUROC is at most one standard error
@@ -75,10 +75,9 @@ def run(
     for layer, one in layers.items():
         if list(one.data.activations.ids) != list(first.data.activations.ids):
             raise UserError(f"layer {layer} holds other records than the first.", remedy="extract all layers again.")
-    splits = grouped_folds(first.labels, first.data.groups, folds, seed)
     rows: list[Row] = []
     for layer, one in sorted(layers.items()):
-        found = [_fold(one, probe, *split, seed=seed, confidence=confidence) for split in splits]
+        found = [_measured(*fold, confidence) for fold in fit_folds(probe, one.data, folds, seed=seed)]
         mean = mean_estimate([fold for fold, _ in found])
         measured = {
             "auroc_of_each": [round(fold.value, 4) for fold, _ in found],
@@ -99,11 +98,7 @@ def pick(rows: Sequence[Row], rule: Rule) -> int:
     return min(row["layer"] for row in rows if row["auroc"] >= least)
 
 
-def _fold(
-    one: LabelledSet, probe: ProbeConfig, train: np.ndarray, test: np.ndarray, *, seed: int, confidence: float
-) -> tuple[Estimate, float]:
-    fitted = fit_probe(probe, take(one, train).data, None, seed=seed)
-    held_out = take(one, test).data
+def _measured(fitted: Probe, held_out: TrainingData, confidence: float) -> tuple[Estimate, float]:
     logits = fitted.decision_function(held_out.activations)
     estimate = delong(logits, held_out.labels, held_out.groups, confidence=confidence)
     return estimate, accuracy(fitted.probabilities(logits), held_out.labels)

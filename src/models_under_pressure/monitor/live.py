@@ -1,6 +1,5 @@
 """A language model under watch: its own forward pass scores each token, and may be stopped."""
 
-import hashlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from inspect import signature
@@ -17,12 +16,13 @@ from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE
 from models_under_pressure.activations.tokens import tokenise
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import checked
 from models_under_pressure.core.records import Record
 from models_under_pressure.monitor.running import Action, Outcome, Scores, Step
-from models_under_pressure.monitor.sampling import Sampling, checked_sampling
+from models_under_pressure.monitor.sampling import Sampling
 from models_under_pressure.monitor.score import TokenTexts
 from models_under_pressure.probes.data import check_same_origin
-from models_under_pressure.probes.probe import Probe, weights_bytes
+from models_under_pressure.probes.probe import Probe, weights_hash
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ class Monitor:
         for name, probe in probes.items():
             own = {key: probe.provenance.get(key) for key in ("layer", "hook_point")}
             check_same_origin(probe.provenance, origin | own, what=f"the states that the probe {name!r} would read")
-        self._hashes = {name: hashlib.sha256(weights_bytes(probe)).hexdigest() for name, probe in probes.items()}
+        self._hashes = {name: weights_hash(probe) for name, probe in probes.items()}
         limits = [int(probe.provenance.get("max_tokens", 8192)) for probe in probes.values()]
         self._max_tokens = min(limits)
 
@@ -117,7 +117,7 @@ class Monitor:
         if room < 1:
             problem = f"the conversation has {len(ids[0])} tokens, and the probes read {self._max_tokens}."
             raise UserError(problem, where=name, remedy="shorten it.")
-        how = checked_sampling(sampling | {"seed": seed})
+        how = checked(Sampling, sampling | {"seed": seed})
         return Reply(self, record, ids, min(max_new_tokens, room), every, on_flag, how)
 
     @cached_property

@@ -1,11 +1,10 @@
 """How the next token of a reply is chosen: by the processors of `transformers`, in the order of its `generate`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import Frozen
 
 if TYPE_CHECKING:
@@ -13,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Sampling(Frozen):
-    """Settings of `generate`; those not given have no effect, whatever the model's own defaults are."""
+    """Settings of `generate`; those not given have no effect, whatever the model's own defaults are.
+
+    There are no beams: a reply is watched while there is one of it.
+    """
 
     do_sample: bool = False
     """Whether tokens are drawn; else the likeliest is taken."""
@@ -62,17 +64,3 @@ class Sampling(Frozen):
             return int(logits.argmax(dim=-1))
 
         return choose, frozenset(ends)
-
-
-def checked_sampling(settings: Mapping[str, Any]) -> Sampling:
-    """Settings of a reply.
-
-    Raises:
-        UserError: one is unknown (there are no beams: a reply is watched while there is one of it) or out of range.
-    """
-    try:
-        return Sampling.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        remedy = f"a watched reply knows {', '.join(Sampling.model_fields)}."
-        raise UserError(f"{first['msg']}.", where=".".join(map(str, first["loc"])), remedy=remedy) from None

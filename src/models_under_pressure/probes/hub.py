@@ -1,12 +1,11 @@
 """Probes on the Hugging Face Hub: `hf://owner/name` is the newest, `hf://owner/name@revision` a pinned one."""
 
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.hub import hub_errors
 from models_under_pressure.probes.probe import CARD, DESCRIPTION, WEIGHTS, load_probe
 
 SCHEME = "hf://"
@@ -27,7 +26,7 @@ def pull_probe(address: str) -> Path:
 
     api: Any = HfApi()
     repo, revision = _parts(address)
-    with _explained(address):
+    with hub_errors("probe", repo, revision):
         folder = Path(api.snapshot_download(repo, revision=revision, allow_patterns=list(_FILES)))
     if not (folder / DESCRIPTION).is_file():
         raise UserError(f"the repository has no {DESCRIPTION}.", where=address, remedy="name one that holds a probe.")
@@ -46,7 +45,7 @@ def push_probe(folder: Path, address: str, *, private: bool = False) -> str:
     repo, revision = _parts(address)
     load_probe(folder)
     api = HfApi()
-    with _explained(address):
+    with hub_errors("probe", repo, revision):
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.upload_folder(
             folder_path=folder,
@@ -65,39 +64,3 @@ def _parts(address: str) -> tuple[str, str | None]:
             "not an address on the hub.", where=address, remedy="write hf://owner/name, or …/name@revision."
         )
     return found["repo"], found["revision"]
-
-
-@contextmanager
-def _explained(address: str) -> Generator[None]:
-    """One line for what the hub answers."""
-    from httpx2 import TransportError
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        LocalTokenNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        yield
-    except (GatedRepoError, RepositoryNotFoundError, LocalTokenNotFoundError, HFValidationError):
-        problem, remedy = "no such repository, or it is private", "check the address, and set HF_TOKEN in .env"
-    except RevisionNotFoundError:
-        problem, remedy = "the repository has no such revision", "use a commit, tag or branch of it"
-    except HfHubHTTPError as error:
-        refused = error.response.status_code in (401, 403)
-        problem = "the token has no right to do this" if refused else f"the hub answered: {_first_line(error)}"
-        remedy = "set HF_TOKEN in .env to a token with write access" if refused else "try again later"
-    except (LocalEntryNotFoundError, OSError, TransportError) as error:
-        problem = f"the hub cannot be asked ({type(error).__name__}), and there is no copy in the cache"
-        remedy = "check the network and HF_HUB_OFFLINE"
-    else:
-        return
-    raise UserError(f"{problem}.", where=address, remedy=f"{remedy}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

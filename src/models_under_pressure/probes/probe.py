@@ -227,6 +227,11 @@ def weights_bytes(probe: Probe) -> bytes:
     return save({name: np.ascontiguousarray(array) for name, array in sorted(probe.weights.items())})
 
 
+def weights_hash(probe: Probe) -> str:
+    """SHA-256 (hex) of the weights."""
+    return hashlib.sha256(weights_bytes(probe)).hexdigest()
+
+
 def load_probe(directory: Path) -> Probe:
     """Read a probe.
 

@@ -1,7 +1,6 @@
 """Fitting probes: one pass over the data for all that need one, several seeds at once."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -13,9 +12,9 @@ from models_under_pressure.probes.data import TrainingData, check_classes, check
 from models_under_pressure.probes.descent import DescentConfig, Member, Split, descend
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.family import Exact, FamilyConfig, Linear, RecordVectors, Role
-from models_under_pressure.probes.logistic import mean_token_solution
+from models_under_pressure.probes.logistic import grouped_folds, mean_token_solution
 from models_under_pressure.probes.pools import Pools, Space, robust_space
-from models_under_pressure.probes.probe import Probe, score_together, weights_bytes
+from models_under_pressure.probes.probe import Probe, score_together, weights_hash
 from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, ends_of_model, select, survey
 
 MEMORY_GIB = 2.0
@@ -80,6 +79,18 @@ def fit_probes(
     return {name: [judged[name, seed + more] for more in range(config.seeds)] for name, config in configs.items()}
 
 
+def fit_folds(
+    config: ProbeConfig, data: TrainingData, folds: int, *, seed: int
+) -> Iterator[tuple[Probe, TrainingData]]:
+    """Fit a probe on all folds but one, and yield it with the records of that one; for each fold of whole groups.
+
+    Raises:
+        UserError: there are too few groups for every fold to hold both classes; see `fit_probes`.
+    """
+    for train, test in grouped_folds(data.labels, data.groups, folds, seed):
+        yield fit_probe(config, data.only(train), None, seed=seed), data.only(test)
+
+
 def continue_probe(
     probe: Probe,
     train: TrainingData,
@@ -110,7 +121,7 @@ def continue_probe(
     member = Member(FAMILIES[probe.family], probe.config, settings or own, start)
     key = probe.family, probe.seed
     continued = _descend({key: member}, space, *views, int(MEMORY_GIB * _VALUES_PER_GIB))[key]
-    origin = {"continued_from": hashlib.sha256(weights_bytes(probe)).hexdigest()}
+    origin = {"continued_from": weights_hash(probe)}
     return _judged([replace(continued, provenance={**continued.provenance, **origin})], validation)[0]
 
 

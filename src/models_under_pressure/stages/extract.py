@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel, ProbeParams
-from models_under_pressure.core.files import file_hash, stable_hash
 from models_under_pressure.core.paths import Dataset, dataset_in_use, datasets_in_use, store_path
 from models_under_pressure.core.section import model_aliases, read
 
@@ -47,26 +46,13 @@ def run(
     Raises:
         RefusedError: once all others are stored, the chat template refuses more records than `config.allow_refused`.
     """
-    from filelock import FileLock
+    from models_under_pressure.activations.extract import extract_on_shelf
 
-    from models_under_pressure.activations.extract import extract_files
-    from models_under_pressure.activations.model import code_fingerprint, library_versions
-    from models_under_pressure.activations.store import discard_stale, shelf_path
-
-    settings = config.model_dump(mode="json", exclude={"allow_refused"})  # which decides on no store
-    made_by = [model.model_dump(mode="json"), settings, code_fingerprint(), library_versions()]
-    shelf = shelf_path()
-    shelf.mkdir(parents=True, exist_ok=True)
-    paths = [dataset.path for dataset in datasets]
-    jobs = [(path, {layer: shelf / stable_hash(file_hash(path), layer, *made_by)}) for path in paths]
-    with FileLock(shelf / "lock"):
-        for _, stores in jobs:
-            discard_stale(stores[layer])
-        extracted = extract_files(jobs, model=model, config=config)
-        for dataset, (store, outcome) in zip(datasets, extracted, strict=True):
-            target = store_path(alias, dataset, layer)
-            _link_tree(store, target)
-            yield target, outcome
+    made = extract_on_shelf([dataset.path for dataset in datasets], [layer], model=model, config=config)
+    for dataset, (_, store, outcome) in zip(datasets, made, strict=True):
+        target = store_path(alias, dataset, layer)
+        _link_tree(store, target)
+        yield target, outcome
 
 
 def _link_tree(store: Path, target: Path) -> None:

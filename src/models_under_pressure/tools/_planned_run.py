@@ -17,6 +17,7 @@ from models_under_pressure.activations.config import (
     ProbeParams,
 )
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.hub import hub_errors
 from models_under_pressure.core.paths import Dataset, layer_store_path, store_path
 from models_under_pressure.core.section import EXPERIMENTS, PARAMS, model_aliases, read
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, load_lineage
@@ -175,39 +176,20 @@ def model_access(config: ModelConfig, *, offline: bool) -> ModelAccess:
 
 
 def _ask_hub(config: ModelConfig) -> ModelAccess:
-    from httpx2 import TransportError
-    from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import HfApi
 
     api: Any = HfApi()
-    token = get_token()
     try:
-        api.auth_check(config.name)
-        info = api.model_info(config.name, revision=config.revision, files_metadata=True, timeout=20)
-    except GatedRepoError:
-        problem = f"{config.name} is gated, and " + ("HF_TOKEN has no access" if token else "HF_TOKEN is not set")
-        remedy = f"accept the licence at https://huggingface.co/{config.name} and set HF_TOKEN in .env"
-    except (RepositoryNotFoundError, HFValidationError):
-        problem = f"there is no model {config.name}" + ("" if token else ", or it is private")
-        remedy = "correct model.name in params.yaml" + ("" if token else ", or set HF_TOKEN in .env")
-    except RevisionNotFoundError:
-        problem, remedy = f"{config.name} has no revision {config.revision}", "correct model.revision in params.yaml"
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError, TransportError) as error:
-        problem = f"{config.name} is not on this machine and its hub cannot be asked ({type(error).__name__})"
-        remedy = "check the network and HF_HUB_OFFLINE, or use the embedded model smollm2-135m"
-    else:
-        size = sum(file.size or 0 for file in info.siblings or () if file.rfilename.endswith(_WEIGHTS))
-        found = Finding("model", "ok", f"{config.name}, to be downloaded: {size / 2**30:.1f} GiB")
-        settings = api.hf_hub_download(config.name, "config.json", revision=config.revision)
-        return ModelAccess(found, download=size, hidden=_hidden(Path(settings)))
-    return ModelAccess(Finding("model", "failure", problem, remedy))
+        with hub_errors("model", config.name, config.revision):
+            api.auth_check(config.name)
+            info = api.model_info(config.name, revision=config.revision, files_metadata=True, timeout=20)
+            settings = api.hf_hub_download(config.name, "config.json", revision=config.revision)
+    except UserError as error:
+        remedy = f"{str(error.remedy).rstrip('.')}, or use the embedded model {EMBEDDED_MODEL}"
+        return ModelAccess(Finding("model", "failure", f"{config.name}: {error.problem.rstrip('.')}", remedy))
+    size = sum(file.size or 0 for file in info.siblings or () if file.rfilename.endswith(_WEIGHTS))
+    found = Finding("model", "ok", f"{config.name}, to be downloaded: {size / 2**30:.1f} GiB")
+    return ModelAccess(found, download=size, hidden=_hidden(Path(settings)))
 
 
 def _cached_config(config: ModelConfig) -> Path | None:

@@ -13,12 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
-from models_under_pressure.core.dvc_lock import cut_lock
 from models_under_pressure.core.errors import UserError, disk_error
 from models_under_pressure.core.settings import Settings
 from models_under_pressure.remotes.checks import Finding, check_remote, failed
 from models_under_pressure.remotes.config import AWS_CONFIG, default_remote, read_targets
 from models_under_pressure.remotes.contents import tracked_outputs
+from models_under_pressure.remotes.dvc_lock import cut_lock
 from models_under_pressure.remotes.stores import cache_state
 from models_under_pressure.remotes.target import load_bucket_settings
 from models_under_pressure.tools._planned_run import planned_run

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from models_under_pressure.core.records import Record
     from models_under_pressure.datasets.columns import Asked
     from models_under_pressure.evaluation.scores import ScoreList
-    from models_under_pressure.probes.data import TrainingData
     from models_under_pressure.probes.probe import Probe
 
 FOLDS = 5
@@ -186,11 +185,10 @@ def run(
         UserError: there are too few groups for the folds, or see `extract_files` and `fit_probes`.
     """
     import numpy as np
-    from pydantic import TypeAdapter
 
     from models_under_pressure.activations.config import ExtractConfig
+    from models_under_pressure.api import family_config
     from models_under_pressure.probes.data import labelled_activations
-    from models_under_pressure.probes.families import ProbeConfig
     from models_under_pressure.probes.logistic import grouped_folds
     from models_under_pressure.probes.training import fit_probes
 
@@ -201,7 +199,7 @@ def run(
     stores = extracted([train, *evaluate], [chosen], model, config)
     data, _ = labelled_activations(stores[train.name, chosen], train.path)
     rows, held_out = grouped_folds(data.labels, data.groups, FOLDS, seed)[0]
-    configs = {name: TypeAdapter[Any](ProbeConfig).validate_python({"family": name}) for name in probes}
+    configs = {name: family_config(name, {}) for name in probes}
     fitted = {
         name: found[0] for name, found in fit_probes(configs, data.only(rows), data.only(held_out), seed=seed).items()
     }
@@ -238,52 +236,30 @@ def compare_layers(train: Table, model: "ModelConfig", *, max_tokens: int, seed:
 
     from models_under_pressure.activations.config import ExtractConfig
     from models_under_pressure.activations.model import describe_model
+    from models_under_pressure.api import family_config
     from models_under_pressure.evaluation.metrics import auroc
     from models_under_pressure.probes.data import labelled_activations
-    from models_under_pressure.probes.families import FAMILIES
-    from models_under_pressure.probes.logistic import grouped_folds
-    from models_under_pressure.probes.training import fit_probe
+    from models_under_pressure.probes.training import fit_folds
 
     layers = list(range(1, describe_model(model).n_layers))
-    config = FAMILIES["mean_logistic"].config(family="mean_logistic")
     stores = extracted([train], layers, model, ExtractConfig(keep="mean", max_tokens=max_tokens))
-
-    def folds(data: "TrainingData") -> Iterator[float]:
-        for rows, test in grouped_folds(data.labels, data.groups, FOLDS, seed):
-            held_out = data.only(test)
-            probe = fit_probe(config, data.only(rows), None, seed=seed)
-            yield auroc(probe.decision_function(held_out.activations), held_out.labels)
-
-    return {layer: fmean(folds(labelled_activations(stores[train.name, layer], train.path)[0])) for layer in layers}
+    config, found = family_config("mean_logistic", {}), dict[int, float]()
+    for layer in layers:
+        data, _ = labelled_activations(stores[train.name, layer], train.path)
+        folds = fit_folds(config, data, FOLDS, seed=seed)
+        found[layer] = fmean(auroc(probe.decision_function(one.activations), one.labels) for probe, one in folds)
+    return found
 
 
 def extracted(
     tables: Sequence[Table], layers: Sequence[int], model: "ModelConfig", config: Any
 ) -> dict[tuple[str, int], Path]:
     """(Name of a table, layer) -> its store, on the shelf that the pipeline's stores are made on and kept on too."""
-    from filelock import FileLock
+    from models_under_pressure.activations.extract import extract_on_shelf
 
-    from models_under_pressure.activations.extract import extract_files
-    from models_under_pressure.activations.model import code_fingerprint, library_versions
-    from models_under_pressure.activations.store import discard_stale, shelf_path
-    from models_under_pressure.core.files import file_hash, stable_hash
-
-    made_by = [model.model_dump(mode="json"), config.model_dump(mode="json"), code_fingerprint(), library_versions()]
-    shelf = shelf_path()
-    shelf.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        (table.path, {layer: shelf / stable_hash(file_hash(table.path), layer, *made_by) for layer in layers})
-        for table in tables
-    ]
-    with FileLock(shelf / "lock"):
-        for _, stores in jobs:
-            for store in stores.values():
-                discard_stale(store)
-        for _ in extract_files(jobs, model=model, config=config):
-            pass
-    return {
-        (table.name, layer): stores[layer] for table, (_, stores) in zip(tables, jobs, strict=True) for layer in layers
-    }
+    names = [table.name for table in tables for _ in layers]
+    made = extract_on_shelf([table.path for table in tables], layers, model=model, config=config)
+    return {(name, layer): store for name, (layer, store, _) in zip(names, made, strict=True)}
 
 
 def text_floor(train: Table, evaluate: Sequence[Table], seed: int) -> list["ScoreList"]:

@@ -116,14 +116,12 @@ def _verified(records: "list[Record]", found: "Iterable[Scored]", probe: "Probe"
     Raises:
         UserError: a line was not scored with this probe, or has another score.
     """
-    import hashlib
-
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.core.files import is_object
-    from models_under_pressure.probes.probe import weights_bytes
+    from models_under_pressure.probes.probe import weights_hash
 
     bound = _BOUNDS.get(str(probe.provenance.get("compute_dtype")), _BOUND)
-    weights, largest = hashlib.sha256(weights_bytes(probe)).hexdigest(), 0.0
+    weights, largest = weights_hash(probe), 0.0
     for record, scored in zip(records, found, strict=True):
         logged = record.fields.get("scores")
         entries = filter(is_object, logged.values()) if is_object(logged) else ()
