@@ -5,6 +5,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from models_under_pressure.core.conversation import Message
+from models_under_pressure.llm.answering import ask_all
 from models_under_pressure.llm.ask import Ask
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.llm.store import ReplyStore
@@ -45,6 +46,24 @@ def store(tmp_path):
         return ReplyStore(record_file=tmp_path / f"{name}.jsonl", **options)
 
     return make
+
+
+@pytest.fixture
+def asked(question, config, store):
+    """Ask one question of a server that always acts alike: outcome and number of requests; then replay it."""
+
+    def asked(act, *, replays=True, **changes):
+        from fault_server import FaultServer
+
+        with FaultServer(lambda row, attempt: act) as server:
+            settings = config(server, **{"retries": 1, "reasks": 1} | changes)
+            (outcome,) = ask_all([question(1)], config=settings, store=store(), what="t")
+            requests = len(server.seen)
+        if replays:
+            assert ask_all([question(1)], config=config(reasks=settings.reasks), store=store(), what="t") == [outcome]
+        return outcome, requests
+
+    return asked
 
 
 @pytest.fixture(autouse=True)

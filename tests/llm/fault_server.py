@@ -267,3 +267,20 @@ def _uploaded(raw: bytes) -> bytes:
     boundary = raw.split(b"\r\n", 1)[0]
     part = next(part for part in raw.split(boundary) if b'name="file"' in part)
     return part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+
+
+def says(content, **changes):
+    """A good response around a text."""
+    return Act(body=completion(content, **changes))
+
+
+def failing(status, body, **headers):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Act(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+def message(**changes):
+    """A response whose message is of another form."""
+    body = json.loads(completion("text"))
+    body["choices"][0]["message"] = changes
+    return Act(body=json.dumps(body).encode())
