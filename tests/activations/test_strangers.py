@@ -8,16 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from small_store import small_store
 
 import models_under_pressure
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import describe_model, load_language_model, load_model, model_of
-from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.activations.store import open_store
-from models_under_pressure.activations.writer import Layout, StoreWriter
 from models_under_pressure.core.errors import UserError
 
 CODE = """
@@ -278,21 +276,7 @@ def test_every_call_that_loads_says_whether_code_may_run_and_every_one_of_weight
 @pytest.fixture
 def store_files(tmp_path):
     """A store of two records whose bytes may be changed."""
-    layout = Layout(
-        attributes={"layer": 3},
-        ids=["a", "b"],
-        offsets=np.array([0, 2, 500]),
-        token_ids=np.arange(500, dtype=np.int32),
-        roles=np.full(500, TEMPLATE, np.int8),
-        hidden=4,
-        dtype=np.dtype(np.uint16),
-    )
-    writer = StoreWriter(tmp_path / "a.zarr", layout)
-    for shard in range(layout.shards):
-        first, last = layout.span(shard)
-        writer.write(shard, np.full((last - first, 4), 16256, np.uint16))
-    writer.finish()
-    return tmp_path / "a.zarr"
+    return small_store(tmp_path / "a.zarr", 500)
 
 
 @pytest.mark.parametrize("part", ["roles", "token_ids", "offsets", "ids"])

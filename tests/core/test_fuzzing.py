@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_store import small_store
 
 from models_under_pressure.activations.config import ExtractConfig, PipelineModel
 from models_under_pressure.activations.model import model_of
-from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.activations.store import open_store
-from models_under_pressure.activations.writer import Layout, StoreWriter
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
 from models_under_pressure.core.records import read_records
@@ -222,18 +221,7 @@ def test_probes(tmp_path):
 
 @pytest.mark.slow
 def test_stores(tmp_path):
-    layout = Layout(
-        attributes={"layer": 3},
-        ids=["a", "b"],
-        offsets=np.array([0, 2, 5]),
-        token_ids=np.arange(5, dtype=np.int32),
-        roles=np.full(5, TEMPLATE, np.int8),
-        hidden=4,
-        dtype=np.dtype(np.uint16),
-    )
-    writer = StoreWriter(tmp_path / "a.zarr", layout)
-    writer.write(0, np.full((5, 4), 16256, np.uint16))
-    writer.finish()
+    small_store(tmp_path / "a.zarr", 5)
     files = {path: path.read_bytes() for path in (tmp_path / "a.zarr").rglob("*") if path.is_file()}
     descriptions = [path for path in files if path.suffix == ".json"]
 
