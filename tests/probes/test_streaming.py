@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, USER, ArrayActivations
+from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, THINKING, TOOL, USER, ArrayActivations
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.probe import Probe
@@ -54,12 +54,16 @@ def test_after_each_token_it_is_the_score_of_the_conversation_up_to_there_howeve
     probe = made(
         family,
         data.draw(st.integers(0, 99)),
-        tokens=data.draw(st.sampled_from([("user",), ("assistant", "template"), ("system", "user", "assistant")])),
+        tokens=data.draw(
+            st.sampled_from(
+                [("user",), ("assistant", "template"), ("system", "user", "assistant"), ("tool", "thinking", "user")]
+            )
+        ),
         first_token=data.draw(st.booleans()),
         **({"window": 4} if family == "rolling_mean_max" else {}),
     )
     length = data.draw(st.integers(1, 30))
-    whole = conversation(length, data.draw(st.integers(0, 99)), [USER, TEMPLATE, ASSISTANT, SYSTEM])
+    whole = conversation(length, data.draw(st.integers(0, 99)), [USER, TEMPLATE, ASSISTANT, SYSTEM, TOOL, THINKING])
     cuts = sorted(data.draw(st.sets(st.integers(1, length))) | {0, length})
     running, found = RunningScore(probe), []
     for start, stop in itertools.pairwise(cuts):

@@ -168,7 +168,7 @@ def to_float32(values: np.ndarray) -> Float32[np.ndarray, "..."]:
 def _readable(path: Path, what: str) -> Generator[None]:
     try:
         yield
-    except MemoryError:
+    except (MemoryError, PermissionError):  # no damage: the advice to delete the store would be wrong
         raise
     except Exception as error:  # zarr's codecs and JSON raise errors of their own for each kind of damage
         raise _damaged(path, f"{what} cannot be read ({error or type(error).__name__}).") from error

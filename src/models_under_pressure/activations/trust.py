@@ -12,7 +12,7 @@ from typing import Any
 
 from models_under_pressure.activations.config import EMBEDDED_MODEL, ModelConfig
 from models_under_pressure.activations.embedded import from_transformers, quiet
-from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.errors import UserError, first_line
 from models_under_pressure.core.files import is_object, read_json
 
 _SAFE = (".safetensors", ".safetensors.index.json")
@@ -32,7 +32,7 @@ def explained(config: ModelConfig) -> Generator[None]:
     except UserError:
         raise
     except Exception as error:  # damaged files raise what the code that trips over them raises
-        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        said = first_line(error)
         if "trust_remote_code" in str(error):
             raise own_code(config) from None
         if "use_safetensors" in said or (isinstance(error, OSError) and "no file named model.safetensors" in said):

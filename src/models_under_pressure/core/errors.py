@@ -21,6 +21,11 @@ class UserError(Exception):
         super().__init__(printable(" ".join(f"{place}{problem}{mend}".split("\n"))))
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first; its type, where it says nothing (as MemoryError does)."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def disk_error(error: OSError) -> UserError | None:
     """What a full or read-only disk means for the user; None for errors of another kind.
 

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.errors import UserError, first_line
 from models_under_pressure.core.files import decoded, jsonl_rows, open_text, read_jsonl
 
 
@@ -117,5 +117,5 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
     except FileNotFoundError:
         raise UserError("file not found.", where=str(path), remedy="check the path.") from None
     except (OSError, import_module("pyarrow").ArrowException) as error:
-        problem = f"not a Parquet file ({str(error).splitlines()[0]})."
+        problem = f"not a Parquet file ({first_line(error)})."
         raise UserError(problem, where=str(path), remedy="check the path, or write the file again.") from None

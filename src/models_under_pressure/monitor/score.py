@@ -15,7 +15,7 @@ from models_under_pressure.activations.extract import extract
 from models_under_pressure.activations.model import load_model, model_of
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.activations.tokens import RefusedError, check_refused
-from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.errors import UserError, first_line
 from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.probes.probe import Probe
@@ -58,9 +58,10 @@ def load_decoder(origin: Mapping[str, Any]) -> Decoder:
             return Decoder(Tokenizer.from_file(str(folder / "tokenizer.json")))
         return Decoder(Tokenizer.from_pretrained(name, revision=revision))
     except Exception as error:  # the library raises bare exceptions
-        message = str(error).strip().splitlines()[0]
         raise UserError(
-            f"the tokenizer cannot be loaded ({message}).", where=name, remedy="check the name and the network."
+            f"the tokenizer cannot be loaded ({first_line(error)}).",
+            where=name,
+            remedy="check the name and the network.",
         ) from error
 
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from models_under_pressure.activations.config import HookPoint, Keep
 from models_under_pressure.activations.ragged import Activations
-from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.errors import UserError, first_line
 from models_under_pressure.core.files import (
     Frozen,
     atomic_path,
@@ -281,7 +281,7 @@ def _read_weights(path: Path, config: ProbeConfig) -> dict[str, np.ndarray]:
         if family.by_sentence and (weights[SENTENCE_END_IDS].dtype.kind != "i" or len(shapes[SENTENCE_END_IDS]) != 1):
             raise ValueError(f"{SENTENCE_END_IDS} is no list of whole numbers")
     except Exception as error:  # the library raises errors of its own for each kind of damage
-        problem = f"the weights are not those of a {config.family} probe ({str(error).splitlines()[0]})."
+        problem = f"the weights are not those of a {config.family} probe ({first_line(error)})."
         raise UserError(problem, where=str(path), remedy="run `dvc checkout`, or train the probe again.") from None
     return weights
 

@@ -9,7 +9,7 @@ from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Stream
 from models_under_pressure.probes.probe import Probe
-from models_under_pressure.probes.tokens import ROLES, SENTENCE_END_IDS
+from models_under_pressure.probes.tokens import ROLES, SENTENCE_END_IDS, seen_roles
 
 
 class RunningScore:
@@ -25,7 +25,7 @@ class RunningScore:
         """Logit of the tokens so far; None while the probe has seen none."""
         self.latest: float | None = None
         """Logit of the latest token alone; None if the probe does not see it."""
-        self._seen = frozenset(ROLES[role] for role in probe.config.tokens)
+        self._seen = frozenset(ROLES[role] for role in seen_roles(probe.config.tokens))
         self._sentence_ends = frozenset(np.asarray(probe.weights.get(SENTENCE_END_IDS, ())).tolist())
         self._stream = self._start()
         self._is_first = True
