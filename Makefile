@@ -1,4 +1,4 @@
-.PHONY: repro test quick slow coverage lint format
+.PHONY: repro test quick slow fuzz coverage lint format
 
 repro:   ## the whole pipeline
 	uv run dvc repro
@@ -11,6 +11,9 @@ quick:   ## those that take less than three seconds each
 
 slow:    ## the others: the pipeline, kills, servers
 	uv run pytest -m slow
+
+fuzz:    ## ten thousand inputs, drawn anew, for every reader of files
+	MUP_FUZZ_EXAMPLES=10000 uv run pytest tests/core/test_fuzzing.py tests/llm/test_damage.py
 
 coverage: ## branches of src that the tests reach; docs/testing.md
 	uv run pytest --cov --cov-report=term:skip-covered

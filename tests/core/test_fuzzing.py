@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import many
+from hypothesis import given
 from hypothesis import strategies as st
 from small_store import small_store
 
@@ -22,10 +23,7 @@ from models_under_pressure.probes.families import FAMILIES, TrainConfig
 from models_under_pressure.probes.probe import Probe, load_probe, save_probe
 from models_under_pressure.remotes.target import load_bucket_settings
 
-pytestmark = pytest.mark.timeout(3600)  # ten thousand examples of each reader
-many = settings(
-    max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
-)
+pytestmark = pytest.mark.timeout(3600)  # `make fuzz` draws ten thousand inputs of each reader
 
 SCALARS = (
     st.none()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from fault_server import FaultServer
-from hypothesis import HealthCheck, example, given, settings
+from fuzzing import many
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -266,7 +267,7 @@ def check_ledger(folder: Path, content: bytes) -> None:
 @example(b"[" * 100_000)
 @example(b'{"key": "' + b"9" * 5000 + b'"}')
 @example(b"9" * 5000)
-@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@many
 def test_any_bytes_of_a_record_file_are_replies_or_one_line(tmp_path, content):
     check_file(tmp_path, content)
 
@@ -277,11 +278,7 @@ def test_any_bytes_of_a_record_file_are_replies_or_one_line(tmp_path, content):
     st.binary(max_size=200),
     st.floats(0, 1),
 )
-@settings(
-    max_examples=10_000,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@many
 def test_any_bytes_of_a_ledger_are_replies_or_one_line(filled, tmp_path, writes, other, kept):
     whole = filled.ledger.path.read_bytes()
     for at, new in writes:
