@@ -1,4 +1,4 @@
-.PHONY: repro test quick slow fuzz coverage lint format
+.PHONY: repro test quick slow seconds fuzz coverage lint format
 
 repro:   ## the whole pipeline
 	uv run dvc repro
@@ -6,11 +6,14 @@ repro:   ## the whole pipeline
 test:    ## the tests
 	uv run pytest
 
-quick:   ## those that take less than three seconds each
+quick:   ## those that take less than 0.4 seconds each
 	uv run pytest -m "not slow"
 
 slow:    ## the others: the pipeline, kills, servers
 	uv run pytest -m slow
+
+seconds: ## the tests, and which of them are slow: on a quiet machine
+	uv run pytest --measure
 
 fuzz:    ## ten thousand inputs, drawn anew, for every reader of files
 	MUP_FUZZ_EXAMPLES=10000 uv run pytest tests/core/test_fuzzing.py tests/llm/test_damage.py

@@ -1,6 +1,9 @@
+import json
 import os
 import sys
+from collections import defaultdict
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +26,11 @@ LONGEST = (
 
 NUMBERS = count()
 
+MEASURED = Path(__file__).with_name("seconds.json")
+"""Test -> seconds, of those that take more than `QUICK`; `make seconds` measures them anew."""
+QUICK = 0.4
+"""Seconds: what takes longer is slow, marked as such or not."""
+
 settings.register_profile(
     "suite",
     deadline=None,
@@ -32,10 +40,46 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--measure", action="store_true", help="write tests/seconds.json: run it on a quiet machine")
+
+
+def function_of(nodeid):
+    """A test without its parameters."""
+    return nodeid.split("[", 1)[0].removeprefix("tests/")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Begin with the files that take longest, so that no core waits for another one's at the end."""
+    """Mark what was measured to be slow; begin with the files that take longest, so that no core waits at the end."""
+    measured = json.loads(MEASURED.read_text())
+    for item in items:
+        if function_of(item.nodeid) in measured:
+            item.add_marker(pytest.mark.slow)
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get("/".join(item.path.parts[-2:]), len(places)))
+
+
+def pytest_configure(config):
+    if config.getoption("measure") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Clock())
+
+
+class Clock:
+    """Adds up what each test takes, and writes down the slow ones when all have run."""
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self):
+        slow = defaultdict(float)
+        for nodeid, seconds in self.seconds.items():
+            if seconds > QUICK:
+                slow[function_of(nodeid)] = max(slow[function_of(nodeid)], round(seconds, 1))
+        MEASURED.write_text(json.dumps(slow, indent=0, sort_keys=True) + "\n")
 
 
 @pytest.fixture(autouse=True)
