@@ -45,8 +45,8 @@ class Pools:
 
     A run of records is read whole; a pool is a random set of runs, whose records are shuffled and cut into batches. The
     batches depend on the generator only, never on how much fits in memory. Without a generator, each run is a batch as
-    it is read. Pools stay in memory, on the device, as far as `cache_bytes` reaches: as float32 where all of them fit so
-    on the CPU, else as the store has them, which is half as long.
+    it is read. Pools stay in memory, on the device, as far as `cache_bytes` reaches: as float32 on a CPU that holds all
+    of them so, else as the store has them, which is half as long.
     """
 
     def __init__(
