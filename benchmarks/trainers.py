@@ -1,8 +1,8 @@
 """This checkout's trainer against that of another checkout: CPU seconds, and the AUROC of what they train.
 
-Each of the two is a process with one thread, and they fit the same seeds of the same data in turns. CPU seconds, as other
-work on the machine does not count in them; the best of the rounds is taken. The difference in mean AUROC over the dev
-sets has a paired bootstrap interval over records and seeds.
+Each of the two is a process with one thread, and they fit the same seeds of the same data in turns. CPU seconds, as
+other work on the machine does not count in them; the best of the rounds is taken. The difference in mean AUROC over the
+dev sets has a paired bootstrap interval over records and seeds.
 
     python benchmarks/probes.py prepare --files FOLDER --stores FOLDER --dev-rows 150
     python benchmarks/trainers.py --files FOLDER --stores FOLDER --other OTHER_CHECKOUT/src
