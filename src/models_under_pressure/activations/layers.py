@@ -60,6 +60,15 @@ class LayerStack:
         """The activations of the tokens from `start` up to but not including `stop`."""
         return np.concatenate([part.read(start, stop) for part in self._parts], axis=1)
 
+    def read_bits(self, start: int, stop: int) -> np.ndarray:
+        """The same as the parts have them: bfloat16 bits as uint16, where all of them read so; else float32."""
+        parts: list[Any] = self._parts
+        if not all(hasattr(part, "read_bits") for part in parts):
+            return self.read(start, stop)
+        pieces: list[np.ndarray] = [part.read_bits(start, stop) for part in parts]
+        alike = len({piece.dtype for piece in pieces}) == 1
+        return np.concatenate(pieces, axis=1) if alike else self.read(start, stop)
+
 
 def stacked(parts: Sequence[Activations]) -> Activations:
     """Activations of several layers as a `LayerStack`; those of one layer as they are.
