@@ -1,11 +1,11 @@
 """Probe families, several layers and ensembles on parts of the original project's files, against the attention probe.
 
 Every probe is fitted from several seeds, on the same activations; the difference in mean AUROC over the dev sets has a
-paired interval over records and seeds (`evaluation.differences`). Seconds are CPU time of one fit of all seeds together.
+paired interval over records and seeds (`evaluation.differences`). Seconds are CPU time of a fit of all seeds together.
 
     python benchmarks/families.py extract --files FOLDER --stores FOLDER
     python benchmarks/families.py compare --files FOLDER --stores FOLDER --layers 16
-    python benchmarks/families.py compare --files FOLDER --stores FOLDER --layers 11,16,21 --probes mean_logistic attention
+    python benchmarks/families.py compare --files FOLDER --stores FOLDER --layers 11,16,21 --probes mean attention
 """
 
 import argparse
@@ -94,9 +94,7 @@ def compare(data: dict[str, TrainingData], options: argparse.Namespace) -> None:
         seconds = time.process_time() - begin
         logits = [score_together(fitted, data[one].activations) for one in DEV]
         reference = reference or logits
-        cells = [
-            averaged_auroc(own, data[one].labels, data[one].groups) for one, own in zip(DEV, logits, strict=True)
-        ]
+        cells = [averaged_auroc(own, data[one].labels, data[one].groups) for one, own in zip(DEV, logits, strict=True)]
         gap = mean_difference(
             [
                 averaged_difference(base, own, data[one].labels, data[one].groups)
