@@ -21,9 +21,10 @@ HIDDEN = 6
 def made(family, seed, **settings):
     """A probe with random weights, whose sentences end at the token ids 0 and 3."""
     config = FAMILIES[family].config(**settings)
-    columns = 2 * getattr(config, "heads", 1) if "attention" in family else 1
+    columns, more = FAMILIES[family].columns(config), FAMILIES[family].more(config)
+    shapes = {"projection": (HIDDEN, columns), "bias": (columns,), **more}
     generator = np.random.default_rng(seed)
-    weights = {"projection": generator.normal(size=(HIDDEN, columns)), "bias": generator.normal(size=columns)}
+    weights = {name: generator.normal(size=shape) for name, shape in shapes.items()}
     return Probe(config, weights | {SENTENCE_END_IDS: np.array([0, 3])})
 
 
@@ -60,7 +61,7 @@ def test_after_each_token_it_is_the_score_of_the_conversation_up_to_there_howeve
             )
         ),
         first_token=data.draw(st.booleans()),
-        **({"window": 4} if family == "rolling_mean_max" else {}),
+        **({"window": 4} if "window" in FAMILIES[family].config.model_fields else {}),
     )
     length = data.draw(st.integers(1, 30))
     whole = conversation(length, data.draw(st.integers(0, 99)), [USER, TEMPLATE, ASSISTANT, SYSTEM, TOOL, THINKING])
