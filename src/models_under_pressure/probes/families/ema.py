@@ -4,9 +4,9 @@ Source: Constitutional Classifiers++ (Cunningham et al. 2026, arXiv 2601.04603),
 
 Formula: with `z_t = w . x_t + b`, `logit = max_t e_t`, where `e_t` is the exponential moving average of `z` up to token
 `t`, its weights normalised to sum to 1; from token `window` on, and in a shorter record at its last token. Loss of a
-record with label `y`: `sum_t softmax_t(m_t / temperature) cross_entropy(y, m_t)`, `m_t` being the mean of the window that
-ends at `t`. The paper trains on windows of 16 tokens and scores by the average because its state is one number; the decay
-is ours, `(window - 1) / (window + 1)`: tokens are then as old on average as in the window.
+record with label `y`: `sum_t softmax_t(m_t / temperature) cross_entropy(y, m_t)`, `m_t` being the mean of the window
+that ends at `t`. The paper trains on windows of 16 tokens and scores by the average because its state is one number;
+the decay is ours, `(window - 1) / (window + 1)`: tokens are then as old on average as in the window.
 
 Regularisation: weight decay, early stopping on validation AUROC.
 """
