@@ -18,15 +18,16 @@ from probe_data import DEV, datasets
 
 from models_under_pressure.activations.layers import open_layers
 from models_under_pressure.core.records import Record
-from models_under_pressure.core.section import EXPERIMENTS, read
 from models_under_pressure.evaluation.differences import averaged_auroc, averaged_difference, mean_difference
-from models_under_pressure.experiments.compare_probes import CompareProbes
 from models_under_pressure.probes.data import TrainingData, in_memory, with_labels
+from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.probe import score_together
 from models_under_pressure.probes.training import fit_probes
 
 LAYERS = (11, 16, 21)
 REFERENCE = "attention"
+ENSEMBLE = "attention_ensemble"
+"""The mean logit of the reference's seeds."""
 
 
 def main() -> None:
@@ -39,7 +40,9 @@ def main() -> None:
     parser.add_argument("--dev-rows", type=int, default=80, help="rows of each dev set")
     parser.add_argument("--max-tokens", type=int, default=192, help="most tokens of a row")
     parser.add_argument("--layers", default="16", help="layers that the probes read side by side")
-    parser.add_argument("--probes", nargs="*", help="names in compare_probes of experiments/params.yaml; default: all")
+    parser.add_argument(
+        "--probes", nargs="*", default=[*FAMILIES, ENSEMBLE], help="families; default: all, at defaults"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     parts = chosen(options.files, options.rows, options.dev_rows)
@@ -83,16 +86,16 @@ def labelled(records: Sequence[Record], stores: Path, name: str, layers: Sequenc
 
 def compare(data: dict[str, TrainingData], options: argparse.Namespace) -> None:
     """Fit each probe from its seeds and print a row of a table for it."""
-    config = read("compare_probes", CompareProbes, EXPERIMENTS)
-    names = [name for name in config.probes if options.probes is None or name in options.probes]
     print("| probe | parameters | CPU s | mean dev AUROC | minus attention |", *map(str, DEV), "", sep=" | ")
     reference: list[list[np.ndarray]] = []
-    for name in sorted(names, key=lambda name: name != REFERENCE):
-        probe = config.probes[name].model_copy(update={"seeds": options.seeds})
+    for name in sorted({REFERENCE, *options.probes}, key=lambda name: (name != REFERENCE, name)):
+        probe = FAMILIES[name.removesuffix("_ensemble")].config(seeds=options.seeds)
         begin = time.process_time()
         fitted = fit_probes({name: probe}, data["train"], data["validation"], seed=0)[name]
         seconds = time.process_time() - begin
         logits = [score_together(fitted, data[one].activations) for one in DEV]
+        if name == ENSEMBLE:
+            logits = [[np.mean(own, axis=0)] for own in logits]
         reference = reference or logits
         cells = [averaged_auroc(own, data[one].labels, data[one].groups) for one, own in zip(DEV, logits, strict=True)]
         gap = mean_difference(
