@@ -56,6 +56,29 @@ def sentences(z, ends, config):
     return max(part.mean() for part in parts if len(part))
 
 
+def highest_of_each_head(z, ends, config):
+    return z.max(axis=0).sum()
+
+
+def rolling_attention(z, ends, config):
+    width = min(config.window, len(z))
+    scores, values = np.split(z, 2, axis=1)
+    windows = [slice(start, start + width) for start in range(len(z) - width + 1)]
+    return sum(max(softmax(s[own]) @ v[own] for own in windows) for s, v in zip(scores.T, values.T, strict=True))
+
+
+def running_average(z, ends, config):
+    averages = [
+        np.average(z[: count + 1, 0], weights=config.decay ** np.arange(count, -1, -1)) for count in range(len(z))
+    ]
+    return max(averages[min(config.window, len(z)) - 1 :])
+
+
+def gated(z, ends, config):
+    values, gates = np.split(z, 2, axis=1)
+    return (values * np.log1p(np.exp(gates))).sum(axis=1).mean()
+
+
 FORMULAS = {
     "mean": mean,
     "mean_logistic": mean,
@@ -69,8 +92,13 @@ FORMULAS = {
     "multi_head_attention": heads,
     "top_k_mean": top,
     "sentence_mean_max": sentences,
+    "mlp": mean,
+    "multimax": highest_of_each_head,
+    "rolling_attention": rolling_attention,
+    "ema": running_average,
+    "gated_bilinear": gated,
 }
-COLUMNS = {"attention": 2, "multi_head_attention": 8}
+COLUMNS = {"attention": 2, "multi_head_attention": 8, "multimax": 10, "rolling_attention": 20, "gated_bilinear": 16}
 
 
 def tokens(name, lengths, seed, ties=False):

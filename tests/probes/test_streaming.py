@@ -60,7 +60,7 @@ def test_after_each_token_it_is_the_score_of_the_conversation_up_to_there_howeve
             )
         ),
         first_token=data.draw(st.booleans()),
-        **({"window": 4} if family == "rolling_mean_max" else {}),
+        **({"window": 4} if "window" in FAMILIES[family].config.model_fields else {}),
     )
     length = data.draw(st.integers(1, 30))
     whole = conversation(length, data.draw(st.integers(0, 99)), [USER, TEMPLATE, ASSISTANT, SYSTEM, TOOL, THINKING])

@@ -25,6 +25,8 @@ class FamilyConfig(Frozen):
     """Name of the family; each one narrows it to its own."""
     seeds: int = Field(default=1, ge=1)
     """How many probes to fit, from consecutive seeds."""
+    ensemble: bool = False
+    """Whether the seeds are scored as one method, by the mean of their logits, instead of each on its own."""
     tokens: tuple[Role, ...] = Field(default=("system", "user", "assistant", "template"), min_length=1)
     """Roles of the tokens that the probe sees, in training and in scoring.
 

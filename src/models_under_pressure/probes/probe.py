@@ -181,6 +181,7 @@ class _Origin(BaseModel):
 
     model: str | None = None
     layer: int | None = Field(default=None, ge=0)
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     keep: Keep | None = None
     hook_point: HookPoint | None = None
     max_tokens: int | None = Field(default=None, ge=2)

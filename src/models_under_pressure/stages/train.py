@@ -1,12 +1,13 @@
 """Fit one probe on the training prompts, from each of its seeds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
-from models_under_pressure.core.paths import probe_paths, store_path, the_one
+from models_under_pressure.core.paths import Dataset, probe_paths, the_one
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import curve, load_settings
 from models_under_pressure.probes.data import labelled_activations
@@ -20,13 +21,16 @@ def command(probe: Annotated[str, typer.Argument(help="Name of the probe, as in 
 
     Example: mup train attention
     """
-    model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
-    train, validation = the_one("train"), the_one("validation")
+    model, place = read("model", PipelineModel).name, read("probe", ProbeParams)
+
+    def data(dataset: Dataset) -> tuple[list[Path], Path]:
+        return [*place.stores(model, dataset).values()], dataset.path
+
     run(
         probe,
         config=read("train", TrainConfig).probe(probe),
-        train=(store_path(model, train, layer), train.path),
-        validation=(store_path(model, validation, layer), validation.path),
+        train=data(the_one("train")),
+        validation=data(the_one("validation")),
         seed=read("seed", int),
     )
 
@@ -35,11 +39,11 @@ def run(
     name: str,
     *,
     config: ProbeConfig,
-    train: tuple[Path, Path],
-    validation: tuple[Path, Path],
+    train: tuple[Sequence[Path], Path],
+    validation: tuple[Sequence[Path], Path],
     seed: int,
 ) -> None:
-    """Fit a probe on an activation store and its records, and save it under its name and seed."""
+    """Fit a probe on records and their stores, one per layer, and save it under its name and seed."""
     data, _ = labelled_activations(*train)
     held_out, _ = labelled_activations(*validation)
     fitted = fit_probes({name: config}, data, held_out, seed=seed)[name]
