@@ -28,6 +28,7 @@ from models_under_pressure.probes.probe import Probe, weights_hash
 if TYPE_CHECKING:
     import torch
 
+
 class TooLongError(UserError):
     """A conversation leaves no room for a reply, or is longer than the model and its probes read."""
 
