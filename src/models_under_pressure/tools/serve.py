@@ -1,5 +1,7 @@
 """Serve a model under watch: an OpenAI-compatible API whose tokens carry scores, and a page to talk to it."""
 
+import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +45,7 @@ def command(
     from models_under_pressure.monitor.serving.app import create_app
     from models_under_pressure.monitor.serving.engine import Engine
     from models_under_pressure.monitor.serving.guard import Limits
-    from models_under_pressure.monitor.serving.run import is_loopback, listen, read_key, serve
+    from models_under_pressure.monitor.serving.run import is_loopback, listen, read_key, server_of
     from models_under_pressure.probes.probe import load_probe
 
     key, is_local = read_key(), is_loopback(host)
@@ -58,8 +60,8 @@ def command(
     limits = Limits(key=key, hosts=hosts, most_bytes=max_body, most_tokens=max_new_tokens, seconds=timeout)
     engine = Engine(at_once=at_once, waiting=waiting)
     app = create_app(monitor, engine, name=name, limits=limits, stops=stop, log=opened)
-    shown = f"[{host}]" if ":" in host else host
-    notice(
-        f"mup serve: {name} at http://{shown}:{place.getsockname()[1]} (page: /, API: /v1, {'key' if key else 'no key'})"
-    )
-    serve(app, place, seconds=timeout, grace=grace)
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal once more when all is shut down
+        signal.signal(number, lambda *_: sys.exit(0))
+    shown = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}"
+    notice(f"mup serve: {name} at {shown} (page: /, API: /v1, {'with a key' if key else 'no key'})")
+    server_of(app, seconds=timeout, grace=grace).run(sockets=[place])

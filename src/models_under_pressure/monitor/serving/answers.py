@@ -56,10 +56,9 @@ class Answer:
     def whole(self, said: Sequence[Said], ended: Ended) -> dict[str, Any]:
         """The answer in one piece."""
         pieces = [piece for one in (*said, ended) for piece in one.pieces]
-        delta = self._delta(pieces)
-        message = {"role": "assistant", "content": None, **delta}
-        for call in message.get("tool_calls", []):
-            del call["index"]
+        message: dict[str, Any] = {"role": "assistant", "content": None} | self._delta(pieces)
+        for call in message.get("tool_calls", ()):
+            del call["index"]  # only chunks count the calls
         choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": self._finish(ended)}
         if self._scores:
             choice["mup"] = {"tokens": [self._token(one.step) for one in said]} | self._outcome(ended)
@@ -121,11 +120,8 @@ def model_row(monitor: Monitor, name: str, *, created: int, most: int) -> dict[s
         limit = monitor.thresholds[probe_name]
         least = None if limit is None else float(probe.probabilities(np.array([limit]))[0])
         layer = probe.provenance.get("layer")
-        probes[probe_name] = {
-            "family": probe.family,
-            "layer": layer,
-            "threshold": {"logit": limit, "probability": least},
-        }
+        threshold = {"logit": limit, "probability": least}
+        probes[probe_name] = {"family": probe.family, "layer": layer, "threshold": threshold}
     mup = {
         "revision": monitor.model.revision,
         "context": monitor.longest,

@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import signal
 import socket
 from contextlib import suppress
 from typing import Any
@@ -41,12 +40,11 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def serve(app: FastAPI, place: socket.socket, *, seconds: float, grace: int) -> None:
-    """Serve until SIGINT or SIGTERM; replies that are being written have so long to end.
+def server_of(app: FastAPI, *, seconds: float, grace: int) -> Server:
+    """The server of an application; its `run` ends at SIGINT, SIGTERM or `should_exit`.
 
     Args:
         app: the application.
-        place: from `listen`.
         seconds: how long a client may send no whole request, or read nothing.
         grace: seconds that replies have; then they end where they are, and are logged.
     """
@@ -92,13 +90,7 @@ def serve(app: FastAPI, place: socket.socket, *, seconds: float, grace: int) -> 
         proxy_headers=False,
         timeout_graceful_shutdown=grace,
     )
-    # uvicorn raises the signal again once it has shut down
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        Server(config).run(sockets=[place])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return Server(config)
 
 
 class _KeySettings(Settings):

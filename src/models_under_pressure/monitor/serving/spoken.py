@@ -65,7 +65,9 @@ class Spoken:
         opened = _CALL[0] if self._state == "call" else ""
         kind: Kind = "reasoning" if self._state == "reasoning" else "content"
         held, self._held = opened + self._held, ""
-        return pieces + ([(kind, held)] if held else [])
+        if held:
+            pieces.append((kind, held))
+        return pieces
 
     def _sorted(self) -> list[Piece]:
         pieces: list[Piece] = []
