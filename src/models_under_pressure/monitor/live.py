@@ -1,5 +1,6 @@
 """A language model under watch: its own forward pass scores each token, and may be stopped."""
 
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from inspect import signature
@@ -27,6 +28,11 @@ from models_under_pressure.probes.probe import Probe, weights_hash
 
 if TYPE_CHECKING:
     import torch
+
+
+class TooLongError(UserError):
+    """A conversation leaves no room for a reply, or is longer than the model and its probes read."""
+
 
 _Read: TypeAlias = tuple[Int32[np.ndarray, "tokens"], Int8[np.ndarray, "tokens"]]
 """Token ids and roles."""
@@ -63,10 +69,11 @@ class Monitor:
             name: next((row.logit for row in probe.thresholds if row.budget == fpr), None)
             for name, probe in probes.items()
         }
+        template = ChatTemplate(model.tokenizer, model.name)
         origin = {
             "model": model.name,
             "revision": model.revision,
-            "template_hash": ChatTemplate(model.tokenizer, model.name).hash,
+            "template_hash": template.hash,
             "keep": "tokens",
         }
         hooks = {str(probe.provenance.get("hook_point")) for probe in probes.values()}
@@ -79,6 +86,12 @@ class Monitor:
         self._hashes = {name: weights_hash(probe) for name, probe in probes.items()}
         limits = [int(probe.provenance.get("max_tokens", 8192)) for probe in probes.values()]
         self._max_tokens = min(limits)
+        context: int | None = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
+        closing = template.skeleton(("user", "assistant"))
+        behind = closing.literals[-1] if closing else ""
+        reserved = len(model.tokenizer(behind, add_special_tokens=False)["input_ids"])
+        self.longest = min(self._max_tokens, context - reserved) if context else self._max_tokens
+        """Tokens of the longest conversation that the model and the probes read, with what closes a reply."""
 
     def generate(
         self,
@@ -105,21 +118,40 @@ class Monitor:
             every: tokens between two checks of the thresholds.
             on_flag: asked when a threshold is first reached at a checked token whether to go on (a judge may answer
                 that). None reports only.
-            seed: of the sampling; the global generator of torch is seeded.
+            seed: of the sampling; None draws from the global generator of torch.
             sampling: fields of `Sampling`, which mean what they mean in `transformers`' `generate`.
 
         Raises:
-            UserError: the conversation is refused by the chat template, or fills the context; or a setting is unknown.
+            TooLongError: the conversation fills the context.
+            UserError: the conversation is refused by the chat template, or a setting is unknown.
         """
         record = Record(name, tuple(messages), tools=tuple(tools))
-        read, opening = self.read(record), self._opening
+        read, opening = self.read(record, cut=False), self._opening
         ids = np.concatenate([read[0], opening]), np.append(read[1], [TEMPLATE] * len(opening))
-        room = self._max_tokens - len(ids[0])
+        room = self.longest - len(ids[0])
         if room < 1:
-            problem = f"the conversation has {len(ids[0])} tokens, and the probes read {self._max_tokens}."
-            raise UserError(problem, where=name, remedy="shorten it.")
+            raise self._too_long(record, len(ids[0]))
         how = checked(Sampling, sampling | {"seed": seed})
         return Reply(self, record, ids, min(max_new_tokens, room), every, on_flag, how)
+
+    def score(self, record: Record) -> Outcome:
+        """Score a finished conversation in one forward pass, as `mup score` does.
+
+        Raises:
+            TooLongError: it is longer than the model and the probes read.
+            UserError: the chat template refuses it.
+        """
+        ids, roles = self.read(record, cut=False)
+        if len(ids) > self.longest:
+            raise self._too_long(record, len(ids))
+        scores = Scores(self.probes, self.thresholds)
+        with tapped(decoder_of(self.model.model), self.layers, self.hook_point) as taps:
+            scores.update(taps.forward(input_ids=self.tensor(ids)), ids, roles)
+        return self.outcome(record, "finished", scores, 0)
+
+    def _too_long(self, record: Record, tokens: int) -> TooLongError:
+        problem = f"the conversation has {tokens} tokens, and the model and the probes read {self.longest}."
+        return TooLongError(problem, where=record.id, remedy="shorten it.")
 
     @cached_property
     def _opening(self) -> Int32[np.ndarray, "tokens"]:
@@ -137,11 +169,23 @@ class Monitor:
             raise UserError(problem, where=self.model.name, remedy="watch another model.")
         return np.array(tokenizer(opened[len(closed) :], add_special_tokens=False)["input_ids"], dtype=np.int32)
 
-    def read(self, record: Record) -> _Read:
-        """Token ids and roles of a conversation."""
-        limits: dict[str, Any] = {"max_tokens": self._max_tokens, "truncation_side": "right"}
+    def read(self, record: Record, *, cut: bool = True) -> _Read:
+        """Token ids and roles of a conversation; `cut` keeps as many as the probes read."""
+        limits: dict[str, Any] = {"max_tokens": self._max_tokens if cut else sys.maxsize, "truncation_side": "right"}
         (read,), _ = tokenise([record], self.model.tokenizer, name=self.model.name, **limits)
         return read.token_ids, read.roles
+
+    @property
+    def layers(self) -> list[int]:
+        """The layers that the probes read."""
+        return sorted({layer for probe in self.probes.values() for layer in layers_of(probe.provenance)})
+
+    def tensor(self, ids: Int32[np.ndarray, "tokens"]) -> "torch.Tensor":
+        """Token ids as a batch of one, [1, tokens], where the model takes it."""
+        import torch
+
+        device = self.model.model.get_input_embeddings().weight.device
+        return torch.as_tensor(ids[None].astype(np.int64), device=device)
 
     def outcome(self, record: Record, action: Action, scores: Scores, tokens: int) -> Outcome:
         """What came of a conversation with a reply of so many tokens."""
@@ -175,15 +219,24 @@ class Reply:
         self._scores = Scores(monitor.probes, monitor.thresholds)
         self._texts = TokenTexts(monitor.model.tokenizer)
         self._stopped = False
+        self._end: tuple[Action, str | None] | None = None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens before the reply, with those that open it."""
+        return self._prompt
+
+    def end(self, action: Action, text: str | None = None) -> None:
+        """Let the reply end at the latest token; its text is then `text`, if given, and not that of all its tokens."""
+        self._end = action, text
 
     def __iter__(self) -> Iterator[Step]:
         """The tokens as they are scored."""
         from transformers import DynamicCache
 
         model = self._monitor.model.model
-        layers = {layer for probe in self._monitor.probes.values() for layer in layers_of(probe.provenance)}
         cache: Any = DynamicCache(config=model.config)
-        with tapped(decoder_of(model), sorted(layers), self._monitor.hook_point, stops=False) as taps:
+        with tapped(decoder_of(model), self._monitor.layers, self._monitor.hook_point, stops=False) as taps:
             action = yield from self._write(taps, cache)
             self.outcome = self._finish(taps, cache, action)
 
@@ -196,14 +249,17 @@ class Reply:
         choose, ends = self._sampling.chooser(model, self._prompt)
         while True:
             new = self._ids[self._seen :]
+            taps.states = {}  # of another reply, which the same model is writing in between
             with torch.inference_mode():
-                found = model(input_ids=self._tensor(new), past_key_values=cache, use_cache=True, **last)
+                found = model(input_ids=self._monitor.tensor(new), past_key_values=cache, use_cache=True, **last)
             self._score(taps, new)
             if self._seen > self._prompt:
                 yield self._step()
+            if self._end is not None:
+                return self._end[0]
             if self._stopped or self._seen - self._prompt == self._longest:
                 return "stopped" if self._stopped else "length"
-            token = choose(self._tensor(self._ids), found.logits[:, -1].float())
+            token = choose(self._monitor.tensor(self._ids), found.logits[:, -1].float())
             role = TEMPLATE if token in self._special else ASSISTANT
             self._ids = np.append(self._ids, np.int32(token))
             self._roles = np.append(self._roles, np.int8(role))
@@ -232,8 +288,10 @@ class Reply:
     def _finish(self, taps: Taps, cache: Any, action: Action) -> Outcome:
         """Score the conversation as a whole, with what the chat template writes behind the reply."""
         monitor, reply = self._monitor, self._ids[self._prompt :]
-        reply = reply[:-1] if action == "finished" else reply
-        text = monitor.model.tokenizer.decode(reply.tolist(), skip_special_tokens=False)
+        reply = reply[:-1] if action == "finished" and self._end is None else reply
+        text = self._end[1] if self._end else None
+        if text is None:
+            text = str(monitor.model.tokenizer.decode(reply.tolist(), skip_special_tokens=False))
         if not text.strip():
             return monitor.outcome(self._record, action, self._scores, 0)
         said = (*self._record.messages, Message("assistant", text))
@@ -244,6 +302,7 @@ class Reply:
             # the text of a reply may be cut otherwise than it was written, or its roles be told by a later token
             self._scores, self._seen, cache = Scores(monitor.probes, monitor.thresholds, self._scores.ever), 0, None
         if self._seen < len(ids):
+            taps.states = {}
             self._read_rest(ids[self._seen :], cache)
             self._scores.update(taps.states, ids[self._seen :], roles[self._seen :])
         return monitor.outcome(record, action, self._scores, len(reply))
@@ -253,10 +312,4 @@ class Reply:
 
         decoder = decoder_of(self._monitor.model.model)
         with torch.inference_mode():
-            decoder(input_ids=self._tensor(ids), past_key_values=cache, use_cache=cache is not None)
-
-    def _tensor(self, ids: Int32[np.ndarray, "tokens"]) -> "torch.Tensor":
-        import torch
-
-        device = self._monitor.model.model.get_input_embeddings().weight.device
-        return torch.as_tensor(ids[None].astype(np.int64), device=device)
+            decoder(input_ids=self._monitor.tensor(ids), past_key_values=cache, use_cache=cache is not None)

@@ -15,8 +15,8 @@ from models_under_pressure.probes.streaming import RunningScore
 if TYPE_CHECKING:
     import torch
 
-Action = Literal["finished", "length", "stopped"]
-"""Why a reply ends: the model ended it, it is as long as allowed, or a flag stopped it."""
+Action = Literal["finished", "length", "stopped", "left"]
+"""Why a reply ends: the model or a stop text ended it, it is as long as allowed, a flag stopped it, its reader left."""
 
 
 @dataclass(frozen=True)
