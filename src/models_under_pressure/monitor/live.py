@@ -20,7 +20,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import checked
 from models_under_pressure.core.layers import layers_of
 from models_under_pressure.core.records import Record
-from models_under_pressure.monitor.running import Action, Outcome, Scores, Step
+from models_under_pressure.monitor.running import Action, Escalation, Judge, Outcome, Scores, Step, with_reply
 from models_under_pressure.monitor.sampling import Sampling
 from models_under_pressure.monitor.score import TokenTexts
 from models_under_pressure.probes.data import check_same_origin
@@ -102,6 +102,7 @@ class Monitor:
         max_new_tokens: int = 512,
         every: int = 1,
         on_flag: Callable[[Step], bool] | None = None,
+        judge: Judge | None = None,
         seed: int | None = None,
         **sampling: Any,
     ) -> "Reply":
@@ -116,15 +117,19 @@ class Monitor:
             name: id of the conversation.
             max_new_tokens: longest reply, in tokens.
             every: tokens between two checks of the thresholds.
-            on_flag: asked when a threshold is first reached at a checked token whether to go on (a judge may answer
-                that). None reports only.
+            on_flag: asked when a threshold is first reached at a checked token whether to go on. None reports only.
+            judge: asked the same of the conversation so far, in place of `on_flag`; what it says is in the outcome and
+                the log. `monitor.judging` has judges: a model behind an API, and a second probe.
             seed: of the sampling; None draws from the global generator of torch.
             sampling: fields of `Sampling`, which mean what they mean in `transformers`' `generate`.
 
         Raises:
             TooLongError: the conversation fills the context.
-            UserError: the conversation is refused by the chat template, or a setting is unknown.
+            UserError: the conversation is refused by the chat template, a setting is unknown, or there are both
+                `on_flag` and a judge.
         """
+        if on_flag is not None and judge is not None:
+            raise UserError("`on_flag` and `judge` both decide what a flag does.", remedy="give one of them.")
         record = Record(name, tuple(messages), tools=tuple(tools))
         read, opening = self.read(record, cut=False), self._opening
         ids = np.concatenate([read[0], opening]), np.append(read[1], [TEMPLATE] * len(opening))
@@ -132,7 +137,7 @@ class Monitor:
         if room < 1:
             raise self._too_long(record, len(ids[0]))
         how = checked(Sampling, sampling | {"seed": seed})
-        return Reply(self, record, ids, min(max_new_tokens, room), every, on_flag, how)
+        return Reply(self, record, ids, min(max_new_tokens, room), every, on_flag, judge, how)
 
     def score(self, record: Record) -> Outcome:
         """Score a finished conversation in one forward pass, as `mup score` does.
@@ -187,11 +192,19 @@ class Monitor:
         device = self.model.model.get_input_embeddings().weight.device
         return torch.as_tensor(ids[None].astype(np.int64), device=device)
 
-    def outcome(self, record: Record, action: Action, scores: Scores, tokens: int) -> Outcome:
+    def outcome(
+        self,
+        record: Record,
+        action: Action,
+        scores: Scores,
+        tokens: int,
+        escalations: Sequence[Escalation] = (),
+    ) -> Outcome:
         """What came of a conversation with a reply of so many tokens."""
         flagged = scores.ever.union(scores.flagged)
         told = tuple(name for name in self.probes if name in flagged)
-        return Outcome(record, action, scores.logits, scores.probabilities, told, tokens, self._hashes)
+        found = record, action, scores.logits, scores.probabilities, told, tokens, self._hashes
+        return Outcome(*found, tuple(escalations))
 
 
 class Reply:
@@ -208,11 +221,12 @@ class Reply:
         longest: int,
         every: int,
         on_flag: Callable[[Step], bool] | None,
+        judge: Judge | None,
         sampling: Sampling,
     ) -> None:
         """See `Monitor.generate`."""
         self._monitor, self._record, self._every, self._on_flag = monitor, record, every, on_flag
-        self._longest, self._sampling = longest, sampling
+        self._longest, self._sampling, self._judge = longest, sampling, judge
         self._ids, self._roles = prompt
         self._prompt, self._seen = len(self._ids), 0
         self._special = set(monitor.model.tokenizer.all_special_ids)
@@ -220,6 +234,7 @@ class Reply:
         self._texts = TokenTexts(monitor.model.tokenizer)
         self._stopped = False
         self._end: tuple[Action, str | None] | None = None
+        self._escalations: list[Escalation] = []
 
     @property
     def prompt_tokens(self) -> int:
@@ -279,23 +294,34 @@ class Reply:
         flagged = scores.flagged if is_checked else ()
         text = self._texts.add(token)
         step = Step(token, text, scores.alone, scores.logits, scores.probabilities, flagged)
-        is_new = not scores.ever.issuperset(flagged)
+        new = tuple(name for name in flagged if name not in scores.ever)
         scores.ever |= set(flagged)
-        if is_new and self._on_flag is not None:
+        if new and self._on_flag is not None:
             self._stopped = not self._on_flag(step)
+        elif new and self._judge is not None:
+            self._stopped = self._escalate(self._judge, new)
         return step
+
+    def _escalate(self, judge: Judge, flagged: tuple[str, ...]) -> bool:
+        """Ask a judge about the conversation so far; whether the reply ends."""
+        reply = self._ids[self._prompt :]
+        text = self._text(reply)
+        verdict = judge(with_reply(self._record, text))
+        self._escalations.append(Escalation(flagged, len(reply), text, verdict))
+        return verdict.stops
+
+    def _text(self, reply: Int32[np.ndarray, "tokens"]) -> str:
+        return str(self._monitor.model.tokenizer.decode(reply.tolist(), skip_special_tokens=False))
 
     def _finish(self, taps: Taps, cache: Any, action: Action) -> Outcome:
         """Score the conversation as a whole, with what the chat template writes behind the reply."""
         monitor, reply = self._monitor, self._ids[self._prompt :]
         reply = reply[:-1] if action == "finished" and self._end is None else reply
         text = self._end[1] if self._end else None
-        if text is None:
-            text = str(monitor.model.tokenizer.decode(reply.tolist(), skip_special_tokens=False))
+        text = self._text(reply) if text is None else text
         if not text.strip():
-            return monitor.outcome(self._record, action, self._scores, 0)
-        said = (*self._record.messages, Message("assistant", text))
-        record = Record(self._record.id, said, tools=self._record.tools)
+            return monitor.outcome(self._record, action, self._scores, 0, self._escalations)
+        record = with_reply(self._record, text)
         ids, roles = monitor.read(record)
         seen = slice(self._seen)
         if not (np.array_equal(ids[seen], self._ids[seen]) and np.array_equal(roles[seen], self._roles[seen])):
@@ -305,7 +331,7 @@ class Reply:
             taps.states = {}
             self._read_rest(ids[self._seen :], cache)
             self._scores.update(taps.states, ids[self._seen :], roles[self._seen :])
-        return monitor.outcome(record, action, self._scores, len(reply))
+        return monitor.outcome(record, action, self._scores, len(reply), self._escalations)
 
     def _read_rest(self, ids: Int32[np.ndarray, "tokens"], cache: Any) -> None:
         import torch
