@@ -151,7 +151,7 @@ def _fill(
         _run(model, config, plan, writers)
         for writer in writers.values():
             writer.finish()
-        _tell(plan.tokenisation)
+        tell_changes(plan.tokenisation)
     return outcomes
 
 
@@ -172,7 +172,7 @@ def _run(model: ModelDescription, config: ExtractConfig, plan: StorePlan, writer
             raise TypeError("the local engine needs a loaded model")
 
 
-def _tell(report: TokenisationReport) -> None:
+def tell_changes(report: TokenisationReport) -> None:
     """Say what was changed; silence would be a lie about the data."""
     log = logging.getLogger(__name__)
     if report.truncated:

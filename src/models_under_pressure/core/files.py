@@ -150,7 +150,9 @@ def decoded(stream: BinaryIO, *, where: str, newline: str | None = None) -> Gene
     Raises:
         UserError: naming `where`: the bytes are in another encoding.
     """
-    buffered = io.BufferedReader(cast("io.RawIOBase", stream))
+    # a second buffer would wait until it is full, so that a line of a pipe came late
+    is_buffered = isinstance(stream, io.BufferedReader)
+    buffered = stream if is_buffered else io.BufferedReader(cast("io.RawIOBase", stream))
     start = buffered.peek(2)[:2]
     encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     try:

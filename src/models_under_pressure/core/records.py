@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -114,6 +114,22 @@ def collect_records(rows: Iterable[tuple[int, object]], *, where: str) -> list[R
             remedy="give every row its own `ids` value.",
         )
     return records
+
+
+def stream_records(rows: Iterable[tuple[int, object]], *, where: str) -> Iterator[Record]:
+    """Yield the record of each numbered row as soon as the row is there.
+
+    Raises:
+        UserError: naming the row that is malformed, empty, wrongly labelled or has the id of an earlier one.
+    """
+    seen = set[str]()
+    for number, row in rows:
+        record = to_record(row, where=f"{where}:{number}", default_id=str(number - 1))
+        if record.id in seen:
+            remedy = "give every row its own `ids` value."
+            raise UserError(f"the id {record.id!r} occurred before.", where=f"{where}:{number}", remedy=remedy)
+        seen.add(record.id)
+        yield record
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

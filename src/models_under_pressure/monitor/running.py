@@ -1,12 +1,13 @@
 """The running scores of one conversation, and what came of it."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Int8, Int32
 
+from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.layers import layers_of
 from models_under_pressure.core.records import Record, to_row
 from models_under_pressure.probes.probe import Probe
@@ -15,8 +16,8 @@ from models_under_pressure.probes.streaming import RunningScore
 if TYPE_CHECKING:
     import torch
 
-Action = Literal["finished", "length", "stopped"]
-"""Why a reply ends: the model ended it, it is as long as allowed, or a flag stopped it."""
+Action = Literal["finished", "length", "stopped", "left"]
+"""Why a reply ends: the model or a stop text ended it, it is as long as allowed, a flag stopped it, its reader left."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,49 @@ class Step:
     """Probes whose logit reaches their threshold here."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a judge says of a conversation so far."""
+
+    judge: str
+    """Name of the judge."""
+    stops: bool
+    """Whether the reply ends here."""
+    probability: float | None
+    """Probability of high stakes; None without an answer."""
+    logit: float | None = None
+    """Logit of a second probe."""
+    reasons: str = ""
+    """A model's reasons, or why there is no answer."""
+    asked: str | None = None
+    """The model behind an API that was asked; its reply is recorded."""
+    weights: str | None = None
+    """SHA-256 of the weights of a second probe."""
+
+
+Judge: TypeAlias = Callable[[Record], Verdict]
+"""Reads a conversation so far, whose last turn is the reply as far as it goes, and says whether it goes on."""
+
+
+@dataclass(frozen=True)
+class Escalation:
+    """A flag that a judge has looked at."""
+
+    probes: tuple[str, ...]
+    """Probes that flagged."""
+    tokens: int
+    """Tokens of the reply that the judge saw."""
+    reply: str
+    """Their text."""
+    verdict: Verdict
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As the log has it; what is unknown is left out."""
+        said = {key: value for key, value in asdict(self.verdict).items() if value not in (None, "")}
+        return {"probes": list(self.probes), "reply_tokens": self.tokens, "reply": self.reply, "verdict": said}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A conversation that is over, with the scores that it has as a whole."""
@@ -51,6 +95,8 @@ class Outcome:
     """Tokens of the reply."""
     probes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Probe -> SHA-256 of its weights."""
+    escalations: tuple[Escalation, ...] = ()
+    """The flags that a judge has looked at."""
 
     @property
     def row(self) -> dict[str, Any]:
@@ -64,7 +110,15 @@ class Outcome:
             }
             for name in self.logits
         }
-        return to_row(self.record) | {"action": self.action, "reply_tokens": self.tokens, "scores": scores}
+        row = to_row(self.record) | {"action": self.action, "reply_tokens": self.tokens, "scores": scores}
+        return row | ({"escalations": [one.row for one in self.escalations]} if self.escalations else {})
+
+
+def with_reply(record: Record, reply: str) -> Record:
+    """A conversation with a reply behind it; a blank one is none."""
+    if not reply.strip():
+        return record
+    return Record(record.id, (*record.messages, Message("assistant", reply)), tools=record.tools)
 
 
 class Scores:

@@ -27,6 +27,7 @@ class Sampling(Frozen):
     min_new_tokens: int = Field(default=0, ge=0)
     """Tokens before the model may end the reply."""
     seed: int | None = None
+    """Of a generator of its own, so that replies written at the same time draw what each draws alone."""
 
     def chooser(self, model: Any, prompt: int) -> "tuple[Callable[[torch.Tensor, torch.Tensor], int], frozenset[int]]":
         """A function of the ids so far [1, tokens] and the next logits [1, vocabulary], and the ids that end a reply.
@@ -38,7 +39,6 @@ class Sampling(Frozen):
         import torch
         from transformers.generation import logits_process as known
 
-        untyped: Any = torch
         named = model.generation_config.eos_token_id
         ends = [] if named is None else [named] if isinstance(named, int) else list(named)
         steps: list[Any] = []
@@ -53,14 +53,13 @@ class Sampling(Frozen):
             steps += [known.TopKLogitsWarper(self.top_k)] if self.top_k else []
             steps += [known.TopPLogitsWarper(self.top_p)] if self.top_p and self.top_p < 1 else []
             steps += [known.MinPLogitsWarper(self.min_p)] if self.min_p else []
-        if self.seed is not None:
-            untyped.manual_seed(self.seed)
+        generator = None if self.seed is None else torch.Generator(model.device).manual_seed(self.seed)
 
         def choose(ids: "torch.Tensor", logits: "torch.Tensor") -> int:
             for step in steps:
                 logits = step(ids, logits)
             if self.do_sample:
-                return int(torch.multinomial(logits.softmax(dim=-1), num_samples=1))
+                return int(torch.multinomial(logits.softmax(dim=-1), num_samples=1, generator=generator))
             return int(logits.argmax(dim=-1))
 
         return choose, frozenset(ends)

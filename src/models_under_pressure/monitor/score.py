@@ -1,7 +1,6 @@
 """Conversations scored with a saved probe, whose model reads them as it read the training data; and scores as rows."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +10,12 @@ from jaxtyping import Float, Int8
 
 from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConfig, LoadedModel
 from models_under_pressure.activations.embedded import embedded_model
-from models_under_pressure.activations.extract import extract
-from models_under_pressure.activations.layers import open_layers
+from models_under_pressure.activations.extract import plan_stores, tell_changes
+from models_under_pressure.activations.forward import prepared
+from models_under_pressure.activations.layers import stacked
 from models_under_pressure.activations.model import load_model, model_of
-from models_under_pressure.activations.tokens import RefusedError, check_refused
+from models_under_pressure.activations.ragged import TEMPLATE, Activations, ArrayActivations
+from models_under_pressure.activations.tokens import RefusedError, TokenisedRecord, check_refused
 from models_under_pressure.core.errors import UserError, first_line
 from models_under_pressure.core.layers import layers_of
 from models_under_pressure.core.records import Record
@@ -92,8 +93,9 @@ def token_texts(token_ids: Sequence[int], tokenizer: Any) -> list[str]:
     return [texts.add(token_id, is_last=place == len(token_ids)) for place, token_id in enumerate(token_ids, start=1)]
 
 
-CHUNK = 256
-"""Conversations read by the model before their scores are given out."""
+FIRST_CHUNK, CHUNK = 8, 256
+"""Conversations read by the model before their scores are given out: few, so that the first scores come soon, then
+more, so that those of a like length share a pass."""
 
 ROLE_NAMES = {code: name for name, code in ROLES.items()}
 """Code of a role -> its name."""
@@ -165,25 +167,41 @@ def score_records(
         UserError: the model is not the one of the probe; or tokens are asked of a probe that reads one vector per
             conversation.
     """
+    return score_chunks(_chunks(records), probe, model, tokens=tokens, refused=refused)
+
+
+def score_chunks(
+    chunks: Iterable[Sequence[Record]],
+    probe: Probe,
+    model: LoadedModel,
+    *,
+    tokens: bool = False,
+    refused: dict[str, str] | None = None,
+) -> Iterator[Scored]:
+    """The same for conversations that come in chunks: one is scored before the next is asked for.
+
+    Raises:
+        RefusedError, UserError: see `score_records`.
+    """
     if tokens and probe.provenance.get("keep", "tokens") != "tokens":
         raise UserError(
             "the probe reads one vector per conversation, so there is nothing to say of its tokens.",
             remedy="train a probe on a store that keeps all tokens.",
         )
     skipped: dict[str, str] = {} if refused is None else refused
-    for start in range(0, len(records), CHUNK):
-        chunk = records[start : start + CHUNK]
-        with tempfile.TemporaryDirectory(prefix="mup-score-") as folder:
-            try:
-                store = _read(chunk, probe, model, Path(folder))
-            except RefusedError as error:  # all of them
-                skipped |= error.refused
-                continue
-            skipped |= store.attributes.get("refused", {})
-            found = {scored.id: scored for scored in _score(store, probe, model.tokenizer if tokens else None)}
+    for chunk in chunks:
+        tokenizer = model.tokenizer if tokens else None
+        found = {one.ids[0]: _score(one, probe, tokenizer) for one in _read(chunk, probe, model, skipped)}
         yield from (found[record.id] for record in chunk if record.id in found)
     if refused is None:
         check_refused(skipped, allowed=0)
+
+
+def _chunks(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    start, size = 0, min(FIRST_CHUNK, CHUNK)
+    while start < len(records):
+        yield records[start : start + size]
+        start, size = start + size, min(2 * size, CHUNK)
 
 
 def to_row(scored: Scored) -> dict[str, Any]:
@@ -218,32 +236,43 @@ def choose_records(scores: ScoreList, choices: Sequence[Choice], most: int) -> d
     return found
 
 
-def _read(records: Sequence[Record], probe: Probe, model: LoadedModel, folder: Path) -> Any:
-    """The activations of some conversations, made as the probe's training data were."""
-    origin = probe.provenance
+def _read(
+    records: Sequence[Record], probe: Probe, model: LoadedModel, refused: dict[str, str]
+) -> Iterator[Activations]:
+    """The activations of each conversation, in any order, made as the probe's training data were."""
+    origin, layers = probe.provenance, layers_of(probe.provenance)
     names = ("hook_point", "keep", "max_tokens", "truncation_side")
     known: dict[str, Any] = {name: origin[name] for name in names if name in origin}
     # what is rounded is what is kept on disk
-    config = ExtractConfig.model_validate(known | {"allow_refused": len(records), "stored": "float32"})
-    paths = {layer: folder / f"layer_{layer}.zarr" for layer in layers_of(origin)}
-    extract(records, model=model, config=config, paths=paths)
-    store: Any = open_layers(list(paths.values()))
-    probe.check(store)
-    return store
+    config = ExtractConfig.model_validate(known | {"stored": "float32"})
+    try:
+        plan = plan_stores(records, model, layers, config)
+    except RefusedError as error:  # all of them
+        refused |= error.refused
+        return
+    tell_changes(plan.tokenisation)
+    refused |= plan.tokenisation.refused
+    with prepared(model, layers, config) as forward:
+        for index, kept in forward.run(dict(enumerate(plan.tokenised))):
+            record = plan.tokenised[index]
+            parts = [_part(record, kept[layer], plan.layouts[layer].attributes) for layer in layers]
+            yield stacked(parts)
 
 
-def _score(store: Any, probe: Probe, tokenizer: Any | None) -> Iterator[Scored]:
-    logits = probe.decision_function(store)
-    probabilities = probe.probabilities(logits)
-    alone = added = np.zeros(0)
+def _part(record: TokenisedRecord, values: np.ndarray, attributes: Mapping[str, Any]) -> Activations:
+    """A conversation at one layer; where it is pooled, it has one vector and no role, as in a store."""
+    token_ids, roles = record.token_ids, record.roles
+    if attributes["keep"] != "tokens":
+        token_ids, roles = np.full(1, -1, dtype=np.int32), np.full(1, TEMPLATE, dtype=np.int8)
+    return ArrayActivations(values, np.array([0, len(values)]), [record.id], roles, attributes, token_ids)
+
+
+def _score(one: Activations, probe: Probe, tokenizer: Any | None) -> Scored:
+    logit = float(probe.decision_function(one)[0])
+    tokens = None
     if tokenizer is not None:
-        alone, added = probe.score_tokens(store), probe.contributions(store)
-    for number, id_ in enumerate(store.ids):
-        own = slice(int(store.offsets[number]), int(store.offsets[number + 1]))
-        tokens = None
-        if tokenizer is not None:
-            texts = token_texts(store.token_ids[own].tolist(), tokenizer)
-            tokens = TokenScores(tuple(texts), store.roles[own], alone[own], added[own])
-        logit = float(logits[number])
-        flagged = {row.budget: row.logit is not None and logit >= row.logit for row in probe.thresholds}
-        yield Scored(id_, logit, float(probabilities[number]), flagged, tokens)
+        token_ids: Any = getattr(one, "token_ids", None)
+        texts = token_texts(token_ids.tolist(), tokenizer)
+        tokens = TokenScores(tuple(texts), one.roles, probe.score_tokens(one), probe.contributions(one))
+    flagged = {row.budget: row.logit is not None and logit >= row.logit for row in probe.thresholds}
+    return Scored(one.ids[0], logit, float(probe.probabilities(np.array([logit]))[0]), flagged, tokens)

@@ -1,14 +1,14 @@
 """Score conversations with a probe, one JSON row each."""
 
+import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from models_under_pressure.activations.config import LoadedModel
     from models_under_pressure.core.records import Record
     from models_under_pressure.monitor.score import Scored
@@ -77,25 +77,31 @@ def command(
     allow_refused: Annotated[int, typer.Option(help="Conversations that the chat template may refuse.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write here instead of to standard output.")] = None,
     replay: Annotated[
-        bool, typer.Option("--replay", help="The file is a log of `mup watch`: verify its scores.")
+        bool, typer.Option("--replay", help="The file is a log of `mup watch`: verify what the probe and judges said.")
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """Score conversations with a probe, one JSON row each.
+    """Score conversations with a probe, one JSON row each; those on standard input as they come.
 
-    Example: mup score --probe attention conversations.jsonl > scores.jsonl
+    Example: tail -f talk.jsonl | mup score --probe attention
     """
     from models_under_pressure.activations.tokens import check_refused
     from models_under_pressure.core.files import json_line, write_jsonl
-    from models_under_pressure.monitor.score import score_records, to_row
+    from models_under_pressure.monitor.score import score_chunks, score_records, to_row
 
-    records = read_conversations(file)
-    loaded, model = load_with_model(probe, device)
-    refused: dict[str, str] = {}
-    found = score_records(records, loaded, model, tokens=tokens, refused=refused)
     if replay:
-        print(_verified(records, found, loaded, file))
+        _verify(file, probe, device)
         return
+    refused: dict[str, str] = {}
+    settings: dict[str, Any] = {"tokens": tokens, "refused": refused}
+    if file == "-":
+        chunks = _arriving()
+        loaded, model = load_with_model(probe, device)
+        found = score_chunks(chunks, loaded, model, **settings)
+    else:
+        records = read_conversations(file)
+        loaded, model = load_with_model(probe, device)
+        found = _shown(score_records(records, loaded, model, **settings), len(records))
     rows = map(to_row, found)
     if out is not None:
         write_jsonl(out, rows)
@@ -105,33 +111,50 @@ def command(
     check_refused(refused, allowed=allow_refused)
 
 
-_BOUNDS = {"float32": 1e-4}
-_BOUND = 0.05
-"""Greatest difference of a logit between a conversation as it was written and as it is read, in bfloat16."""
+def _shown(found: "Iterator[Scored]", total: int) -> "Iterator[Scored]":
+    """The scores of a file, with their progress."""
+    from models_under_pressure.core.display import progress
+
+    with progress(total, what="score", unit="conversations") as bar:
+        for scored in found:
+            yield scored
+            bar.advance()
 
 
-def _verified(records: "list[Record]", found: "Iterable[Scored]", probe: "Probe", file: str) -> str:
-    """How a log's scores compare with those of the same conversations now.
+def _arriving() -> "Iterator[Sequence[Record]]":
+    """Conversations of standard input in chunks of those that have come, once the first one has.
 
     Raises:
-        UserError: a line was not scored with this probe, or has another score.
+        UserError: the first one is malformed; a later one, when those before it are scored.
     """
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.core.files import is_object
-    from models_under_pressure.probes.probe import weights_hash
+    from itertools import chain
 
-    bound = _BOUNDS.get(str(probe.provenance.get("compute_dtype")), _BOUND)
-    weights, largest = weights_hash(probe), 0.0
-    for record, scored in zip(records, found, strict=True):
-        logged = record.fields.get("scores")
-        entries = filter(is_object, logged.values()) if is_object(logged) else ()
-        logits = [entry.get("logit") for entry in entries if entry.get("weights") == weights]
-        if not logits or not isinstance(logits[0], int | float):
-            remedy = "name the probe that watched (its weights' hash is in the log)."
-            raise UserError(f"record {record.id!r} has no score of this probe.", where=file, remedy=remedy)
-        difference = abs(scored.logit - logits[0])
-        if difference > bound:
-            problem = f"record {record.id!r} was logged with the logit {logits[0]:.6f} and has {scored.logit:.6f}."
-            raise UserError(problem, where=file, remedy="the log, the probe or the model is another than it was.")
-        largest = max(largest, difference)
-    return f"{len(records)} conversations verified, largest difference of a logit {largest:.1e}"
+    from models_under_pressure.core.arrivals import as_they_come
+    from models_under_pressure.core.records import stream_records
+    from models_under_pressure.core.tables import read_stream
+    from models_under_pressure.monitor.score import CHUNK
+
+    where = "standard input"
+    chunks = as_they_come(stream_records(read_stream(_standard_input(), where=where), where=where), CHUNK)
+    first = next(chunks, None)
+    return chain([] if first is None else [first], chunks)
+
+
+def _standard_input() -> BinaryIO:
+    """Standard input through a reader of its own: when Python ends, it waits for whoever reads in `sys.stdin`."""
+    try:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    except OSError:  # it is no file
+        return sys.stdin.buffer
+
+
+def _verify(file: str, probe: str, device: str) -> None:
+    """Print how a log's scores and verdicts compare with those of the same conversations now."""
+    from models_under_pressure.core.section import PARAMS, read
+    from models_under_pressure.llm.config import LLMConfig
+    from models_under_pressure.monitor.replay import verify
+
+    records = read_conversations(file)
+    loaded, model = load_with_model(probe, device)
+    config = read("llm", LLMConfig) if PARAMS.exists() else LLMConfig(model="judge")
+    print(verify(records, loaded, model, where=file, llm=config))
