@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models_under_pressure.evaluation.cascade import Selection, band_of, cost, inside, merge, pareto, select
+from models_under_pressure.evaluation.cascade import Selection, cost, merge, pareto, select
 
 probability = st.floats(0, 1, allow_nan=False, width=32)
 SELECTIONS = get_args(Selection)
@@ -53,24 +53,6 @@ def test_nothing_is_selected_at_the_top_of_an_empty_share():
 def test_a_share_outside_0_to_1_is_refused(share):
     with pytest.raises(ValueError, match="outside"):
         select(np.array([0.5]), share, "mid")
-
-
-@given(
-    first=arrays(np.float64, st.integers(1, 40), elements=probability, unique=True),
-    share=st.floats(0, 0.99),
-    selection=st.sampled_from(["mid", "top"]),
-)
-def test_the_thresholds_of_a_share_select_the_same_records_where_no_scores_are_equal(first, share, selection):
-    np.testing.assert_array_equal(inside(first, band_of(first, share, selection)), select(first, share, selection))
-
-
-def test_the_band_of_uncertainty_lies_around_a_half_and_the_whole_share_is_everything():
-    first = np.array([0.1, 0.45, 0.6, 0.95])
-    band = band_of(first, 0.5, "uncertain")
-    assert (band.low, band.high) == pytest.approx((0.4, 0.6))
-    assert inside(np.array([0.0, 1.0]), band_of(first, 1.0, "mid")).all()
-    with pytest.raises(ValueError, match="no thresholds"):
-        band_of(first, 0.5, "random")
 
 
 def test_a_record_costs_the_first_monitor_and_where_selected_the_second():

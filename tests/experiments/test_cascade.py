@@ -1,16 +1,21 @@
-"""Cascades on score files, and the plan that keeps a budget."""
+"""Cascades on score files, and the plan that keeps a budget and an operating point."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.evaluation.scores import ScoreList
-from models_under_pressure.experiments.cascade import Cascade, plan
+from models_under_pressure.core.files import write_json
+from models_under_pressure.core.paths import scores_path
+from models_under_pressure.evaluation.report import EvaluateConfig
+from models_under_pressure.evaluation.scores import ScoreList, write_scores
+from models_under_pressure.experiments.cascade import Cascade, _evidence, app
 from models_under_pressure.experiments.cascade import run as cascade
 from models_under_pressure.experiments.shared.monitors import first_seeds
+from models_under_pressure.experiments.shared.planning import plan, stored_threshold, to_text
 
 PAIRS = [("probe", "llm")]
 
@@ -102,27 +107,84 @@ def test_the_order_of_the_records_in_a_file_does_not_matter(rows, lists):
     assert again == rows
 
 
+EVALUATE = EvaluateConfig(resamples=200, prevalence=0.01)
+
+
+def planned(lists, budget, *, price=None, threshold=0.3):
+    found = {"probe": _evidence(first_seeds(lists), PURPOSES, "probe", "llm", price)}
+    return plan("llm", found, {"probe": threshold}, budget=budget, evaluate=EVALUATE, seed=0)
+
+
 def test_a_plan_keeps_its_budget_on_dev_and_does_not_look_at_the_test_sets(lists):
-    candidates = config(shares=[0.1, 0.2, 0.5, 1.0], selections=SELECTIONS)
-    made = plan(candidates, first_seeds(lists), PURPOSES, budget=400_000)
-    assert made.dev["flops"] <= 400_000
-    assert made.share in (0.1, 0.2)
-    assert made.test["datasets"] == 2
+    made = planned(lists, 500e6)
+    assert 1000 * made.dev.cost.value <= 500e6
+    assert 0 < made.dev.judged < 1
     flipped = [replace(one, labels=~one.labels) if PURPOSES[one.dataset] == "test" else one for one in lists]
-    other = plan(candidates, first_seeds(flipped), PURPOSES, budget=400_000)
-    assert (other.selection, other.share, other.band) == (made.selection, made.share, made.band)
-    assert other.test["auroc"] != made.test["auroc"]
+    other = planned(flipped, 500e6)
+    assert other.policy == made.policy
+    assert other.test != made.test
 
 
-def test_a_budget_for_the_first_monitor_only_plans_no_second_one(lists):
-    made = plan(config(), first_seeds(lists), PURPOSES, budget=250)
-    assert made.band is None
-    assert made.share == 0.0
+def test_a_plan_is_measured_on_all_test_sets_beside_the_first_monitor_alone(lists):
+    made = planned(lists, 5.0, price=20.0)
+    both = [one for one in lists if PURPOSES[one.dataset] == "test"]
+    probe, llm = (np.concatenate([one.logits for one in both if one.probe == name]) for name in ("probe", "llm"))
+    labels = np.concatenate([one.labels for one in both if one.probe == "probe"])
+    low, high, judge = made.policy.low, made.policy.high, made.policy.judge
+    flags = (probe >= high) | ((probe >= low) & (llm >= judge))
+    assert made.test.tpr.value == pytest.approx(flags[labels].mean())
+    assert made.test.fpr.value == pytest.approx(flags[~labels].mean())
+    assert made.alone.tpr.value == pytest.approx((probe >= 0.3)[labels].mean())
+    assert made.alone.cost.value == 0.0
+    read = (probe >= low) & (probe < high)
+    share = 0.01 * read[labels].mean() + 0.99 * read[~labels].mean()
+    assert 1000 * made.test.cost.value == pytest.approx(20.0 * share)
+
+
+def test_the_text_of_a_plan_says_who_reads_what_and_what_comes_of_it(lists):
+    told = to_text(planned(lists, 5.0, price=20.0), 5.0, unit="in the price's currency")
+    assert "llm reads logits from" in told
+    assert "test, probe alone" in told
+    assert told.count("[") == 9
+    nothing = to_text(planned(lists, 0.0, price=20.0), 0.0, unit="in the price's currency")
+    assert "probe alone, which flags from the logit 0.3000 on" in nothing
 
 
 def test_a_budget_that_nothing_keeps_names_the_cheapest(lists):
-    with pytest.raises(UserError, match=r"no cascade keeps 10 FLOPs a record; the cheapest needs 1\d\d"):
-        plan(config(), first_seeds(lists), PURPOSES, budget=10)
+    with pytest.raises(UserError, match=r"no plan keeps 10 for 1,000 conversations; .* alone needs 1\.\d+e\+05"):
+        planned(lists, 10)
+
+
+def test_a_plan_starts_from_the_threshold_that_promises_most(tmp_path):
+    path = tmp_path / "probe.json"
+    rows = [{"budget": 0.01, "logit": 1.5}, {"budget": 0.1, "logit": None}]
+    write_json(path, {"thresholds": rows})
+    assert stored_threshold("probe", path, 0.01) == 1.5
+    with pytest.raises(UserError, match=r"probe has no threshold for a false positive rate of 0\.1"):
+        stored_threshold("probe", path, 0.1)
+    write_json(path, {"thresholds": [*rows, {"budget": 0.01, "logit": 2.5, "source": "control"}]})
+    assert stored_threshold("probe", path, 0.01) == 2.5
+
+
+def test_the_command_plans_with_the_probes_that_have_a_stored_threshold(lists, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("seed: 3\nevaluate: {resamples: 100}\n")
+    (tmp_path / "experiments").mkdir()
+    pairs = "{a: {first: probe, second: llm}, b: {first: tfidf, second: llm}}"
+    text = f"cascade: {{pairs: {pairs}, shares: [0.5], selections: [mid], merge: mean}}\n"
+    models = "".join(f"{name}_baseline: {{models: {{}}}}\n" for name in ("prompt", "finetune", "ask", "guard"))
+    (tmp_path / "experiments/params.yaml").write_text(text + models)
+    write_json(tmp_path / "data/probes/probe/seed_3/probe.json", {"thresholds": [{"budget": 0.01, "logit": 0.3}]})
+    for dataset, purpose in PURPOSES.items():
+        path = tmp_path / f"data/datasets/{purpose}/{dataset}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    write_scores(scores_path("probes"), lists)
+    write_scores(scores_path("text_baseline"), [])
+    result = CliRunner().invoke(app, ["plan", "--judge", "llm", "--price", "20", "--budget", "5"])
+    assert result.exit_code == 0, result.output
+    assert "Plan: probe" in result.output
+    assert "in the price's currency" in result.output
 
 
 def test_unknown_monitors_unknown_costs_and_other_records_are_refused(lists):

@@ -77,7 +77,24 @@ def calibration():
     }
 
 
+def robustness_rows():
+    rows = []
+    for change, kind in (("none", "none"), ("before_4x", "before"), ("jailbreak", "jailbreak")):
+        shown = {"dataset": "mean", "datasets": 2, "change": change, "kind": kind, "amount": 0, "tokens": 120.5}
+        shown |= {"less_benign": int(kind == "before"), "truncated": 0}
+        for probe in ("mean", "attention", "permuted_labels"):
+            row = shown | {"probe": probe, "family": probe} | estimate()
+            if probe != "permuted_labels":
+                names = [name for metric in ("tpr", "fpr") for name in (metric, f"{metric}_change")]
+                row |= {f"{name}{end}": 0.1 for name in (*names, "auroc_change") for end in ("", "_low", "_high")}
+                row = {key: value for key, value in row.items() if kind != "none" or "_change" not in key}
+            rows.append(row)
+    left_out = {"dataset": "mean", "change": "paraphrase", "kind": "paraphrase", "amount": 0, "left_out": "no file"}
+    return [*rows, left_out]
+
+
 RESULTS = {
+    "measure_robustness": robustness_rows(),
     "measure_calibration": calibration(),
     "calibration_by_stakes": calibration(),
     "compare_probes": with_means(
@@ -171,6 +188,9 @@ def test_a_summary_keeps_the_few_numbers_that_are_compared():
     assert told("measure_calibration") == {"probe": 0.2, "llm": 0.2}
     assert list(told("train_on_dev")["only"]) == ["size_2", "size_8"]
     assert list(told("measure_data_efficiency")["mean"]) == ["size_4", "size_1910"]
+    assert list(told("measure_robustness")) == ["mean", "attention", "permuted_labels"]
+    worst = min(row["auroc"] for row in RESULTS["measure_robustness"] if row.get("probe") == "mean")
+    assert told("measure_robustness")["mean"]["worst"] == worst
     tested = [row for row in RESULTS["cascade"] if row["dataset"] == "mean" and row["purpose"] == "test"]
     best = max(row["auroc"] for row in tested if row["kind"] == "cascade")
     assert told("cascade") == {"probe_then_llm": best}

@@ -4,7 +4,6 @@ McKenzie et al. 2025, section 5: the records nearest the median rank of the firs
 and there the two probabilities are averaged.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,17 +15,6 @@ the control that any selection must beat."""
 
 Merge = Literal["mean", "max", "second"]
 """What the score of a record becomes that both monitors saw."""
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """Thresholds of the first monitor's probability: records from `low` to `high`, both included, go on.
-
-    A monitor that sees one record at a time has no ranks: a planner takes the band from other data.
-    """
-
-    low: float
-    high: float
 
 
 def select(
@@ -74,34 +62,6 @@ def cost(
 ) -> Float[np.ndarray, "records"]:
     """FLOPs of each record: the first monitor's, and of selected records the second one's too."""
     return np.where(selected, first.astype(np.float64) + second, first)
-
-
-def band_of(first: Float[np.ndarray, "records"], share: float, selection: Selection) -> Band | None:
-    """Thresholds that select about `share` of records like these; None when none goes on.
-
-    Raises:
-        ValueError: a random part has no thresholds.
-    """
-    if selection == "random":
-        raise ValueError("a random part has no thresholds")
-    chosen = first[select(first, share, selection)]
-    if not len(chosen):
-        return None
-    if share >= 1.0:
-        return Band(0.0, 1.0)
-    if selection == "top":
-        return Band(float(chosen.min()), 1.0)
-    if selection == "uncertain":
-        reach = float(np.abs(chosen - 0.5).max())
-        return Band(0.5 - reach, 0.5 + reach)
-    return Band(float(chosen.min()), float(chosen.max()))
-
-
-def inside(first: Float[np.ndarray, "records"], band: Band | None) -> Bool[np.ndarray, "records"]:
-    """Which records the thresholds send on."""
-    if band is None:
-        return np.zeros(len(first), dtype=bool)
-    return (first >= band.low) & (first <= band.high)
 
 
 def pareto(costs: Float[np.ndarray, "points"], values: Float[np.ndarray, "points"]) -> Bool[np.ndarray, "points"]:

@@ -122,6 +122,52 @@ class CascadeRow(OnDataset):
     """Whether the mean is on the front of AUROC against FLOPs."""
 
 
+class RobustnessRow(TypedDict):
+    """A probe under a change of the conversations, of `measure_robustness`; `permuted_labels` is the control.
+
+    TPR and FPR are those of the stored threshold; a `_change` is after minus before, on the same records.
+    """
+
+    dataset: str
+    change: str
+    kind: str
+    amount: int
+    probe: NotRequired[str]
+    """Name of the probe, which a change that was not tried lacks, as it lacks all below but the reason."""
+    left_out: NotRequired[str]
+    """Reason why the change was not tried."""
+    family: NotRequired[str]
+    threshold_from: NotRequired[str]
+    """What the threshold was chosen on; the control has none."""
+    datasets: NotRequired[int]
+    shuffles: NotRequired[int]
+    n: NotRequired[int]
+    positives: NotRequired[int]
+    tokens: NotRequired[float]
+    """Tokens of a changed conversation, on average."""
+    less_benign: NotRequired[int]
+    """Conversations that got less benign text than asked for, because more did not fit."""
+    truncated: NotRequired[int]
+    auroc: NotRequired[float]
+    auroc_low: NotRequired[float]
+    auroc_high: NotRequired[float]
+    auroc_change: NotRequired[float]
+    auroc_change_low: NotRequired[float]
+    auroc_change_high: NotRequired[float]
+    tpr: NotRequired[float]
+    tpr_low: NotRequired[float]
+    tpr_high: NotRequired[float]
+    tpr_change: NotRequired[float]
+    tpr_change_low: NotRequired[float]
+    tpr_change_high: NotRequired[float]
+    fpr: NotRequired[float]
+    fpr_low: NotRequired[float]
+    fpr_high: NotRequired[float]
+    fpr_change: NotRequired[float]
+    fpr_change_low: NotRequired[float]
+    fpr_change_high: NotRequired[float]
+
+
 class Recalibrated(TypedDict):
     """A monitor's probabilities on a dataset (or `mean`, or `pooled`), recalibrated or not."""
 

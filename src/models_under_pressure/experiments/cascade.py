@@ -1,10 +1,10 @@
 """A cheap monitor first, an expensive one for the records that are hardest for it.
 
-Cascades are made of the scores of any two monitors; a plan keeps a budget of FLOPs.
+Cascades are made of the scores of any two monitors. A plan is one to switch on: it starts from the stored threshold of
+a probe, keeps a budget, and says what it flags.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Annotated
 
@@ -12,20 +12,21 @@ import numpy as np
 import typer
 from pydantic import Field
 
-from models_under_pressure.core.display import text_table
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENT_RESULTS, datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, datasets_in_use, probe_paths
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation import cascade
-from models_under_pressure.evaluation.cascade import Band, Merge, Selection
+from models_under_pressure.evaluation.cascade import Merge, Selection
 from models_under_pressure.evaluation.differences import delong
+from models_under_pressure.evaluation.policy import Evidence
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
+from models_under_pressure.experiments.shared.planning import plan, stored_threshold, to_text
 from models_under_pressure.experiments.shared.rows import Row, means
 
-_NAMED = "cascade.pairs"
+_NAMED = "cascade.pairs, or on the command line"
 _ORIGIN = ("kind", "first", "second", "selection", "merge", "share")
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,25 +54,6 @@ class Cascade(Section):
     """How two probabilities become one."""
 
 
-@dataclass(frozen=True)
-class CascadePlan:
-    """A cascade that keeps a budget, chosen on dev sets."""
-
-    first: str
-    second: str
-    selection: Selection
-    merge: Merge
-    share: float
-    """Share of the dev records, pooled, that is sent on."""
-    band: Band | None
-    """Probabilities of the first monitor that send a record on."""
-    dev: Row
-    """Mean over the dev sets with these thresholds."""
-    test: Row
-    """The same over the test sets, which had no part in the choice."""
-    by_dataset: Sequence[Row]
-
-
 @app.callback(invoke_without_command=True)
 def command(context: typer.Context) -> None:
     """A cheap monitor first, an expensive one for the records that are hardest for it.
@@ -87,20 +69,62 @@ def command(context: typer.Context) -> None:
 
 @app.command("plan")
 def plan_command(
-    budget: Annotated[float, typer.Option(min=0, help="FLOPs of a record, on average, beyond the monitored model's.")],
+    judge: Annotated[str, typer.Option(help="Monitor that reads what the first sends on, such as asked_gpt4o.")],
+    budget: Annotated[float, typer.Option(min=0, help="For 1,000 conversations: FLOPs; with --price, its currency.")],
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Of 1,000 conversations read by the judge; the first monitor is free.")
+    ] = None,
+    first: Annotated[
+        list[str] | None, typer.Option(help="Probe to start with; the best of those in cascade.pairs if none.")
+    ] = None,
+    fpr: Annotated[float, typer.Option(help="False positive rate whose stored threshold the plan starts from.")] = 0.01,
 ) -> None:
-    """Choose selection, share and thresholds on the dev sets within a budget, and measure them on the test sets.
+    """Choose which conversations a judge reads beside a probe, within a budget; FPR, TPR and cost on the test sets.
 
-    Example: mup cascade plan --budget 1e9
+    Example: mup cascade plan --judge prompted_smollm2 --budget 2e13
     """
-    config, scores, purposes, confidence = _read()
-    print(to_text(plan(config, scores, purposes, budget=budget, confidence=confidence), budget), end="")
+    config, scores, purposes, _ = _read()
+    seed, evaluate = read("seed", int), read("evaluate", EvaluateConfig)
+    named = first or dict.fromkeys(pair.first for pair in config.pairs.values())
+    files = {name: probe_paths(name, seed, 1)[0] / "probe.json" for name in named}
+    thresholds = {name: stored_threshold(name, file, fpr) for name, file in files.items() if first or file.exists()}
+    found = {name: _evidence(scores, purposes, name, judge, price) for name in thresholds}
+    made = plan(judge, found, thresholds, budget=budget, evaluate=evaluate, seed=seed)
+    print(to_text(made, budget, unit="FLOPs" if price is None else "in the price's currency"), end="")
 
 
 def _read() -> tuple[Cascade, Scores, Mapping[str, str], float]:
     purposes = {one.name: one.purpose for one in datasets_in_use("dev", "test")}
     config, confidence = read("cascade", Cascade, EXPERIMENTS), read("evaluate", EvaluateConfig).confidence
     return config, read_monitors(list(purposes)), purposes, confidence
+
+
+def _evidence(
+    scores: Scores, purposes: Mapping[str, str], first: str, second: str, price: float | None
+) -> dict[str, Evidence]:
+    """Purpose -> scores and costs of both monitors on all its datasets together."""
+    found: dict[str, Evidence] = {}
+    for purpose in dict.fromkeys(purposes.values()):
+        pairs = {
+            name: _pair(scores[name], Pair(first=first, second=second), name)
+            for name, own in purposes.items()
+            if own == purpose
+        }
+        one, two = (list(side) for side in zip(*pairs.values(), strict=True))
+        records = sum(len(part.ids) for part in one)
+        if price is None:
+            cost, judging = (np.concatenate([_flops(part) for part in side]).astype(np.float64) for side in (one, two))
+        else:
+            cost, judging = np.zeros(records), np.full(records, price / 1000)
+        found[purpose] = Evidence(
+            np.concatenate([part.logits for part in one]),
+            np.concatenate([part.logits for part in two]),
+            cost,
+            judging,
+            np.concatenate([part.labels for part in one]),
+            [f"{part.dataset}/{group}" for part in one for group in part.groups],
+        )
+    return found
 
 
 def run(
@@ -135,74 +159,6 @@ def _alone(found: Mapping[str, ScoreList], name: str, dataset: str, confidence: 
     nobody = np.zeros(len(one.ids), dtype=bool)
     row = dict.fromkeys(_ORIGIN) | {"kind": "alone", "first": name} | _measured(one, one, nobody, "mean", confidence)
     return row if one.tokens is None else row | {"flops_per_token": float(_flops(one).sum() / one.tokens.sum())}
-
-
-def plan(
-    config: Cascade, scores: Scores, purposes: Mapping[str, str], *, budget: float, confidence: float = 0.95
-) -> CascadePlan:
-    """The cascade with the best mean AUROC on the dev sets among those that keep the budget there.
-
-    Thresholds are those that send a share of the pooled dev records on; a share of 0 is the first monitor alone, and is
-    among the candidates. Selection `random`, which has no thresholds, is left out. The test sets only see the
-    thresholds. The budget is in FLOPs of a record, on average, beyond what the monitored model computes anyway.
-
-    Raises:
-        UserError: nothing keeps the budget; or see `run`.
-    """
-    candidates = product(config.pairs.values(), config.selections, dict.fromkeys([0.0, *config.shares]))
-    every = [
-        _planned(scores, purposes, pair, selection, share, config.merge, confidence)
-        for pair, selection, share in candidates
-        if selection != "random"
-    ]
-    kept = [made for made in every if made.dev["flops"] <= budget]
-    if not kept:
-        cheapest = min((made.dev["flops"] for made in every), default=float("inf"))
-        raise UserError(
-            f"no cascade keeps {budget:.3g} FLOPs a record; the cheapest needs {cheapest:.3g}.",
-            remedy="allow more, or name a cheaper first monitor in cascade.pairs.",
-        )
-    return max(kept, key=lambda made: (made.dev["auroc"], -made.dev["flops"]))
-
-
-def to_text(made: CascadePlan, budget: float) -> str:
-    """The plan in words, and a table of what it does on each dataset."""
-    if made.band is None:
-        rule = f"{made.first} alone"
-    else:
-        rule = (
-            f"{made.first}; where its probability is from {made.band.low:.4f} to {made.band.high:.4f} also "
-            f"{made.second}, merged by {made.merge} (selection {made.selection}, {made.share:.0%} of the dev records)"
-        )
-    means = {"mean of dev (chosen on)": made.dev, "mean of test": made.test}
-    formats = ("{auroc:.3f}", "[{auroc_low:.3f}, {auroc_high:.3f}]", "{sent_on:.0%}", "{flops:.3g}", "{n:,}")
-    cells = (
-        (name, *(shown.format(**row) for shown in formats))
-        for name, row in [*((row["dataset"], row) for row in made.by_dataset), *means.items()]
-    )
-    table = text_table(("", ">AUROC", "[95 % interval]", ">sent on", ">FLOPs/record", ">n"), cells)
-    return f"Budget {budget:.3g} FLOPs a record. Plan: {rule}.\n\n{table}"
-
-
-def _planned(
-    scores: Scores,
-    purposes: Mapping[str, str],
-    pair: Pair,
-    selection: Selection,
-    share: float,
-    how: Merge,
-    confidence: float,
-) -> CascadePlan:
-    pairs = {dataset: _pair(found, pair, dataset) for dataset, found in scores.items()}
-    pooled = np.concatenate([one.probabilities for dataset, (one, _) in pairs.items() if purposes[dataset] == "dev"])
-    band = cascade.band_of(pooled, share, selection)
-    rows: list[Row] = []
-    for dataset, (one, two) in pairs.items():
-        chosen = cascade.inside(one.probabilities, band)
-        row = _measured(one, two, chosen, how, confidence)
-        rows.append({"dataset": dataset, "purpose": purposes[dataset], "sent_on": float(chosen.mean())} | row)
-    dev, test = (means([row for row in rows if row["purpose"] == purpose], by=())[0] for purpose in ("dev", "test"))
-    return CascadePlan(pair.first, pair.second, selection, how, share, band, dev, test, rows)
 
 
 def _measured(one: ScoreList, two: ScoreList, chosen: np.ndarray, how: Merge, confidence: float) -> Row:

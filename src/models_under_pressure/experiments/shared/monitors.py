@@ -20,6 +20,7 @@ def language_models() -> dict[str, dict[str, Any]]:
         "prompted": read("prompt_baseline", dict[str, Any], EXPERIMENTS),
         "finetuned": read("finetune_baseline", dict[str, Any], EXPERIMENTS),
         "asked": read("ask_baseline", dict[str, Any], EXPERIMENTS),
+        "guard": read("guard_baseline", dict[str, Any], EXPERIMENTS),
     }
     return {f"{kind}_{name}": entry for kind, section in sections.items() for name, entry in section["models"].items()}
 

@@ -1,0 +1,1 @@
+"""Guard models as monitors: what a reader could install instead of a probe, asked in its own words."""
