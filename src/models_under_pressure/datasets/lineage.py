@@ -19,7 +19,14 @@ from models_under_pressure.datasets.recipe import Version
 
 SOURCE_VERSION = "source"
 """Name of the version that the parsed source is."""
-FOLDERS = ("data/deployment", "data/evals", "data/own", "data/published", "data/training/prompts_4x")
+FOLDERS = (
+    "data/demo/control",
+    "data/deployment",
+    "data/evals",
+    "data/own",
+    "data/published",
+    "data/training/prompts_4x",
+)
 """Folders that `check_overlap` and `use_datasets` depend on: a file elsewhere could change unnoticed."""
 
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)

@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel, ProbeParams
-from models_under_pressure.core.paths import Dataset, dataset_in_use, datasets_in_use, store_path
+from models_under_pressure.core.files import write_text
+from models_under_pressure.core.paths import (
+    NO_CONTROL,
+    Dataset,
+    control_sets,
+    dataset_in_use,
+    datasets_in_use,
+    layer_folder,
+    store_path,
+)
 from models_under_pressure.core.section import model_aliases, read
 
 
@@ -20,12 +29,14 @@ def command(
 
     Example: mup extract
     """
-    model = read("model", PipelineModel)
+    model, layer = read("model", PipelineModel), read("probe", ProbeParams).layer
+    if not control_sets():
+        write_text(layer_folder(model.name, layer) / NO_CONTROL, "No control set is in use.\n")
     for path, outcome in run(
         [dataset_in_use(name) for name in datasets] if datasets else datasets_in_use(),
         alias=model.name,
         model=model.resolved(model_aliases()),
-        layer=read("probe", ProbeParams).layer,
+        layer=layer,
         config=read("extract", ExtractConfig),
     ):
         print(f"{outcome:8} {path}", flush=True)
