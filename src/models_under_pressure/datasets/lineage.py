@@ -153,6 +153,7 @@ def load_lineage(path: Path = LINEAGE_PATH) -> Lineage:
 def latest_versions(lineage: Lineage) -> dict[str, str]:
     """Name of each dataset in use, as the project ships it -> the last version of its source, or its file."""
     found = {"train": "data/training/prompts_4x/train.jsonl", "validation": "data/training/prompts_4x/test.jsonl"}
+    found["everyday"] = "data/demo/control/control.jsonl"
     for key, version in lineage.versions.items():
         found |= {f"{version.dataset}_{split}": key for split in lineage.splits_of(version)}
     return found

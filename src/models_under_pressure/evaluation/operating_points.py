@@ -1,16 +1,17 @@
 """Thresholds that promise a false positive rate on new traffic, and the rates found at a threshold.
 
 The promise is a tolerance bound (Wilks 1941), exact at any number of conversations and for any distribution of scores.
-Let n control conversations be drawn as new traffic will be, and the probe be fitted without them. A threshold just above
-the k-th highest of their scores has a false positive rate of at most the k-th smallest of n uniform numbers, which is
-Beta(k, n - k + 1): equal to it where scores are continuous, below it where they tie. So
+Let n control conversations be drawn as new traffic will be, and the probe be fitted without them. A threshold just
+above the k-th highest of their scores has a false positive rate of at most the k-th smallest of n uniform numbers,
+which is Beta(k, n - k + 1): equal to it where scores are continuous, below it where they tie. So
 
     P(FPR > budget) <= P(Beta(k, n - k + 1) > budget) = P(Binomial(n, budget) <= k - 1),
 
-and k is the largest number that keeps this at 1 - confidence. It depends on n and the budget, never on the scores, so that
-the choice of the threshold from the same scores is paid for. The bound stored with a threshold is the quantile of that
-Beta, which is Clopper and Pearson's one-sided upper end for k - 1 alarms among n. With k = 0 nothing can be promised:
-n >= log(1 - confidence) / log(1 - budget) is needed, 299 for 1 %, 2,995 for 0.1 %, 5,990 for 0.05 % at 95 %.
+and k is the largest number that keeps this at 1 - confidence. It depends on n and the budget, never on the scores, so
+that the choice of the threshold from the same scores is paid for. The bound stored with a threshold is the quantile of
+that Beta, which is Clopper and Pearson's one-sided upper end for k - 1 alarms among n. With k = 0 nothing can be
+promised: n >= log(1 - confidence) / log(1 - budget) is needed, 299 for 1 %, 2,995 for 0.1 % and 5,990 for 0.05 % at
+95 %.
 """
 
 import math
