@@ -24,6 +24,8 @@ EXPERIMENT_RESULTS = Path("data/experiments")
 """Folder of the results of experiments and language-model baselines."""
 OVERLAPS = RESULTS / "overlap.json"
 TOKEN_SCORES = RESULTS / "score_tokens.jsonl"
+CARDS = RESULTS / "cards"
+"""What is known of each probe, as Markdown: its own README and what was measured since."""
 FIGURES = Path("plots/figures")
 """Charts, in one folder per stage that draws them."""
 METRICS = Path("metrics")

@@ -12,6 +12,8 @@ from typing import Any
 from models_under_pressure.core.display import template
 from models_under_pressure.core.files import canonical_json
 from models_under_pressure.evaluation.report import AT_STORED, Metrics
+from models_under_pressure.probes.limits import LIMITS
+from models_under_pressure.report.card import POINTS
 from models_under_pressure.report.content import Report, TokenMap
 
 _LEVELS = 4
@@ -105,6 +107,7 @@ def _turns(one: TokenMap, shades: Sequence[Scale]) -> list[dict[str, Any]]:
 
 _SECTIONS = {
     "results": "Results",
+    "cards": "Cards",
     "figures": "Figures",
     "groups": "By group",
     "datasets": "Data versions",
@@ -123,6 +126,7 @@ def render_page(report: Report) -> str:
     groups = [_group(dataset, by_probe) for dataset, by_probe in report.groups.items() if any(by_probe.values())]
     filled = {
         "results": True,
+        "cards": report.cards,
         "figures": report.figures,
         "groups": groups,
         "datasets": report.datasets,
@@ -139,6 +143,8 @@ def render_page(report: Report) -> str:
         probes=_probes(report.metrics),
         captions=_captions(report.metrics),
         stored=_stored(report.metrics),
+        point_heads=POINTS,
+        limits=LIMITS,
         mean_probes=_probes(report.means),
         means=_means(report.means),
         parted=groups,
