@@ -45,9 +45,9 @@ def test_only_more_flags_than_promised_ring():
 def test_the_chance_of_a_false_alarm_is_at_most_alpha(monkeypatch):
     monkeypatch.setattr(drift, "PERMUTATIONS", 99)
     rung = sum(
-        compared(traffic(40, seed=3000 + n), traffic(60, seed=n), alpha=0.2, threshold=3.29).alarm for n in range(150)
+        compared(traffic(40, seed=3000 + n), traffic(60, seed=n), alpha=0.2, threshold=3.29).alarm for n in range(80)
     )
-    assert rung <= 45, "30 are expected at most"
+    assert rung <= 26, "16 are expected at most"
 
 
 def test_the_distance_of_scores_is_kolmogorovs_with_the_p_value_of_its_limit():

@@ -59,11 +59,13 @@ def test_in_a_project_the_control_set_and_the_training_prompts_are_its_own(
     ordinary = conversations("ordinary", 320, 5)
     labelled = [*conversations("other", 20, 6), *conversations("ordinary", 20, 7)]
     control, train = Dataset("ours", "control"), Dataset("train", "train")
-    (tmp_path / "params.yaml").write_text(f"model:\n  name: {model_folder}\nprobe:\n  layer: 2\n")
+    (tmp_path / "params.yaml").write_text(
+        f"models: {{toy: {model_folder}}}\nmodel: {{name: toy}}\nprobe: {{layer: 2}}\n"
+    )
     model, config = ModelConfig(name=str(model_folder), dtype="float32"), ExtractConfig(stored="float32")
     for one, records in ((control, ordinary), (train, labelled)):
         write_records(one.path, records)
-        list(extract_files([(one.path, {2: store_path(str(model_folder), one, 2)})], model=model, config=config))
+        list(extract_files([(one.path, {2: store_path("toy", one, 2)})], model=model, config=config))
     highs = [Record(one.id, one.input, Label.HIGH) for one in conversations("other", 9, 8)]
     judged = with_control(probe, [with_labels(store_of(ordinary), ordinary)], with_labels(store_of(highs), highs))
     assert [row.budget for row in judged.thresholds if row.refused] == [0.0005, 0.001]

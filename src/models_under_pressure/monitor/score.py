@@ -130,7 +130,7 @@ class Scored:
     logit: float
     probability: float
     flagged: Mapping[float, bool]
-    """False positive rate of a stored threshold -> whether the logit reaches it."""
+    """False positive rate of a stored threshold -> whether the logit reaches it; refused thresholds are left out."""
     tokens: TokenScores | None = None
 
 
@@ -244,5 +244,6 @@ def _score(store: Any, probe: Probe, tokenizer: Any | None) -> Iterator[Scored]:
             texts = token_texts(store.token_ids[own].tolist(), tokenizer)
             tokens = TokenScores(tuple(texts), store.roles[own], alone[own], added[own])
         logit = float(logits[number])
-        flagged = {row.budget: row.logit is not None and logit >= row.logit for row in probe.thresholds}
+        known = [row for row in probe.thresholds if row.refused is None]
+        flagged = {row.budget: row.logit is not None and logit >= row.logit for row in known}
         yield Scored(id_, logit, float(probabilities[number]), flagged, tokens)
