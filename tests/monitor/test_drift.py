@@ -59,9 +59,8 @@ def test_in_a_project_the_control_set_and_the_training_prompts_are_its_own(
     ordinary = conversations("ordinary", 320, 5)
     labelled = [*conversations("other", 20, 6), *conversations("ordinary", 20, 7)]
     control, train = Dataset("ours", "control"), Dataset("train", "train")
-    (tmp_path / "params.yaml").write_text(
-        f"models: {{toy: {model_folder}}}\nmodel: {{name: toy}}\nprobe: {{layer: 2}}\n"
-    )
+    params = f"models: {{toy: {model_folder}}}\nmodel: {{name: toy}}\nprobe: {{layer: 2}}\n"
+    (tmp_path / "params.yaml").write_text(params)
     model, config = ModelConfig(name=str(model_folder), dtype="float32"), ExtractConfig(stored="float32")
     for one, records in ((control, ordinary), (train, labelled)):
         write_records(one.path, records)

@@ -13,11 +13,11 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json, write_jsonl
 from models_under_pressure.core.paths import ORIGINS, OVERLAPS, RESULTS, TOKEN_SCORES, Dataset, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
+from models_under_pressure.evaluation.limits import LIMITS
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.probes.calibration import control_table
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.limits import LIMITS
 from models_under_pressure.probes.probe import Probe, save_probe
 from models_under_pressure.report.content import commit_of
 from models_under_pressure.stages import evaluate, plot, report

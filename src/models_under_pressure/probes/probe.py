@@ -23,11 +23,11 @@ from models_under_pressure.core.files import (
     write_json,
     write_text,
 )
+from models_under_pressure.evaluation.limits import LIMITS
 from models_under_pressure.probes.calibration import Calibration, Threshold, sigmoid
 from models_under_pressure.probes.data import check_same_origin
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.family import Pooled, Segments
-from models_under_pressure.probes.limits import LIMITS
 from models_under_pressure.probes.tokens import (
     SENTENCE_END_IDS,
     Block,

@@ -11,8 +11,8 @@ from typing import Any
 
 from models_under_pressure.core.display import template
 from models_under_pressure.core.files import canonical_json
+from models_under_pressure.evaluation.limits import LIMITS
 from models_under_pressure.evaluation.report import AT_STORED, Metrics
-from models_under_pressure.probes.limits import LIMITS
 from models_under_pressure.report.card import POINTS
 from models_under_pressure.report.content import Report, TokenMap
 
