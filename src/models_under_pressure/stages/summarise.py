@@ -5,7 +5,7 @@ from typing import Any
 
 from models_under_pressure.core.files import read_json, write_json
 from models_under_pressure.core.paths import METRICS, ORIGINS, OVERLAPS, Dataset, datasets_in_use, evaluated_path
-from models_under_pressure.evaluation.report import AT_STORED, headline, known_intervals, means_by_purpose
+from models_under_pressure.evaluation.report import headline, known_intervals, means_by_purpose
 
 INTERVALS = METRICS / "intervals.json"
 """What `mup review` reads of a commit whose scores are out of reach; no metric of DVC."""
@@ -30,28 +30,15 @@ def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
     judged = [dataset for dataset in datasets if dataset.purpose != "train"]
     evaluated = {one.name: read_json(evaluated_path(one.name))["metrics"] for one in judged}
     means = means_by_purpose(evaluated, {one.name: one.purpose for one in judged if one.purpose in ("dev", "test")})
-    compared = {name for methods in evaluated.values() for row in methods.values() for name in row if _is_told(name)}
-    by_metric = {metric: _values(evaluated, metric) for metric in ("auroc", *sorted(compared))}
+    aurocs = {  # a dataset of one class has none
+        name: {method: row["auroc"] for method, row in methods.items() if "auroc" in row}
+        for name, methods in evaluated.items()
+    }
     summary = {
         purpose: {method: headline(row) for method, row in methods.items()} for purpose, methods in means.items()
     }
     write_json(METRICS / "summary.json", summary)
-    write_json(METRICS / "evaluate.json", by_metric)
+    write_json(METRICS / "evaluate.json", {"auroc": aurocs})
     overlaps: dict[str, dict[str, Any]] = read_json(OVERLAPS)["compared"]
     write_json(METRICS / "overlap.json", {name: len(found["pairs"]) for name, found in overlaps.items()})
     write_json(INTERVALS, known_intervals(evaluated, {one.name: one.purpose for one in judged}, contents))
-
-
-def _is_told(metric: str) -> bool:
-    """Whether it is a false positive rate at a stored threshold: every dataset with ordinary records has one."""
-    found = AT_STORED.fullmatch(metric)
-    return found is not None and found["rate"] == "fpr"
-
-
-def _values(evaluated: Mapping[str, Mapping[str, Mapping[str, float]]], metric: str) -> dict[str, dict[str, float]]:
-    """Dataset -> method -> metric; a dataset or a method that has none is left out."""
-    found = {
-        name: {method: row[metric] for method, row in methods.items() if metric in row}
-        for name, methods in evaluated.items()
-    }
-    return {name: methods for name, methods in found.items() if methods}
