@@ -133,6 +133,7 @@ def test_the_stored_threshold_is_measured_on_every_set_also_of_one_class():
     assert "fpr_at_stored_1pct" not in read_json(evaluated_path("mt_dev"))["metrics"]["other"]
     write_json(OVERLAPS, {"compared": {}, "files": {}})
     summarise.run([MT_DEV, control], contents={"mt_dev": "a", "ours": "b"})
+    assert set(read_json(Path("metrics/evaluate.json"))["auroc"]) == {"mt_dev"}
     kept = read_json(Path("metrics/intervals.json"))["ours"]["methods"]["mean"]
     assert set(kept) == {"n", "positives", *(f"fpr_at_stored_1pct{end}" for end in ("", "_low", "_high"))}
     assert {"fpr_at_stored_1pct", "tpr_at_stored_1pct"} <= set(read_json(Path("metrics/summary.json"))["dev"]["mean"])
