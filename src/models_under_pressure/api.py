@@ -105,6 +105,7 @@ def fit(
     labels: "Sequence[bool] | Iterable[Record]",
     *,
     validation: "tuple[Activations, Sequence[bool] | Iterable[Record]] | None" = None,
+    control: "Activations | None" = None,
     family: str = "attention",
     seed: int = 0,
     **settings: Any,
@@ -116,19 +117,27 @@ def fit(
         labels: whether each record is high-stakes, in the order of the activations' ids; or the records, in any order,
             whose labels and groups are then taken.
         validation: activations and labels that choose the epoch, the thresholds and the calibration.
+        control: activations of ordinary conversations, from which thresholds with a promise come instead; `validation`
+            then gives their true positive rates.
         family: one of those in docs/probes.md.
         seed: of where the fitting starts, and of its folds.
         settings: hyper-parameters of the family.
 
     Raises:
-        UserError: the family or a setting is unknown, the data hold one class only, or labels and activations are of
-            different records.
+        UserError: the family or a setting is unknown, the data hold one class only, labels and activations are of
+            different records, or there is a control set and no validation.
     """
+    from models_under_pressure.probes.operating import with_control
     from models_under_pressure.probes.training import fit_probe
 
     config = family_config(family, settings)
     held_out = None if validation is None else _labelled(*validation)
-    return fit_probe(config, _labelled(activations, labels), held_out, seed=seed)
+    fitted = fit_probe(config, _labelled(activations, labels), held_out, seed=seed)
+    if control is None:
+        return fitted
+    if held_out is None:
+        raise UserError("a control set gives false positive rates only.", remedy="give `validation` too.")
+    return with_control(fitted, [_labelled(control, [False] * len(control.ids))], held_out)
 
 
 def family_config(family: str, settings: Mapping[str, Any]) -> Any:

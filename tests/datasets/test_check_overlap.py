@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, write_json
-from models_under_pressure.core.paths import ORIGINS, TRAINING, datasets_in_use
+from models_under_pressure.core.paths import IN_USE, NO_CONTROL, ORIGINS, TRAINING, control_sets, datasets_in_use
 from models_under_pressure.core.records import Label, Record, read_records, write_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.files import manifest_path, split_path
@@ -18,6 +19,7 @@ from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.overlap import CheckOverlap
 
 ROOT = Path(__file__).parents[2]
+CONTROL = Path("data/demo/control/control.jsonl")
 TWICE = "may I take both pills before the operation tomorrow morning or not"
 
 
@@ -47,6 +49,7 @@ def project(tmp_path, monkeypatch):
                 write_records(path, rows(f"{version.dataset.split('_')[0]} {split}"))
     for split in ("train", "test"):
         write_records(TRAINING / f"{split}.jsonl", rows(f"training {split}"))
+    write_records(CONTROL, [replace(row, label=Label.LOW) for row in rows("control")])
     return tmp_path
 
 
@@ -190,6 +193,31 @@ def test_what_passed_and_only_that_is_put_in_use(project):
     with pytest.raises(UserError, match="is not the file that was checked for overlap"):
         mup("use_datasets")
     assert len(datasets_in_use()) == len(in_use), "what was there stays"
+
+
+def test_a_control_set_holds_ordinary_traffic_and_shares_nothing_with_other_datasets(project):
+    add(CONTROL, "shared")
+    add(TRAINING / "train.jsonl", "t", TWICE)
+    with pytest.raises(UserError, match="in_use has 1 overlapping pairs"):
+        mup("check_overlap")
+    write_records(CONTROL, rows("control"))
+    with pytest.raises(UserError, match="2 records of a control set are not labelled low-stakes, first 'control_0'"):
+        mup("check_overlap")
+
+
+def test_without_a_control_set_its_folder_says_so(project):
+    from dvc.utils.serialize import modify_yaml
+
+    mup("check_overlap")
+    mup("use_datasets")
+    assert [one.name for one in control_sets()] == ["everyday"]
+    assert not (IN_USE / NO_CONTROL).exists()
+    with modify_yaml("data/versions.yaml") as content:
+        del content["datasets"]["control"]
+    mup("check_overlap")
+    mup("use_datasets")
+    assert control_sets() == []
+    assert (IN_USE / NO_CONTROL).exists()
 
 
 def test_a_dataset_that_is_no_longer_in_use_leaves_the_folder(project):

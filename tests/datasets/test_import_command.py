@@ -9,7 +9,7 @@ import pytest
 from own_tables import TWO, mup, snapshot, table
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import read_records, write_records
+from models_under_pressure.core.records import Label, read_records, write_records
 from models_under_pressure.datasets.lineage import load_lineage
 
 
@@ -76,6 +76,21 @@ def test_one_table_becomes_all_datasets_in_use(project):
         (f"own_{purpose}", purpose) for purpose in ("train", "validation", "dev", "test")
     ]
     assert sum(len(read_records(one.path)) for one in found) == 200
+
+
+def test_ordinary_traffic_needs_no_labels_and_takes_the_place_of_the_control_set(project):
+    table(project, "text,label,labels\na blue text,1,x\nanother red text,,y\n")
+    told = mup("table.csv", "--as", "traffic", "--purpose", "control")
+    assert "label = none: every row is taken as ordinary traffic" in told
+    assert "written        data/own/traffic.jsonl, in use for control: low-stakes 2" in told
+    rows = read_records(Path("data/own/traffic.jsonl"))
+    assert [row.label for row in rows] == [Label.LOW, Label.LOW]
+    assert [row.fields["original_labels"] for row in rows] == ["x", "y"]
+    assert load_lineage().datasets["control"] == {"traffic": "data/own/traffic.jsonl"}
+    with pytest.raises(UserError, match="whatever a column says"):
+        mup("table.csv", "--as", "traffic", "--purpose", "control", "--positive", "1")
+    with pytest.raises(UserError, match="not a share of a labelled table"):
+        mup("table.csv", "--as", "traffic", "--purpose", "control=0.5,dev=0.5")
 
 
 def test_overlaps_with_datasets_in_use_for_other_purposes_are_told(project):

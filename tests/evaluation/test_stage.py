@@ -11,7 +11,7 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, write_json
-from models_under_pressure.core.paths import OVERLAPS, RESULTS, Dataset, evaluated_path, scores_path
+from models_under_pressure.core.paths import OVERLAPS, RESULTS, Dataset, evaluated_path, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.core.section import dotted
 from models_under_pressure.evaluation.measure import attributes_of
@@ -110,6 +110,41 @@ def test_a_dataset_of_one_class_has_no_ranking_and_no_groups():
     assert found["groups"] == {"mean": {}}
     assert "auroc" not in found["metrics"]["mean"]
     assert found["metrics"]["mean"]["positives"] == 0
+
+
+def test_the_stored_threshold_is_measured_on_every_set_also_of_one_class():
+    rows = records()
+    ordinary = [record for record in rows if record.label is Label.LOW]
+    control = Dataset("ours", "control")
+    write_records(control.path, ordinary)
+    lists = [scores_of(rows), scores_of(ordinary, dataset="ours"), scores_of(rows, probe="other")]
+    write_scores(scores_path("probes"), lists)
+    stored = {("mean", 42): {0.01: 0.5, 0.1: None}}
+    files = [scores_path("probes")]
+    evaluate.run([MT_DEV, control], files=files, root=RESULTS, config=CONFIG, seed=0, stored=stored)
+    dev, ours = (read_json(evaluated_path(name))["metrics"]["mean"] for name in ("mt_dev", "ours"))
+    flagged = lists[0].logits >= 0.5
+    assert dev["fpr_at_stored_1pct"] == pytest.approx(flagged[~lists[0].labels].mean(), abs=1e-4)
+    assert dev["tpr_at_stored_1pct"] == pytest.approx(flagged[lists[0].labels].mean(), abs=1e-4)
+    assert dev["fpr_at_stored_1pct_low"] < dev["fpr_at_stored_1pct"] < dev["fpr_at_stored_1pct_high"]
+    assert dev["tpr_at_stored_10pct"] == 0.0
+    assert "fpr_at_stored_1pct" in ours
+    assert "tpr_at_stored_1pct" not in ours
+    assert "fpr_at_stored_1pct" not in read_json(evaluated_path("mt_dev"))["metrics"]["other"]
+    write_json(OVERLAPS, {"compared": {}, "files": {}})
+    summarise.run([MT_DEV, control], contents={"mt_dev": "a", "ours": "b"})
+    assert set(read_json(Path("metrics/evaluate.json"))["auroc"]) == {"mt_dev"}
+    kept = read_json(Path("metrics/intervals.json"))["ours"]["methods"]["mean"]
+    assert set(kept) == {"n", "positives", *(f"fpr_at_stored_1pct{end}" for end in ("", "_low", "_high"))}
+    assert {"fpr_at_stored_1pct", "tpr_at_stored_1pct"} <= set(read_json(Path("metrics/summary.json"))["dev"]["mean"])
+
+
+def test_thresholds_of_trained_probes_are_read_but_for_those_that_were_refused():
+    rows = [{"budget": 0.01, "logit": 1.5}, {"budget": 0.001, "logit": None, "refused": "needs 2,995 conversations"}]
+    for seed in (42, 43):
+        write_json(probe_paths("mean", seed, 1)[0] / "probe.json", {"seed": seed, "thresholds": rows})
+    found = evaluate.stored_thresholds({"mean": {"seeds": 2}}, 42)
+    assert found == {("mean", 42): {0.01: 1.5}, ("mean", 43): {0.01: 1.5}}
 
 
 @pytest.mark.parametrize(

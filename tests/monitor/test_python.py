@@ -102,6 +102,13 @@ def test_a_validation_split_gives_thresholds(activations):
     assert mup.fit(activations, IS_HIGH, family="mean", validation=(activations, IS_HIGH)).thresholds
 
 
+def test_a_control_set_gives_thresholds_with_a_promise_or_the_reason_why_not(activations):
+    probe = mup.fit(activations, IS_HIGH, validation=(activations, IS_HIGH), control=activations, family="mean")
+    assert {row.refused for row in probe.thresholds if row.budget == 0.01} == {"needs 299 conversations, has 12"}
+    with pytest.raises(mup.UserError, match="false positive rates only"):
+        mup.fit(activations, IS_HIGH, control=activations)
+
+
 def test_the_estimator_is_the_probe(activations):
     rows = one_by_one(activations)
     probe = mup.fit(activations, IS_HIGH, family="softmax", seed=3)

@@ -35,6 +35,17 @@ def test_an_exported_probe_scores_as_the_original(project, tmp_path):
     assert json.loads(rows[0])["ids"] == "0"
 
 
+def test_the_card_with_what_was_measured_goes_along_unless_it_is_of_another_probe(project, tmp_path):
+    readme = (tmp_path / "data/probes/mine/seed_7/README.md").read_text()
+    card = tmp_path / "data/results/cards/mine.md"
+    card.parent.mkdir(parents=True)
+    for number, text in enumerate([readme + "\n## Measured\n", "of another probe\n## Measured\n"]):
+        card.write_text(text)
+        mup("probes", "export", "mine", f"shared_{number}")
+        shared = (tmp_path / f"shared_{number}/README.md").read_text()
+        assert ("## Measured" in shared) is (number == 0)
+
+
 def test_the_hubs_own_library_reads_the_card(project, tmp_path):
     from huggingface_hub import ModelCard
 

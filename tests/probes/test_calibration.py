@@ -8,7 +8,7 @@ from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from models_under_pressure.probes.calibration import fit_calibration, sigmoid, threshold_table
+from models_under_pressure.probes.calibration import Threshold, control_table, fit_calibration, sigmoid, threshold_table
 
 
 def sample(n=4000, slope=3.0, intercept=-1.0, seed=0):
@@ -91,6 +91,23 @@ def test_the_interval_of_a_threshold_is_clopper_and_pearsons():
     false = round(row.fpr * 200)
     assert row.fpr_low == pytest.approx(beta.ppf(0.025, false, 200 - false + 1))
     assert row.fpr_high == pytest.approx(beta.ppf(0.975, false + 1, 200 - false))
+
+
+def test_a_control_set_is_asked_for_the_budgets_of_production_too_and_each_row_says_what_it_promises():
+    control, positives = np.random.default_rng(0).normal(size=400), np.array([0.0, 9.0, 9.0, 9.0])
+    rows = control_table(control, positives, (0.05, 0.01))
+    assert [row.budget for row in rows] == [0.0005, 0.001, 0.01, 0.05]
+    assert [row.refused for row in rows[:2]] == [f"needs {n} conversations, has 400" for n in ("5,990", "2,995")]
+    assert all(row.source == "control" for row in rows)
+    for row in rows[2:]:
+        assert row.fpr == (control >= row.logit).mean() < row.bound <= row.budget
+        assert (row.tpr, row.negatives, row.positives) == (0.75, 400, 4)
+
+
+def test_a_threshold_of_an_older_file_is_of_the_validation_split_and_promises_nothing():
+    known = {"budget": 0.01, "logit": 1.0, "fpr": 0, "fpr_low": 0, "fpr_high": 1, "tpr": 1, "negatives": 1}
+    row = Threshold.model_validate(known | {"positives": 1})
+    assert (row.source, row.bound, row.refused) == ("validation", None, None)
 
 
 def test_the_table_is_sorted_by_budget():

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json, write_jsonl
 from models_under_pressure.core.paths import ORIGINS, OVERLAPS, RESULTS, TOKEN_SCORES, Dataset, probe_paths, scores_path
 from models_under_pressure.core.records import Label, Record, write_records
+from models_under_pressure.evaluation.limits import LIMITS
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList, write_scores
+from models_under_pressure.probes.calibration import control_table
+from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.probe import Probe, save_probe
 from models_under_pressure.report.content import commit_of
 from models_under_pressure.stages import evaluate, plot, report
 
@@ -66,15 +71,23 @@ def make_results():
     write_scores(scores_path("probes"), lists)
     write_scores(scores_path("text_baseline"), [])
     files = [scores_path("probes")]
-    evaluate.run(DATASETS, files=files, root=RESULTS, config=CONFIG, seed=0)
+    stored = {("mean", 42): {0.01: 1.25}}
+    evaluate.run(DATASETS, files=files, root=RESULTS, config=CONFIG, seed=0, stored=stored)
     write_json(OVERLAPS, {"compared": {"mt": {"pairs": [{}], "rows": {"dev": 3}}}, "files": {}})
     write_json(ORIGINS, {one.name: {"version": None if one.name == "train" else "mt_apr_30"} for one in DATASETS})
     origin = {"model": "org/model", "revision": "0123abcd4567ef", "layer": 16, "hook_point": "residual"}
-    write_json(probe_paths("mean", 42, 1)[0] / "probe.json", {"provenance": origin})
+    save_probe(probe_from(origin), probe_paths("mean", 42, 1)[0])
     row = {"ids": "003", "dataset": "mt_test", "probe": "mean", "choices": ["highest"], "label": "high-stakes"}
     tokens = {"texts": ["urgent"], "roles": ["user"], "logits": [1.5], "contributions": [1.5], "seen": ["user"]}
     write_jsonl(TOKEN_SCORES, [row | tokens | {"stakes": 9, "logit": 1.5, "probability": 0.82}])
     plot.run(DATASETS, files=files, probes=["mean"], closely=["mean"], measured=CONFIG)
+
+
+def probe_from(origin):
+    control = control_table(np.linspace(-3, 1.24, 400), np.array([0.0, 2.0]), ())
+    weights = {"projection": np.ones((2, 1)), "bias": np.zeros(1)}
+    config = FAMILIES["mean_logistic"].config(family="mean_logistic")
+    return Probe(config, weights, 42, origin, thresholds=control)
 
 
 def run(**changes):
@@ -95,6 +108,30 @@ def test_the_page_shows_results_figures_groups_versions_errors_and_provenance():
     assert "0123abcd4567ef" in page
     assert "1 pairs of records in 1 comparisons" in page
     assert "probe.layer" in page
+
+
+def test_the_page_shows_the_rates_at_the_stored_threshold_of_the_methods_that_have_one():
+    page = run()
+    assert "False positives at the stored threshold for 1 %" in page
+    table = page.split("True positives at the stored threshold for 1 %</caption>")[1].split("</table>")[0]
+    assert table.count('scope="col"') == 4, "dataset, n, high-stakes, and the probe that has a threshold"
+    assert "mt_test" in table
+
+
+def test_each_probe_has_a_card_on_the_page_and_beside_its_readme():
+    page = run(licence="MIT")
+    card = Path("data/results/cards/mean.md").read_text()
+    readme = (probe_paths("mean", 42, 1)[0] / "README.md").read_text()
+    assert card.startswith(readme.rstrip())
+    for told in ("refused: needs 2,995 conversations, has 400", "at most 0.746 % at 95 % confidence"):
+        assert told in page
+        assert told in card
+    for limit in LIMITS:
+        assert escape(limit) in page
+        assert limit in card
+    assert "| Licence | MIT |" in card
+    assert "| mt_test | test | 60 | 30 |" in card
+    assert "layer 16 (residual)" in card
 
 
 def test_a_figure_is_titled_and_described_by_its_own_file():

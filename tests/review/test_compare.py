@@ -265,6 +265,32 @@ def test_a_dataset_of_one_class_has_nothing_to_compare(silent):
     assert (row.verdict, row.reason) == (Verdict.NOT_COMPARABLE, "one class only")
 
 
+def rates(fpr, tpr=None):
+    found = {f"fpr_at_stored_1pct{end}": value for end, value in zip(("", "_low", "_high"), fpr, strict=True)}
+    if tpr:
+        found |= {f"tpr_at_stored_1pct{end}": value for end, value in zip(("", "_low", "_high"), tpr, strict=True)}
+    return found
+
+
+def test_rates_at_the_stored_threshold_are_judged_also_of_one_class_and_fail_no_gate(silent):
+    one, two = rates((0.01, 0.005, 0.02)), rates((0.1, 0.08, 0.12))
+    before, after = (
+        replace(silent, metrics=silent.metrics | {"ours": {"mean": {"n": 600, "positives": 0} | own}})
+        for own in (one, two)
+    )
+    found = review(before, after)
+    assert [(row.dataset, row.rate, row.verdict) for row in found.rates] == [("ours", "fpr", Verdict.WORSE)]
+    assert "ours" not in {row.dataset for row in found.rows}, "it has no AUROC, and all there is to tell is told"
+    assert not found.worse
+    drawn = to_markdown(found)
+    assert "### At the stored thresholds" in drawn
+    assert "| `ours` | `mean` | FPR for 1 % | 0.010 | 0.100 | +0.090" in drawn
+    assert to_json(found)["rates"][0]["verdict"] == "worse"
+    assert review(after, after).rates[0].verdict is Verdict.UNCHANGED
+    assert [row.verdict for row in review(after, before).rates] == [Verdict.BETTER]
+    assert [row.reason for row in review(silent, after).rates] == ["new"]
+
+
 def test_holm_counts_paired_and_unpaired_rows_of_a_probe_together(silent):
     names = ["mt_dev", *(f"d{number}" for number in range(9))]
     before = {name: {"mean": known(0.8)} for name in names}

@@ -6,9 +6,11 @@ from typing import Literal, get_args
 
 from models_under_pressure.core.errors import UserError
 
-Purpose = Literal["train", "validation", "dev", "test"]
+Purpose = Literal["train", "validation", "control", "dev", "test"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 IN_USE = Path("data/datasets")
+NO_CONTROL = Path("control/none.txt")
+"""What stands in a folder of datasets or activations without a control set, because DVC keeps no empty folder."""
 ORIGINS = IN_USE / "origins.json"
 """Name of a dataset -> the version or file that it is, the file it was balanced from, and its content."""
 
@@ -22,6 +24,8 @@ EXPERIMENT_RESULTS = Path("data/experiments")
 """Folder of the results of experiments and language-model baselines."""
 OVERLAPS = RESULTS / "overlap.json"
 TOKEN_SCORES = RESULTS / "score_tokens.jsonl"
+CARDS = RESULTS / "cards"
+"""What is known of each probe, as Markdown: its own README and what was measured since."""
 FIGURES = Path("plots/figures")
 """Charts, in one folder per stage that draws them."""
 METRICS = Path("metrics")
@@ -43,7 +47,7 @@ class Dataset:
 
 
 def datasets_in_use(*purposes: Purpose) -> list[Dataset]:
-    """The datasets of some purposes, or all: train, validation, dev, test, and by name within each.
+    """The datasets of some purposes, or all: train, validation, control, dev, test, and by name within each.
 
     Raises:
         UserError: a purpose that was asked for by name has none.
@@ -52,7 +56,7 @@ def datasets_in_use(*purposes: Purpose) -> list[Dataset]:
     for purpose in PURPOSES:
         if purposes and purpose not in purposes:
             continue
-        own = [Dataset(path.stem, purpose) for path in sorted((IN_USE / purpose).glob("*.jsonl"))]
+        own = _of_purpose(purpose)
         if purposes and not own:
             raise UserError(
                 f"no {purpose} dataset.", where=str(IN_USE / purpose), remedy="run `dvc repro use_datasets`."
@@ -61,6 +65,15 @@ def datasets_in_use(*purposes: Purpose) -> list[Dataset]:
     if not found:
         raise UserError("no dataset is in use.", where=str(IN_USE), remedy="run `dvc repro use_datasets`.")
     return found
+
+
+def control_sets() -> list[Dataset]:
+    """The control sets, of which there may be none."""
+    return _of_purpose("control")
+
+
+def _of_purpose(purpose: Purpose) -> list[Dataset]:
+    return [Dataset(path.stem, purpose) for path in sorted((IN_USE / purpose).glob("*.jsonl"))]
 
 
 def dataset_in_use(name: str) -> Dataset:

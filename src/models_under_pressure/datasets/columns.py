@@ -47,6 +47,8 @@ class Asked:
     """Values of the label that are the positive class; every other value is the negative one."""
     id: str | None = None
     group: str | None = None
+    ordinary: bool = False
+    """Whether the table is ordinary traffic: every row is of the negative class, and no column is the label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,16 @@ class Columns:
     text: str
     is_conversation: bool
     """Whether the text column must hold lists of messages."""
-    label: str
+    label: str | None
+    """None where every row is of the negative class."""
     id: str | None
     group: str | None
 
     def told(self) -> dict[str, str]:
         """Meaning -> column, as it is printed."""
         meant = "messages" if self.is_conversation else "text"
-        found = {meant: self.text, "label": self.label, "id": self.id or "the row's number", "group": self.group}
+        label = self.label or "none: every row is taken as ordinary traffic"
+        found = {meant: self.text, "label": label, "id": self.id or "the row's number", "group": self.group}
         return {meaning: column for meaning, column in found.items() if column is not None}
 
 
@@ -81,8 +85,8 @@ def choose_columns(rows: Sequence[Mapping[str, Any]], asked: Asked, *, where: st
             raise UserError(f"there is no column {name!r}.", where=where, remedy=remedy)
     if asked.text and asked.messages:
         raise UserError("the text is in one column.", where=where, remedy="give --text or --messages, not both.")
-    label = asked.label or _holding(rows, names, asked.positive) or _named(names, _LABELS) or _two_valued(rows, names)
-    if label is None:
+    label = _label_column(rows, names, asked, where)
+    if label is None and not asked.ordinary:
         remedy = f"name it with --label, one of {', '.join(names)}."
         raise UserError("no column is plainly the label.", where=where, remedy=remedy)
     left = [name for name in names if name not in (label, asked.id, asked.group)]
@@ -94,6 +98,17 @@ def choose_columns(rows: Sequence[Mapping[str, Any]], asked: Asked, *, where: st
     is_conversation = asked.messages is not None or (bool(said) and all(map(_is_messages, said)))
     id_ = asked.id or _named([name for name in left if name != text], _IDS)
     return Columns(text, is_conversation, label, id_, asked.group or _named(left, ("group",)))
+
+
+def _label_column(rows: Sequence[Mapping[str, Any]], names: Sequence[str], asked: Asked, where: str) -> str | None:
+    if not asked.ordinary:
+        found = asked.label or _holding(rows, names, asked.positive)
+        return found or _named(names, _LABELS) or _two_valued(rows, names)
+    if asked.label or asked.positive:
+        problem = "every row of a control set is taken as ordinary traffic, whatever a column says."
+        remedy = "leave out --label and --positive, and bring a file without the rows that are not."
+        raise UserError(problem, where=where, remedy=remedy)
+    return None
 
 
 def conversation(value: Any) -> tuple[Any, bool]:

@@ -118,7 +118,7 @@ class Spool(AbstractContextManager["Spool"]):
             raise UserError("holds no rows.", where=where, remedy="check that this is the right file.")
         columns = choose_columns([row for _, row in sample], asked, where=where)
         report = Report(columns=columns.told())
-        keep_label = bool(asked.positive) or columns.label != "labels"
+        keep_label = columns.label is not None and (bool(asked.positive) or columns.label != "labels")
         for place, row in chain(sample, rows):
             try:
                 self._add(row, columns, report, keep_label=keep_label, place=place)
@@ -133,7 +133,10 @@ class Spool(AbstractContextManager["Spool"]):
             raise UserError(
                 problem, where=where, remedy="name the right columns with --text or --messages and --label."
             )
-        self._meanings = label_meanings(counts, columns.label, asked.positive, where=where)
+        if columns.label is None:
+            self._meanings = {Label.LOW.value: Label.LOW}
+        else:
+            self._meanings = label_meanings(counts, columns.label, asked.positive, where=where)
         self._settle(report, counts)
         return report
 
@@ -155,7 +158,7 @@ class Spool(AbstractContextManager["Spool"]):
 
     def _add(self, row: dict[str, Any], columns: Columns, report: Report, *, keep_label: bool, place: str) -> None:
         left = dict(row)
-        label = left.pop(columns.label, None)
+        label = left.pop(columns.label, None) if columns.label else Label.LOW.value
         word = label_word(label)
         if word is None:
             raise UserError("it has no label.")
@@ -168,7 +171,7 @@ class Spool(AbstractContextManager["Spool"]):
         group = left.pop(columns.group, None) if columns.group else None
         for name in [name for name in ("ids", "inputs", "labels", "group") if name in left]:
             left[_free(f"original_{name}", left)] = left.pop(name)
-        if keep_label:
+        if keep_label and columns.label:
             left[_free("original_labels", left) if columns.label == "labels" else columns.label] = label
         left |= {"group": group} if is_given(group) else {}
         id_ = str(id_) if is_given(id_) else str(report.rows)

@@ -19,7 +19,14 @@ from models_under_pressure.datasets.recipe import Version
 
 SOURCE_VERSION = "source"
 """Name of the version that the parsed source is."""
-FOLDERS = ("data/deployment", "data/evals", "data/own", "data/published", "data/training/prompts_4x")
+FOLDERS = (
+    "data/demo/control",
+    "data/deployment",
+    "data/evals",
+    "data/own",
+    "data/published",
+    "data/training/prompts_4x",
+)
 """Folders that `check_overlap` and `use_datasets` depend on: a file elsewhere could change unnoticed."""
 
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -146,6 +153,7 @@ def load_lineage(path: Path = LINEAGE_PATH) -> Lineage:
 def latest_versions(lineage: Lineage) -> dict[str, str]:
     """Name of each dataset in use, as the project ships it -> the last version of its source, or its file."""
     found = {"train": "data/training/prompts_4x/train.jsonl", "validation": "data/training/prompts_4x/test.jsonl"}
+    found["everyday"] = "data/demo/control/control.jsonl"
     for key, version in lineage.versions.items():
         found |= {f"{version.dataset}_{split}": key for split in lineage.splits_of(version)}
     return found

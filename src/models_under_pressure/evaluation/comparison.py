@@ -16,6 +16,10 @@ _LEAST = 0.0005
 """A smaller change of AUROC is noise whatever its p-value: another machine's rounding moves a few ranks."""
 
 
+ONE_CLASS = "one class only"
+"""Reason of a dataset that has no AUROC."""
+
+
 class Verdict(StrEnum):
     """What a difference means."""
 
@@ -145,7 +149,7 @@ def _compare(
     if reason:
         return replace(row, reason=reason)
     if row.before is None:
-        return replace(row, reason="one class only")
+        return replace(row, reason=ONE_CLASS)
     first, second = ([scores.logits for scores in side] for side in (before, after))
     change = averaged_difference(first, second, after[0].labels, after[0].groups, confidence=confidence)
     same = len(first) == len(second) and all(map(np.array_equal, first, second))

@@ -15,6 +15,7 @@ from models_under_pressure.core.paths import Dataset
 from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.evaluation.intervals import clopper_pearson, evidence
 from models_under_pressure.evaluation.metrics import threshold_at_fpr
+from models_under_pressure.evaluation.operating_points import Stored, rates_at
 from models_under_pressure.evaluation.report import (
     EvaluateConfig,
     evaluate_scores,
@@ -29,13 +30,25 @@ METHODS = ("probes", "text_baseline")
 
 
 def measure(
-    datasets: Sequence[Dataset], *, files: Sequence[Path], config: EvaluateConfig, seed: int, skipped: int = 0
+    datasets: Sequence[Dataset],
+    *,
+    files: Sequence[Path],
+    config: EvaluateConfig,
+    seed: int,
+    skipped: int = 0,
+    stored: Stored | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Dataset -> `metrics` (name -> metric) and `groups` (name -> attribute -> value -> metric).
 
-    All methods are measured on the records that each of them has scored. Names come in the order of the score files;
-    `seed` is that of the bootstrap. `skipped` records of a dataset may have no score: so many may be refused by the
-    extraction.
+    All methods are measured on the records that each of them has scored. Names come in the order of the score files.
+
+    Args:
+        datasets: what to measure on.
+        files: score files.
+        config: how scores are measured.
+        seed: seed of the bootstrap.
+        skipped: records of a dataset that may have no score: so many may be refused by the extraction.
+        stored: thresholds of probes, whose rates are then measured as `fpr_at_stored_1pct` and so on.
 
     Raises:
         UserError: scores are of other records, labels or groups than those of the dataset, or two methods give one
@@ -49,12 +62,23 @@ def measure(
             raise UserError(f"{name!r} is the name of another method too.", where=str(path), remedy="rename one.")
         for scores in lists:
             found.setdefault(scores.dataset, {}).setdefault(scores.probe, []).append(scores)
-    return {one.name: _measure(one, found.get(one.name, {}), config, seed, skipped) for one in datasets}
+    measured: dict[str, dict[str, Any]] = {}
+    for one in datasets:
+        lists, known = _comparable(one, found.get(one.name, {}), skipped)
+        metrics = {
+            name: mean_over_seeds([_evaluated(each, config, seed) | mean_costs(each) for each in own])
+            | mean_over_seeds([_at_stored(each, stored or {}, config) for each in own])
+            for name, own in lists.items()
+        }
+        groups = {name: _groups(own, known, config, seed) for name, own in lists.items()}
+        measured[one.name] = {"metrics": metrics, "groups": groups}
+    return measured
 
 
-def _measure(
-    dataset: Dataset, by_name: Mapping[str, list[ScoreList]], config: EvaluateConfig, seed: int, skipped: int
-) -> dict[str, Any]:
+def _comparable(
+    dataset: Dataset, by_name: Mapping[str, list[ScoreList]], skipped: int
+) -> tuple[Mapping[str, list[ScoreList]], dict[str, Record]]:
+    """The scores of the records that every method has scored, and the labelled records of the dataset."""
     known = {record.id: record for record in read_records(dataset.path) if record.label is not Label.AMBIGUOUS}
     for scores in (scores for lists in by_name.values() for scores in lists):
         _check(scores, known, skipped)
@@ -63,12 +87,7 @@ def _measure(
         message = "%s: %d of %d records have no score of every method: left out of all"
         logging.getLogger(__name__).warning(message, dataset.name, len(known) - len(scored), len(known))
         by_name = {name: [only(scores, scored) for scores in lists] for name, lists in by_name.items()}
-    metrics = {
-        name: mean_over_seeds([_evaluated(one, config, seed) | mean_costs(one) for one in lists])
-        for name, lists in by_name.items()
-    }
-    groups = {name: _groups(lists, known, config, seed) for name, lists in by_name.items()}
-    return {"metrics": metrics, "groups": groups}
+    return by_name, known
 
 
 def _check(scores: ScoreList, known: Mapping[str, Record], skipped: int) -> None:
@@ -88,6 +107,18 @@ def _evaluated(scores: ScoreList, config: EvaluateConfig, seed: int, rows: Any =
     logits, labels, chance = scores.logits[rows], scores.labels[rows], scores.probabilities[rows]
     groups = np.asarray(scores.groups)[rows]
     return evaluate_scores(logits, labels, groups, config=config, seed=seed, probabilities=chance)
+
+
+def _at_stored(scores: ScoreList, stored: Stored, config: EvaluateConfig) -> dict[str, float | int]:
+    """`fpr_at_stored_…` and `tpr_at_stored_…` with their intervals, of the classes that the dataset has."""
+    return {
+        name: value
+        for budget, threshold in stored.get((scores.probe, scores.seed), {}).items()
+        for rate, estimate in rates_at(
+            threshold, scores.logits, scores.labels, np.asarray(scores.groups), config.confidence
+        ).items()
+        for name, value in estimate.columns(f"{rate}_at_stored_{percent(budget)}").items()
+    }
 
 
 def _groups(

@@ -242,9 +242,14 @@ def mean_over_seeds(rows: Sequence[Mapping[str, float | int]]) -> dict[str, floa
     return means
 
 
+AT_STORED = re.compile(r"(?P<rate>fpr|tpr)_at_stored_(?P<percent>1|0_\d+)pct")
+"""Rates at the stored thresholds that git keeps and pages show: those for at most 1 % of false positives."""
+
+
 def headline(row: Mapping[str, float | int]) -> dict[str, float | int]:
-    """What a reviewer compares of a mean: AUROC, and TPR at each budget."""
-    return {name: value for name, value in row.items() if name == "auroc" or re.fullmatch(r"tpr_at_\w+_fpr", name)}
+    """What a reviewer compares of a mean: AUROC, TPR at each budget, and both rates at the stored thresholds."""
+    compared = re.compile(rf"auroc|tpr_at_\w+_fpr|{AT_STORED.pattern}")
+    return {name: value for name, value in row.items() if compared.fullmatch(name)}
 
 
 def intervals(row: Mapping[str, float | int]) -> dict[str, float | int]:
@@ -252,7 +257,8 @@ def intervals(row: Mapping[str, float | int]) -> dict[str, float | int]:
 
     Only metrics that depend on the order of scores: on another processor the others differ in their last places.
     """
-    return {name: value for name, value in row.items() if name in _COUNTS or name.startswith(("auroc", "tpr_at_"))}
+    kept = re.compile(rf"auroc\w*|tpr_at_\w+_fpr(_low|_high)?|{AT_STORED.pattern}(_low|_high)?")
+    return {name: value for name, value in row.items() if name in _COUNTS or kept.fullmatch(name)}
 
 
 def known_intervals(

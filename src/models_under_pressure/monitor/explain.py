@@ -72,9 +72,8 @@ def _facts(scored: Scored, probe: Probe) -> list[tuple[str, str]]:
     ]
     for row in probe.thresholds:
         least = "nothing is flagged" if row.logit is None else f"flags from {row.logit:.4f}"
-        facts.append(
-            (f"at FPR {row.budget:g}", f"{'flagged' if scored.flagged[row.budget] else 'not flagged'} ({least})")
-        )
+        verdict = f"{'flagged' if scored.flagged.get(row.budget) else 'not flagged'} ({least})"
+        facts.append((f"at FPR {row.budget:g}", f"refused: {row.refused}" if row.refused else verdict))
     return facts
 
 

@@ -133,7 +133,7 @@ class Scored:
     logit: float
     probability: float
     flagged: Mapping[float, bool]
-    """False positive rate of a stored threshold -> whether the logit reaches it."""
+    """False positive rate of a stored threshold -> whether the logit reaches it; refused thresholds are left out."""
     tokens: TokenScores | None = None
 
 
@@ -274,5 +274,6 @@ def _score(one: Activations, probe: Probe, tokenizer: Any | None) -> Scored:
         token_ids: Any = getattr(one, "token_ids", None)
         texts = token_texts(token_ids.tolist(), tokenizer)
         tokens = TokenScores(tuple(texts), one.roles, probe.score_tokens(one), probe.contributions(one))
-    flagged = {row.budget: row.logit is not None and logit >= row.logit for row in probe.thresholds}
+    known = [row for row in probe.thresholds if row.refused is None]
+    flagged = {row.budget: row.logit is not None and logit >= row.logit for row in known}
     return Scored(one.ids[0], logit, float(probe.probabilities(np.array([logit]))[0]), flagged, tokens)

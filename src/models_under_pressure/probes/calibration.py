@@ -1,4 +1,4 @@
-"""Maps from a probe's logit to a probability, fitted on the validation split."""
+"""Maps from a probe's logit to a probability, fitted on the validation split; and thresholds of the logit."""
 
 import math
 from collections.abc import Callable
@@ -105,47 +105,100 @@ def _temperature(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, 
 
 
 class Threshold(Frozen):
-    """The lowest threshold that keeps a budget of false positives, and what it did on the validation split."""
+    """A threshold for a budget of false positives: promised by a control set, or found on the validation split."""
 
     budget: float
     """False positive rate asked for."""
     logit: float | None
     """Flag a record whose logit is at least this; None when only flagging nothing keeps the budget."""
     fpr: float
-    """False positive rate found."""
+    """False positive rate found on the records of `source`."""
     fpr_low: float
     fpr_high: float
     """Ends of its 95 % Clopper-Pearson interval."""
     tpr: float
-    """True positive rate found."""
+    """True positive rate found on the validation split."""
     negatives: int
+    """Records of `source` that are not high-stakes; of a control set, groups of them."""
     positives: int
+    source: Literal["control", "validation"] = "validation"
+    """Where the negatives are from. The validation split promises nothing of other traffic."""
+    bound: float | None = None
+    """False positive rate that traffic like the control set's keeps, at `confidence`: `evaluation.operating_points`."""
+    confidence: float = 0.95
+    refused: str | None = None
+    """Why there is no threshold: how many conversations it needs."""
 
 
 def threshold_table(
     logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"], budgets: tuple[float, ...]
 ) -> tuple[Threshold, ...]:
-    """One row per budget."""
-    return tuple(_threshold(logits, labels, budget) for budget in sorted(budgets))
-
-
-def _threshold(logits: Float[np.ndarray, "records"], labels: Bool[np.ndarray, "records"], budget: float) -> Threshold:
+    """One row per budget: the lowest threshold that keeps it on the validation split."""
     from models_under_pressure.evaluation.metrics import threshold_at_fpr
 
-    threshold = threshold_at_fpr(logits, labels, budget)
-    flagged = logits >= threshold
-    negatives, positives = int((~labels).sum()), int(labels.sum())
-    false = int((flagged & ~labels).sum())
-    interval = _scipy("stats").binomtest(false, negatives).proportion_ci(0.95, method="exact")
+    rows: list[Threshold] = []
+    for budget in sorted(budgets):
+        threshold = threshold_at_fpr(logits, labels, budget)
+        logit = float(threshold) if math.isfinite(threshold) else None
+        rows.append(_threshold(budget, logit, logits[~labels], logits[labels]))
+    return tuple(rows)
+
+
+CONTROL_BUDGETS = (0.01, 0.001, 0.0005)
+"""False positive rates of production monitors, which a control set is asked for beside the budgets of a probe."""
+
+
+def control_table(
+    control: Float[np.ndarray, "conversations"],
+    positives: Float[np.ndarray, "records"],
+    budgets: tuple[float, ...],
+    *,
+    confidence: float = 0.95,
+) -> tuple[Threshold, ...]:
+    """One row per budget: the threshold that promises it on traffic like the control set's, or why there is none.
+
+    Args:
+        control: logits of independent control conversations that had no part in fitting.
+        positives: logits of high-stakes records, for the true positive rate.
+        budgets: false positive rates; `CONTROL_BUDGETS` are added.
+        confidence: chance, over control sets, that the promise holds.
+    """
+    from models_under_pressure.evaluation import operating_points as points
+
+    rows: list[Threshold] = []
+    for budget in sorted({*budgets, *CONTROL_BUDGETS}):
+        rank = points.promised_rank(len(control), budget, confidence)
+        logit = points.threshold_above(control, rank) if rank else None
+        row = _threshold(budget, logit, control, positives)
+        needed = points.conversations_needed(budget, confidence)
+        promise: dict[str, Any] = {"source": "control", "confidence": confidence}
+        if rank:
+            promise["bound"] = points.promised_bound(len(control), rank, confidence)
+        else:
+            promise["refused"] = f"needs {needed:,} conversations, has {len(control):,}"
+        rows.append(row.model_copy(update=promise))
+    return tuple(rows)
+
+
+def _threshold(
+    budget: float,
+    logit: float | None,
+    negatives: Float[np.ndarray, "negatives"],
+    positives: Float[np.ndarray, "positives"],
+) -> Threshold:
+    from models_under_pressure.evaluation.intervals import clopper_pearson
+
+    false, true = (0 if logit is None else int((side >= logit).sum()) for side in (negatives, positives))
+    found = clopper_pearson(false, len(negatives))
     return Threshold(
         budget=budget,
-        logit=float(threshold) if math.isfinite(threshold) else None,
-        fpr=false / negatives,
-        fpr_low=float(interval.low),
-        fpr_high=float(interval.high),
-        tpr=int((flagged & labels).sum()) / positives,
-        negatives=negatives,
-        positives=positives,
+        logit=logit,
+        fpr=found.value,
+        fpr_low=found.low,
+        fpr_high=found.high,
+        tpr=true / len(positives),
+        negatives=len(negatives),
+        positives=len(positives),
     )
 
 

@@ -24,6 +24,7 @@ from models_under_pressure.core.files import (
     write_json,
     write_text,
 )
+from models_under_pressure.evaluation.limits import LIMITS
 from models_under_pressure.probes.calibration import Calibration, Threshold, sigmoid
 from models_under_pressure.probes.data import check_same_origin
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
@@ -299,4 +300,5 @@ def model_card(probe: Probe) -> str:
     is_on_hub = model.count("/") == 1 and not model.startswith((".", "/", "~"))
     settings = probe.config.model_dump(mode="json", exclude={"seeds"})
     origin = dict(probe.provenance)
-    return card.render(probe=probe, origin=origin, settings=settings, base=model if is_on_hub else None)
+    base = model if is_on_hub else None
+    return card.render(probe=probe, origin=origin, settings=settings, base=base, limits=LIMITS)

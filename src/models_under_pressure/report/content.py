@@ -16,6 +16,7 @@ from models_under_pressure.core.paths import FIGURES, Dataset
 from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.report import Metrics
 from models_under_pressure.evaluation.scores import ScoreList
+from models_under_pressure.report.card import Card
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Report:
     figures: Sequence[Figure] = ()
     errors: Sequence[WorstError] = ()
     token_maps: Sequence[TokenMap] = ()
+    cards: Sequence[Card] = ()
     provenance: Mapping[str, str] = field(default_factory=dict[str, str])
     """Origins of everything: hashes, revisions, library versions."""
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])

@@ -11,7 +11,9 @@ from typing import Any
 
 from models_under_pressure.core.display import template
 from models_under_pressure.core.files import canonical_json
-from models_under_pressure.evaluation.report import Metrics
+from models_under_pressure.evaluation.limits import LIMITS
+from models_under_pressure.evaluation.report import AT_STORED, Metrics
+from models_under_pressure.report.card import POINTS
 from models_under_pressure.report.content import Report, TokenMap
 
 _LEVELS = 4
@@ -105,6 +107,7 @@ def _turns(one: TokenMap, shades: Sequence[Scale]) -> list[dict[str, Any]]:
 
 _SECTIONS = {
     "results": "Results",
+    "cards": "Cards",
     "figures": "Figures",
     "groups": "By group",
     "datasets": "Data versions",
@@ -123,6 +126,7 @@ def render_page(report: Report) -> str:
     groups = [_group(dataset, by_probe) for dataset, by_probe in report.groups.items() if any(by_probe.values())]
     filled = {
         "results": True,
+        "cards": report.cards,
         "figures": report.figures,
         "groups": groups,
         "datasets": report.datasets,
@@ -138,6 +142,9 @@ def render_page(report: Report) -> str:
         policy=_policy(scripts),
         probes=_probes(report.metrics),
         captions=_captions(report.metrics),
+        stored=_stored(report.metrics),
+        point_heads=POINTS,
+        limits=LIMITS,
         mean_probes=_probes(report.means),
         means=_means(report.means),
         parted=groups,
@@ -172,13 +179,27 @@ def _captions(metrics: Metrics) -> dict[str, str]:
     return {"auroc": "AUROC by dataset"} | told
 
 
+def _stored(metrics: Metrics) -> list[tuple[str, str, list[str]]]:
+    """Metric, caption and columns of each table of rates at the stored thresholds, false positives first."""
+    names = {name for probes in metrics.values() for found in probes.values() for name in found}
+    tables: list[tuple[str, str, list[str]]] = []
+    for found in filter(None, map(AT_STORED.fullmatch, sorted(names))):
+        rate = "False positives" if found["rate"] == "fpr" else "True positives"
+        caption = f"{rate} at the stored threshold for {found['percent'].replace('_', '.')} %"
+        own = [one for one in _probes(metrics) if any(found[0] in row.get(one, {}) for row in metrics.values())]
+        tables.append((found[0], caption, own))
+    return tables
+
+
 def _means(means: Metrics) -> list[dict[str, Any]]:
-    """AUROC averaged over the datasets of each purpose.
+    """AUROC averaged over the datasets of each purpose that have one.
 
     A method that scored fewer datasets than others says so, because means over different datasets cannot be compared.
     """
     rows: list[dict[str, Any]] = []
     for purpose, found in means.items():
+        if all("auroc" not in row for row in found.values()):
+            continue
         most = max(found.values(), key=lambda row: row["datasets"], default={"datasets": 0, "n": 0})
         count = most["datasets"]
         told = f"{purpose} ({count} {'dataset' if count == 1 else 'datasets'})"

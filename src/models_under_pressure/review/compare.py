@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models_under_pressure.evaluation.comparison import (
+    ONE_CLASS,
     Comparison,
     MeanComparison,
     Verdict,
@@ -26,6 +27,7 @@ from models_under_pressure.review.changes import (
     is_same_file,
     new_costs,
 )
+from models_under_pressure.review.rates import RateChange, rate_changes
 
 _JUDGED = (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE)
 
@@ -40,6 +42,9 @@ class Review:
     datasets: Sequence[DatasetChange]
     rows: Sequence[Comparison]
     means: Sequence[MeanComparison]
+    rates: Sequence[RateChange]
+    """Rates at the stored thresholds. They fail no gate: a threshold is moved on purpose, and one rate rises with the
+    other."""
     overlap: Sequence[Change]
     """Dataset version -> pairs of rows that two splits share."""
     costs: Mapping[str, Cost]
@@ -69,7 +74,10 @@ def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
     names = sorted(before.datasets.keys() & after.datasets.keys())
     changed = {name: reason for name in names if (reason := change_of(name, before, after))}
     rows = compare(before.scores, after.scores, changed=changed, alpha=alpha)
+    rates = rate_changes(before, after, alpha=alpha)
+    told = {(rate.dataset, rate.probe) for rate in rates}  # of a dataset of one class, all that there is to tell
     rows = judged(_completed(rows, before, after, 1.0 - alpha), alpha=alpha)
+    rows = [row for row in rows if row.reason != ONE_CLASS or (row.dataset, row.probe) not in told]
     purposes = {**before.purposes, **after.purposes}
     means = [
         mean
@@ -84,6 +92,7 @@ def review(before: Snapshot, after: Snapshot, *, alpha: float = 0.05) -> Review:
         datasets=dataset_changes(before, after),
         rows=rows,
         means=means,
+        rates=rates,
         overlap=changes(before.overlap, after.overlap),
         costs=new_costs(before, after),
         alpha=alpha,
@@ -133,7 +142,7 @@ def _from_metrics(
     if reason := change_of(key[0], before, after) or _other_counts(first, second):
         return replace(row, reason=reason)
     if row.before is None or row.after is None:
-        return replace(row, reason="one class only")
+        return replace(row, reason=ONE_CLASS)
     coverage = [side.params.get("evaluate.confidence", 0.95) for side in (before, after)]
     change = _unpaired(first, second, coverage, confidence)
     if equal and is_same_file(key[0], before, after):

@@ -12,6 +12,7 @@ from models_under_pressure.core.display import markdown_line, markdown_table
 from models_under_pressure.evaluation.comparison import Comparison, MeanComparison, Verdict
 from models_under_pressure.review.changes import DatasetChange, Snapshot
 from models_under_pressure.review.compare import Review
+from models_under_pressure.review.rates import RateChange
 
 MARKER = "<!-- mup-review -->"
 """First line of the Markdown, by which a later run finds the comment it replaces."""
@@ -26,7 +27,7 @@ _LONGEST = 100
 """Characters of one cell."""
 
 
-_MEANS, _RESULTS, _PARAMS, _DATASETS, _OTHERS, _WARNINGS = 2_400, 5_500, 2_800, 2_800, 1_200, 1_500
+_MEANS, _RESULTS, _RATES, _PARAMS, _DATASETS, _OTHERS, _WARNINGS = 2_200, 4_800, 2_200, 2_400, 2_600, 1_000, 1_500
 """Characters of each section's table; their sum leaves room for headings and notes below the limit."""
 
 _SIGNS = {
@@ -52,6 +53,7 @@ def to_json(review: Review) -> dict[str, Any]:
         "datasets": review.datasets,
         "means": review.means,
         "results": _ordered(review.rows),
+        "rates": review.rates,
         "overlap": [{"version": one.key, "before": one.before, "after": one.after} for one in review.overlap],
         "overlap_pairs": sum(review.after.overlap.values()),
         "costs": review.costs,
@@ -66,6 +68,7 @@ def to_markdown(review: Review) -> str:
         f"{MARKER}\n## Review: {_name(review.before)} → {_name(review.after)}",
         _headline(review),
         *_results(review),
+        *_rates(review),
         _section(
             "Parameters",
             ("parameter", "before", "after"),
@@ -118,6 +121,30 @@ def _results(review: Review) -> Iterable[str]:
     heads = ("dataset", "probe", "n", "before", "after", interval, "p (Holm)", "verdict")
     yield _section("AUROC by dataset", heads, rows, most=_RESULTS)
     yield from _notes(shown, review.alpha)
+
+
+def _rates(review: Review) -> Iterable[str]:
+    ordered = sorted(review.rates, key=lambda row: (_ORDER.index(row.verdict), row.dataset, row.probe, row.rate))
+    rows = [
+        [
+            code(row.dataset),
+            code(row.probe),
+            f"{row.rate.upper()} for {row.percent} %",
+            *_rate_numbers(row),
+            _SIGNS[row.verdict] + (f": {text(row.reason)}" if row.reason else ""),
+        ]
+        for row in ordered
+        if row.verdict is not Verdict.UNCHANGED
+    ]
+    interval = f"change [{100 * (1 - review.alpha):g} %]"
+    heads = ("dataset", "probe", "rate", "before", "after", interval, "verdict")
+    yield _section("At the stored thresholds", heads, rows, most=_RATES)
+
+
+def _rate_numbers(row: RateChange) -> list[str]:
+    sides = ["" if one is None else f"{one.value:.3f}" for one in (row.before, row.after)]
+    one = row.difference
+    return [*sides, f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]" if one else ""]
 
 
 def _notes(rows: Sequence[Comparison], alpha: float) -> Iterable[str]:

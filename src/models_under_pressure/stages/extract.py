@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig, PipelineModel, ProbeParams
-from models_under_pressure.core.paths import Dataset, dataset_in_use, datasets_in_use
+from models_under_pressure.core.files import write_text
+from models_under_pressure.core.paths import (
+    NO_CONTROL,
+    Dataset,
+    control_sets,
+    dataset_in_use,
+    datasets_in_use,
+    layer_folder,
+)
 from models_under_pressure.core.section import model_aliases, read
 
 
@@ -22,12 +30,14 @@ def command(
 
     Example: mup extract
     """
-    model = read("model", PipelineModel)
+    model, place = read("model", PipelineModel), read("probe", ProbeParams)
+    if not control_sets():
+        write_text(layer_folder(model.name, place.layer) / NO_CONTROL, "No control set is in use.\n")
     for path, outcome in run(
         [dataset_in_use(name) for name in datasets] if datasets else datasets_in_use(),
         alias=model.name,
         model=model.resolved(model_aliases()),
-        place=read("probe", ProbeParams),
+        place=place,
         config=read("extract", ExtractConfig),
     ):
         print(f"{outcome:8} {path}", flush=True)

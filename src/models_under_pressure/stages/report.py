@@ -9,6 +9,7 @@ from pydantic import Field
 from models_under_pressure.core.files import read_json, read_jsonl, write_text
 from models_under_pressure.core.layers import layers_text
 from models_under_pressure.core.paths import (
+    CARDS,
     ORIGINS,
     OVERLAPS,
     TOKEN_SCORES,
@@ -23,6 +24,7 @@ from models_under_pressure.core.section import PARAMS, Section, dotted, load_pla
 from models_under_pressure.evaluation.measure import METHODS, read_evaluated
 from models_under_pressure.evaluation.report import means_by_purpose
 from models_under_pressure.evaluation.scores import read_scores
+from models_under_pressure.report.card import card_markdown, card_of
 from models_under_pressure.report.content import (
     Report,
     TokenMap,
@@ -49,10 +51,12 @@ class ReportParams(Section):
     """Worst errors of each method and dataset."""
     errors_of: tuple[str, ...] | None = None
     """Methods whose errors are shown; None: all."""
+    licence: str = "not stated"
+    """Licence of the probes, for their cards."""
 
 
 def command() -> None:
-    """Write plots/report.html, a page with all results that needs no network.
+    """Write plots/report.html, a page with all results that needs no network, and a card for each probe.
 
     Example: mup report
     """
@@ -68,7 +72,7 @@ def command() -> None:
 def run(
     datasets: Sequence[Dataset], *, config: ReportParams, probes: Sequence[str], params: Mapping[str, Any], seed: int
 ) -> None:
-    """Write plots/report.html.
+    """Write plots/report.html, and data/results/cards/<probe>.md.
 
     Args:
         datasets: the datasets in use.
@@ -85,7 +89,11 @@ def run(
     metrics = {name: found["metrics"] for name, found in evaluated.items()}
     records = {one.name: read_records(one.path) for one in datasets}
     origins, commit = read_json(ORIGINS), commit_of()
-    origin = read_json(probe_paths(probes[0], seed, 1)[0] / "probe.json")["provenance"]
+    folders = {name: probe_paths(name, seed, 1)[0] for name in probes}
+    descriptions = {name: read_json(folder / "probe.json") for name, folder in folders.items()}
+    origin = descriptions[probes[0]]["provenance"]
+    means = means_by_purpose(metrics, purposes)
+    cards = [card_of(name, one, metrics, means, purposes, licence=config.licence) for name, one in descriptions.items()]
     shown = {name: rows for name, rows in records.items() if purposes[name] != "train"}
     report = Report(
         title="Models Under Pressure: high-stakes conversations",
@@ -93,14 +101,18 @@ def run(
         facts=model_facts(origin, seed, commit),
         metrics=metrics,
         groups={name: evaluated[name]["groups"] for name in shown},
-        means=means_by_purpose(metrics, purposes),
+        means=means,
         datasets=[dataset_version(one, origins[one.name]["version"] or "-", records[one.name]) for one in datasets],
         figures=[find_figure(name) for name in config.figures],
         errors=_errors(config, shown),
         token_maps=[_token_map(row) for _, row in read_jsonl(TOKEN_SCORES)],
+        cards=cards,
         provenance=provenance(origin, commit) | _overlaps(),
         params=params,
     )
+    for card in cards:
+        readme = (folders[card.name] / "README.md").read_text("utf-8")
+        write_text(CARDS / f"{card.name}.md", card_markdown(card, readme))
     write_text(PAGE, render_page(report))
 
 

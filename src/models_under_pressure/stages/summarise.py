@@ -30,9 +30,10 @@ def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
     judged = [dataset for dataset in datasets if dataset.purpose != "train"]
     evaluated = {one.name: read_json(evaluated_path(one.name))["metrics"] for one in judged}
     means = means_by_purpose(evaluated, {one.name: one.purpose for one in judged if one.purpose in ("dev", "test")})
-    aurocs = {  # a dataset of one class has none
-        name: {method: row["auroc"] for method, row in methods.items() if "auroc" in row}
+    aurocs = {
+        name: {method: row["auroc"] for method, row in methods.items()}
         for name, methods in evaluated.items()
+        if all("auroc" in row for row in methods.values())  # a dataset of one class has none
     }
     summary = {
         purpose: {method: headline(row) for method, row in methods.items()} for purpose, methods in means.items()

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import file_hash, read_json, write_json
-from models_under_pressure.core.paths import IN_USE, ORIGINS, OVERLAPS
+from models_under_pressure.core.files import file_hash, read_json, write_json, write_text
+from models_under_pressure.core.paths import IN_USE, NO_CONTROL, ORIGINS, OVERLAPS
 from models_under_pressure.core.records import read_records, write_records
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, InUse, load_lineage
 
@@ -45,6 +45,8 @@ def run(in_use: Sequence[InUse], *, passed: Mapping[str, str]) -> None:
                 shutil.copyfile(one.path, file)
             else:
                 write_records(file, read_records(one.path))
+        if all(one.purpose != "control" for one in in_use):
+            write_text(new / NO_CONTROL, "No control set is in use: thresholds come from the validation split.\n")
         origins = {
             one.name: {
                 "version": one.version,

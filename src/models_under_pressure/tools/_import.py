@@ -31,7 +31,7 @@ from models_under_pressure.datasets.tables import Pinned, open_source, source_ro
 OWN = Path("data/own")
 REMOTE = "datasets"
 """DVC's remote that holds datasets; the default one is for activations."""
-_SINGLE = ("train", "validation")
+_SINGLE = ("train", "validation", "control")
 """Purposes of which there is one dataset: a new one takes its place."""
 _SHOWN = 5
 """Refused rows and contradictions that are printed; `--format json` has more."""
@@ -50,7 +50,7 @@ def command(
     ],
     name: Annotated[str, typer.Option("--as", help="Name of the dataset: letters, digits and _.")],
     purpose: Annotated[
-        str, typer.Option(help="train, validation, dev or test; or shares, such as train=0.6,dev=0.4.")
+        str, typer.Option(help="train, validation, dev, test or control; or shares, such as train=0.6,dev=0.4.")
     ] = "dev",
     text: Text = None,
     messages: Messages = None,
@@ -73,8 +73,10 @@ def command(
     Example: mup datasets import reviews.csv --as reviews --purpose dev --positive harmful
 
     Example: mup datasets import hf://owner/name --as name --split test --revision main
+
+    Example: mup datasets import traffic.jsonl --as traffic --purpose control
     """
-    asked = Asked(text, messages, label, tuple(positive or ()), id_, group)
+    asked = Asked(text, messages, label, tuple(positive or ()), id_, group, ordinary=purpose == "control")
     lineage, parts = load_lineage(), divided(name, purpose, seed=read("seed", int))
     pinned = Pinned(sha256, revision, config, split)
     with tempfile.TemporaryDirectory() as folder, Spool(Path(folder)) as spool:
@@ -115,6 +117,9 @@ def divided(name: str, purpose: str, *, seed: int) -> dict[Purpose, tuple[str, S
     if len(chosen) < len(asked) or abs(sum(sizes.values()) - 1) > 1e-6 or min(sizes.values()) <= 0:
         remedy = f"name one of {', '.join(PURPOSES)}, or shares that add up to 1: train=0.6,validation=0.2,test=0.2."
         raise UserError(f"{purpose!r} is no purpose.", where="--purpose", remedy=remedy)
+    if "control" in chosen and len(chosen) > 1:
+        problem = "a control set is ordinary traffic without labels, not a share of a labelled table."
+        raise UserError(problem, where="--purpose", remedy="import it by itself: --purpose control.")
     ends = [0.0, *accumulate(sizes[one] for one in chosen[:-1]), 1.0]
     return {
         one: (name if len(chosen) == 1 else f"{name}_{one}", Share(low, high, seed))
@@ -156,7 +161,7 @@ def _write(
             new[target] = Path(folder) / target.name
             write_jsonl(new[target], spool.rows(share))
             labels = Counter(row["labels"] for row in spool.rows(share))
-            if len(labels) < 2:
+            if len(labels) < 2 and "control" not in parts:
                 problem = f"of both classes it would get {_listed(labels)}."
                 raise UserError(problem, where=str(target), remedy="give it a larger share in --purpose.")
             counts[name] = _listed(labels)

@@ -1,5 +1,6 @@
 """Look at saved probes and share them."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,9 @@ def push(
     """
     from models_under_pressure.probes.hub import push_probe
 
-    print(push_probe(find_probe(probe), address, private=private))
+    with tempfile.TemporaryDirectory(prefix="mup-probe-") as folder:
+        _write(probe, Path(folder))
+        print(push_probe(Path(folder), address, private=private))
 
 
 @app.command()
@@ -67,9 +70,20 @@ def export(probe: _Probe, folder: _Folder) -> None:
     Example: mup probes export attention ./attention-probe
     """
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.probes.probe import load_probe, save_probe
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError("there is something here already.", where=str(folder), remedy="name another folder.")
-    save_probe(load_probe(find_probe(probe)), folder)
+    _write(probe, folder)
     print(folder)
+
+
+def _write(probe: str, folder: Path) -> None:
+    """A probe's files, with the card that `report` completed where it is of this very probe."""
+    from models_under_pressure.core.files import write_text
+    from models_under_pressure.core.paths import CARDS
+    from models_under_pressure.probes.probe import CARD, load_probe, save_probe
+
+    save_probe(load_probe(find_probe(probe)), folder)
+    card = CARDS / f"{probe}.md"
+    if card.is_file() and (told := card.read_text("utf-8")).startswith((folder / CARD).read_text("utf-8").rstrip()):
+        write_text(folder / CARD, told)
