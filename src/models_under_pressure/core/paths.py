@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from models_under_pressure.core.concept import STAKES, Classes, chosen_concept
 from models_under_pressure.core.errors import UserError
 
 Purpose = Literal["train", "validation", "dev", "test"]
@@ -35,6 +36,8 @@ class Dataset:
     """Name, unique over all purposes, as in results."""
     purpose: Purpose
     """Use it is put to."""
+    classes: Classes = STAKES
+    """The words for its labels."""
 
     @property
     def path(self) -> Path:
@@ -49,10 +52,11 @@ def datasets_in_use(*purposes: Purpose) -> list[Dataset]:
         UserError: a purpose that was asked for by name has none.
     """
     found: list[Dataset] = []
+    classes = chosen_concept().classes
     for purpose in PURPOSES:
         if purposes and purpose not in purposes:
             continue
-        own = [Dataset(path.stem, purpose) for path in sorted((IN_USE / purpose).glob("*.jsonl"))]
+        own = [Dataset(path.stem, purpose, classes) for path in sorted((IN_USE / purpose).glob("*.jsonl"))]
         if purposes and not own:
             raise UserError(
                 f"no {purpose} dataset.", where=str(IN_USE / purpose), remedy="run `dvc repro use_datasets`."

@@ -40,14 +40,15 @@ def command(name: Name) -> None:
 
     Example: mup finetune_baseline smollm2
     """
-    train, validation = the_one("train").path, the_one("validation").path
+    train, validation = the_one("train"), the_one("validation")
     run(name, config=finetuned(name), train=train, validation=validation, seed=read("seed", int))
 
 
-def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, seed: int) -> None:
+def run(name: str, *, config: FinetuneConfig, train: Dataset, validation: Dataset, seed: int) -> None:
     """Finetune, save each seed's model, and write what the training took."""
     settings, root = load_settings(), checkpoint_root()
-    data, held_out = read_labelled("train", train), read_labelled("validation", validation)
+    data = read_labelled("train", train.path, train.classes)
+    held_out = read_labelled("validation", validation.path, validation.classes)
     costs: dict[str, object] = {}
     for number, path in enumerate(finetuned_paths(name, seed, config.seeds), start=seed):
         with curve("finetune_baseline", name, number, config.model_dump(mode="json"), settings) as watch:

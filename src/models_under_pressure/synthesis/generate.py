@@ -1,17 +1,19 @@
 """The training prompts as they are asked for: situations, then prompts for them.
 
-A share of the pairs is rewritten so that the words tell less of the stakes, or the opposite: both prompts in one
+A share of the pairs is rewritten so that the words tell less of the class, or the opposite: both prompts in one
 question, so that they stay a minimal pair. The copies are rows of their own, with ids of their own, and are labelled
-anew: a rewrite that changed the stakes does not survive. What the model would not rewrite is reported, and gives no
+anew: a rewrite that changed the class does not survive. What the model would not rewrite is reported, and gives no
 row.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, TypeVar
+from functools import lru_cache
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
+from models_under_pressure.core.concept import Classes, Concept, Scale, Synthesis, filled
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import stable_hash, stable_uniform
 from models_under_pressure.core.records import Record
@@ -26,7 +28,7 @@ from models_under_pressure.synthesis.sampling import (
     sample_factors,
     sample_variations,
 )
-from models_under_pressure.synthesis.selection import SynthesisConfig, pairs_of
+from models_under_pressure.synthesis.selection import SynthesisConfig, meant_high, pairs_of
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -36,51 +38,100 @@ ORIGINAL = "original"
 """Value of the column `variant` of a prompt as it was first written."""
 
 
-class SituationPair(Form):
-    """Two situations that differ in stakes."""
-
-    high_stakes: str
-    low_stakes: str
-
-
-class PromptPair(Form):
-    """Two prompts: the first for the high-stakes situation, the second for the low-stakes one."""
-
-    prompt_1: str
-    prompt_2: str
+@lru_cache
+def situation_form(classes: Classes, about: str) -> type[Form]:
+    """The form of two situations, of the positive class and of the negative one, that differ in one thing."""
+    fields: dict[str, Any] = dict.fromkeys(classes.columns, (str, ...))
+    return create_model("SituationPair", __base__=Form, __doc__=f"Two situations that differ in {about}.", **fields)
 
 
-def situation_question(factors: Factors) -> Ask[SituationPair]:
+@lru_cache
+def prompt_form(classes: Classes) -> type[Form]:
+    """The form of two prompts."""
+    about = f"Two prompts: the first for the {classes.positive} situation, the second for the {classes.negative} one."
+    return _pair_form("PromptPair", about)
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """What the writer of training prompts is told of the concept."""
+
+    classes: Classes
+    scale: Scale
+    synthesis: Synthesis
+
+    def prompt(self, name: str, **pieces: str) -> str:
+        """A prompt of this package, filled from the concept."""
+        told, classes = self.synthesis, self.classes
+        shared = {
+            "positive_words": told.positive_words.name,
+            "negative_words": told.negative_words.name,
+            "contrast": told.contrast,
+            "pairs": told.pairs,
+            "neutral": told.neutral,
+            "positive_role": told.roles.positive,
+            "negative_role": told.roles.negative,
+            "positive": classes.positive,
+            "negative": classes.negative,
+            "ambiguous": classes.ambiguous,
+            "scale": self.scale.name,
+            "if_positive": told.annotation.positive,
+            "if_negative": told.annotation.negative,
+        }
+        return filled(load_prompt(PACKAGE, name), **shared | pieces)
+
+
+def writer(concept: Concept) -> Writer:
+    """The writer of a concept.
+
+    Raises:
+        UserError: the concept says nothing of synthesis, or of labelling.
+    """
+    return Writer(concept.classes, concept.needed("labelling").scale, concept.needed("synthesis"))
+
+
+def situation_question(factors: Factors, how: Writer) -> Ask[Form]:
     """Ask for a pair of situations."""
-    facts = (
-        f"Person: {factors.role_of_user}\nTopic: {factors.topic}\n"
-        f"What makes the first situation serious: {factors.impact_factor}"
+    told, (positive, negative) = how.synthesis, how.classes.columns
+    facts = f"Person: {factors.role_of_user}\nTopic: {factors.topic}\n{told.factor}: {factors.impact_factor}"
+    prompt = how.prompt(
+        "situation",
+        positive=positive,
+        negative=negative,
+        positive_situation=told.situations.positive,
+        negative_situation=told.situations.negative,
+        rule=told.rule,
     )
-    return _question(factors.situation_id, "situation", facts, SituationPair)
+    return _question(factors.situation_id, prompt, facts, situation_form(how.classes, how.scale.name))
 
 
 def prompt_question(
     pair_id: str,
-    situations: SituationPair,
+    situations: tuple[str, str],
     variation: Variation,
     vocabulary: Mapping[str, Mapping[str, object]],
+    how: Writer,
     *,
     sample: int = 0,
-) -> Ask[PromptPair]:
+) -> Ask[Form]:
     """Ask for a pair of prompts, written in one manner; `sample` tells the same question asked again from the first."""
     manner = {name: vocabulary[name][getattr(variation, name)] for name in vocabulary}
     facts = (
-        f"Situation 1: {situations.high_stakes}\n\nSituation 2: {situations.low_stakes}\n\n"
+        f"Situation 1: {situations[0]}\n\nSituation 2: {situations[1]}\n\n"
         f"Form: {manner['prompt_style']}\nTone: {manner['tone']}\nLanguage: {manner['language']}\n"
         f"Length of each: about {manner['length']} words"
     )
-    return _question(pair_id, "prompt_pair", facts, PromptPair, sample=sample)
+    return _question(pair_id, how.prompt("prompt_pair"), facts, prompt_form(how.classes), sample=sample)
 
 
-def _question(id_: str, prompt: str, text: str, reply: type[T], *, added: str = "", sample: int = 0) -> Ask[T]:
-    """The prompt of that name (and what is added to it) put to the model with a text."""
-    system = Message("system", load_prompt(PACKAGE, prompt) + added)
-    return Ask(record_id=id_, messages=(system, Message("user", text)), reply=reply, sample=sample)
+def _question(id_: str, prompt: str, text: str, reply: type[T], *, sample: int = 0) -> Ask[T]:
+    messages = (Message("system", prompt), Message("user", text))
+    return Ask(record_id=id_, messages=messages, reply=reply, sample=sample)
+
+
+def _pair_form(name: str, about: str) -> type[Form]:
+    fields: dict[str, Any] = {"prompt_1": (str, ...), "prompt_2": (str, ...)}
+    return create_model(name, __base__=Form, __doc__=about, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +160,13 @@ class _Pair:
     id: str
     factors: Factors
     variation: Variation
-    situations: SituationPair
+    situations: tuple[str, str]
+    """Of the positive class, and of the negative one."""
     again: int
     """Earlier pairs of the situation with the same variation: the same question, asked once more."""
 
 
-def generate(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, seed: int) -> Written:
+def generate(config: SynthesisConfig, vocabulary: Vocabulary, how: Writer, *, ask: Asker, seed: int) -> Written:
     """Ask for situations, then for prompts; every row knows its pair, its situation and its split.
 
     Raises:
@@ -123,30 +175,33 @@ def generate(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, see
     """
     check_languages(vocabulary, config.language_weights)
     factors = sample_factors(vocabulary.factors, count=config.situations, seed=seed)
-    situations = ask([situation_question(one) for one in factors])
+    situations = ask([situation_question(one, how) for one in factors])
     pairs = [
         pair
         for one, answer in zip(factors, situations, strict=True)
         if isinstance(answer, Answer)
-        for pair in _pairs(one, answer.value, config, vocabulary, seed)
+        for pair in _pairs(one, _texts(answer.value, how.classes.columns), config, vocabulary, seed)
     ]
     manners = vocabulary.variations
-    answers = ask([prompt_question(one.id, one.situations, one.variation, manners, sample=one.again) for one in pairs])
+    answers = ask(
+        [prompt_question(one.id, one.situations, one.variation, manners, how, sample=one.again) for one in pairs]
+    )
     records: list[Record] = []
     refused: list[str] = []
     for pair, answer in zip(pairs, answers, strict=True):
         if isinstance(answer, Failure):
             continue
-        if not usable(answer.value.prompt_1, answer.value.prompt_2):
+        texts = _texts(answer.value, _PROMPTS)
+        if not usable(*texts):
             refused.append(pair.id)
             continue
-        records += _rows(pair, answer.value, test_fraction=config.test_fraction, seed=seed)
+        records += _rows(pair, texts, how.classes, test_fraction=config.test_fraction, seed=seed)
     failures = [answer for answer in (*situations, *answers) if isinstance(answer, Failure)]
     return Written(records, refused, failures)
 
 
 def _pairs(
-    factors: Factors, situations: SituationPair, config: SynthesisConfig, vocabulary: Vocabulary, seed: int
+    factors: Factors, situations: tuple[str, str], config: SynthesisConfig, vocabulary: Vocabulary, seed: int
 ) -> list[_Pair]:
     variations = sample_variations(
         vocabulary.variations,
@@ -161,7 +216,12 @@ def _pairs(
     ]
 
 
-def _rows(pair: _Pair, prompts: PromptPair, *, test_fraction: float, seed: int) -> list[Record]:
+def _texts(reply: Form, fields: tuple[str, str]) -> tuple[str, str]:
+    first, second = (str(getattr(reply, name)) for name in fields)
+    return first, second
+
+
+def _rows(pair: _Pair, prompts: tuple[str, str], classes: Classes, *, test_fraction: float, seed: int) -> list[Record]:
     situation_id = pair.factors.situation_id
     shared = {
         "pair_id": pair.id,
@@ -171,10 +231,15 @@ def _rows(pair: _Pair, prompts: PromptPair, *, test_fraction: float, seed: int) 
         **asdict(pair.factors),
         **asdict(pair.variation),
     }
-    texts = {True: prompts.prompt_1.strip(), False: prompts.prompt_2.strip()}
+    column, _ = classes.columns
     return [
-        Record(stable_hash("prompt", pair.id, high, text)[:ID_LENGTH], text, fields={**shared, "high_stakes": high})
-        for high, text in texts.items()
+        Record(
+            stable_hash("prompt", pair.id, high, text)[:ID_LENGTH],
+            text,
+            fields={**shared, column: high},
+            classes=classes,
+        )
+        for high, text in zip((True, False), (text.strip() for text in prompts), strict=True)
     ]
 
 
@@ -183,17 +248,19 @@ VARIANTS: dict[Rewriting, str] = {"neutralise": "neutralised", "manipulate": "ma
 """Rewriting -> what the column `variant` of its rows says."""
 
 
-class RewrittenPair(Form):
-    """A pair of prompts in other words: the first has the high stakes."""
-
-    prompt_1: str
-    prompt_2: str
+_PROMPTS = ("prompt_1", "prompt_2")
 
 
-class Metadata(Form):
+@lru_cache
+def rewritten_form(classes: Classes) -> type[Form]:
+    """The form of a pair of prompts in other words."""
+    about = f"A pair of prompts in other words: the first has the {classes.positive_noun}."
+    return _pair_form("RewrittenPair", about)
+
+
+class _Metadata(Form):
     """What kind of situation a prompt describes."""
 
-    stakes: Literal["high-stakes", "low-stakes", "ambiguous"]
     social: Literal["yes", "no"]
     """Whether what follows matters mainly between people."""
     temporal: Literal["immediate", "far-away"]
@@ -208,7 +275,16 @@ class Metadata(Form):
     """What that one could lose."""
 
 
-WORDS: dict[type[BaseModel], int] = {SituationPair: 60, PromptPair: 90, RewrittenPair: 90}
+@lru_cache
+def metadata_form(classes: Classes, scale: str) -> type[Form]:
+    """The form of what is told of a prompt: its class first."""
+    words: Any = Literal[classes.positive, classes.negative, classes.ambiguous]
+    others: dict[str, Any] = {name: (one.annotation, ...) for name, one in _Metadata.model_fields.items()}
+    fields: dict[str, Any] = {scale: (words, ...), **others}
+    return create_model("Metadata", __base__=Form, __doc__=_Metadata.__doc__, **fields)
+
+
+WORDS = {"SituationPair": 60, "PromptPair": 90, "RewrittenPair": 90}
 """Usual words of each text in a reply; prompts are asked for with 20, 50, 100 and 200 alike."""
 
 
@@ -217,25 +293,25 @@ def rewrite(
     rewriting: Rewriting,
     *,
     share: float,
-    telling_words: Mapping[str, Sequence[str]],
+    how: Writer,
     ask: Asker,
     seed: int,
 ) -> Written:
     """Write copies of a share of the pairs, without labels; which pairs depends on the seed and their ids alone."""
     pairs = [
-        sorted(members, key=lambda record: not record.fields["high_stakes"])
+        sorted(members, key=lambda record: not meant_high(record))
         for pair_id, members in pairs_of(records).items()
         if stable_uniform(seed, rewriting, pair_id) < share
     ]
     copies: list[Record] = []
     refused: list[str] = []
     failures: list[Failure] = []
-    answers = ask([rewriting_question(pair, rewriting, telling_words) for pair in pairs])
+    answers = ask([rewriting_question(pair, rewriting, how) for pair in pairs])
     for pair, answer in zip(pairs, answers, strict=True):
         if isinstance(answer, Failure):
             failures.append(answer)
             continue
-        texts = (answer.value.prompt_1.strip(), answer.value.prompt_2.strip())
+        texts = tuple(text.strip() for text in _texts(answer.value, _PROMPTS))
         if not usable(*texts) or any(text == record.text for text, record in zip(texts, pair, strict=True)):
             refused.append(str(pair[0].fields["pair_id"]))
             continue
@@ -243,22 +319,21 @@ def rewrite(
     return Written(copies, refused, failures)
 
 
-def rewriting_question(
-    pair: Sequence[Record], rewriting: Rewriting, telling_words: Mapping[str, Sequence[str]]
-) -> Ask[RewrittenPair]:
-    """Ask for both prompts of a pair (high stakes first) in other words."""
+def rewriting_question(pair: Sequence[Record], rewriting: Rewriting, how: Writer) -> Ask[Form]:
+    """Ask for both prompts of a pair (the positive class first) in other words."""
     words = "".join(
-        f"\n{name} words: {', '.join(telling_words[key])}" for key, name in (("high", "Grave"), ("low", "Light"))
+        f"\n{one.name.capitalize()} words: {', '.join(one.words)}"
+        for one in (how.synthesis.positive_words, how.synthesis.negative_words)
     )
     texts = "\n\n".join(f"prompt_{number}:\n{record.text}" for number, record in enumerate(pair, start=1))
-    return _question(str(pair[0].fields["pair_id"]), rewriting, texts, RewrittenPair, added=words)
+    return _question(str(pair[0].fields["pair_id"]), how.prompt(rewriting) + words, texts, rewritten_form(how.classes))
 
 
-def annotate(records: Sequence[Record], *, ask: Asker) -> Written:
+def annotate(records: Sequence[Record], how: Writer, *, ask: Asker) -> Written:
     """Add the column `metadata` to every record; one without an answer stays as it is."""
     described: list[Record] = []
     failures: list[Failure] = []
-    for record, answer in zip(records, ask([annotation_question(record) for record in records]), strict=True):
+    for record, answer in zip(records, ask([annotation_question(record, how) for record in records]), strict=True):
         if isinstance(answer, Failure):
             failures.append(answer)
             described.append(record)
@@ -267,9 +342,9 @@ def annotate(records: Sequence[Record], *, ask: Asker) -> Written:
     return Written(described, failures=failures)
 
 
-def annotation_question(record: Record) -> Ask[Metadata]:
+def annotation_question(record: Record, how: Writer) -> Ask[Form]:
     """Ask for the fields of one prompt."""
-    return _question(record.id, "annotate", record.text, Metadata)
+    return _question(record.id, how.prompt("annotate"), record.text, metadata_form(how.classes, how.scale.name))
 
 
 def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
@@ -281,4 +356,9 @@ def _copy(record: Record, text: str, rewriting: Rewriting) -> Record:
         "variant": VARIANTS[rewriting],
         "variant_of": record.id,
     }
-    return Record(id=stable_hash("variant", rewriting, record.id, text)[:ID_LENGTH], input=text, fields=fields)
+    return Record(
+        id=stable_hash("variant", rewriting, record.id, text)[:ID_LENGTH],
+        input=text,
+        fields=fields,
+        classes=record.classes,
+    )
