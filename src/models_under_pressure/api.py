@@ -25,14 +25,16 @@ def conversations(given: Iterable[Conversation]) -> "list[Record]":
     Raises:
         UserError: naming the position of what is no conversation, or of an id that another one has.
     """
-    from models_under_pressure.core.records import Record, collect_records, to_row
+    from models_under_pressure.core.records import Record, classes_of, collect_records, to_row
 
     def row(item: Conversation) -> object:
         if isinstance(item, Record):
             return to_row(item)
         return item if isinstance(item, Mapping) else {"inputs": item}
 
-    return collect_records(enumerate(map(row, given), start=1), where="conversation")
+    items = list(given)
+    classes = classes_of([item for item in items if isinstance(item, Record)])
+    return collect_records(enumerate(map(row, items), start=1), where="conversation", classes=classes)
 
 
 def load_model(name: str, *, layer: int | None = None, device: str = "auto", dtype: Any = "auto") -> "LoadedModel":
@@ -103,8 +105,8 @@ def fit(
 
     Args:
         activations: the training data.
-        labels: whether each record is high-stakes, in the order of the activations' ids; or the records, in any order,
-            whose labels and groups are then taken.
+        labels: whether each record is of the positive class, in the order of the activations' ids; or the records, in
+            any order, whose labels and groups are then taken.
         validation: activations and labels that choose the epoch, the thresholds and the calibration.
         family: one of those in docs/probes.md.
         seed: of where the fitting starts, and of its folds.

@@ -5,6 +5,7 @@ Code calls the classes high (the positive one) and low; files, figures and pages
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -47,13 +48,17 @@ class Classes(Frozen):
     def _nouns(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        return {f"{side}_noun": given[side] for side in ("positive", "negative") if side in given} | dict(given)
+        words: dict[str, Any] = {**given}
+        return {f"{side}_noun": words[side] for side in ("positive", "negative") if side in words} | words
 
     @model_validator(mode="after")
     def _differ(self) -> "Classes":
         if len({word.casefold() for word in self.words}) < len(self.words):
             raise ValueError(f"two classes have one word: {', '.join(self.words)}")
         return self
+
+    def __hash__(self) -> int:
+        return hash(self.words)
 
     @property
     def words(self) -> tuple[str, str, str]:
@@ -113,7 +118,7 @@ class Labelling(Frozen):
     """When a conversation is of either class, and what to judge it by."""
     scale: Scale
     thresholds: Thresholds = Thresholds()
-    criteria: dict[Name, Text] = {}
+    criteria: dict[Name, Text] = Field(default_factory=dict[str, str])
     """Name of a method -> criteria that it puts into the prompt; the method `scale` has none."""
 
 
@@ -188,7 +193,7 @@ class Concept(Frozen):
     labelling: Labelling | None = None
     judging: Judging | None = None
     synthesis: Synthesis | None = None
-    deployment: dict[Name, Text] = {}
+    deployment: dict[Name, Text] = Field(default_factory=dict[str, str])
     """Context of the deployment prompts (a file of data/demo/deployment) -> the system prompt of its conversations."""
 
     @property
@@ -204,7 +209,7 @@ class Concept(Frozen):
         """
         found = getattr(self, part)
         if found is None:
-            remedy = f"write it, as stakes.yaml does (docs/concepts.md)."
+            remedy = "write it, as stakes.yaml does (docs/concepts.md)."
             raise UserError(f"the concept has no `{part}`.", where=self.where, remedy=remedy)
         return found
 
@@ -235,6 +240,34 @@ def chosen_concept(file: Path = PARAMS) -> Concept:
     """
     params = load_plain(file) if file.exists() else {}
     return load_concept(str(params.get("concept", "stakes")))
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a concept calls things."""
+
+    classes: Classes = STAKES
+    scale: str = "stakes"
+    """What is rated from 1 to 10."""
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Negative, positive, as figures have them everywhere."""
+        return self.classes.negative, self.classes.positive
+
+    @property
+    def contrast(self) -> str:
+        """What is told apart: "high from low stakes"."""
+        positive, negative = self.classes.positive_noun, self.classes.negative_noun
+        return f"{elided(positive, negative)} from {negative}"
+
+
+PAPER = Words()
+
+
+def words_of(concept: Concept) -> Words:
+    """The words of a concept; what is rated is a rating where it says nothing of labelling."""
+    return Words(concept.classes, concept.labelling.scale.name if concept.labelling else "rating")
 
 
 def column(word: str) -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from models_under_pressure.core.conversation import Message, message_row, read_m
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import is_list, is_object, json_line, stable_hash, write_jsonl
 from models_under_pressure.core.tables import read_table
-
 
 _INTEGER_LABELS = {0: Label.LOW, 1: Label.HIGH, 2: Label.AMBIGUOUS}
 """Older files hold integers."""
@@ -84,17 +83,22 @@ _COLUMNS = {
 """Column on disk -> attribute (the published files mix singular and plural)."""
 
 
+def classes_of(records: Sequence[Record]) -> Classes:
+    """The words for the labels of some records; the paper's where there are none."""
+    return records[0].classes if records else STAKES
+
+
 def is_given(value: object) -> bool:
     """Whether a cell says something: 0 and False do; None, NaN and blank text do not."""
     return not (value is None or _is_nan(value) or not str(value).strip())
 
 
-def read_records(path: Path, classes: Classes = STAKES) -> list[Record]:
+def read_records(path: Path, classes: Classes | None = STAKES) -> list[Record]:
     """Read a dataset of JSON Lines, CSV, TSV or Parquet; ids default to the row number from 0.
 
     Args:
         path: the file.
-        classes: the words for its labels.
+        classes: the words for its labels; None leaves labels unread, as a column like any other.
 
     Raises:
         UserError: naming the file and line of a row that is malformed, empty, repeated, or labelled with other words.
@@ -102,7 +106,9 @@ def read_records(path: Path, classes: Classes = STAKES) -> list[Record]:
     return collect_records(read_table(path), where=str(path), classes=classes)
 
 
-def collect_records(rows: Iterable[tuple[int, object]], *, where: str, classes: Classes = STAKES) -> list[Record]:
+def collect_records(
+    rows: Iterable[tuple[int, object]], *, where: str, classes: Classes | None = STAKES
+) -> list[Record]:
     """The records of numbered JSON Lines rows.
 
     Raises:
@@ -143,7 +149,7 @@ def to_row(record: Record) -> dict[str, Any]:
     return row | dict(record.fields)
 
 
-def to_record(row: object, *, where: str, default_id: str, classes: Classes = STAKES) -> Record:
+def to_record(row: object, *, where: str, default_id: str, classes: Classes | None = STAKES) -> Record:
     """The record that the columns of one row hold.
 
     Raises:
@@ -166,11 +172,11 @@ def to_record(row: object, *, where: str, default_id: str, classes: Classes = ST
     return Record(
         id=str(identifier),
         input=_input(columns.pop("inputs"), where=where),
-        label=_label(columns.pop("labels", None), classes, where=where),
+        label=None if classes is None else _label(columns.pop("labels", None), classes, where=where),
         **known,
         tools=read_tools(columns.pop("tools", None), where=where),
         fields=columns,
-        classes=classes,
+        classes=classes or STAKES,
     )
 
 

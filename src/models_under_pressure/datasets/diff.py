@@ -124,7 +124,7 @@ def judgement(record: Record) -> str:
     if record.label is None:
         return "not labelled"
     if record.scale_label is None:
-        return record.label.value
+        return str(record.label_word)
     by = f", {one_line(record.scale_label_model)}" if record.scale_label_model else ""
     score = f"stakes {record.scale_label}, confidence {record.scale_label_confidence}{by}"
     return f"{record.label.value} ({score}): {one_line(record.scale_label_explanation or '', 400)}"

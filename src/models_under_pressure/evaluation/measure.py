@@ -55,7 +55,11 @@ def measure(
 def _measure(
     dataset: Dataset, by_name: Mapping[str, list[ScoreList]], config: EvaluateConfig, seed: int, skipped: int
 ) -> dict[str, Any]:
-    known = {record.id: record for record in read_records(dataset.path) if record.label is not Label.AMBIGUOUS}
+    known = {
+        record.id: record
+        for record in read_records(dataset.path, dataset.classes)
+        if record.label is not Label.AMBIGUOUS
+    }
     for scores in (scores for lists in by_name.values() for scores in lists):
         _check(scores, known, skipped)
     scored = set(known).intersection(*(scores.ids for lists in by_name.values() for scores in lists))

@@ -1,7 +1,6 @@
 """Train a language model further on the training prompts, from each of its seeds."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from models_under_pressure.baselines.finetuned.checkpoint import checkpoint_root
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.run import finetune
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.paths import finetuned_paths, the_one, timing_path
+from models_under_pressure.core.paths import Dataset, finetuned_paths, the_one, timing_path
 from models_under_pressure.core.section import EXPERIMENTS, Section, entry, model_aliases, read
 from models_under_pressure.core.settings import curve, load_settings
 

@@ -94,4 +94,4 @@ def _by_value(labelled: LabelledSet, attribute: str) -> dict[str, LabelledSet]:
 def _shortage(part: LabelledSet, least: int) -> str:
     high = int(part.labels.sum())
     low = len(part.records) - high
-    return f"only {high} high-stakes and {low} low-stakes records" if min(high, low) < least else ""
+    return f"only {high} positive and {low} negative records" if min(high, low) < least else ""

@@ -11,9 +11,10 @@ from jaxtyping import Bool, Int
 
 from models_under_pressure.activations.ragged import Activations, ArrayActivations, View
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
-from models_under_pressure.core.records import Label, Record, read_records
+from models_under_pressure.core.records import Label, Record, classes_of, read_records
 
 ORIGIN = ("model", "revision", "layer", "hook_point", "template_hash", "keep")
 """Attributes of activations that must agree for a score to mean anything."""
@@ -45,11 +46,13 @@ class TrainingData:
 
     activations: Activations
     labels: Bool[np.ndarray, "records"]
-    """True for high-stakes."""
+    """True for the positive class."""
     groups: list[str]
     """Records of one group (a pair of prompts, say) stay together in cross-validation."""
     ambiguous: int = 0
-    """Records left out because they are neither high-stakes nor low-stakes."""
+    """Records left out because they are of neither class."""
+    classes: Classes = STAKES
+    """The words for the classes."""
 
     def __post_init__(self) -> None:
         records = len(self.activations.ids)
@@ -68,13 +71,15 @@ class TrainingData:
     def provenance(self) -> dict[str, Any]:
         """The attributes of the activations that a probe keeps."""
         attributes = self.activations.attributes
-        return {name: attributes[name] for name in PROVENANCE if name in attributes}
+        found = {name: attributes[name] for name in PROVENANCE if name in attributes}
+        # Probes of before there were other concepts say nothing of theirs, and mean the paper's.
+        return found if self.classes == STAKES else found | {"classes": self.classes.model_dump()}
 
     def only(self, chosen: Bool[np.ndarray, "records"] | Int[np.ndarray, "rows"]) -> "TrainingData":
         """Some records, by yes or no for each or by their indices; activations are read when asked for, not copied."""
         rows = np.arange(len(self.groups))[chosen]
         groups = [self.groups[int(row)] for row in rows]
-        return TrainingData(View([(self.activations, rows)]), self.labels[rows], groups, self.ambiguous)
+        return TrainingData(View([(self.activations, rows)]), self.labels[rows], groups, self.ambiguous, self.classes)
 
 
 def with_labels(activations: Activations, records: Sequence[Record]) -> TrainingData:
@@ -98,7 +103,8 @@ def with_labels(activations: Activations, records: Sequence[Record]) -> Training
         raise UserError(problem, remedy="label them, or drop them.")
     clear = np.array([record.label is not Label.AMBIGUOUS for record in ordered], dtype=bool)
     labels = np.array([record.label is Label.HIGH for record in ordered], dtype=bool)
-    data = TrainingData(activations, labels, [record.group for record in ordered], int((~clear).sum()))
+    groups, classes = [record.group for record in ordered], classes_of(ordered)
+    data = TrainingData(activations, labels, groups, int((~clear).sum()), classes)
     if clear.all():
         return data
     logging.getLogger(__name__).warning("%d of %d records are ambiguous: left out", data.ambiguous, len(clear))
@@ -112,11 +118,13 @@ def check_classes(data: TrainingData, name: str) -> None:
         UserError: every label is the same.
     """
     if data.labels.all() or not data.labels.any():
-        remedy = "give records of both classes, high-stakes and low-stakes."
+        remedy = f"give records of both classes, {data.classes.positive} and {data.classes.negative}."
         raise UserError(f"the {len(data.labels)} {name} records are all of one class.", remedy=remedy)
 
 
-def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData, list[Record]]:
+def labelled_activations(
+    store: Path, records_path: Path, classes: Classes = STAKES
+) -> tuple[TrainingData, list[Record]]:
     """Open a store and give every record its label and group, in the order of the store.
 
     Ambiguous records are left out, of both results.
@@ -124,7 +132,7 @@ def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData,
     Raises:
         UserError: the store and the file hold different records, or one is not labelled.
     """
-    records = read_records(records_path)
+    records = read_records(records_path, classes)
     by_id = {record.id: record for record in records}
     activations: Any = open_store(store)
     data = with_labels(activations, records)

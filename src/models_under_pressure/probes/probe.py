@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from models_under_pressure.activations.config import HookPoint, Keep
 from models_under_pressure.activations.ragged import Activations
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.errors import UserError, first_line
 from models_under_pressure.core.files import (
     Frozen,
@@ -68,6 +69,12 @@ class Probe:
         return self.config.family
 
     @property
+    def classes(self) -> Classes:
+        """The words for the classes that it tells apart."""
+        named = self.provenance.get("classes")
+        return STAKES if named is None else Classes.model_validate(named)
+
+    @property
     def hidden(self) -> int:
         """Width of the activations that the probe reads."""
         return len(self.weights["projection"])
@@ -82,7 +89,7 @@ class Probe:
         return self.pool(activations).logits
 
     def predict_proba(self, activations: Activations) -> Float[np.ndarray, "records"]:
-        """Probability that each record is high-stakes."""
+        """Probability that each record is of the positive class."""
         return self.probabilities(self.decision_function(activations))
 
     def probabilities(self, logits: Float[np.ndarray, "records"]) -> Float[np.ndarray, "records"]:
@@ -177,6 +184,7 @@ class _Origin(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     model: str | None = None
+    classes: Classes | None = None
     layer: int | None = Field(default=None, ge=0)
     keep: Keep | None = None
     hook_point: HookPoint | None = None
@@ -294,5 +302,5 @@ def model_card(probe: Probe) -> str:
     model = str(probe.provenance.get("model", ""))
     is_on_hub = model.count("/") == 1 and not model.startswith((".", "/", "~"))
     settings = probe.config.model_dump(mode="json", exclude={"seeds"})
-    origin = dict(probe.provenance)
+    origin = {name: value for name, value in probe.provenance.items() if name != "classes"}
     return card.render(probe=probe, origin=origin, settings=settings, base=model if is_on_hub else None)

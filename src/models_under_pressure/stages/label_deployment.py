@@ -5,11 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models_under_pressure.core.concept import chosen_concept
+from models_under_pressure.core.display import notice
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import Record, write_records
 from models_under_pressure.core.section import read
-from models_under_pressure.core.display import notice
 from models_under_pressure.datasets.deployment import keep_whole_pairs, read_prompts
 from models_under_pressure.datasets.labelling import (
     LabelConfig,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.paths import probe_paths, store_path, the_one
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import curve, load_settings
@@ -27,6 +28,7 @@ def command(probe: Annotated[str, typer.Argument(help="Name of the probe, as in 
         config=read("train", TrainConfig).probe(probe),
         train=(store_path(model, train, layer), train.path),
         validation=(store_path(model, validation, layer), validation.path),
+        classes=train.classes,
         seed=read("seed", int),
     )
 
@@ -37,11 +39,12 @@ def run(
     config: ProbeConfig,
     train: tuple[Path, Path],
     validation: tuple[Path, Path],
+    classes: Classes = STAKES,
     seed: int,
 ) -> None:
     """Fit a probe on an activation store and its records, and save it under its name and seed."""
-    data, _ = labelled_activations(*train)
-    held_out, _ = labelled_activations(*validation)
+    data, _ = labelled_activations(*train, classes)
+    held_out, _ = labelled_activations(*validation, classes)
     fitted = fit_probes({name: config}, data, held_out, seed=seed)[name]
     for probe, path in zip(fitted, probe_paths(name, seed, config.seeds), strict=True):
         save_probe(probe, path)

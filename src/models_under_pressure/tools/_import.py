@@ -133,7 +133,9 @@ def _overlaps(
         if absent := [one.name for one in others if not one.path.is_file()]:
             notice(f"not compared with {', '.join(absent)}: `dvc repro` has not made them yet")
         held = [
-            Part(one.name, "in use", read_records(one.path), dataset=one.name) for one in others if one.path.is_file()
+            Part(one.name, "in use", read_records(one.path, None), dataset=one.name)
+            for one in others
+            if one.path.is_file()
         ]
         found[name] = compare(spool.records(share), held, name=name, config=read("check_overlap", CheckOverlap))
     return found
