@@ -13,9 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from stakes import LABELLER, STAKES
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.llm.answering import open_store, recorded
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.llm.options import Rehearsal, describe
@@ -89,13 +89,13 @@ def workspace(making, tmp_path, monkeypatch):
 
 def run(config, llm):
     with recorded("synthesise", llm) as ask:
-        synthesise.run(config, label=LabelConfig(), ask=ask, seed=1)
+        synthesise.run(config, STAKES, label=LABELLER, ask=ask, seed=1)
 
 
 def preview(config, llm):
     with closing(open_store("synthesise")) as store:
         rehearsal = Rehearsal(llm, store, words=WORDS)
-        synthesise.rehearse(config, label=LabelConfig(), ask=rehearsal, seed=1)
+        synthesise.rehearse(config, STAKES, label=LABELLER, ask=rehearsal, seed=1)
     return rehearsal.rounds
 
 

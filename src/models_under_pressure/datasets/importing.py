@@ -87,7 +87,7 @@ class Share:
 class Spool(AbstractContextManager["Spool"]):
     """The rows of one table on disk, as records without their labels."""
 
-    def __init__(self, folder: Path, classes: Classes | None) -> None:
+    def __init__(self, folder: Path, classes: Classes | None = STAKES) -> None:
         """Open the file; `classes` are the words for labels, None takes the table's own."""
         self._asked_classes = classes
         self.classes = classes or STAKES

@@ -65,7 +65,9 @@ def command(
     split: Annotated[str | None, typer.Option(help="Split of a hub dataset.")] = None,
     allow_refused: Annotated[bool, typer.Option(help="Leave out rows that cannot be used.")] = False,
     replace: Annotated[bool, typer.Option(help="Write over a dataset of this name.")] = False,
-    alone: Annotated[bool, typer.Option(help="Take every other dataset out of use, and the sources and versions of all.")] = False,
+    alone: Annotated[
+        bool, typer.Option(help="Take every other dataset out of use, and the sources and versions of all.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option(help="Only report what would be written.")] = False,
     form: Annotated[Literal["text", "json"], typer.Option("--format", help="How to print the report.")] = "text",
 ) -> None:
