@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
 
 from pydantic import Field
 
+from models_under_pressure.core.concept import Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Record, classes_of, content_hash
@@ -24,6 +25,10 @@ class BalanceConfig(Section):
     """Words of the classes to hold in equal numbers, others are left out; null: the positive and the negative one."""
     per_class: int | None = Field(default=None, ge=1)
     """Rows of each class; null takes as many as the smallest class has."""
+
+    def chosen(self, words: Classes) -> tuple[str, ...]:
+        """Words of the classes, of those of a concept."""
+        return self.classes or (words.positive, words.negative)
 
 
 def balance(
@@ -44,7 +49,7 @@ def balance(
     """
     config = config or BalanceConfig()
     words = classes_of(records)
-    chosen = config.classes or (words.positive, words.negative)
+    chosen = config.chosen(words)
     if unknown := [word for word in chosen if word not in words.words]:
         remedy = f"use {', '.join(words.words)} in `balance.classes`."
         raise UserError(f"there is no class {unknown[0]!r}.", where=where, remedy=remedy)
@@ -136,7 +141,8 @@ def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> 
         "content": _of_each(raw, content_hash),
         "steps": steps,
         "labels": _of_each(raw, label_counts),
-        "balance": version.balance.model_dump(mode="json"),
+        "balance": version.balance.model_dump(mode="json")
+        | {"classes": list(version.balance.chosen(tools.label.classes))},
         "balanced": (sizes := _of_each(balanced, len)),
         "left_out_by_balancing": {name: size - sizes[name] for name, size in _of_each(raw, len).items()},
     }
