@@ -22,7 +22,8 @@ from models_under_pressure.datasets.steps.tools import FirstSentenceReply, Syste
 from models_under_pressure.llm.ask import Answer, Ask, Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.stages import fetch, label_deployment, parse, relabel, synthesise
-from models_under_pressure.synthesis.generate import pair_id, prompt_form, situation_form
+from models_under_pressure.synthesis.generate import pair_id
+from models_under_pressure.synthesis.questions import prompt_form, situation_form
 from models_under_pressure.synthesis.selection import SynthesisConfig
 
 ANSWERS = Path("data/demo/answers")

@@ -13,7 +13,7 @@ from models_under_pressure.core.concept import CONCEPTS, Classes, Words, chosen_
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record, read_records, write_records
 from models_under_pressure.datasets.labelling import LabelConfig, label_prompt, labeller
-from models_under_pressure.synthesis.generate import writer
+from models_under_pressure.synthesis.questions import writer
 
 SHIPPED = sorted(path.stem for path in CONCEPTS.glob("*.yaml"))
 HARASSMENT = Classes(positive="harassing", negative="civil", ambiguous="unclear")

@@ -12,7 +12,7 @@ from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.labelling import label_question
 from models_under_pressure.llm.ask import Failure
 from models_under_pressure.llm.config import LLMConfig
-from models_under_pressure.synthesis import generate
+from models_under_pressure.synthesis import questions
 from models_under_pressure.synthesis.sampling import Factors, Variation
 
 RECORD = Record("1", "How do I cook rice?")
@@ -34,11 +34,11 @@ def judged():
 
 QUESTIONS = {
     **{name: label_question(RECORD, LABELLER.by(name)) for name in ("scale", *STAKES.labelling.criteria)},
-    "situation": generate.situation_question(FACTORS, WRITER),
-    "prompt_pair": generate.prompt_question("p", ("a", "b"), Variation("a", "a", "a", "a"), MANNER, WRITER),
-    "neutralise": generate.rewriting_question(PAIR, "neutralise", WRITER),
-    "manipulate": generate.rewriting_question(PAIR, "manipulate", WRITER),
-    "annotate": generate.annotation_question(RECORD, WRITER),
+    "situation": questions.situation_question(FACTORS, WRITER),
+    "prompt_pair": questions.prompt_question("p", ("a", "b"), Variation("a", "a", "a", "a"), MANNER, WRITER),
+    "neutralise": questions.rewriting_question(PAIR, "neutralise", WRITER),
+    "manipulate": questions.rewriting_question(PAIR, "manipulate", WRITER),
+    "annotate": questions.annotation_question(RECORD, WRITER),
     "judge": judged(),
 }
 HASHES = {

@@ -5,7 +5,7 @@ from functools import partial
 from models_under_pressure.baselines.prompted import questions
 from models_under_pressure.core.concept import load_concept
 from models_under_pressure.datasets.labelling import LabelConfig, labeller, rating_form
-from models_under_pressure.synthesis.generate import metadata_form, prompt_form, rewritten_form, situation_form, writer
+from models_under_pressure.synthesis.questions import metadata_form, prompt_form, rewritten_form, situation_form, writer
 
 STAKES = load_concept("stakes")
 LABELLER = labeller(STAKES, LabelConfig())

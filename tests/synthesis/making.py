@@ -15,7 +15,7 @@ from models_under_pressure.core.records import Label, write_records
 from models_under_pressure.llm.ask import Answer
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.confounders import report
-from models_under_pressure.synthesis.generate import writer
+from models_under_pressure.synthesis.questions import writer
 from models_under_pressure.synthesis.sampling import load_vocabulary
 from models_under_pressure.synthesis.selection import SynthesisConfig, WordFilter, meant_high
 

@@ -24,7 +24,7 @@ from models_under_pressure.llm.answering import open_store, recorded
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.llm.options import Rehearsal, describe
 from models_under_pressure.stages import synthesise
-from models_under_pressure.synthesis.generate import WORDS
+from models_under_pressure.synthesis.questions import WORDS
 
 ROOT = Path(__file__).parents[2]
 KNOBS = {"neutralise": 0.5, "manipulate": 0.5, "annotate": True, "test_fraction": 0.5}

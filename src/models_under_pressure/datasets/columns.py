@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models_under_pressure.core.concept import STAKES, Classes
+from models_under_pressure.core.concept import Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import is_list, is_object
 from models_under_pressure.core.records import Label, is_given
@@ -32,6 +32,7 @@ _WORDS = {
 """Values of a label that mean the same in every table, whatever the concept."""
 _OWN_WORDS = {"2": Label.AMBIGUOUS}
 """What else the column `labels` holds in older files of this project."""
+_UNNAMED = Classes(positive="positive", negative="negative")
 _LONGEST_REPR = 500_000
 """Characters of a Python list that is still parsed: a longer one takes a hundred times its size in memory."""
 _SHOWN = 8
@@ -161,16 +162,16 @@ def label_meanings(
 
 
 def words_in(meanings: Mapping[str, Label]) -> Classes:
-    """The words that a table has for its classes, where each has one of its own; else the paper's."""
+    """The words that a table has for its classes, where each has one of its own; else positive and negative."""
     own = {label: [word for word, found in meanings.items() if found is label] for label in Label}
     plain = {word for words in _WORDS.values() for word in words}
     high, low = own[Label.HIGH], own[Label.LOW]
     if len(high) != 1 or len(low) != 1 or {high[0].casefold(), low[0].casefold()} & plain:
-        return STAKES
+        return _UNNAMED
     try:
         return Classes(positive=high[0], negative=low[0])
     except ValidationError:  # no words that could stand in a file's name or a sentence
-        return STAKES
+        return _UNNAMED
 
 
 def _plain(classes: Classes | None) -> dict[str, Label]:

@@ -126,7 +126,7 @@ def judgement(record: Record) -> str:
     if record.scale_label is None:
         return str(record.label_word)
     by = f", {one_line(record.scale_label_model)}" if record.scale_label_model else ""
-    score = f"stakes {record.scale_label}, confidence {record.scale_label_confidence}{by}"
+    score = f"rating {record.scale_label}, confidence {record.scale_label_confidence}{by}"
     return f"{record.label.value} ({score}): {one_line(record.scale_label_explanation or '', 400)}"
 
 

@@ -22,7 +22,7 @@ from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.options import Rehearsal
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.confounders import STATES, report, to_table
-from models_under_pressure.synthesis.generate import WORDS, writer
+from models_under_pressure.synthesis.questions import WORDS, writer
 from models_under_pressure.synthesis.sampling import Vocabulary, load_vocabulary
 from models_under_pressure.synthesis.selection import SPLITS, SynthesisConfig, WordFilter, meant_high
 

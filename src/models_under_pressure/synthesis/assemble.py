@@ -12,13 +12,12 @@ from models_under_pressure.synthesis.confounders import ATTRIBUTES
 from models_under_pressure.synthesis.generate import (
     ORIGINAL,
     VARIANTS,
-    Rewriting,
-    Writer,
     Written,
     annotate,
     generate,
     rewrite,
 )
+from models_under_pressure.synthesis.questions import Rewriting, Writer
 from models_under_pressure.synthesis.sampling import Vocabulary
 from models_under_pressure.synthesis.selection import (
     SPLITS,
