@@ -155,7 +155,7 @@ def label_meanings(
         meanings = {word: plain[word.casefold()] for word in counts}
     found = set(meanings.values()) - {Label.AMBIGUOUS}
     if len(found) < 2:
-        one = "of one class" if found else "ambiguous"
+        one = (classes or _UNNAMED).word(next(iter(found), Label.AMBIGUOUS))
         remedy = "take another column with --label, other values with --positive, or add rows of the other class."
         raise UserError(f"every row is {one}: {values}.", where=where, remedy=remedy)
     return meanings

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
-from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.records import Label, Record, classes_of
 from models_under_pressure.core.section import Section
 from models_under_pressure.synthesis.sampling import Vocabulary, in_test_split, sample_factors
 
@@ -283,7 +283,8 @@ def _most_telling(
     tells: dict[str, float] = {}
     for pair_id, members in pairs_of(records).items():
         if sorted(record.is_high for record in members) != [False, True]:
-            raise ValueError(f"pair {pair_id} is not one prompt of each class")
+            classes = classes_of(members)
+            raise ValueError(f"pair {pair_id} is not one {classes.positive} and one {classes.negative} prompt")
         tells[pair_id] = sum(score[record.id] * (1 if record.is_high else -1) for record in members)
     order = sorted(tells, key=lambda pair: (-tells[pair], stable_hash(seed, "word_filter", pair)))
     most = len(order) - round(len(order) * keep)
