@@ -125,7 +125,7 @@ def _count(rows: Sequence[Row], kind: str) -> int:
 Summary = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """State of the prompts -> predictor -> measure, from `summary` of confounders.json."""
 
-_NOT_WRITTEN = "No training prompts were written: no dataset in use is made of them."
+_NOT_WRITTEN = "No training prompts were written."
 _MEASURES = {"auroc": "AUROC over all prompts", "within_pairs": "Share of pairs ranked right"}
 _NAMES = {"text_length": "text length", "tf_idf": "words (TF-IDF, cross-fitted)"}
 _STATES = {"before": "before the word filter", "after": "after it"}

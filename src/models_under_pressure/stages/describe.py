@@ -10,6 +10,7 @@ from models_under_pressure.core.paths import CONFOUNDERS, FIGURES, METRICS, ORIG
 from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.datasets.deployment import dataset_files
 from models_under_pressure.datasets.distribution import chart_rows, distribution, stakes_rows, telling_words
+from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.figures import labels
 from models_under_pressure.figures.render import write_chart
 
@@ -32,7 +33,9 @@ def command() -> None:
         )
         for one in datasets_in_use()
     }
-    files = dataset_files(concept.deployment)
+    # Files of versions that are gone may lie about still, with the words of another concept.
+    named = {*load_lineage().versions, "training", "deployment"}
+    files = {name: parts for name, parts in dataset_files(concept.deployment).items() if name in named}
     run(files, in_use=in_use, train=the_one("train").name, words=words_of(concept))
 
 

@@ -14,7 +14,6 @@ from models_under_pressure.core.paths import CONFOUNDERS, TRAINING
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.labelling import LabelConfig, Labeller, label_records, labeller
-from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker, Failure
@@ -44,9 +43,8 @@ def command(
     """
     config, concept, seed = read("synthesise", SynthesisConfig), chosen_concept(), read("seed", int)
     llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
-    is_used = any(one.path.is_relative_to(TRAINING) for one in load_lineage().in_use)
-    if concept.synthesis is None or not (is_used or dry_run or preview):
-        why = "no dataset in use is made of them" if concept.synthesis else f"{concept.where} says nothing of synthesis"
+    if concept.synthesis is None or not config.situations:
+        why = "synthesise.situations is 0" if concept.synthesis else f"{concept.where} says nothing of synthesis"
         notice(f"no training prompts are written: {why}")
         with recorded("synthesise", llm):
             write_json(TRAINING / "report.json", {"rows": dict.fromkeys(SPLITS, 0)})

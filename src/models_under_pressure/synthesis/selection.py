@@ -37,8 +37,8 @@ class WordFilter(Section):
 class SynthesisConfig(Section):
     """How many training prompts are asked for, how they vary, and which of them are kept."""
 
-    situations: int = Field(ge=1)
-    """Situation pairs; a larger number extends a smaller run."""
+    situations: int = Field(ge=0)
+    """Situation pairs; a larger number extends a smaller run. 0: no training prompts are written."""
     prompts_per_situation: int = Field(ge=1)
     """Prompt pairs written for each situation pair."""
     test_fraction: float = Field(ge=0, lt=1)
