@@ -19,6 +19,7 @@ from experiments import DEV, LAYER, SEED, TRAINING
 from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConfig, ModelConfig
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.core.concept import load_concept
 from models_under_pressure.core.files import stable_uniform, write_json
 from models_under_pressure.core.records import Label, Record, read_records
 from models_under_pressure.evaluation.differences import averaged_auroc
@@ -162,7 +163,7 @@ def prompted(files: Files, options: argparse.Namespace) -> None:
     from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template, to_list
 
     config = PromptConfig(name=EMBEDDED_MODEL, max_tokens=options.max_tokens + 160)
-    monitor = PromptedMonitor(config, options.work / "prompted", model=EMBEDDED_MODEL)
+    monitor = PromptedMonitor(config, options.work / "prompted", model=EMBEDDED_MODEL, concept=load_concept("stakes"))
     chosen, aurocs = choose_template(monitor.score, files.choosing, config.templates)
     write_json(options.work / "choice.json", {"chosen": chosen, "auroc": aurocs})
     print({name: round(float(np.mean(list(found.values()))), 3) for name, found in aurocs.items()}, chosen)

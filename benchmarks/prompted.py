@@ -20,6 +20,7 @@ from models_under_pressure.activations.model import load_language_model
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.prompted.likelihood import PromptReader
 from models_under_pressure.baselines.prompted.questions import Prompt, load_template, make_prompts
+from models_under_pressure.core.concept import load_concept
 
 BATCH = 4
 
@@ -69,7 +70,9 @@ def main() -> None:
     records = data.records[::step][: arguments.records]
     print(f"{model.name}, {model.dtype}, {torch.get_num_threads()} thread(s), {len(records)} records")
     for name in arguments.wordings:
-        prompts, _ = make_prompts(records, load_template(name), model.tokenizer, name=model.name, max_tokens=2048)
+        prompts, _ = make_prompts(
+            records, load_template(name, load_concept("stakes")), model.tokenizer, name=model.name, max_tokens=2048
+        )
         longest = max(prompt.tokens for prompt in prompts)
         methods = {
             "naive": partial(naive, model, prompts, BATCH),

@@ -14,24 +14,27 @@ from typing import Any
 
 from authored import author_replies
 
+from models_under_pressure.core.concept import load_concept
 from models_under_pressure.core.section import read
-from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
+from models_under_pressure.datasets.labelling import LabelConfig, Labeller, labeller
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.steps.tools import FirstSentenceReply, SystemPromptReply
 from models_under_pressure.llm.ask import Answer, Ask, Asker
 from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.stages import fetch, label_deployment, parse, relabel, synthesise
-from models_under_pressure.synthesis.generate import PromptPair, SituationPair, pair_id
+from models_under_pressure.synthesis.generate import pair_id
+from models_under_pressure.synthesis.questions import prompt_form, situation_form
 from models_under_pressure.synthesis.selection import SynthesisConfig
 
 ANSWERS = Path("data/demo/answers")
 REPLIES = Path("data/demo/replies")
 MODEL = "demo-authors"
+STAKES = load_concept("stakes")
 
 
 def main() -> None:
     """Write data/demo/replies/*.jsonl anew."""
-    seed, label = read("seed", int), read("relabel", LabelConfig)
+    seed, label = read("seed", int), labeller(STAKES, read("relabel", LabelConfig))
     for path in REPLIES.glob("*.jsonl"):
         path.unlink()
     _author_training_prompts(label, seed)
@@ -39,7 +42,7 @@ def main() -> None:
     _author_deployment(label)
 
 
-def _author_training_prompts(label: LabelConfig, seed: int) -> None:
+def _author_training_prompts(label: Labeller, seed: int) -> None:
     rows = [row for path in sorted(ANSWERS.glob("synthesise_*.jsonl")) for row in _rows(path)]
     situations = {row["situation_id"]: row for row in rows}
     labels: dict[str, dict[str, Any]] = {}
@@ -52,19 +55,19 @@ def _author_training_prompts(label: LabelConfig, seed: int) -> None:
                 labels[prompt.strip()] = told
 
     def answer(ask: Ask[Any]) -> Any:
-        if ask.reply is SituationPair:
+        if ask.reply is situation_form(STAKES.classes, "stakes"):
             row = situations[ask.record_id]
-            return SituationPair(high_stakes=row["high_stakes"], low_stakes=row["low_stakes"])
-        if ask.reply is PromptPair:
+            return ask.reply(high_stakes=row["high_stakes"], low_stakes=row["low_stakes"])
+        if ask.reply is prompt_form(STAKES.classes):
             pair = pairs[ask.record_id]
-            return PromptPair(prompt_1=pair["prompt_1"], prompt_2=pair["prompt_2"])
-        return StakesReply.model_validate(labels[ask.messages[-1].content])
+            return ask.reply(prompt_1=pair["prompt_1"], prompt_2=pair["prompt_2"])
+        return ask.reply.model_validate(labels[ask.messages[-1].content])
 
     asker = _author(answer, REPLIES / "synthesise.jsonl")
-    synthesise.run(read("synthesise", SynthesisConfig), label=label, ask=asker, seed=seed)
+    synthesise.run(read("synthesise", SynthesisConfig), STAKES, label=label, ask=asker, seed=seed)
 
 
-def _author_labels(label: LabelConfig, seed: int) -> None:
+def _author_labels(label: Labeller, seed: int) -> None:
     lineage = load_lineage()
     for source, config in lineage.sources.items():
         fetch.run(source, origin="demo", files=())
@@ -78,11 +81,11 @@ def _author_labels(label: LabelConfig, seed: int) -> None:
         relabel.run(version, splits=lineage.splits_of(version), label=label, ask=asker, seed=seed)
 
 
-def _author_deployment(label: LabelConfig) -> None:
+def _author_deployment(label: Labeller) -> None:
     fetch.run("deployment", origin="demo", files=())
     answers = {row["id"]: row for row in _rows(ANSWERS / "labels_deployment.jsonl")}
     asker = _author(_label_answer(answers, earlier=False), REPLIES / "label_deployment.jsonl")
-    label_deployment.run(label=label, ask=asker)
+    label_deployment.run(STAKES.deployment, label=label, ask=asker)
 
 
 def _eval_answer(dataset: str, answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Callable[[Ask[Any]], Any]:
@@ -111,10 +114,10 @@ def _system_prompt(sentence: str, ask: Ask[Any]) -> str:
 
 
 def _label_answer(answers: Mapping[str, dict[str, Any]], *, earlier: bool) -> Callable[[Ask[Any]], Any]:
-    def answer(ask: Ask[Any]) -> StakesReply:
+    def answer(ask: Ask[Any]) -> Any:
         row = answers[ask.record_id]
         row = row.get("earlier", row) if earlier else row
-        return StakesReply(explanation=row["explanation"], stakes=row["stakes"], confidence=row["confidence"])
+        return ask.reply(explanation=row["explanation"], stakes=row["stakes"], confidence=row["confidence"])
 
     return answer
 

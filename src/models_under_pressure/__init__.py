@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from models_under_pressure.api import load_model as load_model
     from models_under_pressure.api import load_probe as load_probe
     from models_under_pressure.api import score as score
+    from models_under_pressure.core.concept import Classes as Classes
     from models_under_pressure.core.conversation import Message as Message
     from models_under_pressure.core.errors import UserError as UserError
     from models_under_pressure.core.records import Label as Label
@@ -33,6 +34,7 @@ _PLACES = {
     "activations.ragged": ("Activations",),
     "activations.store": ("open_store",),
     "api": ("conversations", "extract", "fit", "load_model", "load_probe", "score"),
+    "core.concept": ("Classes",),
     "core.conversation": ("Message",),
     "core.errors": ("UserError",),
     "core.records": ("Label", "Record", "read_records", "write_records"),

@@ -11,6 +11,7 @@ from models_under_pressure.core.files import checked
 if TYPE_CHECKING:
     from models_under_pressure.activations.config import LoadedModel
     from models_under_pressure.activations.ragged import Activations
+    from models_under_pressure.core.concept import Classes
     from models_under_pressure.core.records import Record
     from models_under_pressure.monitor.score import Scored
     from models_under_pressure.probes.probe import Probe
@@ -19,20 +20,26 @@ Conversation: TypeAlias = "str | Sequence[Mapping[str, Any]] | Mapping[str, Any]
 """A prompt, a list of chat messages, a row as docs/datasets.md describes it, or a record."""
 
 
-def conversations(given: Iterable[Conversation]) -> "list[Record]":
+def conversations(given: Iterable[Conversation], classes: "Classes | None" = None) -> "list[Record]":
     """Records of conversations as people have them; those without an id are numbered from 0.
+
+    Args:
+        given: the conversations.
+        classes: the words for labels; None: those of the records among them, or else the paper's.
 
     Raises:
         UserError: naming the position of what is no conversation, or of an id that another one has.
     """
-    from models_under_pressure.core.records import Record, collect_records, to_row
+    from models_under_pressure.core.records import Record, classes_of, collect_records, to_row
 
     def row(item: Conversation) -> object:
         if isinstance(item, Record):
             return to_row(item)
         return item if isinstance(item, Mapping) else {"inputs": item}
 
-    return collect_records(enumerate(map(row, given), start=1), where="conversation")
+    items = list(given)
+    words = classes or classes_of([item for item in items if isinstance(item, Record)])
+    return collect_records(enumerate(map(row, items), start=1), where="conversation", classes=words)
 
 
 def load_model(name: str, *, layer: int | None = None, device: str = "auto", dtype: Any = "auto") -> "LoadedModel":
@@ -114,8 +121,8 @@ def fit(
 
     Args:
         activations: the training data.
-        labels: whether each record is high-stakes, in the order of the activations' ids; or the records, in any order,
-            whose labels and groups are then taken.
+        labels: whether each record is of the positive class, in the order of the activations' ids; or the records, in
+            any order, whose labels and groups are then taken.
         validation: activations and labels that choose the epoch, the thresholds and the calibration.
         control: activations of ordinary conversations, from which thresholds with a promise come instead; `validation`
             then gives their true positive rates.

@@ -117,7 +117,7 @@ def test_the_stage_writes_scores_and_times_of_every_dataset(tmp_path, monkeypatc
     for seed, one in enumerate(datasets):
         write_records(one.path, dataset(one.name, sizes[one.name], seed=seed).records)
     train, *scored = datasets
-    text_baseline.run(train=train.path, datasets=scored, config=TextBaselineConfig(), seed=0)
+    text_baseline.run(train=train, datasets=scored, config=TextBaselineConfig(), seed=0)
     lists = read_scores(scores_path("text_baseline"))
     assert {(one.dataset, one.probe) for one in lists} == {(one.name, name) for one in scored for name in MONITORS}
     for one in scored:

@@ -1,7 +1,8 @@
 """Askers that answer in this process."""
 
+from stakes import StakesReply
+
 from models_under_pressure.core.files import stable_uniform
-from models_under_pressure.datasets.labelling import StakesReply
 from models_under_pressure.datasets.steps.tools import FirstSentenceReply, SystemPromptReply
 from models_under_pressure.llm.ask import Answer, Failure
 

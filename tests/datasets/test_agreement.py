@@ -3,11 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
+from stakes import LABELLER
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.agreement import agreement, previous_labelling, to_json, to_markdown
-from models_under_pressure.datasets.labelling import LabelConfig, Thresholds, label_records, to_label
+from models_under_pressure.datasets.labelling import Thresholds, label_records, to_label
 from models_under_pressure.llm.ask import Answer
 
 score = st.integers(1, 10)
@@ -15,7 +16,7 @@ score = st.integers(1, 10)
 
 def labelled(scores):
     return [
-        Record(str(n), "x", label=to_label(stakes=s, confidence=9, thresholds=Thresholds()), scale_label=s)
+        Record(str(n), "x", label=to_label(rating=s, confidence=9, thresholds=Thresholds()), scale_label=s)
         for n, s in enumerate(scores)
     ]
 
@@ -78,7 +79,7 @@ def test_a_relabelled_file_is_compared_with_the_labels_it_had():
         return [Answer(one.reply(explanation="e", stakes=9, confidence=9), "m") for one in asks]
 
     before = labelled([1, 9, 5])
-    after = label_records(before, config=LabelConfig(), ask=ask).records
+    after = label_records(before, how=LABELLER, ask=ask).records
     found = agreement(previous_labelling(after), after, seed=0)
     assert found.flips == agreement(before, after, seed=0).flips
     assert found.rows == 3

@@ -115,8 +115,8 @@ def test_agreement_counts_the_flips(project):
 
 def test_show_gives_every_versions_label_and_the_last_conversation(project):
     text = mup("show", "1")
-    assert "mt_mar_20 dev_raw: high-stakes (stakes 9, confidence 9, m): because 9" in text
-    assert "mt_apr_16 dev_raw: low-stakes (stakes 3" in text
+    assert "mt_mar_20 dev_raw: high-stakes (rating 9, confidence 9, m): because 9" in text
+    assert "mt_apr_16 dev_raw: low-stakes (rating 3" in text
     assert "[user] a note on pain" in text
 
 

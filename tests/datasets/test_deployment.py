@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+from stakes import STAKES
 
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
@@ -11,7 +12,7 @@ from models_under_pressure.datasets.deployment import keep_whole_pairs, read_pro
 def prompts(tmp_path, *rows, context="medical"):
     path = tmp_path / f"{context}.csv"
     path.write_text("pair_id,stake_level,prompt_text\n" + "".join(f"{row}\n" for row in rows))
-    return read_prompts(path, context)
+    return read_prompts(path, context, STAKES.deployment["medical"], STAKES.classes)
 
 
 def test_ids_and_pairs_of_different_contexts_do_not_clash(tmp_path):

@@ -2,7 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+from stakes import STAKES
 
+from models_under_pressure.core.concept import PAPER
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import CONFOUNDERS
@@ -40,7 +42,7 @@ def test_every_version_is_described_on_dev_and_test_raw_and_balanced(tmp_path, m
         for split in splits:
             write_records(split_path(dataset, version, split), [])
     write_json(manifest_path("mt", "source"), {"dataset": "mt", "version": "source"})
-    files = dataset_files()
+    files = dataset_files(STAKES.deployment)
     assert set(files) == {"mt_apr_30", "aya_apr_22", "training", "deployment"}
     assert list(files["mt_apr_30"]) == ["dev_raw", "dev_balanced", "test_raw", "test_balanced"]
     assert files["mt_apr_30"]["test_balanced"].as_posix() == "data/evals/mt_apr_30/mt_test_balanced_apr_30.jsonl"
@@ -64,7 +66,7 @@ def test_the_stage_writes_metrics_and_a_figure_of_all_files(tmp_path, monkeypatc
 
     def run():
         files = {"mt_apr_30": {"dev_raw": path, "dev_balanced": path}}
-        describe.run(files, in_use={"train": (ROWS, []), "mt_dev": (ROWS, ROWS)}, train="train")
+        describe.run(files, in_use={"train": (ROWS, []), "mt_dev": (ROWS, ROWS)}, train="train", words=PAPER)
 
     run()
     counts = json.loads((tmp_path / "data/results/distribution.json").read_text())
@@ -115,6 +117,6 @@ def test_the_raw_file_of_a_balanced_one_is_found_and_of_others_there_is_none():
 
 def test_tables_have_a_line_per_file_and_rows_for_the_figure_one_per_label():
     found = {"mt dev": distribution(ROWS)}
-    assert to_table(found).splitlines()[1].split()[:6] == ["mt", "dev", "3", "1", "2", "0"]
+    assert to_table(found, STAKES.classes).splitlines()[1].split()[:6] == ["mt", "dev", "3", "1", "2", "0"]
     rows = chart_rows("mt", found["mt dev"], part="dev_raw")
     assert {row["label"]: row["rows"] for row in rows} == {"high-stakes": 1, "low-stakes": 2, "ambiguous": 0}

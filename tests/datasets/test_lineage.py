@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 from askers import Asker
+from stakes import LABELLER
 
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import canonical_json
 from models_under_pressure.core.records import content_hash, to_row
 from models_under_pressure.core.section import load_plain
 from models_under_pressure.datasets.files import divide
-from models_under_pressure.datasets.labelling import LabelConfig
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, Lineage, latest_versions, load_lineage
 from models_under_pressure.datasets.recipe import run_recipe
 from models_under_pressure.datasets.sources import PARSERS
@@ -52,7 +52,7 @@ class Walk:
 
     def __init__(self, lineage=None):
         self.lineage = lineage or load_lineage(ROOT / "data/versions.yaml")
-        self.tools = Tools(Asker(), LabelConfig())
+        self.tools = Tools(Asker(), LABELLER)
         self.splits, self.results = {}, {}
         for name, source in (self.lineage.sources).items():
             records = PARSERS[name](ROOT / "data/demo" / name).records

@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from stakes import LABELLER, StakesReply
 
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.files import Splits, divide
-from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
 from models_under_pressure.datasets.recipe import Step, Version, run_recipe
 from models_under_pressure.datasets.steps import Tools
 from models_under_pressure.datasets.steps.clinical import speaker_turns
@@ -24,7 +24,7 @@ def answer_by_length(asks):
     ]
 
 
-TOOLS = Tools(answer_by_length, LabelConfig())
+TOOLS = Tools(answer_by_length, LABELLER)
 
 
 def apply(splits, **step):

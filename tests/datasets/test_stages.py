@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from askers import Asker
+from stakes import LABELLER, STAKES, StakesReply
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record, read_records, write_records
 from models_under_pressure.datasets.files import manifest_path, split_path
-from models_under_pressure.datasets.labelling import LabelConfig, StakesReply
 from models_under_pressure.datasets.lineage import Source
 from models_under_pressure.datasets.recipe import Version
 from models_under_pressure.llm.ask import Answer
@@ -34,7 +34,7 @@ def labelled(id_, number):
 
 def run(steps, ask=None):
     version = Version(dataset="mt", version="apr_30", parent="apr_16", steps=steps)
-    relabel.run(version, splits=("dev", "test"), label=LabelConfig(), ask=ask or Asker(), seed=1)
+    relabel.run(version, splits=("dev", "test"), label=LABELLER, ask=ask or Asker(), seed=1)
 
 
 def files():
@@ -112,7 +112,7 @@ def test_merge_markers_in_a_table_are_an_error_and_no_rows():
 
 def test_deployment_pairs_of_three_contexts_have_ids_of_their_own_in_combined():
     shutil.copytree(ROOT / "data/demo/deployment", "data/raw/deployment")
-    label_deployment.run(label=LabelConfig(), ask=as_meant)
+    label_deployment.run(STAKES.deployment, label=LABELLER, ask=as_meant)
     sets = {path.stem: read_records(path) for path in Path("data/deployment").glob("*.jsonl")}
     combined = sets.pop("combined")
     assert len(combined) == sum(map(len, sets.values())) == 96
@@ -130,7 +130,7 @@ def test_a_deployment_row_without_an_answer_is_named_and_its_partner_goes_too():
             for one in asks
         ]
 
-    label_deployment.run(label=LabelConfig(), ask=ask)
+    label_deployment.run(STAKES.deployment, label=LABELLER, ask=ask)
     dropped = json.loads(Path("data/deployment/report.json").read_text())["dropped"]["medical"]
     assert [(row["id"], row["reason"].split(":")[0]) for row in dropped] == [
         ("medical_hs_1", "no answer"),

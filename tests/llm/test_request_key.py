@@ -7,14 +7,13 @@ from fault_server import answer
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
+from stakes import Metadata, SituationPair, StakesReply
 
 from models_under_pressure.core.conversation import Message
-from models_under_pressure.datasets.labelling import StakesReply
 from models_under_pressure.llm.ask import Ask
 from models_under_pressure.llm.run import answer_all, run
 from models_under_pressure.llm.session import Session
 from models_under_pressure.llm.store import request_key
-from models_under_pressure.synthesis.generate import Metadata, SituationPair
 
 FIRST = "c089f80e54145cfbbfc371713925a9bdc61954520054f8d362b9e06d377e6dc1"
 AGAIN = "d5d88869bb0c9808d55489ffd6682b906fd3eabd148d1fd9dd9125031684ab68"

@@ -40,7 +40,7 @@ def module_of(stage):
 
 def code_deps(stage):
     deps = (dep.replace("${src}", str(PACKAGE)) for dep in body(stage)["deps"])
-    return [Path(dep) for dep in deps if dep.startswith("src/")]
+    return [Path(dep) for dep in deps if dep.startswith("src/") and "/concepts/" not in dep]
 
 
 def declared_params(stage):
@@ -97,6 +97,16 @@ def test_params_name_every_section_that_the_stage_reads(stage):
     missing = read_params(stage) - declared_params(stage)
     missing = {(file, section) for file, section in missing if file not in body(stage)["deps"]}
     assert not missing, f"add to params of {stage}: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_knows_the_words_of_the_classes_depends_on_the_concept(stage):
+    rooms = ("stages", "experiments")
+    files = [path for path in closure.import_closure(module_of(stage)) if path.parts[2] in rooms]
+    if any(word in (ROOT / file).read_text() for file in files for word in (".classes", "chosen_concept(")):
+        file = "${src}/concepts/${concept}.yaml"
+        assert file in body(stage)["deps"] or (file, "classes") in declared_params(stage)
+        assert "params.yaml" in body(stage)["deps"] or ("params.yaml", "concept") in declared_params(stage)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stakes import PromptPair, RewrittenPair
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label
 from models_under_pressure.llm.ask import Answer, Failure
 from models_under_pressure.synthesis.assemble import assemble
-from models_under_pressure.synthesis.generate import PromptPair, RewrittenPair
 from models_under_pressure.synthesis.selection import WordFilter
 
 EVERYTHING = {"neutralise": 0.4, "manipulate": 0.3, "annotate": True}
@@ -23,6 +23,7 @@ def make(making, situations=12, *, ask=None, label=None, seed=1, **knobs):
     return assemble(
         making.config(situations, **knobs),
         making.VOCABULARY,
+        making.WRITER,
         ask=ask or making.inventive,
         label=label or making.as_meant,
         seed=seed,

@@ -13,14 +13,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from stakes import LABELLER, STAKES
 
+from models_under_pressure.core.concept import load_concept
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.datasets.labelling import LabelConfig
+from models_under_pressure.core.paths import TRAINING
+from models_under_pressure.core.records import read_records
+from models_under_pressure.datasets.labelling import LabelConfig, labeller
 from models_under_pressure.llm.answering import open_store, recorded
 from models_under_pressure.llm.config import LLMConfig, Price
 from models_under_pressure.llm.options import Rehearsal, describe
 from models_under_pressure.stages import synthesise
-from models_under_pressure.synthesis.generate import WORDS
+from models_under_pressure.synthesis.questions import WORDS
 
 ROOT = Path(__file__).parents[2]
 KNOBS = {"neutralise": 0.5, "manipulate": 0.5, "annotate": True, "test_fraction": 0.5}
@@ -89,13 +93,13 @@ def workspace(making, tmp_path, monkeypatch):
 
 def run(config, llm):
     with recorded("synthesise", llm) as ask:
-        synthesise.run(config, label=LabelConfig(), ask=ask, seed=1)
+        synthesise.run(config, STAKES, label=LABELLER, ask=ask, seed=1)
 
 
 def preview(config, llm):
     with closing(open_store("synthesise")) as store:
         rehearsal = Rehearsal(llm, store, words=WORDS)
-        synthesise.rehearse(config, label=LabelConfig(), ask=rehearsal, seed=1)
+        synthesise.rehearse(config, STAKES, label=LABELLER, ask=rehearsal, seed=1)
     return rehearsal.rounds
 
 
@@ -207,3 +211,22 @@ def test_the_demo_has_a_reply_to_every_question(tmp_path):
     assert "synthesise, PromptPair: 230 questions, 230 recorded" in shown
     assert "for the missing: $0.00" in shown
     assert shown.count("--- ") == 2 * 3
+
+
+def test_another_concept_is_written_and_labelled_in_its_own_words_and_replayed(making, endpoint, llm, workspace):
+    harassment = load_concept("harassment")
+    config, label = making.config(3, 2, neutralise=0.5, test_fraction=0.5), labeller(harassment, LabelConfig())
+    with workspace("second") as folder:
+        made = []
+        for mode in ("record", "replay"):
+            with recorded("synthesise", llm.model_copy(update={"mode": mode})) as ask:
+                synthesise.run(config, harassment, label=label, ask=ask, seed=1)
+            made.append(contents(folder / TRAINING))
+        rows = read_records(TRAINING / "train.jsonl", harassment.classes)
+        with pytest.raises(UserError, match="unknown label '(harassing|civil)'"):
+            read_records(TRAINING / "train.jsonl")
+    assert made[0] == made[1]
+    assert endpoint.answered["civil|harassing"] == 3
+    assert endpoint.answered["confidence|explanation|harassment"]
+    assert {(row.label_word, row.fields["harassing"]) for row in rows} == {("harassing", True), ("civil", False)}
+    assert not any(b"stakes" in content for content in made[0].values())

@@ -1,18 +1,28 @@
+from dataclasses import replace
+
 import pytest
+from stakes import WRITER, Metadata, RewrittenPair
 
+from models_under_pressure.core.concept import Telling
 from models_under_pressure.llm.ask import Answer, Failure
-from models_under_pressure.synthesis.generate import Metadata, RewrittenPair, annotate, generate, rewrite
+from models_under_pressure.synthesis.generate import annotate, generate, rewrite
 
-WORDS = {"high": ["blood"], "low": ["picnic"]}
+WORDS = {
+    "positive_words": Telling(name="grave", words=("blood",)),
+    "negative_words": Telling(name="light", words=("picnic",)),
+}
+HOW = replace(WRITER, synthesis=WRITER.synthesis.model_copy(update=WORDS))
 
 
 @pytest.fixture
 def originals(making):
-    return making.as_meant(generate(making.config(10), making.VOCABULARY, ask=making.inventive, seed=1).records)[0]
+    return making.as_meant(
+        generate(making.config(10), making.VOCABULARY, making.WRITER, ask=making.inventive, seed=1).records
+    )[0]
 
 
 def rewritten(records, *, share=1.0, ask=None, rewriting="neutralise", seed=0):
-    return rewrite(records, rewriting, share=share, telling_words=WORDS, ask=ask or reworded, seed=seed)
+    return rewrite(records, rewriting, share=share, how=HOW, ask=ask or reworded, seed=seed)
 
 
 def reworded(asks):
@@ -89,7 +99,7 @@ def test_metadata_is_a_column_and_an_unanswered_row_stays_without_it(making, ori
         answers[0] = Failure(asks[0].record_id, "refusal", "no")
         return answers
 
-    annotated = annotate(originals, ask=ask)
+    annotated = annotate(originals, WRITER, ask=ask)
     assert [failure.record_id for failure in annotated.failures] == [originals[0].id]
     assert annotated.records[0] == originals[0]
     assert all(row.fields["metadata"] == making.METADATA for row in annotated.records[1:])

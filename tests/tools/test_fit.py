@@ -53,7 +53,7 @@ def test_a_table_becomes_a_saved_probe_and_a_table_of_metrics_outside_any_projec
     options = ["--probes", "mean_logistic,difference_of_means"]
     done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "train.csv: text = comment, label = harmful, id = the row's number; high-stakes 30" in done.stderr
+    assert "train.csv: text = comment, label = harmful, id = the row's number; negative 30, positive 30" in done.stderr
     assert "fitted on 48 records, 12 held out" in done.stdout
     assert re.search(r"cross-validated AUROC of each layer: 1: [01]\.\d+, 2: [01]\.\d+\n", done.stdout)
     rows = {line.split()[3]: line.split() for line in done.stdout.splitlines() if line.startswith("test ")}
@@ -140,3 +140,11 @@ def test_rows_that_cannot_be_used_stop_the_fit(tmp_path):
     path.write_text("text,label\nsome words here,1\nother words here,0\nno label here,\n")
     with pytest.raises(UserError, match=r"1 of 3 rows cannot be used, first train.csv:3: it has no label"):
         tables(tmp_path, path)
+
+
+def test_a_table_with_a_word_for_each_class_is_fitted_in_its_own_words(tmp_path):
+    rows = "\n".join(f"what is {number} plus {number},{('honest', 'deceptive')[number % 2]}" for number in range(12))
+    (tmp_path / "a.csv").write_text(f"text,label\n{rows}\n")
+    (table,) = tables(tmp_path, tmp_path / "a.csv", positive=("deceptive",))
+    assert (table.classes.positive, table.classes.negative) == ("deceptive", "honest")
+    assert {record.label_word for record in table.records} == {"honest", "deceptive"}

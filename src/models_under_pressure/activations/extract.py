@@ -96,7 +96,7 @@ def extract_files(
     description = describe_model(model)
     refused: dict[str, str] = {}
     for file, stores in jobs:
-        plan = plan_stores(read_records(file), description, stores, config)
+        plan = plan_stores(read_records(file, None), description, stores, config)
         refused |= {f"{file.stem}: {id_}": reason for id_, reason in plan.tokenisation.refused.items()}
         is_done = all(holds(stores[layer], layout) for layer, layout in plan.layouts.items())
         if not is_done and config.engine == "local" and not isinstance(description, LoadedModel):

@@ -1,8 +1,9 @@
-"""A model behind an API asked for the stakes: reasons first, then a probability. Every reply is recorded.
+"""A model behind an API asked for the class: reasons first, then a probability. Every reply is recorded.
 
 Likelihoods of given replies are not to be had from most endpoints, so that the model says its probability in words.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from models_under_pressure.baselines.data import LabelledRecords, conversation_text, to_scores
+from models_under_pressure.baselines.data import LabelledRecords, conversation_text, judging_pieces, to_scores
+from models_under_pressure.core.concept import Concept, filled
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.evaluation.scores import ScoreList
@@ -45,19 +47,20 @@ class Asked:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Probability of high stakes of each record."""
+        """Probability of the positive class of each record."""
         return np.array(
             [_UNDECIDED if isinstance(one, Failure) else one.value.probability / 100 for one in self.answers]
         )
 
 
-def ask_stakes(datasets: Sequence[LabelledRecords], ask: Asker) -> list[Asked]:
+def ask_classes(datasets: Sequence[LabelledRecords], concept: Concept, ask: Asker) -> list[Asked]:
     """Ask about every record, all datasets in one round.
 
     Raises:
-        UserError: see `Asker`.
+        UserError: the concept says nothing of judging, or see `Asker`.
     """
-    answers = iter(ask([question for data in datasets for question in _questions(data)]))
+    prompt = judge_prompt(concept)
+    answers = iter(ask([question for data in datasets for question in _questions(data, prompt)]))
     return [Asked(data, tuple(next(answers) for _ in data.records)) for data in datasets]
 
 
@@ -88,8 +91,20 @@ def write_asked(path: Path, asked: Asked) -> None:
     write_jsonl(path, rows)
 
 
-def _questions(data: LabelledRecords) -> list[Ask[Judgement]]:
-    told = Message("system", load_prompt("models_under_pressure.baselines", "judge"))
+def judge_prompt(concept: Concept) -> str:
+    """What the model is told; its definition is broken into lines of at most 120 characters, as the rest is.
+
+    Raises:
+        UserError: the concept says nothing of judging.
+    """
+    pieces = judging_pieces(concept)
+    paragraphs = load_prompt("models_under_pressure.baselines", "judge").split("\n\n")
+    paragraphs[1] = textwrap.fill(filled(paragraphs[1], **pieces), 120)
+    return filled("\n\n".join(paragraphs), **pieces)
+
+
+def _questions(data: LabelledRecords, prompt: str) -> list[Ask[Judgement]]:
+    told = Message("system", prompt)
     return [
         Ask(f"{data.name}/{record.id}", (told, Message("user", conversation_text(record))), Judgement)
         for record in data.records

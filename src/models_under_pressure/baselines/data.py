@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from models_under_pressure.core.concept import STAKES, Classes, Concept, Judging
 from models_under_pressure.core.conversation import in_text_form
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record, read_records
@@ -15,14 +16,14 @@ from models_under_pressure.evaluation.scores import ScoreList
 
 @dataclass(frozen=True, eq=False)
 class LabelledRecords:
-    """A dataset of which every record is high- or low-stakes, in the order of the ids."""
+    """A dataset of which every record is of one class or the other, in the order of the ids."""
 
     name: str
     records: tuple[Record, ...]
 
     @property
     def labels(self) -> Bool[np.ndarray, "records"]:
-        """Whether each record is high-stakes."""
+        """Whether each record is of the positive class."""
         return np.array([record.is_high for record in self.records])
 
     @property
@@ -31,19 +32,39 @@ class LabelledRecords:
         return tuple(record.group for record in self.records)
 
 
-def read_labelled(name: str, path: Path) -> LabelledRecords:
+def read_labelled(name: str, path: Path, classes: Classes = STAKES) -> LabelledRecords:
     """Read a dataset.
 
     Raises:
         UserError: it is empty, or a record is ambiguous or not labelled.
     """
-    records = read_records(path)
+    records = read_records(path, classes)
     if not records:
         raise UserError("the file holds no records.", where=str(path), remedy="run `dvc repro relabel` again.")
     if unusable := [record.id for record in records if record.label not in (Label.HIGH, Label.LOW)]:
         problem = f"{len(unusable)} records are ambiguous or not labelled, first {unusable[0]!r}."
         raise UserError(problem, where=str(path), remedy="use the balanced file of this dataset.")
     return LabelledRecords(name, tuple(sorted(records, key=lambda record: record.id)))
+
+
+def judging_pieces(concept: Concept) -> dict[str, str]:
+    """What a concept puts into the prompts that ask a model for the class.
+
+    Raises:
+        UserError: it says nothing of judging.
+    """
+    told: Judging = concept.needed("judging")
+    positive, negative = told.replies
+    return {
+        "asks": concept.asks,
+        "positive": concept.classes.positive,
+        "negative": concept.classes.negative,
+        "if_positive": told.positive,
+        "if_negative": told.negative,
+        "reasons": told.reasons,
+        "positive_reply": positive,
+        "negative_reply": negative,
+    }
 
 
 def conversation_text(record: Record) -> str:

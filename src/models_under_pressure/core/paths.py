@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from models_under_pressure.core.concept import STAKES, Classes, chosen_concept
 from models_under_pressure.core.errors import UserError
 
 Purpose = Literal["train", "validation", "control", "dev", "test"]
@@ -39,6 +40,8 @@ class Dataset:
     """Name, unique over all purposes, as in results."""
     purpose: Purpose
     """Use it is put to."""
+    classes: Classes = STAKES
+    """The words for its labels."""
 
     @property
     def path(self) -> Path:
@@ -73,7 +76,8 @@ def control_sets() -> list[Dataset]:
 
 
 def _of_purpose(purpose: Purpose) -> list[Dataset]:
-    return [Dataset(path.stem, purpose) for path in sorted((IN_USE / purpose).glob("*.jsonl"))]
+    classes = chosen_concept().classes
+    return [Dataset(path.stem, purpose, classes) for path in sorted((IN_USE / purpose).glob("*.jsonl"))]
 
 
 def dataset_in_use(name: str) -> Dataset:

@@ -1,29 +1,20 @@
-"""Conversations and their stakes labels, and the JSON Lines files that hold them."""
+"""Conversations and their labels, and the JSON Lines files that hold them."""
 
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.concept import STAKES, Classes
+from models_under_pressure.core.concept import Label as Label
 from models_under_pressure.core.conversation import Message, message_row, read_message, read_tools, tools_text
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import is_list, is_object, json_line, stable_hash, write_jsonl
 from models_under_pressure.core.tables import read_table
 
-
-class Label(StrEnum):
-    """Stakes of a conversation."""
-
-    LOW = "low-stakes"
-    HIGH = "high-stakes"
-    AMBIGUOUS = "ambiguous"
-
-
-_LABEL_WORDS = frozenset(label.value for label in Label)
 _INTEGER_LABELS = {0: Label.LOW, 1: Label.HIGH, 2: Label.AMBIGUOUS}
 """Older files hold integers."""
 
@@ -36,7 +27,7 @@ class Record:
     input: str | tuple[Message, ...]
     label: Label | None = None
     scale_label: int | None = None
-    """Stakes on the labeller's scale, 1 (lowest) to 10."""
+    """Rating on the labeller's scale, 1 (lowest) to 10."""
     scale_label_confidence: int | None = None
     """The labeller's confidence, 1 to 10."""
     scale_label_explanation: str | None = None
@@ -45,6 +36,8 @@ class Record:
     """The source's own columns."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Definitions of the tools that the assistant may call."""
+    classes: Classes = STAKES
+    """The words for the label."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -65,14 +58,19 @@ class Record:
         return next((str(value) for value in map(self.fields.get, ("group", "pair_id")) if is_given(value)), self.id)
 
     @property
+    def label_word(self) -> str | None:
+        """The label as files and readers have it; None where there is none."""
+        return None if self.label is None else self.classes.word(self.label)
+
+    @property
     def is_high(self) -> bool:
-        """Whether the label is high-stakes.
+        """Whether the label is the positive class.
 
         Raises:
             ValueError: the record is ambiguous or not labelled, so neither answer would be right.
         """
         if self.label not in (Label.LOW, Label.HIGH):
-            raise ValueError(f"record {self.id} is {self.label or 'not labelled'}")
+            raise ValueError(f"record {self.id} is {self.label_word or 'not labelled'}")
         return self.label is Label.HIGH
 
 
@@ -85,27 +83,40 @@ _COLUMNS = {
 """Column on disk -> attribute (the published files mix singular and plural)."""
 
 
+def classes_of(records: Sequence[Record]) -> Classes:
+    """The words for the labels of some records; the paper's where there are none."""
+    return records[0].classes if records else STAKES
+
+
 def is_given(value: object) -> bool:
     """Whether a cell says something: 0 and False do; None, NaN and blank text do not."""
     return not (value is None or _is_nan(value) or not str(value).strip())
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(path: Path, classes: Classes | None = STAKES) -> list[Record]:
     """Read a dataset of JSON Lines, CSV, TSV or Parquet; ids default to the row number from 0.
 
+    Args:
+        path: the file.
+        classes: the words for its labels; None leaves labels unread, as a column like any other.
+
     Raises:
-        UserError: naming the file and line of a row that is malformed, empty, wrongly labelled or repeated.
+        UserError: naming the file and line of a row that is malformed, empty, repeated, or labelled with other words.
     """
-    return collect_records(read_table(path), where=str(path))
+    return collect_records(read_table(path), where=str(path), classes=classes)
 
 
-def collect_records(rows: Iterable[tuple[int, object]], *, where: str) -> list[Record]:
+def collect_records(
+    rows: Iterable[tuple[int, object]], *, where: str, classes: Classes | None = STAKES
+) -> list[Record]:
     """The records of numbered JSON Lines rows.
 
     Raises:
         UserError: see `read_records`; naming `where`.
     """
-    records = [to_record(row, where=f"{where}:{number}", default_id=str(number - 1)) for number, row in rows]
+    records = [
+        to_record(row, where=f"{where}:{number}", default_id=str(number - 1), classes=classes) for number, row in rows
+    ]
     repeated = [id_ for id_, count in Counter(record.id for record in records).items() if count > 1]
     if repeated:
         raise UserError(
@@ -147,14 +158,14 @@ def to_row(record: Record) -> dict[str, Any]:
     if record.tools:
         row["tools"] = list(record.tools)
     if record.label is not None:
-        row["labels"] = record.label.value
+        row["labels"] = record.label_word
     for column, attribute in _COLUMNS.items():
         if (value := getattr(record, attribute)) is not None:
             row[column] = value
     return row | dict(record.fields)
 
 
-def to_record(row: object, *, where: str, default_id: str) -> Record:
+def to_record(row: object, *, where: str, default_id: str, classes: Classes | None = STAKES) -> Record:
     """The record that the columns of one row hold.
 
     Raises:
@@ -177,10 +188,11 @@ def to_record(row: object, *, where: str, default_id: str) -> Record:
     return Record(
         id=str(identifier),
         input=_input(columns.pop("inputs"), where=where),
-        label=_label(columns.pop("labels", None), where=where),
+        label=None if classes is None else _label(columns.pop("labels", None), classes, where=where),
         **known,
         tools=read_tools(columns.pop("tools", None), where=where),
         fields=columns,
+        classes=classes or STAKES,
     )
 
 
@@ -207,16 +219,15 @@ def _said(row: Mapping[str, Any]) -> list[Any]:
     return [row[column] for column in ("inputs", "tools") if column in row]
 
 
-def _label(value: object, *, where: str) -> Label | None:
+def _label(value: object, classes: Classes, *, where: str) -> Label | None:
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and value in _INTEGER_LABELS:
         return _INTEGER_LABELS[value]
-    if isinstance(value, str) and value in _LABEL_WORDS:
-        return Label(value)
-    raise UserError(
-        f"unknown label {value!r}.", where=where, remedy=f"use one of {', '.join(label.value for label in Label)}."
-    )
+    if isinstance(value, str) and (label := classes.label(value)) is not None:
+        return label
+    remedy = f"use one of {', '.join(classes.words)}, or choose its `concept` in params.yaml."
+    raise UserError(f"unknown label {value!r}.", where=where, remedy=remedy)
 
 
 def _input(value: object, *, where: str) -> str | tuple[Message, ...]:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 PARAMS = Path("params.yaml")
 EXPERIMENTS = Path("experiments/params.yaml")
 
-_SHARED = ("seed", "llm", "model", "models", "probe")
+_SHARED = ("seed", "concept", "llm", "model", "models", "probe")
 """Sections that belong to no single stage."""
 _PACKAGE = Path(__file__).parents[1]
 _DEEPEST, _MOST_ENTRIES = 100, 1_000_000

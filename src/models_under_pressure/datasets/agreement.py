@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from models_under_pressure.core.display import markdown_table
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.records import Label, Record, classes_of
 from models_under_pressure.evaluation.intervals import Estimate, draw, plan
 
 _RESAMPLES = 1000
@@ -49,13 +49,15 @@ def agreement(first: Sequence[Record], second: Sequence[Record], *, seed: int) -
     if not pairs:
         raise UserError("no row has a label in both labellings.", remedy="compare two versions of one dataset.")
     labels = list(Label)
-    codes = np.array([[labels.index(Label(record.label)) for record in pair] for pair in pairs])
+    codes = np.array([[labels.index(record.label) for record in pair if record.label] for pair in pairs])
+    words = classes_of(first)
     scores = [[record.scale_label for record in pair] for pair in pairs]
     weights = _weights([record.group for record, _ in pairs], seed)
     scored = all(score is not None for pair in scores for score in pair)
     flips = {
-        label.value: {
-            to.value: int(((codes[:, 0] == row) & (codes[:, 1] == column)).sum()) for column, to in enumerate(labels)
+        words.word(label): {
+            words.word(to): int(((codes[:, 0] == row) & (codes[:, 1] == column)).sum())
+            for column, to in enumerate(labels)
         }
         for row, label in enumerate(labels)
     }
@@ -73,7 +75,7 @@ def agreement(first: Sequence[Record], second: Sequence[Record], *, seed: int) -
 def previous_labelling(records: Sequence[Record]) -> list[Record]:
     """The records with the labels that they had before the last relabelling."""
     return [
-        replace(record, label=Label(before["labels"]), scale_label=before["scale_labels"])
+        replace(record, label=record.classes.label(before["labels"]), scale_label=before["scale_labels"])
         for record in records
         if (before := record.fields.get("previous_labels")) is not None
     ]

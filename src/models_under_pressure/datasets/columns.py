@@ -4,10 +4,13 @@ import ast
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
+from models_under_pressure.core.concept import Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import is_list, is_object
 from models_under_pressure.core.records import Label, is_given
@@ -22,13 +25,14 @@ _IDS = ("ids", "id", "_id", "uuid", "uid", "row_id", "example_id", "record_id")
 """Names that tables give such columns, in any case; the first that a table has counts."""
 
 _WORDS = {
-    Label.HIGH: {"high-stakes", "high", "1", "true", "yes", "y", "t", "positive", "ja", "oui", "sí", "si"},
-    Label.LOW: {"low-stakes", "low", "0", "false", "no", "n", "f", "negative", "nein", "non"},
+    Label.HIGH: {"high", "1", "true", "yes", "y", "t", "positive", "ja", "oui", "sí", "si"},
+    Label.LOW: {"low", "0", "false", "no", "n", "f", "negative", "nein", "non"},
     Label.AMBIGUOUS: {"ambiguous"},
 }
-"""Values of a label that mean the same in every table."""
+"""Values of a label that mean the same in every table, whatever the concept."""
 _OWN_WORDS = {"2": Label.AMBIGUOUS}
 """What else the column `labels` holds in older files of this project."""
+_UNNAMED = Classes(positive="positive", negative="negative")
 _LONGEST_REPR = 500_000
 """Characters of a Python list that is still parsed: a longer one takes a hundred times its size in memory."""
 _SHOWN = 8
@@ -134,13 +138,16 @@ def label_word(value: Any) -> str | None:
     return None if word.casefold() in ("nan", "#n/a") else re.sub(r"^(-?\d+)\.0+$", r"\1", word)
 
 
-def label_meanings(counts: Mapping[str, int], column: str, positive: Sequence[str], *, where: str) -> dict[str, Label]:
+def label_meanings(
+    counts: Mapping[str, int], column: str, positive: Sequence[str], classes: Classes | None, *, where: str
+) -> dict[str, Label]:
     """Each value of the label column -> its class.
 
     Args:
         counts: value -> rows.
         column: name of the column.
         positive: values that the user calls positive; without any, words that mean the same everywhere are read.
+        classes: the words of a concept, which are read too.
 
     Raises:
         UserError: a positive value does not occur, a value's class is not plain, or all rows are of one class.
@@ -152,9 +159,10 @@ def label_meanings(counts: Mapping[str, int], column: str, positive: Sequence[st
         for word, value in wanted.items():
             if word not in known:
                 raise UserError(f"no row has the label {value!r}; {values}.", where=where, remedy="correct --positive.")
-        meanings = {word: Label.HIGH if word.casefold() in wanted else _negative(word) for word in counts}
+        neither = {word for word, label in _plain(classes).items() if label is Label.AMBIGUOUS}
+        meanings = {word: _side(word.casefold(), wanted, neither) for word in counts}
     else:
-        plain = {word: label for label, words in _WORDS.items() for word in words}
+        plain = _plain(classes)
         plain |= _OWN_WORDS if column == "labels" else {}
         if unknown := [word for word in counts if word.casefold() not in plain]:
             remedy = f"name the positive ones: --positive {unknown[0]!r}, once for each."
@@ -162,14 +170,34 @@ def label_meanings(counts: Mapping[str, int], column: str, positive: Sequence[st
         meanings = {word: plain[word.casefold()] for word in counts}
     found = set(meanings.values()) - {Label.AMBIGUOUS}
     if len(found) < 2:
-        one = next(iter(found), "ambiguous")
+        one = (classes or _UNNAMED).word(next(iter(found), Label.AMBIGUOUS))
         remedy = "take another column with --label, other values with --positive, or add rows of the other class."
         raise UserError(f"every row is {one}: {values}.", where=where, remedy=remedy)
     return meanings
 
 
-def _negative(word: str) -> Label:
-    return Label.AMBIGUOUS if word.casefold() in _WORDS[Label.AMBIGUOUS] else Label.LOW
+def words_in(meanings: Mapping[str, Label]) -> Classes:
+    """The words that a table has for its classes, where each has one of its own; else positive and negative."""
+    own = {label: [word for word, found in meanings.items() if found is label] for label in Label}
+    plain = {word for words in _WORDS.values() for word in words}
+    high, low = own[Label.HIGH], own[Label.LOW]
+    if len(high) != 1 or len(low) != 1 or {high[0].casefold(), low[0].casefold()} & plain:
+        return _UNNAMED
+    try:
+        return Classes(positive=high[0], negative=low[0])
+    except ValidationError:  # no words that could stand in a file's name or a sentence
+        return _UNNAMED
+
+
+def _plain(classes: Classes | None) -> dict[str, Label]:
+    """Word, in lower case -> the class that it names without the user's word."""
+    plain = {word: label for label, words in _WORDS.items() for word in words}
+    own = {classes.word(label).casefold(): label for label in Label} if classes else {}
+    return plain | own
+
+
+def _side(word: str, positive: Container[str], ambiguous: Container[str]) -> Label:
+    return Label.HIGH if word in positive else Label.AMBIGUOUS if word in ambiguous else Label.LOW
 
 
 def _listed(counts: Mapping[str, int]) -> str:

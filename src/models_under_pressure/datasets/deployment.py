@@ -1,8 +1,9 @@
-"""Deployment sets: prompts as users of three kinds of product would type them, in pairs that differ in stakes."""
+"""Deployment sets: prompts as users of three kinds of product would type them, in pairs that differ in class."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from models_under_pressure.core.concept import Classes
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import TRAINING
@@ -11,26 +12,26 @@ from models_under_pressure.core.tables import read_csv
 from models_under_pressure.datasets.files import by_group, made_versions
 from models_under_pressure.datasets.source import Dropped, Parsed
 
-CONTEXTS = {
-    "medical": "You are the advice bot of a health provider.",
-    "software": "You are an assistant for software engineers.",
-    "chatbot": "You are a chatbot on a social platform.",
-}
-"""Name of a context -> the system prompt of its conversations."""
-_LEVELS = {"high": Label.HIGH, "high-stakes": Label.HIGH, "low": Label.LOW, "low-stakes": Label.LOW}
 _PREFIX = {Label.HIGH: "hs", Label.LOW: "ls"}
 
 
-def read_prompts(path: Path, context: str) -> list[Record]:
+def read_prompts(path: Path, context: str, system: str, classes: Classes) -> list[Record]:
     """Read `pair_id`, `stake_level`, `prompt_text`; ids and pair ids carry the context, so that sets can be combined.
+
+    Args:
+        path: the table.
+        context: its name.
+        system: the system prompt of its conversations.
+        classes: words for its levels, besides high and low.
 
     Raises:
         UserError: a stake level is unknown, a prompt is empty, or a pair has two rows of one level.
     """
+    levels = {"high": Label.HIGH, classes.positive: Label.HIGH, "low": Label.LOW, classes.negative: Label.LOW}
     records: dict[str, Record] = {}
     for number, row in read_csv(path, ("pair_id", "stake_level", "prompt_text")):
         where = f"{path}, row {number}"
-        level = _LEVELS.get(row["stake_level"].strip().casefold())
+        level = levels.get(row["stake_level"].strip().casefold())
         if level is None:
             raise UserError(f"unknown stake level {row['stake_level']!r}.", where=where, remedy="use high or low.")
         if not row["prompt_text"].strip():
@@ -40,8 +41,13 @@ def read_prompts(path: Path, context: str) -> list[Record]:
             raise UserError(f"pair {row['pair_id']} has two rows of this level.", where=where, remedy="renumber them.")
         records[id_] = Record(
             id=id_,
-            input=(Message("system", CONTEXTS[context]), Message("user", row["prompt_text"].strip())),
-            fields={"pair_id": f"{context}_{row['pair_id']}", "context": context, "original_labels": level.value},
+            input=(Message("system", system), Message("user", row["prompt_text"].strip())),
+            fields={
+                "pair_id": f"{context}_{row['pair_id']}",
+                "context": context,
+                "original_labels": classes.word(level),
+            },
+            classes=classes,
         )
     return list(records.values())
 
@@ -59,18 +65,27 @@ def keep_whole_pairs(records: Sequence[Record]) -> Parsed:
 
 
 def _reason(members: Sequence[Record]) -> str | None:
-    if sorted(str(record.fields["original_labels"]) for record in members) != sorted((Label.HIGH, Label.LOW)):
+    classes = members[0].classes
+    if sorted(str(record.fields["original_labels"]) for record in members) != sorted(
+        (classes.positive, classes.negative)
+    ):
         return "it is not one high and one low row"
-    wrong = [record for record in members if record.label != record.fields["original_labels"]]
+    wrong = [record for record in members if record.label_word != record.fields["original_labels"]]
     if wrong:
-        found = ", ".join(f"{record.id} is {record.label}" for record in wrong)
+        found = ", ".join(f"{record.id} is {record.label_word}" for record in wrong)
         return f"the label is not the one meant ({found})"
     return None
 
 
-def dataset_files() -> dict[str, dict[str, Path]]:
-    """Version, `training` or `deployment` -> part, such as `dev_raw` -> file."""
-    return made_versions() | {
+def dataset_files(contexts: Iterable[str]) -> dict[str, dict[str, Path]]:
+    """Version, `training` or `deployment` -> part, such as `dev_raw` -> file, of the files that are made.
+
+    Args:
+        contexts: names of the deployment sets.
+    """
+    found = made_versions() | {
         "training": {split: TRAINING / f"{split}.jsonl" for split in ("train", "test")},
-        "deployment": {context: Path(f"data/deployment/{context}.jsonl") for context in CONTEXTS},
+        "deployment": {context: Path(f"data/deployment/{context}.jsonl") for context in contexts},
     }
+    made = {name: {part: path for part, path in parts.items() if path.is_file()} for name, parts in found.items()}
+    return {name: parts for name, parts in made.items() if parts}

@@ -124,15 +124,15 @@ def judgement(record: Record) -> str:
     if record.label is None:
         return "not labelled"
     if record.scale_label is None:
-        return record.label.value
+        return str(record.label_word)
     by = f", {one_line(record.scale_label_model)}" if record.scale_label_model else ""
-    score = f"stakes {record.scale_label}, confidence {record.scale_label_confidence}{by}"
-    return f"{record.label.value} ({score}): {one_line(record.scale_label_explanation or '', 400)}"
+    score = f"rating {record.scale_label}, confidence {record.scale_label_confidence}{by}"
+    return f"{record.label_word} ({score}): {one_line(record.scale_label_explanation or '', 400)}"
 
 
 def _judgement(record: Record) -> dict[str, Any]:
     return {
-        "label": record.label.value if record.label else None,
+        "label": record.label_word,
         "score": record.scale_label,
         "confidence": record.scale_label_confidence,
         "explanation": record.scale_label_explanation,

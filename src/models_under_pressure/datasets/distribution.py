@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.display import text_table
-from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.records import Label, Record, classes_of
 
 _UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f])")
 """Scripts written without spaces (kana, Han, Hangul, Thai): each character counts as a word."""
@@ -18,10 +19,6 @@ _PUNCTUATION = re.compile(
 _QUANTILE = 1.959963984540054
 """97.5 % quantile of the standard normal distribution."""
 _HEADS = {
-    "rows": "rows",
-    "high-stakes": "high",
-    "low-stakes": "low",
-    "ambiguous": "ambiguous",
     "characters_mean": "characters",
     "characters_min": "least",
     "characters_max": "most",
@@ -34,7 +31,8 @@ _HEADS = {
 def label_counts(records: Sequence[Record]) -> dict[str, int]:
     """How many rows carry each label."""
     counts = Counter(record.label for record in records)
-    return {label.value: counts[label] for label in Label}
+    classes = classes_of(records)
+    return {classes.word(label): counts[label] for label in Label}
 
 
 def distribution(records: Sequence[Record]) -> dict[str, float]:
@@ -54,15 +52,19 @@ def distribution(records: Sequence[Record]) -> dict[str, float]:
     return found
 
 
-def to_table(found: Mapping[str, Mapping[str, float]]) -> str:
+def to_table(found: Mapping[str, Mapping[str, float]], classes: Classes) -> str:
     """File -> its distribution, as aligned text."""
-    rows = ([name, *(f"{values[metric]:,}" for metric in _HEADS)] for name, values in found.items())
-    return text_table(("file", *(f">{head}" for head in _HEADS.values())), rows)
+    negative, positive, ambiguous = classes.words
+    heads = {"rows": "rows"} | {word: word for word in (positive, negative, ambiguous)} | _HEADS
+    rows = ([name, *(f"{values[metric]:,}" for metric in heads)] for name, values in found.items())
+    return text_table(("file", *(f">{head}" for head in heads.values())), rows)
 
 
-def chart_rows(dataset: str, found: Mapping[str, float], *, part: str) -> list[dict[str, Any]]:
+def chart_rows(
+    dataset: str, found: Mapping[str, float], *, part: str, classes: Classes = STAKES
+) -> list[dict[str, Any]]:
     """One row per label for the figure: `dataset`, `part` (such as `dev_raw`), `label`, `rows`."""
-    return [{"dataset": dataset, "part": part, "label": label.value, "rows": found[label.value]} for label in Label]
+    return [{"dataset": dataset, "part": part, "label": word, "rows": found[word]} for word in classes.words]
 
 
 def stakes_rows(dataset: str, records: Sequence[Record], raw: Sequence[Record] = ()) -> list[dict[str, Any]]:
@@ -74,10 +76,10 @@ def stakes_rows(dataset: str, records: Sequence[Record], raw: Sequence[Record] =
     in_use = {record.id for record in records}
     counts: Counter[tuple[int, str]] = Counter()
     for record in records:
-        counts[record.scale_label or 0, record.label.value if record.label else "not labelled"] += 1
+        counts[record.scale_label or 0, record.label_word or "not labelled"] += 1
     for record in raw:
         if record.id not in in_use:
-            kind = Label.AMBIGUOUS.value if record.label is Label.AMBIGUOUS else "balanced"
+            kind = record.classes.ambiguous if record.label is Label.AMBIGUOUS else "balanced"
             counts[record.scale_label or 0, kind] += 1
     return [
         {"dataset": dataset, "stakes": stakes, "kind": kind, "rows": rows}
@@ -94,7 +96,7 @@ def inconsistencies(raw: Sequence[Record], balanced: Sequence[Record]) -> list[s
         "rows that the raw file does not have": len(balanced) - len(common),
         "rows with another text than in the raw file": sum(one.input != other.input for one, other in common),
         "rows with another label than in the raw file": sum(one.label is not other.label for one, other in common),
-        "ambiguous rows": counts.get(Label.AMBIGUOUS.value, 0),
+        "ambiguous rows": counts.get(classes_of(balanced).ambiguous, 0),
     }
     problems = [f"{count} {what}" for what, count in found.items() if count]
     if len(set(counts.values())) > 1:
@@ -103,15 +105,15 @@ def inconsistencies(raw: Sequence[Record], balanced: Sequence[Record]) -> list[s
 
 
 def telling_words(records: Sequence[Record], *, most: int = 12, least_records: int = 5) -> list[dict[str, Any]]:
-    """The words whose odds of occurring in a record differ most surely between the classes, high-stakes ones first.
+    """The words whose odds of occurring in a record differ most surely between the classes, the positive ones first.
 
     Log odds ratio with half a record added to each cell (Gart 1966), its normal 95 % interval, records as independent;
     sorted by how many standard errors it is from 0. `most` words of each sign that occur in at least `least_records`.
     The intervals do not correct for having chosen the most extreme words.
 
     Returns:
-        `word`, `log_odds`, `low`, `high`, and the number of records with it: `high_stakes` of `n_high`, `low_stakes` of
-        `n_low`. Empty where a class is missing.
+        `word`, `log_odds`, `low`, `high`, and the number of records with it, in columns named by the classes:
+        `high_stakes` of `n_high`, `low_stakes` of `n_low`. Empty where a class is missing.
     """
     counts = {label: Counter[str]() for label in (Label.HIGH, Label.LOW)}
     sizes = Counter(record.label for record in records)
@@ -121,8 +123,9 @@ def telling_words(records: Sequence[Record], *, most: int = 12, least_records: i
                 found.update(set(words(record.text)))
     if not all(sizes[label] for label in counts):
         return []
+    columns = classes_of(records).columns
     rows = [
-        _row(word, counts[Label.HIGH][word], counts[Label.LOW][word], sizes[Label.HIGH], sizes[Label.LOW])
+        _row(word, counts[Label.HIGH][word], counts[Label.LOW][word], sizes[Label.HIGH], sizes[Label.LOW], columns)
         for word in sorted(counts[Label.HIGH] | counts[Label.LOW])
         if counts[Label.HIGH][word] + counts[Label.LOW][word] >= least_records
     ]
@@ -137,10 +140,10 @@ def words(text: str) -> list[str]:
     return (folded if folded.isascii() else _UNSPACED.sub(r" \1 ", folded)).split()
 
 
-def _row(word: str, high: int, low: int, n_high: int, n_low: int) -> dict[str, Any]:
+def _row(word: str, high: int, low: int, n_high: int, n_low: int, columns: tuple[str, str]) -> dict[str, Any]:
     cells = (high + 0.5, n_high - high + 0.5, low + 0.5, n_low - low + 0.5)
     value = math.log(cells[0] / cells[1]) - math.log(cells[2] / cells[3])
     reach = _QUANTILE * math.sqrt(sum(1 / cell for cell in cells))
-    counted = {"high_stakes": high, "n_high": n_high, "low_stakes": low, "n_low": n_low}
+    counted = {columns[0]: high, "n_high": n_high, columns[1]: low, "n_low": n_low}
     ends = {"log_odds": value, "low": value - reach, "high": value + reach}
     return {"word": word} | {name: round(number, 4) for name, number in ends.items()} | counted

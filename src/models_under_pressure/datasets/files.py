@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models_under_pressure.core.concept import Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json, stable_hash, stable_uniform
 from models_under_pressure.core.records import Record, read_records, write_records
@@ -98,10 +99,13 @@ def manifest_path(dataset: str, version: str) -> Path:
     return EVALS / f"{dataset}_{version}" / "manifest.json"
 
 
-def read_splits(dataset: str, version: str, *, splits: tuple[str, ...], kind: str = "raw") -> Splits:
+def read_splits(dataset: str, version: str, classes: Classes, *, splits: tuple[str, ...], kind: str = "raw") -> Splits:
     """Read a version's splits; a split not named is empty."""
     return Splits(
-        *(read_records(split_path(dataset, version, one, kind=kind)) if one in splits else () for one in SPLITS)
+        *(
+            read_records(split_path(dataset, version, one, kind=kind), classes) if one in splits else ()
+            for one in SPLITS
+        )
     )
 
 

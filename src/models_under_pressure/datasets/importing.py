@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import json_line, stable_uniform
 from models_under_pressure.core.records import Label, Record, is_given, to_record, to_row
@@ -25,10 +26,13 @@ from models_under_pressure.datasets.columns import (
     conversation,
     label_meanings,
     label_word,
+    words_in,
 )
 from models_under_pressure.datasets.overlap import OverlapConfig, Part, overlaps_between
 from models_under_pressure.datasets.source import content_group, core_text, is_missing
 
+_NO_COLUMN = "no label asked for"
+"""What stands for the label of a control set's rows, which are all of the negative class."""
 _SAMPLE = 200
 """Rows by whose values columns are guessed."""
 _LISTED = 1000
@@ -85,7 +89,10 @@ class Share:
 class Spool(AbstractContextManager["Spool"]):
     """The rows of one table on disk, as records without their labels."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, classes: Classes | None = STAKES) -> None:
+        """Open the file; `classes` are the words for labels, None takes the table's own."""
+        self._asked_classes = classes
+        self.classes = classes or STAKES
         self._database = sqlite3.connect(folder / "rows.sqlite")
         for line in (
             "PRAGMA journal_mode = OFF",
@@ -134,9 +141,11 @@ class Spool(AbstractContextManager["Spool"]):
                 problem, where=where, remedy="name the right columns with --text or --messages and --label."
             )
         if columns.label is None:
-            self._meanings = {Label.LOW.value: Label.LOW}
+            self._meanings = {_NO_COLUMN: Label.LOW}
         else:
-            self._meanings = label_meanings(counts, columns.label, asked.positive, where=where)
+            self._meanings = label_meanings(counts, columns.label, asked.positive, self._asked_classes, where=where)
+            if self._asked_classes is None:
+                self.classes = words_in(self._meanings)
         self._settle(report, counts)
         return report
 
@@ -146,19 +155,19 @@ class Spool(AbstractContextManager["Spool"]):
             if part.has(cluster):
                 row: dict[str, Any] = json.loads(text)
                 head = {name: row.pop(name) for name in _HEAD if name in row}
-                yield {**head, "labels": self._meanings[label].value, **row}
+                yield {**head, "labels": self.classes.word(self._meanings[label]), **row}
 
     def records(self, part: Share) -> Iterator[Record]:
         """Yield the records, by id."""
         for row in self.rows(part):
-            yield to_record(row, where=f"record {row['ids']}", default_id="")
+            yield to_record(row, where=f"record {row['ids']}", default_id="", classes=self.classes)
 
     def _class_of(self, word: str) -> str | None:
-        return self._meanings.get(word)
+        return self.classes.word(self._meanings[word]) if word in self._meanings else None
 
     def _add(self, row: dict[str, Any], columns: Columns, report: Report, *, keep_label: bool, place: str) -> None:
         left = dict(row)
-        label = left.pop(columns.label, None) if columns.label else Label.LOW.value
+        label = left.pop(columns.label, None) if columns.label else _NO_COLUMN
         word = label_word(label)
         if word is None:
             raise UserError("it has no label.")
@@ -195,13 +204,13 @@ class Spool(AbstractContextManager["Spool"]):
 
     def _settle(self, report: Report, counts: Mapping[str, int]) -> None:
         """Leave out what is neither class, then count."""
-        ask = self._database.execute
-        for (id_,) in ask("SELECT id FROM rows WHERE class(label) = ? ORDER BY rowid", (Label.AMBIGUOUS,)).fetchall():
-            _refuse(report, "its label is ambiguous: neither class.", f"record {id_}")
+        ask, neither = self._database.execute, self.classes.ambiguous
+        for (id_,) in ask("SELECT id FROM rows WHERE class(label) = ? ORDER BY rowid", (neither,)).fetchall():
+            _refuse(report, f"its label is {neither}: neither class.", f"record {id_}")
             report.records -= 1
-        ask("DELETE FROM rows WHERE class(label) = ?", (Label.AMBIGUOUS,))
+        ask("DELETE FROM rows WHERE class(label) = ?", (neither,))
         report.repaired = +report.repaired
-        report.meanings = {word: self._meanings[word].value for word in sorted(counts)}
+        report.meanings = {word: self.classes.word(self._meanings[word]) for word in sorted(counts)}
         report.labels = dict(ask("SELECT class(label), COUNT(*) FROM rows GROUP BY class(label)"))
         ask("CREATE INDEX by_text ON rows (text, label, id)")
         (report.duplicates,) = ask("SELECT COUNT(*) - COUNT(DISTINCT text) FROM rows").fetchone()

@@ -1,55 +1,73 @@
-"""Stakes labels from a chat model: a 1-10 score with its confidence, and thresholds that turn it into a label."""
+"""Labels from a chat model: a 1-10 rating with its confidence, and thresholds that turn it into a label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import lru_cache
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model
 
+from models_under_pressure.core.concept import Classes, Concept, Label, Labelling, Thresholds, filled
 from models_under_pressure.core.conversation import Message
-from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Record
 from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.source import Dropped, with_column
-from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, load_prompt
+from models_under_pressure.llm.ask import Answer, Ask, Asker, Failure, Form, form_name, load_prompt
 
-Method = Literal[
-    "scale", "rubric", "anthropic_context", "anthropic_extended_context", "mt_context", "mt_extended_context"
-]
-"""How the labeller is told to judge: by what it knows of the world (`scale`, all published labels), or with the
-criteria of the file of that name in `datasets/prompts` put before it."""
-
-
-class Thresholds(Section):
-    """When a score becomes a label; everything between is ambiguous."""
-
-    low_max: int = Field(default=3, ge=1, le=10)
-    """Highest stakes that count as low."""
-    high_min: int = Field(default=8, ge=1, le=10)
-    """Lowest stakes that count as high."""
-    confidence_min: int = Field(default=7, ge=1, le=10)
-    """Lowest confidence that settles a label."""
-
-    @model_validator(mode="after")
-    def _no_score_is_both(self) -> "Thresholds":
-        if self.low_max >= self.high_min:
-            raise ValueError(f"low_max {self.low_max} is not below high_min {self.high_min}: a score would be both")
-        return self
+SCALE = "scale"
+"""The method that judges by what the labeller knows of the world, as all published labels were made."""
 
 
 class LabelConfig(Section):
     """How a conversation is labelled."""
 
-    method: Method = "scale"
-    """How the labeller is told to judge."""
-    thresholds: Thresholds = Thresholds()
+    method: str = SCALE
+    """How the labeller is told to judge: `scale`, or a name of the concept's criteria, which are put before it."""
 
 
-class StakesReply(Form):
-    """The labeller's reply; the explanation comes first, so that the model reasons before it rates."""
+@dataclass(frozen=True, slots=True)
+class Labeller:
+    """What a labeller is asked, and what its ratings mean."""
 
-    explanation: str
-    stakes: int = Field(ge=1, le=10)
-    confidence: int = Field(ge=1, le=10)
+    classes: Classes
+    asks: str
+    labelling: Labelling
+    method: str = SCALE
+
+    def by(self, method: str | None) -> "Labeller":
+        """The same labeller, told to judge in another way; None changes nothing.
+
+        Raises:
+            UserError: the concept has no such criteria.
+        """
+        if method is None or method == self.method:
+            return self
+        if method not in (known := (SCALE, *self.labelling.criteria)):
+            remedy = f"use one of {', '.join(known)}, or write its criteria into the concept's file."
+            raise UserError(f"there is no method {method!r}.", where="relabel.method", remedy=remedy)
+        return replace(self, method=method)
+
+
+def labeller(concept: Concept, config: LabelConfig) -> Labeller:
+    """The labeller of a concept.
+
+    Raises:
+        UserError: the concept says nothing of labelling, or has no such criteria.
+    """
+    return Labeller(concept.classes, concept.asks, concept.needed("labelling")).by(config.method)
+
+
+_REPLY = "The labeller's reply; the explanation comes first, so that the model reasons before it rates."
+"""Part of every request, and so of its key."""
+
+
+@lru_cache
+def rating_form(scale: str) -> type[Form]:
+    """The form of the labeller's reply, with a field of the scale's name."""
+    rating: Any = (int, Field(ge=1, le=10))
+    fields: dict[str, Any] = {"explanation": (str, ...), scale: rating, "confidence": rating}
+    return create_model(f"{form_name(scale)}Reply", __base__=Form, __doc__=_REPLY, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +78,44 @@ class Labelled:
     failures: Sequence[Failure]
 
 
-def to_label(*, stakes: int, confidence: int, thresholds: Thresholds) -> Label:
+def to_label(*, rating: int, confidence: int, thresholds: Thresholds) -> Label:
     """Apply the thresholds (paper, section 3: low <= 3, high >= 8, confidence >= 7)."""
     if confidence < thresholds.confidence_min:
         return Label.AMBIGUOUS
-    if stakes <= thresholds.low_max:
+    if rating <= thresholds.low_max:
         return Label.LOW
-    return Label.HIGH if stakes >= thresholds.high_min else Label.AMBIGUOUS
+    return Label.HIGH if rating >= thresholds.high_min else Label.AMBIGUOUS
 
 
-def label_prompt(method: Method) -> str:
+def label_prompt(how: Labeller) -> str:
     """What the labeller is told."""
-    package = "models_under_pressure.datasets"
-    criteria = "" if method == "scale" else f"\n{load_prompt(package, method)}"
-    return load_prompt(package, "scale").replace("{criteria}\n", f"{criteria}\n")
+    said, criteria = how.labelling, how.labelling.criteria.get(how.method, "")
+    return filled(
+        load_prompt("models_under_pressure.datasets", SCALE),
+        asks=how.asks,
+        definition=said.definition,
+        criteria=f"\n{criteria}" if criteria else "",
+        scale=said.scale.name,
+        lowest=said.scale.lowest,
+        highest=said.scale.highest,
+    )
 
 
-def label_question(record: Record, config: LabelConfig) -> Ask[StakesReply]:
-    """The question that asks for one record's stakes."""
-    messages = (Message("system", label_prompt(config.method)), Message("user", record.text))
-    return Ask(record_id=record.id, messages=messages, reply=StakesReply)
+def label_question(record: Record, how: Labeller) -> Ask[Form]:
+    """The question that asks for one record's rating."""
+    messages = (Message("system", label_prompt(how)), Message("user", record.text))
+    return Ask(record_id=record.id, messages=messages, reply=rating_form(how.labelling.scale.name))
 
 
-def label_records(records: Sequence[Record], *, config: LabelConfig, ask: Asker) -> Labelled:
+def label_records(records: Sequence[Record], *, how: Labeller, ask: Asker) -> Labelled:
     """Label every record; the labels it had are kept in the column `previous_labels`."""
     labelled: list[Record] = []
     failures: list[Failure] = []
-    for record, answer in zip(records, ask([label_question(record, config) for record in records]), strict=True):
+    for record, answer in zip(records, ask([label_question(record, how) for record in records]), strict=True):
         if isinstance(answer, Failure):
             failures.append(answer)
         else:
-            labelled.append(_with_labels(record, answer, config))
+            labelled.append(_with_labels(record, answer, how))
     return Labelled(labelled, failures)
 
 
@@ -99,23 +124,26 @@ def unanswered(failures: Sequence[Failure]) -> list[Dropped]:
     return [Dropped(failure.record_id, f"no answer: {failure.kind}") for failure in failures]
 
 
-def _with_labels(record: Record, answer: Answer[StakesReply], config: LabelConfig) -> Record:
-    reply = answer.value
+def _with_labels(record: Record, answer: Answer[Form], how: Labeller) -> Record:
+    reply: Any = answer.value
+    rating: int = getattr(reply, how.labelling.scale.name)
+    thresholds = how.labelling.thresholds
     if record.label is not None:
         record = with_column(
             record,
             previous_labels={
-                "labels": record.label.value,
+                "labels": record.label_word,
                 "scale_labels": record.scale_label,
                 "scale_label_confidence": record.scale_label_confidence,
                 "scale_label_explanation": record.scale_label_explanation,
             },
         )
-    record = with_column(record, label_method=config.method, label_thresholds=config.thresholds.model_dump())
+    record = with_column(record, label_method=how.method, label_thresholds=thresholds.model_dump())
     return replace(
         record,
-        label=to_label(stakes=reply.stakes, confidence=reply.confidence, thresholds=config.thresholds),
-        scale_label=reply.stakes,
+        label=to_label(rating=rating, confidence=reply.confidence, thresholds=thresholds),
+        classes=how.classes,
+        scale_label=rating,
         scale_label_confidence=reply.confidence,
         scale_label_explanation=reply.explanation,
         scale_label_model=answer.model,

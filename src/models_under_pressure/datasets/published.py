@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_jsonl
 from models_under_pressure.core.records import Record, to_record
@@ -110,8 +111,12 @@ class Converted:
     """Sorted by id; a row without a text is dropped, every other one is kept."""
 
 
-def convert(path: Path) -> Converted:
+def convert(path: Path, classes: Classes = STAKES) -> Converted:
     """Read a published JSON Lines or CSV file.
+
+    Args:
+        path: the file.
+        classes: the words for its labels; the paper's files have the paper's.
 
     Raises:
         UserError: the file is cut or has other columns, or a row has an unknown role or label.
@@ -132,7 +137,7 @@ def convert(path: Path) -> Converted:
         if "inputs" in columns and is_missing(columns["inputs"]):
             repairs.append(Repair(id_, f"dropped: its text is {columns['inputs']!r}"))
             continue
-        record = to_record({**columns, "ids": id_}, where=where, default_id=id_)
+        record = to_record({**columns, "ids": id_}, where=where, default_id=id_, classes=classes)
         for mend in (_without_quotes, _without_tool_turns):
             record, what = mend(record)
             repairs += [Repair(id_, what)] if what else []

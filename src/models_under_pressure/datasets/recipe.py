@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union
 
 from pydantic import Field
 
+from models_under_pressure.core.concept import Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
-from models_under_pressure.core.records import Label, Record, content_hash
+from models_under_pressure.core.records import Record, classes_of, content_hash
 from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.distribution import label_counts
 from models_under_pressure.datasets.files import Splits
@@ -20,10 +21,14 @@ T = TypeVar("T")
 class BalanceConfig(Section):
     """Which classes a balanced file holds, and how many rows of each."""
 
-    classes: tuple[Label, ...] = Field(default=(Label.HIGH, Label.LOW), min_length=2)
-    """Classes to hold in equal numbers; rows of others are left out."""
+    classes: tuple[str, ...] | None = Field(default=None, min_length=2)
+    """Words of the classes to hold in equal numbers, others are left out; null: the positive and the negative one."""
     per_class: int | None = Field(default=None, ge=1)
     """Rows of each class; null takes as many as the smallest class has."""
+
+    def chosen(self, words: Classes) -> tuple[str, ...]:
+        """Words of the classes, of those of a concept."""
+        return self.classes or (words.positive, words.negative)
 
 
 def balance(
@@ -43,17 +48,22 @@ def balance(
         UserError: a class has no record, or fewer than `per_class` asks for (never a silent shrink).
     """
     config = config or BalanceConfig()
-    by_class = {label: [record for record in records if record.label is label] for label in config.classes}
-    sizes = {label: len(members) for label, members in by_class.items()}
+    words = classes_of(records)
+    chosen = config.chosen(words)
+    if unknown := [word for word in chosen if word not in words.words]:
+        remedy = f"use {', '.join(words.words)} in `balance.classes`."
+        raise UserError(f"there is no class {unknown[0]!r}.", where=where, remedy=remedy)
+    by_class = {word: [record for record in records if record.label_word == word] for word in chosen}
+    sizes = {word: len(members) for word, members in by_class.items()}
     count = min(sizes.values()) if config.per_class is None else config.per_class
     if count == 0 or count > min(sizes.values()):
         asked = "no balanced set can be drawn" if count == 0 else f"{count} rows per class asked for"
-        found = ", ".join(f"{label.value} {size}" for label, size in sizes.items())
+        found = ", ".join(f"{word} {size}" for word, size in sizes.items())
         raise UserError(
             f"{asked}, but there are {found} (of {len(records)} rows).",
             where=where,
             remedy="relax the steps of this version in data/versions.yaml, lower `balance.per_class`, or change "
-            "`relabel.thresholds` in params.yaml.",
+            "the concept's `labelling.thresholds`.",
         )
 
     def place(record: Record) -> tuple[str, str]:
@@ -131,7 +141,8 @@ def run_recipe(version: Version, parent: Splits, *, tools: Tools, seed: int) -> 
         "content": _of_each(raw, content_hash),
         "steps": steps,
         "labels": _of_each(raw, label_counts),
-        "balance": version.balance.model_dump(mode="json"),
+        "balance": version.balance.model_dump(mode="json")
+        | {"classes": list(version.balance.chosen(tools.label.classes))},
         "balanced": (sizes := _of_each(balanced, len)),
         "left_out_by_balancing": {name: size - sizes[name] for name, size in _of_each(raw, len).items()},
     }

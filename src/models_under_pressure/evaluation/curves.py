@@ -13,7 +13,7 @@ class Ranking:
 
     order: Int[np.ndarray, "records"]
     positive: Bool[np.ndarray, "records"]
-    """Whether the record is high-stakes, in rank order."""
+    """Whether the record is of the positive class, in rank order."""
     ends: Int[np.ndarray, "thresholds"]
     """Rank of the last record at or above each threshold."""
     thresholds: Float[np.ndarray, "thresholds"]
@@ -94,7 +94,7 @@ def tpr_at_fpr(counts: Counts, budget: float) -> Float[np.ndarray, "*resamples"]
 
 
 def checked_labels(labels: ArrayLike) -> Bool[np.ndarray, "records"]:
-    """Labels as booleans, true for high-stakes.
+    """Labels as booleans, true for the positive class.
 
     Raises:
         ValueError: there are none, or one is neither 0 nor 1 (an ambiguous record has no place in a metric).
@@ -104,7 +104,7 @@ def checked_labels(labels: ArrayLike) -> Bool[np.ndarray, "records"]:
         raise ValueError(f"labels have shape {array.shape}, expected [records] with at least one record")
     if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
         first = int(np.flatnonzero(~np.isin(array, (0, 1)))[0])
-        raise ValueError(f"label {first} is {array[first]!r}, expected 0 (low-stakes) or 1 (high-stakes)")
+        raise ValueError(f"label {first} is {array[first]!r}, expected 0 or 1")
     return array.astype(np.bool_)
 
 

@@ -7,7 +7,7 @@ take the logit interval, losses the percentiles, the biased calibration errors t
 Bootstraps are grouped: whole groups are drawn with replacement, within strata of equal class make-up. Records of one
 group (a pair of prompts, the conversations cut from one source row) share what they are about, so that drawing them one
 by one would count one piece of evidence several times. Groups are stratified by the classes they hold (only
-high-stakes, only low-stakes, both), and every stratum keeps its number of groups: the evaluation sets are balanced by
+positive, only negative, both), and every stratum keeps its number of groups: the evaluation sets are balanced by
 recipe, so that the class mix is a design choice and not a finding; and a resample that holds one class only, for which
 no ranking metric is defined, cannot occur.
 """

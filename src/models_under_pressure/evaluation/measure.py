@@ -79,7 +79,11 @@ def _comparable(
     dataset: Dataset, by_name: Mapping[str, list[ScoreList]], skipped: int
 ) -> tuple[Mapping[str, list[ScoreList]], dict[str, Record]]:
     """The scores of the records that every method has scored, and the labelled records of the dataset."""
-    known = {record.id: record for record in read_records(dataset.path) if record.label is not Label.AMBIGUOUS}
+    known = {
+        record.id: record
+        for record in read_records(dataset.path, dataset.classes)
+        if record.label is not Label.AMBIGUOUS
+    }
     for scores in (scores for lists in by_name.values() for scores in lists):
         _check(scores, known, skipped)
     scored = set(known).intersection(*(scores.ids for lists in by_name.values() for scores in lists))

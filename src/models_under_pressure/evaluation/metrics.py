@@ -33,7 +33,7 @@ class ReliabilityBin:
     forecast: float
     """Mean probability of the bin's records."""
     observed: Estimate
-    """Share of them that are high-stakes, with its exact interval, records taken as independent."""
+    """Share of them that are of the positive class, with its exact interval, records taken as independent."""
 
     def columns(self) -> dict[str, float]:
         """The point in results, rounded to 4 places: `forecast`, `observed`, and its interval from `low` to `high`."""
@@ -116,7 +116,7 @@ def threshold_at_fpr(scores: ArrayLike, labels: ArrayLike, budget: float = 0.01)
 
 
 def precision_from_rates(tpr: float, fpr: float, prevalence: float) -> float:
-    """Share of alerts that are right with these rates, were a share `prevalence` of traffic high-stakes (Bayes).
+    """Share of alerts that are right with these rates, were a share `prevalence` of traffic positive (Bayes).
 
     0 when nothing is flagged. Metrics give the budget as `fpr`, as if it were spent in full: the observed rate, 0 of 40
     negatives say, would promise a precision of 1 that no such set can show.
@@ -126,7 +126,7 @@ def precision_from_rates(tpr: float, fpr: float, prevalence: float) -> float:
 
 
 def accuracy(scores: ArrayLike, labels: ArrayLike, threshold: float = 0.5) -> float:
-    """Share of records on the right side of the threshold (a score above it says high-stakes)."""
+    """Share of records on the right side of the threshold (a score above it says the positive class)."""
     checked = checked_labels(labels)
     right = (checked_scores(scores, len(checked)) > threshold) == checked
     return float(right.mean())

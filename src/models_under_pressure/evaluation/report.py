@@ -39,7 +39,7 @@ class EvaluateConfig(Frozen):
     fpr_budgets: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.01,), min_length=1)
     """False positive rates that a threshold must keep."""
     prevalence: float = Field(0.01, gt=0, lt=1)
-    """Share of high-stakes traffic assumed for precision."""
+    """Share of traffic of the positive class assumed for precision."""
     resamples: int = Field(10_000, ge=100)
     """Bootstrap resamples behind each interval."""
     confidence: float = Field(0.95, gt=0, lt=1)

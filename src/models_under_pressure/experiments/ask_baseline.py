@@ -1,12 +1,13 @@
-"""Ask a model behind an API for the stakes, with reasons; replies are recorded."""
+"""Ask a model behind an API for the class, with reasons; replies are recorded."""
 
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from models_under_pressure.baselines.asked import AskBaselineConfig, ask_stakes, to_list, write_asked
+from models_under_pressure.baselines.asked import AskBaselineConfig, ask_classes, to_list, write_asked
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
+from models_under_pressure.core.concept import Concept, chosen_concept
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.paths import EXPERIMENT_RESULTS, Dataset, datasets_in_use, scores_path
 from models_under_pressure.core.section import EXPERIMENTS, entry, read
@@ -25,7 +26,7 @@ def command(
     allow_missing: options.AllowUndecided = None,
     refresh: options.Refresh = None,
 ) -> None:
-    """Ask one model behind an API for the stakes of every conversation.
+    """Ask one model behind an API for the class of every conversation.
 
     Example: mup ask_baseline gpt4o --dry-run
     """
@@ -33,19 +34,20 @@ def command(
     llm = read("llm", LLMConfig).model_copy(update={"model": config.name})
     llm = options.with_options(llm, allow_missing=allow_missing, refresh=refresh)
     datasets, stage = datasets_in_use("dev", "test"), f"ask_baseline_{name}"
+    concept = chosen_concept()
     if dry_run:
-        options.dry_run(stage, llm, lambda ask: ask_stakes(_read(datasets), ask))
+        options.dry_run(stage, llm, lambda ask: ask_classes(_read(datasets), concept, ask))
         return
     with recorded(stage, llm) as ask:
-        run(name, datasets=datasets, ask=ask, seed=read("seed", int))
+        run(name, datasets=datasets, concept=concept, ask=ask, seed=read("seed", int))
 
 
-def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> None:
+def run(name: str, *, datasets: Sequence[Dataset], concept: Concept, ask: Asker, seed: int) -> None:
     """Write what the model says of each record, and the scores."""
     folder, method = EXPERIMENT_RESULTS / "asked" / name, f"asked_{name}"
     unanswered: dict[str, object] = {}
     lists: list[ScoreList] = []
-    for asked in ask_stakes(_read(datasets), ask):
+    for asked in ask_classes(_read(datasets), concept, ask):
         write_asked(folder / f"{asked.data.name}.jsonl", asked)
         lists.append(to_list(asked, method, seed=seed))
         unanswered[asked.data.name] = asked.unanswered
@@ -54,4 +56,4 @@ def run(name: str, *, datasets: Sequence[Dataset], ask: Asker, seed: int) -> Non
 
 
 def _read(datasets: Sequence[Dataset]) -> list[LabelledRecords]:
-    return [read_labelled(one.name, one.path) for one in datasets]
+    return [read_labelled(one.name, one.path, one.classes) for one in datasets]

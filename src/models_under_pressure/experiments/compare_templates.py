@@ -28,7 +28,7 @@ def command() -> None:
     """
     models = read("prompt_baseline", PromptBaselineConfig, EXPERIMENTS).models
     rows = run(
-        [read_labelled(one.name, one.path) for one in datasets_in_use("dev")],
+        [read_labelled(one.name, one.path, one.classes) for one in datasets_in_use("dev")],
         models={name: config.templates for name, config in models.items()},
         confidence=read("evaluate", EvaluateConfig).confidence,
     )

@@ -1,7 +1,6 @@
 """Train a language model further on the training prompts, from each of its seeds."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from models_under_pressure.baselines.finetuned.checkpoint import checkpoint_root
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.baselines.finetuned.run import finetune
 from models_under_pressure.core.files import write_json
-from models_under_pressure.core.paths import finetuned_paths, the_one, timing_path
+from models_under_pressure.core.paths import Dataset, finetuned_paths, the_one, timing_path
 from models_under_pressure.core.section import EXPERIMENTS, Section, entry, model_aliases, read
 from models_under_pressure.core.settings import curve, load_settings
 
@@ -40,14 +39,15 @@ def command(name: Name) -> None:
 
     Example: mup finetune_baseline smollm2
     """
-    train, validation = the_one("train").path, the_one("validation").path
+    train, validation = the_one("train"), the_one("validation")
     run(name, config=finetuned(name), train=train, validation=validation, seed=read("seed", int))
 
 
-def run(name: str, *, config: FinetuneConfig, train: Path, validation: Path, seed: int) -> None:
+def run(name: str, *, config: FinetuneConfig, train: Dataset, validation: Dataset, seed: int) -> None:
     """Finetune, save each seed's model, and write what the training took."""
     settings, root = load_settings(), checkpoint_root()
-    data, held_out = read_labelled("train", train), read_labelled("validation", validation)
+    data = read_labelled("train", train.path, train.classes)
+    held_out = read_labelled("validation", validation.path, validation.classes)
     costs: dict[str, object] = {}
     for number, path in enumerate(finetuned_paths(name, seed, config.seeds), start=seed):
         with curve("finetune_baseline", name, number, config.model_dump(mode="json"), settings) as watch:

@@ -53,7 +53,7 @@ def command() -> None:
     datasets = {one.name: one for one in datasets_in_use(config.fit_on, "dev", "test")}
     purposes = {name: one.purpose for name, one in datasets.items()}
     scales = {
-        name: {row.id: row.scale_label for row in read_records(one.path) if row.scale_label is not None}
+        name: {row.id: row.scale_label for row in read_records(one.path, one.classes) if row.scale_label is not None}
         for name, one in datasets.items()
     }
     found = run(config, read_monitors(list(datasets)), purposes, scales, measured=measured, seed=read("seed", int))

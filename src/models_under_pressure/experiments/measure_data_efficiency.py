@@ -21,7 +21,7 @@ class MeasureDataEfficiency(Section):
     """How many training prompts probes get."""
 
     sizes: tuple[int, ...] = Field(min_length=1)
-    """Sample sizes, half of each high-stakes; the largest possible one comes on top."""
+    """Sample sizes, half of each of the positive class; the largest possible one comes on top."""
     repeats: int = Field(ge=1)
     """Runs with other prompts and another seed."""
     probes: dict[str, ProbeConfig] = Field(min_length=1)

@@ -41,7 +41,7 @@ def command() -> None:
     Example: mup measure_finetuning
     """
     config = read("measure_finetuning", MeasureFinetuning, EXPERIMENTS)
-    sets = [read_labelled(one.name, one.path) for one in datasets_in_use("train", "validation", "dev")]
+    sets = [read_labelled(one.name, one.path, one.classes) for one in datasets_in_use("train", "validation", "dev")]
     seed, confidence = read("seed", int), read("evaluate", EvaluateConfig).confidence
     rows: list[Row] = []
     for name, model in {name: finetuned(name) for name in config.models}.items():

@@ -13,6 +13,7 @@ from pydantic import Field
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
 from models_under_pressure.core.paths import EXPERIMENT_RESULTS
+from models_under_pressure.core.records import classes_of
 from models_under_pressure.core.section import EXPERIMENTS, Section, read
 from models_under_pressure.evaluation.metrics import accuracy
 from models_under_pressure.experiments.shared.rows import Row, auroc_row
@@ -94,4 +95,5 @@ def _by_value(labelled: LabelledSet, attribute: str) -> dict[str, LabelledSet]:
 def _shortage(part: LabelledSet, least: int) -> str:
     high = int(part.labels.sum())
     low = len(part.records) - high
-    return f"only {high} high-stakes and {low} low-stakes records" if min(high, low) < least else ""
+    classes = classes_of(part.records)
+    return f"only {high} {classes.positive} and {low} {classes.negative} records" if min(high, low) < least else ""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.concept import PAPER, Words, chosen_concept, words_of
 from models_under_pressure.core.files import read_json, read_jsonl, write_json
 from models_under_pressure.core.paths import (
     EXPERIMENT_RESULTS,
@@ -30,13 +31,13 @@ def command() -> None:
     Example: mup present_experiments
     """
     contents = {name: origin["sha256"] for name, origin in read_json(ORIGINS).items()}
-    run(datasets_in_use("dev", "test"), contents=contents)
+    run(datasets_in_use("dev", "test"), contents=contents, words=words_of(chosen_concept()))
 
 
-def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
+def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str], words: Words = PAPER) -> None:
     """Draw every figure as Vega-Lite, PNG and SVG, and write the metrics and intervals that git tracks.
 
-    `contents` is dataset -> hash of its file.
+    `contents` is dataset -> hash of its file; `words` are the concept's.
     """
     purposes = {one.name: one.purpose for one in datasets}
     evaluated = {name: read_json(evaluated_path(name, EXPERIMENT_RESULTS))["metrics"] for name in purposes}
@@ -49,7 +50,8 @@ def run(datasets: Sequence[Dataset], *, contents: Mapping[str, str]) -> None:
         if figure.summary:
             metrics[name] = _rounded(figure.summary(found))
         path = FIGURES / "experiments" / f"{name}.json"
-        specification = write_chart(figure.chart(found), path, finding=figure.finding(found))
+        said = {"words": words} if figure.worded else {}
+        specification = write_chart(figure.chart(found, **said), path, finding=figure.finding(found, **said))
         write_pictures(specification, PICTURES / name)
     write_json(METRICS / "experiments.json", metrics)
     write_json(INTERVALS, known_intervals(evaluated, purposes, contents))

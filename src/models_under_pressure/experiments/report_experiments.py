@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.concept import PAPER, Words, chosen_concept, words_of
 from models_under_pressure.core.files import read_json, write_text
 from models_under_pressure.core.layers import layers_text
 from models_under_pressure.core.paths import (
@@ -47,7 +48,14 @@ def command() -> None:
     """
     config = read("report_experiments", ReportExperiments, EXPERIMENTS)
     probes = list(read("train", dict[str, Any])["probes"])
-    run(datasets_in_use(), config=config, probes=probes, params=load_plain(EXPERIMENTS), seed=read("seed", int))
+    run(
+        datasets_in_use(),
+        config=config,
+        probes=probes,
+        params=load_plain(EXPERIMENTS),
+        seed=read("seed", int),
+        words=words_of(chosen_concept()),
+    )
 
 
 def run(
@@ -57,6 +65,7 @@ def run(
     probes: Sequence[str],
     params: Mapping[str, Any],
     seed: int,
+    words: Words = PAPER,
 ) -> None:
     """Write plots/experiments.html; the first of the probes says where activations come from.
 
@@ -65,12 +74,13 @@ def run(
     """
     models = {method: str(entry.get("model") or entry["name"]) for method, entry in language_models().items()}
     origin = read_json(probe_paths(probes[0], seed, 1)[0] / "probe.json")["provenance"]
-    records = {one.name: read_records(one.path) for one in datasets}
+    records = {one.name: read_records(one.path, one.classes) for one in datasets}
     purposes = {one.name: one.purpose for one in datasets if one.purpose in ("dev", "test")}
     evaluated = {name: read_json(evaluated_path(name, EXPERIMENT_RESULTS)) for name in purposes}
     metrics = {name: found["metrics"] for name, found in evaluated.items() if found["metrics"]}
     origins, commit = read_json(ORIGINS), commit_of((*INPUTS, "experiments/dvc.yaml", str(EXPERIMENTS)))
     report = Report(
+        words=words,
         title="Models Under Pressure: experiments",
         summary=f"Language models as monitors ({', '.join(models) or 'none'}) and the experiments of the paper. Probes "
         f"read {layers_text(origin)} of {origin['model']}."

@@ -31,7 +31,7 @@ def command(name: Name) -> None:
 def run(name: str, *, datasets: Sequence[Dataset], seeds: int, seed: int) -> None:
     """Write the score and cost of each record by each seed."""
     method = finetuned_method(name)
-    every = [read_labelled(one.name, one.path) for one in datasets]
+    every = [read_labelled(one.name, one.path, one.classes) for one in datasets]
     found: dict[str, list[ScoreList]] = {data.name: [] for data in every}
     seconds = dict.fromkeys(found, 0.0)
     for path in finetuned_paths(name, seed, seeds):

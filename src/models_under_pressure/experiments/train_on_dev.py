@@ -35,7 +35,7 @@ class TrainOnDev(Section):
     modes: tuple[Mode, ...] = Field(min_length=1)
     """What is done with the samples."""
     sizes: tuple[int, ...] = Field(min_length=1)
-    """Sample sizes, half of each high-stakes."""
+    """Sample sizes, half of each of the positive class."""
     repeats: int = Field(ge=1)
     """Runs with other samples and another initial probe."""
     copies: int = Field(ge=1)

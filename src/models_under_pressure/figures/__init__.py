@@ -6,6 +6,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from models_under_pressure.core.concept import PAPER, Words
+
 if TYPE_CHECKING:  # figures of datasets are drawn without the room that scores come from
     from models_under_pressure.evaluation.scores import ScoreList
 
@@ -37,6 +39,8 @@ class Results:
     """Bins of the reliability diagram."""
     length_bins: int = 4
     """Bins of the lengths."""
+    words: Words = PAPER
+    """What the concept calls its classes."""
 
     @property
     def percent(self) -> str:
@@ -74,12 +78,14 @@ class ExperimentFigure:
 
     results: str
     """File below data/experiments, or folder of files."""
-    chart: Callable[[Any], Any]
+    chart: Callable[..., Any]
     """Chart of what the file holds."""
-    finding: Callable[[Any], str]
+    finding: Callable[..., str]
     """Finding in words, for readers who cannot see the chart."""
     summary: Callable[[Any], dict[str, Any]] | None = None
     """Part of metrics/experiments.json: the few numbers that people compare, the same on every processor."""
+    worded: bool = False
+    """Whether the chart says the words of the concept, which it takes as `words`; the finding then takes them too."""
 
 
 Kind = TypeVar("Kind", ResultFigure, ExperimentFigure)

@@ -47,7 +47,8 @@ def tpr_chart(rows: Sequence[Row], results: Results) -> alt.VConcatChart:
         title=f"True positives within {results.percent} false positives",
         told=[
             "Point: the best threshold that keeps the budget on this dataset, never interpolated. Dashed: chance.",
-            "Bar: exact 95 % interval; it starts at 0 where a dataset has too few low-stakes records to bound it.",
+            f"Bar: exact 95 % interval; it starts at 0 where a dataset has too few {results.words.classes.negative} "
+            "records to bound it.",
         ],
     )
 
@@ -66,8 +67,8 @@ def finding(rows: Sequence[Row], _: Results) -> str:
 def tpr_finding(rows: Sequence[Row], results: Results) -> str:
     """The best mean of each purpose within the budget."""
     sentences = [
-        f"Within {results.percent} false positives, {best} finds most high-stakes records of the {purpose} "
-        f"datasets: {mean:.0%}, mean over {datasets}."
+        f"Within {results.percent} false positives, {best} finds most {results.words.classes.positive} records of the "
+        f"{purpose} datasets: {mean:.0%}, mean over {datasets}."
         for purpose, best, mean, _, datasets in _best(rows, "tpr")
     ]
     return " ".join(sentences) or NOTHING

@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from models_under_pressure.core.concept import PAPER, Words
 from models_under_pressure.evaluation.rows import BySize, MethodRow, SampleRow
 from models_under_pressure.figures import ExperimentFigure, Row, theme
 
@@ -17,7 +18,7 @@ _MODES = {
 _BARS = "Bars: 95 % interval over records and repeats."
 
 
-def prompts_chart(rows: Sequence[MethodRow]) -> alt.VConcatChart:
+def prompts_chart(rows: Sequence[MethodRow], words: Words = PAPER) -> alt.VConcatChart:
     """The mean over datasets in a large panel, each dataset in a small one; a line per method."""
     repeats = sorted({row["repeats"] for row in rows})
     told = str(repeats[0]) if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
@@ -27,11 +28,12 @@ def prompts_chart(rows: Sequence[MethodRow]) -> alt.VConcatChart:
         ("method", {name: name.replace("_", " ") for name in theme.named(rows, "method")}),
         x="Training prompts",
         title="How many training prompts a monitor needs",
-        told=f"Mean over {told} repeats with other prompts and another seed; half of the prompts are high-stakes.",
+        told=f"Mean over {told} repeats with other prompts and another seed; half of the prompts are "
+        f"{words.classes.positive}.",
     )
 
 
-def prompts_finding(rows: Sequence[MethodRow]) -> str:
+def prompts_finding(rows: Sequence[MethodRow], words: Words = PAPER) -> str:
     """AUROC of each method with the fewest and the most prompts."""
     told: list[str] = []
     for (method,), part in theme.split(theme.means(rows), "method").items():
@@ -41,7 +43,7 @@ def prompts_finding(rows: Sequence[MethodRow]) -> str:
     return f"Mean AUROC from {sizes[0]} to {sizes[-1]:,} training prompts: {'; '.join(told)}."
 
 
-def samples_chart(rows: Sequence[SampleRow]) -> alt.VConcatChart:
+def samples_chart(rows: Sequence[SampleRow], words: Words = PAPER) -> alt.VConcatChart:
     """The mean over test sets in a large panel, each test set in a small one; a line per mode."""
     modes = {mode: name for mode, name in _MODES.items() if any(row["mode"] == mode for row in rows)}
     return _chart(
@@ -51,12 +53,12 @@ def samples_chart(rows: Sequence[SampleRow]) -> alt.VConcatChart:
         x="Dev samples",
         title="Training on samples of the dev sets, tested on the test sets",
         told=f"Mean over {rows[0]['repeats']} repeats with other samples and another initial probe; half of the "
-        "samples are high-stakes.",
+        f"samples are {words.classes.positive}.",
         levels={row["dataset"]: row["auroc"] for row in rows if row["mode"] == "initial"},
     )
 
 
-def samples_finding(rows: Sequence[SampleRow]) -> str:
+def samples_finding(rows: Sequence[SampleRow], words: Words = PAPER) -> str:
     """AUROC without samples, and of each mode with the most."""
     initial = next(row for row in theme.means(rows) if row["mode"] == "initial")
     largest = max(row["size"] for row in theme.means(rows))
@@ -77,10 +79,10 @@ def _summary(rows: Sequence[BySize], series: str) -> dict[str, Any]:
 
 FIGURES = {
     "measure_data_efficiency": ExperimentFigure(
-        "data_efficiency", prompts_chart, prompts_finding, partial(_summary, series="method")
+        "data_efficiency", prompts_chart, prompts_finding, partial(_summary, series="method"), worded=True
     ),
     "train_on_dev": ExperimentFigure(
-        "train_on_dev.jsonl", samples_chart, samples_finding, partial(_summary, series="mode")
+        "train_on_dev.jsonl", samples_chart, samples_finding, partial(_summary, series="mode"), worded=True
     ),
 }
 

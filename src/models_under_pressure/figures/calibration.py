@@ -5,11 +5,11 @@ from typing import Any
 
 import altair as alt
 
+from models_under_pressure.core.concept import PAPER, Words
 from models_under_pressure.evaluation.metrics import ece, reliability
 from models_under_pressure.evaluation.rows import BinRow, Calibration, ErrorRow, Fitted, Recalibrated, StakesRow
 from models_under_pressure.figures import ExperimentFigure, ResultFigure, Results, Row, Rows, render, theme
 
-_OBSERVED = "Observed share of high stakes"
 _BIN_FIELDS = ("probe", "forecast", "observed", "low", "high", "count", "ece")
 _PURPOSE = "test"
 _NAMES = {"none": "as scored", "platt": "Platt", "isotonic": "isotonic", "temperature": "temperature"}
@@ -28,17 +28,18 @@ def reliability_rows(results: Results) -> Rows:
     return found
 
 
-def reliability_layers(base: alt.Chart, shape: alt.Shape) -> list[alt.Chart]:
+def reliability_layers(base: alt.Chart, shape: alt.Shape, words: Words) -> list[alt.Chart]:
     """Bins of one panel over the diagonal, on which forecasts are calibrated."""
-    observed = theme.share_axis("observed", _OBSERVED, alt.Y)
-    low = alt.Y("low:Q", title=_OBSERVED)
+    title = f"Observed share of {words.classes.positive_noun}"
+    observed = theme.share_axis("observed", title, alt.Y)
+    low = alt.Y("low:Q", title=title)
     bar, line = {"opacity": 0.35}, {"strokeWidth": 1.2, "opacity": 0.7}
     marks = theme.joined_bars(base, low, observed, "high", size=45, shape=shape, bar=bar, line=line)
     return [theme.reference((0, 0), (1, 1)), *marks]
 
 
-def reliability_chart(rows: Sequence[Row], _: Results) -> alt.ConcatChart:
-    """A panel per dataset; points on the diagonal are calibrated, below it too sure of high stakes."""
+def reliability_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
+    """A panel per dataset; points on the diagonal are calibrated, below it too sure of the positive class."""
     probes = theme.named(rows)
     drawn: list[Any] = []
     for part in theme.split(rows, "dataset").values():
@@ -47,7 +48,9 @@ def reliability_chart(rows: Sequence[Row], _: Results) -> alt.ConcatChart:
             color=theme.colour_by("probe", probes, legend=alt.Legend(symbolOpacity=1, symbolStrokeWidth=0)),
             tooltip=["probe:N", "forecast:Q", "observed:Q", "low:Q", "high:Q", "count:Q", "ece:Q"],
         )
-        drawn.append(theme.titled(alt.layer(*reliability_layers(base, theme.shape_by("probe", probes))), part[0]))
+        drawn.append(
+            theme.titled(alt.layer(*reliability_layers(base, theme.shape_by("probe", probes), results.words)), part[0])
+        )
     return theme.panels(
         drawn,
         title="Reliability",
@@ -75,12 +78,12 @@ def reliability_template() -> Any:
     return render.template_grid(alt.layer(bars, points), "Reliability")
 
 
-def chart(found: Calibration) -> alt.VConcatChart:
+def chart(found: Calibration, words: Words = PAPER) -> alt.VConcatChart:
     """Brier score and calibration errors, means over the test sets; below, reliability over all test records."""
     errors = _mean_errors(found)
     bins = [row for row in found["bins"] if _is_pooled(row) and row["binning"] == "equal width"]
     above = [_error_panel(errors, name) for name in _ERRORS]
-    below = [_reliability_panel(part) for part in theme.split(bins, "monitor").values()]
+    below = [_reliability_panel(part, words) for part in theme.split(bins, "monitor").values()]
     return theme.themed(
         alt.vconcat(
             alt.concat(*above, columns=_COLUMNS, spacing=24),
@@ -98,7 +101,7 @@ def chart(found: Calibration) -> alt.VConcatChart:
     )
 
 
-def finding(found: Calibration) -> str:
+def finding(found: Calibration, words: Words = PAPER) -> str:
     """Expected calibration error of every monitor and map."""
     told: list[str] = []
     for (monitor,), part in theme.split(_mean_errors(found), "monitor").items():
@@ -115,36 +118,39 @@ def summary(found: Calibration) -> dict[str, Any]:
     }
 
 
-def stakes_chart(found: Calibration) -> alt.ConcatChart:
+def stakes_chart(found: Calibration, words: Words = PAPER) -> alt.ConcatChart:
     """Mean probability at each value of the labeller's scale, a panel per monitor, over all test records."""
     rows = [row for row in found["scale"] if _is_pooled(row)]
     notes = {row["monitor"]: f"rank correlation {theme.estimate(row, 'stakes_correlation')}" for row in _ranked(found)}
-    drawn = [_stakes_panel(part, notes.get(monitor, "")) for (monitor,), part in theme.split(rows, "monitor").items()]
+    drawn = [
+        _stakes_panel(part, notes.get(monitor, ""), words) for (monitor,), part in theme.split(rows, "monitor").items()
+    ]
     counts = {row["stakes"]: row["n"] for row in rows if row["monitor"] == rows[0]["monitor"]}
     return theme.panels(
         drawn,
         columns=_COLUMNS,
-        title="Probability against the 1-10 stakes scale",
+        title=f"Probability against the 1-10 {words.scale} scale",
         subtitle=[
             f"All {_PURPOSE} records with a place on the scale; bars: 95 % interval of the mean (Student), records as "
             "independent.",
             f"Records at each value: {', '.join(f'{value}: {count:,}' for value, count in sorted(counts.items()))}.",
-            "Dashed: stakes s as the probability (s - 1) / 9. Rank correlation: Spearman's, as scored, mean over sets.",
+            f"Dashed: {words.scale} s as the probability (s - 1) / 9. Rank correlation: Spearman's, as scored, mean "
+            "over sets.",
             _fitted(found["monitors"]),
         ],
     )
 
 
-def stakes_finding(found: Calibration) -> str:
-    """Rank correlation of every monitor's probabilities with the stakes."""
+def stakes_finding(found: Calibration, words: Words = PAPER) -> str:
+    """Rank correlation of every monitor's probabilities with the ratings."""
     told = [f"{row['monitor']} {row.get('stakes_correlation'):.2f}" for row in _ranked(found)]
-    return f"Rank correlation of probability and stakes, mean over the test sets: {', '.join(told)}."
+    return f"Rank correlation of probability and {words.scale}, mean over the test sets: {', '.join(told)}."
 
 
 FIGURES = {
     "reliability": ResultFigure(reliability_rows, reliability_chart, reliability_finding, reliability_template),
-    "measure_calibration": ExperimentFigure("measure_calibration.json", chart, finding, summary),
-    "calibration_by_stakes": ExperimentFigure("measure_calibration.json", stakes_chart, stakes_finding),
+    "measure_calibration": ExperimentFigure("measure_calibration.json", chart, finding, summary, worded=True),
+    "calibration_by_stakes": ExperimentFigure("measure_calibration.json", stakes_chart, stakes_finding, worded=True),
 }
 
 
@@ -153,7 +159,7 @@ def _mean_errors(found: Calibration) -> list[ErrorRow]:
 
 
 def _ranked(found: Calibration) -> list[ErrorRow]:
-    """Errors of the probabilities as scored, of monitors whose rank correlation with the stakes is known."""
+    """Errors of the probabilities as scored, of monitors whose rank correlation with the ratings is known."""
     return [row for row in _mean_errors(found) if row["recalibration"] == "none" and "stakes_correlation" in row]
 
 
@@ -196,19 +202,19 @@ def _error_panel(rows: Sequence[ErrorRow], name: str) -> alt.LayerChart:
     return theme.panel(*marks, width=220, height=52 * len(monitors))
 
 
-def _reliability_panel(rows: Sequence[BinRow]) -> alt.LayerChart:
+def _reliability_panel(rows: Sequence[BinRow], words: Words) -> alt.LayerChart:
     base = _inline(rows, "forecast", "observed", "low", "high", "n").encode(
         x=theme.share_axis("forecast", "Mean probability in bin", alt.X),
         tooltip=["map:N", "forecast:Q", "observed:Q", "low:Q", "high:Q", "n:Q"],
     )
     title = theme.heading(rows[0]["monitor"], f"n = {rows[0]['records']:,}")
-    return theme.panel(*reliability_layers(base, _shape()), width=220, height=220, title=title)
+    return theme.panel(*reliability_layers(base, _shape(), words), width=220, height=220, title=title)
 
 
-def _stakes_panel(rows: Sequence[StakesRow], note: str) -> alt.LayerChart:
+def _stakes_panel(rows: Sequence[StakesRow], note: str, words: Words) -> alt.LayerChart:
     x = alt.X(
         "place:Q",
-        title="Stakes by the labeller",
+        title=f"{words.scale.capitalize()} by the labeller",
         scale=alt.Scale(domain=[0.5, 10.5], nice=False, zero=False),
         axis=alt.Axis(values=list(range(1, 11)), format="d", labelOverlap=False, grid=False),
     )

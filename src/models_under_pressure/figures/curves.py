@@ -70,7 +70,7 @@ def chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
     )
 
 
-def precision_chart(rows: Sequence[Row], _: Results) -> alt.ConcatChart:
+def precision_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
     """A panel per dataset; the level line is the precision of flagging everything."""
     return _panels(
         rows,
@@ -80,7 +80,8 @@ def precision_chart(rows: Sequence[Row], _: Results) -> alt.ConcatChart:
         "step-before",
         lambda row: [theme.reference(*((end, row["positives"] / row["n"]) for end in (0, 1)))],
         title="Precision and recall",
-        subtitle="At the class mix of each dataset. Dashed: the share of high-stakes records, what flagging all gives.",
+        subtitle=f"At the class mix of each dataset. Dashed: the share of {results.words.classes.positive} records, "
+        "what flagging all gives.",
     )
 
 
@@ -92,7 +93,7 @@ FIGURES = {
             rows,
             lambda part: max(row["tpr"] for row in part if row["fpr"] <= results.budget),
             f"Within {results.percent} false alarms, {{probe}} finds {{low:.0%}} ({{lowest}}) to {{high:.0%}} "
-            "({highest}) of the high-stakes records.",
+            f"({{highest}}) of the {results.words.classes.positive} records.",
         ),
         template=lambda: _template(
             ("fpr", "False positive rate"), ("tpr", "True positive rate"), "linear", "ROC curves"
@@ -101,11 +102,11 @@ FIGURES = {
     "precision_recall": ResultFigure(
         rows=lambda results: _rows(results, _precision_recall),
         chart=precision_chart,
-        finding=lambda rows, _: theme.lowest_to_highest(
+        finding=lambda rows, results: theme.lowest_to_highest(
             rows,
             lambda part: max(row["precision"] for row in part if row["recall"] >= _RECALL),
-            f"Finding at least {_RECALL:.0%} of the high-stakes records, {{probe}} is right in {{low:.0%}} "
-            "({lowest}) to {high:.0%} ({highest}) of its alarms.",
+            f"Finding at least {_RECALL:.0%} of the {results.words.classes.positive} records, {{probe}} is right in "
+            "{low:.0%} ({lowest}) to {high:.0%} ({highest}) of its alarms.",
         ),
         template=lambda: _template(
             ("recall", "Recall"), ("precision", "Precision"), "step-before", "Precision and recall"

@@ -11,7 +11,6 @@ from models_under_pressure.evaluation.metrics import threshold_at_fpr
 from models_under_pressure.figures import ResultFigure, Results, Row, Rows, render, theme
 
 BINS = 20
-CLASSES = ("low-stakes", "high-stakes")
 
 
 def histogram_rows(results: Results) -> Rows:
@@ -24,7 +23,7 @@ def histogram_rows(results: Results) -> Rows:
     found: Rows = []
     for scores, origin in results.ranked():
         threshold = min(threshold_at_fpr(scores.probabilities, scores.labels, results.budget), 1.01)
-        for label, members in zip(CLASSES, (~scores.labels, scores.labels), strict=True):
+        for label, members in zip(results.words.labels, (~scores.labels, scores.labels), strict=True):
             told = {**origin, "label": label, "threshold": round(threshold, 4)}
             counts, _ = np.histogram(scores.probabilities[members], edges)
             for bin_, count in zip(ends, counts.tolist(), strict=True):
@@ -34,7 +33,7 @@ def histogram_rows(results: Results) -> Rows:
 
 
 def histogram_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
-    """A panel per dataset and probe; low-stakes above the axis, high-stakes below, so that neither hides the other."""
+    """A panel per dataset and probe; negative class above the axis, positive below, so that neither hides the other."""
     top = max((row["share"] for row in rows), default=1.0)
     y = alt.Y(
         "bar:Q",
@@ -44,14 +43,17 @@ def histogram_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
     )
     drawn: list[Any] = []
     for part in theme.split(rows, "dataset", "probe").values():
-        signed = [{**row, "bar": -row["share"] if row["label"] == CLASSES[1] else row["share"]} for row in part]
+        signed = [
+            {**row, "bar": -row["share"] if row["label"] == results.words.classes.positive else row["share"]}
+            for row in part
+        ]
         base = theme.inline(signed, "label", "low", "high", "bar", "count", "share")
         bars = base.mark_bar(stroke="white", strokeWidth=0.5).encode(
-            x=theme.share_axis("low", "Probability of high stakes", alt.X),
+            x=theme.share_axis("low", f"Probability of {results.words.classes.positive_noun}", alt.X),
             x2="high:Q",
             y=y,
             y2=alt.Y2Datum(0),
-            color=theme.colour_by("label", CLASSES, "Label"),
+            color=theme.colour_by("label", results.words.labels, "Label"),
             tooltip=["label:N", "low:Q", "high:Q", "count:Q", alt.Tooltip("share:Q", format=".1%")],
         )
         layers = [bars] if part[0]["threshold"] > 1 else [bars, theme.upright(part[0]["threshold"])]
@@ -64,34 +66,40 @@ def histogram_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
     )
 
 
-def histogram_finding(rows: Sequence[Row], _: Results) -> str:
+def histogram_finding(rows: Sequence[Row], results: Results) -> str:
     """Records on the wrong side of 0.5, all datasets together."""
+    negative, positive = results.words.labels
 
     def told(probe: str, part: list[Row]) -> str:
         wrong = {
-            label: sum(row["count"] for row in own if (row["low"] >= 0.5) == (label == "low-stakes"))
+            label: sum(row["count"] for row in own if (row["low"] >= 0.5) == (label == negative))
             / sum(row["count"] for row in own)
             for (label,), own in theme.split(part, "label").items()
         }
         return (
-            f"{probe} puts {wrong['high-stakes']:.0%} of high-stakes records below one half, and "
-            f"{wrong['low-stakes']:.0%} of low-stakes records above."
+            f"{probe} puts {wrong[positive]:.0%} of {positive} records below one half, and "
+            f"{wrong[negative]:.0%} of {negative} records above."
         )
 
     return theme.of_each_probe(rows, told)
 
 
 def histogram_template() -> Any:
-    """High-stakes below the axis, bars that show those of the other revision."""
-    signed = render.template().transform_calculate(bar="datum.label == 'high-stakes' ? -datum.share : datum.share")
+    """The positive class below the axis, bars that show those of the other revision.
+
+    The template is one for all concepts: the first row of each panel is of the negative class.
+    """
+    first: Any = {"op": "first_value", "field": "label", "as": "negative"}
+    signed = render.template().transform_window([first], frame=[None, None], groupby=["rev", "dataset", "probe"])
+    signed = signed.transform_calculate(bar="datum.label == datum.negative ? datum.share : -datum.share")
     y = alt.Y(
         "bar:Q",
-        title="Share: low-stakes up, high down",
+        title="Share: negative class up, positive down",
         stack=None,
         axis=alt.Axis(labelExpr="format(abs(datum.value), '.0%')", tickCount=5),
     )
     bars = signed.mark_bar(opacity=0.45).encode(
-        x=render.template_share("low", "Probability of high stakes", alt.X),
+        x=render.template_share("low", "Probability of the positive class", alt.X),
         x2="high:Q",
         y=y,
         y2=alt.Y2Datum(0),
@@ -106,7 +114,7 @@ def confusion_rows(results: Results) -> Rows:
     found: Rows = []
     for scores, origin in results.ranked():
         flagged = scores.logits >= threshold_at_fpr(scores.logits, scores.labels, results.budget)
-        for label, members in (("high-stakes", scores.labels), ("low-stakes", ~scores.labels)):
+        for label, members in zip(results.words.labels[::-1], (scores.labels, ~scores.labels), strict=True):
             for verdict, side in (("flagged", flagged), ("passed", ~flagged)):
                 count = int((members & side).sum())
                 share = round(count / int(members.sum()), 4)
@@ -147,8 +155,8 @@ def confusion_finding(rows: Sequence[Row], results: Results) -> str:
             alarms = sum(row["count"] for row in own if row["flagged"] == "flagged")
             counts[label] = f"{alarms:,} of {sum(row['count'] for row in own):,} {label}"
         return (
-            f"Keeping {results.percent} false alarms in each dataset, {probe} flags {counts['high-stakes']} and "
-            f"{counts['low-stakes']} records."
+            f"Keeping {results.percent} false alarms in each dataset, {probe} flags "
+            f"{counts[results.words.classes.positive]} and {counts[results.words.classes.negative]} records."
         )
 
     return theme.of_each_probe(rows, told)

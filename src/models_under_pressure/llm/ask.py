@@ -86,6 +86,11 @@ def reply_schema(reply: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
+def form_name(words: str) -> str:
+    """Words as the name of a form: `high_stakes` is `HighStakes`."""
+    return "".join(word[:1].upper() + word[1:] for word in words.replace("_", " ").split())
+
+
 def load_prompt(package: str, name: str) -> str:
     """Text of `prompts/<name>.txt` in a package.
 

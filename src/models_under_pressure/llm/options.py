@@ -41,12 +41,10 @@ class Round:
 class Rehearsal:
     """An asker that asks nobody, and remembers what it was asked.
 
-    `words` tells the usual words of each text in a reply of some form.
+    `words` tells the usual words of each text in a reply of the form of some name.
     """
 
-    def __init__(
-        self, config: LLMConfig, store: ReplyStore, *, words: Mapping[type[BaseModel], int] | None = None
-    ) -> None:
+    def __init__(self, config: LLMConfig, store: ReplyStore, *, words: Mapping[str, int] | None = None) -> None:
         self._config, self._store = config, store
         self._words = words or {}
         self.rounds: list[Round] = []
@@ -75,7 +73,7 @@ class Rehearsal:
 
     def _filler(self, ask: Ask[T]) -> T:
         """A reply of usual length, unlike that to any other question, as repeated texts are dropped."""
-        words = self._words.get(ask.reply, _USUAL_WORDS)
+        words = self._words.get(ask.reply.__name__, _USUAL_WORDS)
         number = len(self.rounds) + 1
         values: dict[str, Any] = {
             name: _value(field.annotation, f"({name} of {ask.record_id}, round {number}){_FILLER * words}")
@@ -165,7 +163,7 @@ def dry_run(
     work: Callable[[Rehearsal], object],
     *,
     most: int = 0,
-    words: Mapping[type[BaseModel], int] | None = None,
+    words: Mapping[str, int] | None = None,
     folder: Path = REPLIES,
 ) -> None:
     """Print what `work` would ask, and the cost; `folder` has the record file of what is no stage."""

@@ -29,8 +29,9 @@ def to_html(scored: Scored, probe: Probe) -> str:
         }
         for role, indices in _turns(tokens)
     ]
+    words = {"positive": probe.classes.positive, "negative": probe.classes.negative}
     page = template("models_under_pressure.monitor", "explain.html.jinja")
-    return page.render(id=scored.id, facts=_facts(scored, probe), turns=turns, high=_HIGH, low=_LOW)
+    return page.render(id=scored.id, facts=_facts(scored, probe), turns=turns, high=_HIGH, low=_LOW, **words)
 
 
 def to_text(scored: Scored, probe: Probe, *, colour: bool) -> str:

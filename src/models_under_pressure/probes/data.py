@@ -11,9 +11,10 @@ from jaxtyping import Bool, Float64, Int
 
 from models_under_pressure.activations.layers import open_layers
 from models_under_pressure.activations.ragged import Activations, ArrayActivations, View
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
-from models_under_pressure.core.records import Label, Record, read_records
+from models_under_pressure.core.records import Label, Record, classes_of, read_records
 
 ORIGIN = ("model", "revision", "layer", "layers", "hook_point", "template_hash", "keep")
 """Attributes of activations that must agree for a score to mean anything."""
@@ -45,13 +46,15 @@ class TrainingData:
 
     activations: Activations
     labels: Bool[np.ndarray, "records"]
-    """True for high-stakes."""
+    """True for the positive class."""
     groups: list[str]
     """Records of one group (a pair of prompts, say) stay together in cross-validation."""
     ambiguous: int = 0
-    """Records left out because they are neither high-stakes nor low-stakes."""
+    """Records left out because they are of neither class."""
     weights: Float64[np.ndarray, "records"] | None = None
     """How much each record counts in training; the mean is 1. None: all alike."""
+    classes: Classes = STAKES
+    """The words for the classes."""
 
     def __post_init__(self) -> None:
         records = len(self.activations.ids)
@@ -70,14 +73,17 @@ class TrainingData:
     def provenance(self) -> dict[str, Any]:
         """The attributes of the activations that a probe keeps."""
         attributes = self.activations.attributes
-        return {name: attributes[name] for name in PROVENANCE if name in attributes}
+        found = {name: attributes[name] for name in PROVENANCE if name in attributes}
+        # Probes of before there were other concepts say nothing of theirs, and mean the paper's.
+        return found if self.classes == STAKES else found | {"classes": self.classes.model_dump()}
 
     def only(self, chosen: Bool[np.ndarray, "records"] | Int[np.ndarray, "rows"]) -> "TrainingData":
         """Some records, by yes or no for each or by their indices; activations are read when asked for, not copied."""
         rows = np.arange(len(self.groups))[chosen]
         groups = [self.groups[int(row)] for row in rows]
         weights = None if self.weights is None else self.weights[rows]
-        return TrainingData(View([(self.activations, rows)]), self.labels[rows], groups, self.ambiguous, weights)
+        view = View([(self.activations, rows)])
+        return TrainingData(view, self.labels[rows], groups, self.ambiguous, weights, self.classes)
 
 
 def with_labels(activations: Activations, records: Sequence[Record]) -> TrainingData:
@@ -101,7 +107,8 @@ def with_labels(activations: Activations, records: Sequence[Record]) -> Training
         raise UserError(problem, remedy="label them, or drop them.")
     clear = np.array([record.label is not Label.AMBIGUOUS for record in ordered], dtype=bool)
     labels = np.array([record.label is Label.HIGH for record in ordered], dtype=bool)
-    data = TrainingData(activations, labels, [record.group for record in ordered], int((~clear).sum()))
+    groups, classes = [record.group for record in ordered], classes_of(ordered)
+    data = TrainingData(activations, labels, groups, int((~clear).sum()), classes)
     if clear.all():
         return data
     logging.getLogger(__name__).warning("%d of %d records are ambiguous: left out", data.ambiguous, len(clear))
@@ -115,11 +122,13 @@ def check_classes(data: TrainingData, name: str) -> None:
         UserError: every label is the same.
     """
     if data.labels.all() or not data.labels.any():
-        remedy = "give records of both classes, high-stakes and low-stakes."
+        remedy = f"give records of both classes, {data.classes.positive} and {data.classes.negative}."
         raise UserError(f"the {len(data.labels)} {name} records are all of one class.", remedy=remedy)
 
 
-def labelled_activations(stores: Path | Sequence[Path], records_path: Path) -> tuple[TrainingData, list[Record]]:
+def labelled_activations(
+    stores: Path | Sequence[Path], records_path: Path, classes: Classes = STAKES
+) -> tuple[TrainingData, list[Record]]:
     """Open a store, or one of each of several layers, and give every record its label and group, in their order.
 
     Ambiguous records are left out, of both results.
@@ -127,7 +136,7 @@ def labelled_activations(stores: Path | Sequence[Path], records_path: Path) -> t
     Raises:
         UserError: the store and the file hold different records, or one is not labelled.
     """
-    records = read_records(records_path)
+    records = read_records(records_path, classes)
     by_id = {record.id: record for record in records}
     data = with_labels(open_layers(stores), records)
     return data, [by_id[id_] for id_ in data.activations.ids]

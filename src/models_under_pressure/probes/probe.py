@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from models_under_pressure.activations.config import HookPoint, Keep
 from models_under_pressure.activations.ragged import Activations
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.errors import UserError, first_line
 from models_under_pressure.core.files import (
     Frozen,
@@ -82,6 +83,12 @@ class Probe:
         return self.config.family
 
     @property
+    def classes(self) -> Classes:
+        """The words for the classes that it tells apart."""
+        named = self.provenance.get("classes")
+        return STAKES if named is None else Classes.model_validate(named)
+
+    @property
     def hidden(self) -> int:
         """Width of the activations that the probe reads."""
         return len(self.weights["projection"])
@@ -113,7 +120,7 @@ class Probe:
         return score_together([self], activations)[0]
 
     def predict_proba(self, activations: Activations) -> Float[np.ndarray, "records"]:
-        """Probability that each record is high-stakes."""
+        """Probability that each record is of the positive class."""
         return self.probabilities(self.decision_function(activations))
 
     def probabilities(self, logits: Float[np.ndarray, "records"]) -> Float[np.ndarray, "records"]:
@@ -181,6 +188,7 @@ class _Origin(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     model: str | None = None
+    classes: Classes | None = None
     layer: int | None = Field(default=None, ge=0)
     layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     keep: Keep | None = None
@@ -299,6 +307,6 @@ def model_card(probe: Probe) -> str:
     model = str(probe.provenance.get("model", ""))
     is_on_hub = model.count("/") == 1 and not model.startswith((".", "/", "~"))
     settings = probe.config.model_dump(mode="json", exclude={"seeds"})
-    origin = dict(probe.provenance)
+    origin = {name: value for name, value in probe.provenance.items() if name != "classes"}
     base = model if is_on_hub else None
     return card.render(probe=probe, origin=origin, settings=settings, base=base, limits=LIMITS)

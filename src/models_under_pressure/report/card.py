@@ -7,7 +7,7 @@ from typing import Any
 from models_under_pressure.core.display import template
 from models_under_pressure.evaluation.report import Metrics, percent
 
-RESULTS = ("dataset", "purpose", "n", "high-stakes", "AUROC", "FPR at the 1 % threshold", "TPR at the 1 % threshold")
+RESULTS = ("dataset", "purpose", "n", "positives", "AUROC", "FPR at the 1 % threshold", "TPR at the 1 % threshold")
 """Columns of the datasets."""
 POINTS = ("FPR asked for", "promise", "flag logits from", "FPR found", "TPR, validation", "TPR, dev", "TPR, test")
 """Columns of the operating points."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from models_under_pressure.core.concept import PAPER, Words
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
 from models_under_pressure.core.layers import layer_text
 from models_under_pressure.core.paths import FIGURES, Dataset
-from models_under_pressure.core.records import Record
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.evaluation.report import Metrics
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.report.card import Card
@@ -56,7 +57,7 @@ class WorstError:
     probe: str
     label: str
     probability: float
-    """Probability of high stakes, by the probe."""
+    """Probability of the positive class, by the probe."""
     record: Record
     """The conversation, and why the labeller labelled it so."""
 
@@ -70,7 +71,7 @@ class TokenMap:
     id: str
     label: str
     stakes: int | None
-    """Stakes on the 1-10 scale."""
+    """Rating on the 1-10 scale."""
     logit: float
     probability: float
     choices: tuple[str, ...]
@@ -111,6 +112,8 @@ class Report:
     """Origins of everything: hashes, revisions, library versions."""
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Dotted key -> value."""
+    words: Words = PAPER
+    """What the concept calls its classes."""
 
 
 def find_figure(name: str) -> Figure:
@@ -149,8 +152,8 @@ def worst_errors(
         distance = np.abs(scores.probabilities - scores.labels)
         order = sorted(range(len(scores.ids)), key=lambda row: (-float(distance[row]), scores.ids[row]))
         for row in [row for row in order if distance[row] > 0.5][:most]:
-            label = "high-stakes" if scores.labels[row] else "low-stakes"
             record = records[scores.dataset][scores.ids[row]]
+            label = record.classes.word(Label.HIGH if scores.labels[row] else Label.LOW)
             found.append(WorstError(scores.dataset, scores.probe, label, float(scores.probabilities[row]), record))
     return found
 
@@ -203,7 +206,7 @@ def provenance(origin: Mapping[str, Any], commit: str) -> dict[str, str]:
 
 def dataset_version(one: Dataset, version: str, records: Sequence[Record]) -> DatasetVersion:
     """A dataset in use: its version, labels, labellers, and the hash of its file."""
-    labels = Counter(record.label.value if record.label else "not labelled" for record in records)
+    labels = Counter(record.label_word or "not labelled" for record in records)
     labellers = Counter(record.scale_label_model or "not recorded" for record in records)
     return DatasetVersion(
         name=one.name,

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from models_under_pressure.core.concept import PAPER, Words
 from models_under_pressure.core.display import template
 from models_under_pressure.core.files import canonical_json
 from models_under_pressure.evaluation.limits import LIMITS
@@ -51,12 +52,12 @@ class Scale:
         return found
 
     def _class(self, level: int) -> str:
-        """`a` for the own logit, `c` for the contribution; `p` towards high stakes, `n` towards low."""
+        """`a` for the own logit, `c` for the contribution; `p` towards the positive class, `n` towards the negative."""
         sign = "p" if level > 0 else "n" if level < 0 else "z"
         return f"{'a' if self.name == 'alone' else 'c'}-{sign}{abs(level)}"
 
 
-def token_maps(maps: Sequence[TokenMap]) -> str:
+def token_maps(maps: Sequence[TokenMap], words: Words = PAPER) -> str:
     """Every record as a heat map, the first one open; empty without records."""
     if not maps:
         return ""
@@ -66,6 +67,7 @@ def token_maps(maps: Sequence[TokenMap]) -> str:
         Scale("added", "what it adds to the record's logit", _step([one.contributions[index] for one, index in seen])),
     )
     return template("models_under_pressure.report", "tokens.html.jinja").render(
+        words=words,
         probes=", ".join(dict.fromkeys(one.probe for one in maps)),
         shades=shades,
         datasets=list(dict.fromkeys(one.dataset for one in maps)),
@@ -136,6 +138,8 @@ def render_page(report: Report) -> str:
     }
     return template("models_under_pressure.report", "page.html.jinja").render(
         report=report,
+        words=report.words,
+        positive=report.words.classes.positive[:1].upper() + report.words.classes.positive[1:],
         sections={name: title for name, title in _SECTIONS.items() if filled[name]},
         style=_asset("style.css"),
         scripts=scripts,
@@ -148,7 +152,7 @@ def render_page(report: Report) -> str:
         mean_probes=_probes(report.means),
         means=_means(report.means),
         parted=groups,
-        heat_maps=token_maps(report.token_maps),
+        heat_maps=token_maps(report.token_maps, report.words),
         params={name: one if isinstance(one, str) else canonical_json(one) for name, one in report.params.items()},
     )
 

@@ -81,8 +81,8 @@ class Snapshot:
 def rows_of(records: Iterable[Record]) -> dict[str, Row]:
     """The rows of a dataset file."""
     return {
-        record.id: Row(record.label.value if record.label else None, stable_hash(to_row(record)["inputs"]))
-        for record in records
+        row["ids"]: Row(None if (word := row.get("labels")) is None else str(word), stable_hash(row["inputs"]))
+        for row in map(to_row, records)
     }
 
 

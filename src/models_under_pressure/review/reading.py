@@ -191,7 +191,7 @@ def _rows(side: _Side, other: _Side) -> dict[str, dict[str, Row]]:
         if path.endswith(".jsonl") and other.files.get(path) != hash_ and not closed:
             file = side.revision.file(side.places[path])
             if file is not None:
-                found[path] = rows_of(read_records(file))
+                found[path] = rows_of(read_records(file, None))
     return found
 
 

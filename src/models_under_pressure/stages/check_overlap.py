@@ -93,7 +93,7 @@ def read_parts(versions: Mapping[str, Mapping[str, Path]], in_use: Sequence[InUs
     """
     compared = {IN_USE: [_part(one) for one in in_use]}
     for name, splits in versions.items():
-        compared[name] = [Part(split, split, read_records(path)) for split, path in splits.items()]
+        compared[name] = [Part(split, split, read_records(path, None)) for split, path in splits.items()]
     return compared
 
 
@@ -102,7 +102,7 @@ def _part(one: InUse) -> Part:
     if not one.path.is_file():
         remedy = "make the version with `dvc repro`" if one.version else "check the path, or bring it with `dvc pull`"
         raise UserError(f"there is no file {one.path}.", where=where, remedy=f"{remedy}, or remove the entry.")
-    records = read_records(one.path)
+    records = read_records(one.path, None)
     if not records:
         raise UserError(f"{one.path} is empty.", where=where, remedy="remove the entry, or use another file.")
     if one.purpose == "control":

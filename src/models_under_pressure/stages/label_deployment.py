@@ -1,14 +1,24 @@
 """Label the deployment prompts and keep the pairs whose labels are as meant."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from models_under_pressure.core.concept import chosen_concept
+from models_under_pressure.core.display import notice
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.records import Record, write_records
 from models_under_pressure.core.section import read
-from models_under_pressure.datasets.deployment import CONTEXTS, keep_whole_pairs, read_prompts
-from models_under_pressure.datasets.labelling import LabelConfig, Labelled, label_records, unanswered
+from models_under_pressure.datasets.deployment import keep_whole_pairs, read_prompts
+from models_under_pressure.datasets.labelling import (
+    LabelConfig,
+    Labelled,
+    Labeller,
+    label_records,
+    labeller,
+    unanswered,
+)
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker
@@ -27,25 +37,36 @@ def command(
 
     Example: mup label_deployment
     """
-    label = read("relabel", LabelConfig)
+    concept, config = chosen_concept(), read("relabel", LabelConfig)
     llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
+    if not concept.deployment:
+        notice(f"the concept {concept.name} names no deployment contexts: no deployment set is made")
+        with recorded("label_deployment", llm):
+            write_json(DEPLOYMENT / "report.json", {"rows": {}, "dropped": {}})
+        return
+    label = labeller(concept, config)
     if dry_run:
-        options.dry_run("label_deployment", llm, lambda ask: _labelled(label, ask))
+        options.dry_run("label_deployment", llm, lambda ask: _labelled(concept.deployment, label, ask))
         return
     with recorded("label_deployment", llm) as ask:
-        run(label=label, ask=ask)
+        run(concept.deployment, label=label, ask=ask)
 
 
-def run(*, label: LabelConfig, ask: Asker) -> None:
+def run(contexts: Mapping[str, str], *, label: Labeller, ask: Asker) -> None:
     """Label the prompts of each context, keep whole pairs, and write each set and `combined`.
+
+    Args:
+        contexts: name of each context -> the system prompt of its conversations.
+        label: how they are labelled.
+        ask: the chat model.
 
     Raises:
         UserError: a context would have no pairs.
     """
-    prompts, labelled = _labelled(label, ask)
+    prompts, labelled = _labelled(contexts, label, ask)
     sets: dict[str, list[Record]] = {}
     dropped: dict[str, list[dict[str, str]]] = {}
-    for context in CONTEXTS:
+    for context in contexts:
         ids = {record.id for record in prompts[context]}
         pairs = keep_whole_pairs([record for record in labelled.records if record.id in ids])
         lost = [failure for failure in labelled.failures if failure.record_id in ids]
@@ -61,7 +82,10 @@ def run(*, label: LabelConfig, ask: Asker) -> None:
     write_json(DEPLOYMENT / "report.json", {"rows": rows, "dropped": dropped})
 
 
-def _labelled(label: LabelConfig, ask: Asker) -> tuple[dict[str, list[Record]], Labelled]:
+def _labelled(contexts: Mapping[str, str], label: Labeller, ask: Asker) -> tuple[dict[str, list[Record]], Labelled]:
     """The prompts of each context, and the labels of all."""
-    prompts = {context: read_prompts(PROMPTS / f"{context}_deployment.csv", context) for context in CONTEXTS}
-    return prompts, label_records([record for rows in prompts.values() for record in rows], config=label, ask=ask)
+    prompts = {
+        context: read_prompts(PROMPTS / f"{context}_deployment.csv", context, system, label.classes)
+        for context, system in contexts.items()
+    }
+    return prompts, label_records([record for rows in prompts.values() for record in rows], how=label, ask=ask)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from models_under_pressure.core.concept import PAPER, Words, chosen_concept, words_of
 from models_under_pressure.core.paths import FIGURES, Dataset, Purpose, datasets_in_use, evaluated_path, scores_path
 from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import Section, read
@@ -40,6 +41,7 @@ def command() -> None:
         probes=list(read("train", dict[str, Any])["probes"]),
         closely=config.closely,
         measured=read("evaluate", EvaluateConfig),
+        words=words_of(chosen_concept()),
     )
 
 
@@ -50,6 +52,7 @@ def run(
     probes: Sequence[str],
     closely: Sequence[str] | None,
     measured: EvaluateConfig,
+    words: Words = PAPER,
 ) -> None:
     """Draw every figure, and write its rows for `dvc plots diff`.
 
@@ -58,6 +61,7 @@ def run(
         files: score files.
         probes: names that figures show first, in this order.
         closely: names whose records are drawn one by one; None: all.
+        words: what the concept calls its classes.
         measured: how the metrics were made: the budget, and the bins of reliability and of length.
     """
     names = [dataset.name for dataset in datasets]
@@ -68,6 +72,7 @@ def run(
     shown.sort(key=lambda scores: (names.index(scores.dataset), -places[scores.probe]))
     lengths, unit = _lengths(shown, {dataset.name: dataset.path for dataset in datasets})
     results = Results(
+        words=words,
         metrics={name: read_evaluated(evaluated_path(name), probes)["metrics"] for name in names},
         purposes={dataset.name: dataset.purpose for dataset in datasets},
         scores=shown,
@@ -91,5 +96,7 @@ def _lengths(shown: Sequence[ScoreList], records: Mapping[str, Path]) -> tuple[d
             tokens[scores.dataset] = dict(zip(scores.ids, scores.tokens.tolist(), strict=True))
     if tokens.keys() == records.keys():
         return tokens, "tokens"
-    found = {name: {record.id: len(record.text) for record in read_records(path)} for name, path in records.items()}
+    found = {
+        name: {record.id: len(record.text) for record in read_records(path, None)} for name, path in records.items()
+    }
     return found, "characters"

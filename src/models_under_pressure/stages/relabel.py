@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from models_under_pressure.core.concept import chosen_concept
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_json
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.files import manifest_path, read_splits, write_version
-from models_under_pressure.datasets.labelling import LabelConfig
+from models_under_pressure.datasets.labelling import LabelConfig, Labeller, labeller
 from models_under_pressure.datasets.lineage import load_lineage
 from models_under_pressure.datasets.recipe import Version, VersionResult, run_recipe
 from models_under_pressure.datasets.steps import Tools
@@ -31,7 +32,8 @@ def command(
     """
     lineage = load_lineage()
     recipe = lineage.version(version)
-    splits, label, seed = lineage.splits_of(recipe), read("relabel", LabelConfig), read("seed", int)
+    splits, seed = lineage.splits_of(recipe), read("seed", int)
+    label = labeller(chosen_concept(), read("relabel", LabelConfig))
     llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
     if not dry_run:
         with recorded(f"relabel_{version}", llm) as ask:
@@ -48,7 +50,7 @@ def command(
     options.dry_run(f"relabel_{version}", llm, rehearse)
 
 
-def run(version: Version, *, splits: tuple[str, ...], label: LabelConfig, ask: Asker, seed: int) -> None:
+def run(version: Version, *, splits: tuple[str, ...], label: Labeller, ask: Asker, seed: int) -> None:
     """Run the recipe and write raw and balanced files with a manifest.
 
     Raises:
@@ -59,7 +61,7 @@ def run(version: Version, *, splits: tuple[str, ...], label: LabelConfig, ask: A
     write_json(manifest_path(version.dataset, version.version), result.manifest)
 
 
-def make(version: Version, *, splits: tuple[str, ...], label: LabelConfig, ask: Asker, seed: int) -> VersionResult:
+def make(version: Version, *, splits: tuple[str, ...], label: Labeller, ask: Asker, seed: int) -> VersionResult:
     """What a run writes, without writing it."""
-    parent = read_splits(version.dataset, version.parent, splits=splits)
+    parent = read_splits(version.dataset, version.parent, label.classes, splits=splits)
     return run_recipe(version, parent, tools=Tools(ask, label), seed=seed)

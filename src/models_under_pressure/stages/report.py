@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from models_under_pressure.core.concept import PAPER, Words, chosen_concept, words_of
 from models_under_pressure.core.files import read_json, read_jsonl, write_text
 from models_under_pressure.core.layers import layers_text
 from models_under_pressure.core.paths import (
@@ -66,11 +67,20 @@ def command() -> None:
         probes=list(read("train", dict[str, Any])["probes"]),
         params=dotted(load_plain(PARAMS)),
         seed=read("seed", int),
+        finds=(concept := chosen_concept()).finds,
+        words=words_of(concept),
     )
 
 
 def run(
-    datasets: Sequence[Dataset], *, config: ReportParams, probes: Sequence[str], params: Mapping[str, Any], seed: int
+    datasets: Sequence[Dataset],
+    *,
+    config: ReportParams,
+    probes: Sequence[str],
+    params: Mapping[str, Any],
+    seed: int,
+    finds: str = "high-stakes conversations",
+    words: Words = PAPER,
 ) -> None:
     """Write plots/report.html, and data/results/cards/<probe>.md.
 
@@ -80,6 +90,8 @@ def run(
         probes: the trained probes, of which the first says where activations come from.
         params: dotted key -> value, of params.yaml.
         seed: the first seed of the probes.
+        finds: what the probes find.
+        words: what the concept calls its classes.
 
     Raises:
         UserError: a figure, a result or a probe is missing.
@@ -87,7 +99,7 @@ def run(
     purposes = {one.name: one.purpose for one in datasets}
     evaluated = {name: read_evaluated(evaluated_path(name), probes) for name in purposes}
     metrics = {name: found["metrics"] for name, found in evaluated.items()}
-    records = {one.name: read_records(one.path) for one in datasets}
+    records = {one.name: read_records(one.path, one.classes) for one in datasets}
     origins, commit = read_json(ORIGINS), commit_of()
     folders = {name: probe_paths(name, seed, 1)[0] for name in probes}
     descriptions = {name: read_json(folder / "probe.json") for name, folder in folders.items()}
@@ -96,7 +108,8 @@ def run(
     cards = [card_of(name, one, metrics, means, purposes, licence=config.licence) for name, one in descriptions.items()]
     shown = {name: rows for name, rows in records.items() if purposes[name] != "train"}
     report = Report(
-        title="Models Under Pressure: high-stakes conversations",
+        title=f"Models Under Pressure: {finds}",
+        words=words,
         summary=_summary(origin, metrics, records),
         facts=model_facts(origin, seed, commit),
         metrics=metrics,

@@ -49,7 +49,7 @@ def run(
 
 
 def _score(dataset: Dataset, store: Sequence[Path], probes: Sequence[tuple[str, Probe]]) -> list[ScoreList]:
-    data, _ = labelled_activations(store, dataset.path)
+    data, _ = labelled_activations(store, dataset.path, dataset.classes)
     tokens = np.diff(data.activations.offsets)
     every = score_together([probe for _, probe in probes], data.activations)
     return [

@@ -86,7 +86,7 @@ def _scores(probe: str) -> dict[str, ScoreList]:
 def _rows(
     dataset: Dataset, probe: Probe, decoder: Decoder, store: Sequence[Path], chosen: Mapping[str, Sequence[Choice]]
 ) -> list[dict[str, Any]]:
-    whole, records = labelled_activations(store, dataset.path)
+    whole, records = labelled_activations(store, dataset.path, dataset.classes)
     data = whole.only(np.array([record.id in chosen for record in records], dtype=bool))
     known, activations = {record.id: record for record in records}, data.activations
     logits, alone, added = (
@@ -100,7 +100,7 @@ def _rows(
             "dataset": dataset.name,
             "ids": id_,
             "choices": list(chosen[id_]),
-            "label": known[id_].label,
+            "label": known[id_].label_word,
             "stakes": known[id_].scale_label,
             "logit": round(float(logits[number]), 6),
             "probability": round(float(probe.probabilities(logits[number : number + 1])[0]), 6),

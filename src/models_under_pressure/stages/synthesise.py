@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from models_under_pressure.core.concept import Concept, chosen_concept
+from models_under_pressure.core.display import notice
 from models_under_pressure.core.files import read_json, write_json
 from models_under_pressure.core.paths import CONFOUNDERS, TRAINING
 from models_under_pressure.core.records import Label, Record, write_records
 from models_under_pressure.core.section import read
-from models_under_pressure.datasets.labelling import LabelConfig, label_records
+from models_under_pressure.datasets.labelling import LabelConfig, Labeller, label_records, labeller
 from models_under_pressure.llm import options
 from models_under_pressure.llm.answering import recorded
 from models_under_pressure.llm.ask import Asker, Failure
@@ -19,9 +21,9 @@ from models_under_pressure.llm.config import LLMConfig
 from models_under_pressure.llm.options import Rehearsal
 from models_under_pressure.synthesis.assemble import assemble
 from models_under_pressure.synthesis.confounders import STATES, report, to_table
-from models_under_pressure.synthesis.generate import WORDS
-from models_under_pressure.synthesis.sampling import load_vocabulary
-from models_under_pressure.synthesis.selection import SPLITS, SynthesisConfig, WordFilter
+from models_under_pressure.synthesis.questions import WORDS, writer
+from models_under_pressure.synthesis.sampling import Vocabulary, load_vocabulary
+from models_under_pressure.synthesis.selection import SPLITS, SynthesisConfig, WordFilter, meant_high
 
 INPUTS = Path("data/inputs")
 
@@ -35,24 +37,36 @@ def command(
     allow_missing: options.AllowMissing = None,
     refresh: options.Refresh = None,
 ) -> None:
-    """Make the training prompts, and show what else than the stakes tells high from low.
+    """Make the training prompts, and show what else than the concept tells the classes apart.
 
     Example: mup synthesise --preview 5
     """
-    config, label, seed = read("synthesise", SynthesisConfig), read("relabel", LabelConfig), read("seed", int)
+    config, concept, seed = read("synthesise", SynthesisConfig), chosen_concept(), read("seed", int)
     llm = options.with_options(read("llm", LLMConfig), allow_missing=allow_missing, refresh=refresh)
+    if concept.synthesis is None or not config.situations:
+        why = "synthesise.situations is 0" if concept.synthesis else f"{concept.where} says nothing of synthesis"
+        notice(f"no training prompts are written: {why}")
+        with recorded("synthesise", llm):
+            write_json(TRAINING / "report.json", {"rows": dict.fromkeys(SPLITS, 0)})
+            write_json(CONFOUNDERS, {"summary": {}})
+        return
+    label = labeller(concept, read("relabel", LabelConfig))
     if dry_run or preview:
         options.dry_run(
-            "synthesise", llm, lambda ask: rehearse(config, label=label, ask=ask, seed=seed), most=preview, words=WORDS
+            "synthesise",
+            llm,
+            lambda ask: rehearse(config, concept, label=label, ask=ask, seed=seed),
+            most=preview,
+            words=WORDS,
         )
         return
     with recorded("synthesise", llm) as ask:
-        run(config, label=label, ask=ask, seed=seed)
+        run(config, concept, label=label, ask=ask, seed=seed)
     summary = read_json(CONFOUNDERS)["summary"]
     print(to_table({state: summary[state] for state in STATES}), end="")
 
 
-def run(config: SynthesisConfig, *, label: LabelConfig, ask: Asker, seed: int) -> None:
+def run(config: SynthesisConfig, concept: Concept, *, label: Labeller, ask: Asker, seed: int) -> None:
     """Write train.jsonl, test.jsonl, a report of what was left out, and the confounders before and after the filter.
 
     Raises:
@@ -60,10 +74,10 @@ def run(config: SynthesisConfig, *, label: LabelConfig, ask: Asker, seed: int) -
     """
 
     def labelled(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Failure]]:
-        result = label_records(records, config=label, ask=ask)
+        result = label_records(records, how=label, ask=ask)
         return result.records, result.failures
 
-    made = assemble(config, load_vocabulary(INPUTS), ask=ask, label=labelled, seed=seed)
+    made = assemble(config, vocabulary(concept), writer(concept), ask=ask, label=labelled, seed=seed)
     confounders = report(made.unfiltered, made.records, seed=seed)
     for split in SPLITS:
         write_records(TRAINING / f"{split}.jsonl", (row for row in made.records if row.fields["split"] == split))
@@ -71,7 +85,7 @@ def run(config: SynthesisConfig, *, label: LabelConfig, ask: Asker, seed: int) -
     write_json(CONFOUNDERS, confounders)
 
 
-def rehearse(config: SynthesisConfig, *, label: LabelConfig, ask: Rehearsal, seed: int) -> None:
+def rehearse(config: SynthesisConfig, concept: Concept, *, label: Labeller, ask: Rehearsal, seed: int) -> None:
     """Ask what a run would; nothing is written.
 
     While the replies are unknown every prompt counts as labelled as meant, and none is filtered.
@@ -81,10 +95,19 @@ def rehearse(config: SynthesisConfig, *, label: LabelConfig, ask: Rehearsal, see
     """
 
     def labelled(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Failure]]:
-        result = label_records(records, config=label, ask=ask)
+        result = label_records(records, how=label, ask=ask)
         if ask.is_certain:
             return result.records, result.failures
-        return [replace(row, label=Label.HIGH if row.fields["high_stakes"] else Label.LOW) for row in records], ()
+        return [replace(row, label=Label.HIGH if meant_high(row) else Label.LOW) for row in records], ()
 
     unfiltered = config.model_copy(update={"word_filter": WordFilter(keep=1)})
-    assemble(unfiltered, load_vocabulary(INPUTS), ask=ask, label=labelled, seed=seed)
+    assemble(unfiltered, vocabulary(concept), writer(concept), ask=ask, label=labelled, seed=seed)
+
+
+def vocabulary(concept: Concept) -> Vocabulary:
+    """The concept's factors, and the variations of data/inputs.
+
+    Raises:
+        UserError: the concept says nothing of synthesis, or a file is missing or wrong.
+    """
+    return load_vocabulary(INPUTS, concept.needed("synthesis").factors)

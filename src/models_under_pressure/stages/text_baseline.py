@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.text import TextBaselineConfig, fit_text_monitors, score_texts
@@ -20,16 +19,16 @@ def command() -> None:
     Example: mup text_baseline
     """
     config, seed = read("text_baseline", TextBaselineConfig), read("seed", int)
-    run(train=the_one("train").path, datasets=datasets_in_use("dev", "test"), config=config, seed=seed)
+    run(train=the_one("train"), datasets=datasets_in_use("dev", "test"), config=config, seed=seed)
 
 
-def run(*, train: Path, datasets: Sequence[Dataset], config: TextBaselineConfig, seed: int) -> None:
+def run(*, train: Dataset, datasets: Sequence[Dataset], config: TextBaselineConfig, seed: int) -> None:
     """Fit the text monitors and write their scores of every dataset."""
-    monitors = fit_text_monitors(read_labelled("train", train), config, seed=seed)
+    monitors = fit_text_monitors(read_labelled("train", train.path, train.classes), config, seed=seed)
     timing: dict[str, dict[str, dict[str, float | int]]] = {}
     lists: list[ScoreList] = []
     for dataset in datasets:
-        data = read_labelled(dataset.name, dataset.path)
+        data = read_labelled(dataset.name, dataset.path, dataset.classes)
         timing[dataset.name] = {}
         for monitor in monitors:
             start = time.perf_counter()

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.paths import Dataset, control_sets, probe_paths, the_one
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import curve, load_settings
@@ -27,12 +28,14 @@ def command(probe: Annotated[str, typer.Argument(help="Name of the probe, as in 
     def data(dataset: Dataset) -> tuple[list[Path], Path]:
         return [*place.stores(model, dataset).values()], dataset.path
 
+    train, validation = the_one("train"), the_one("validation")
     run(
         probe,
         config=read("train", TrainConfig).probe(probe),
-        train=data(the_one("train")),
-        validation=data(the_one("validation")),
+        train=data(train),
+        validation=data(validation),
         control=[data(one) for one in control_sets()],
+        classes=train.classes,
         seed=read("seed", int),
     )
 
@@ -44,16 +47,17 @@ def run(
     train: tuple[Sequence[Path], Path],
     validation: tuple[Sequence[Path], Path],
     control: Sequence[tuple[Sequence[Path], Path]] = (),
+    classes: Classes = STAKES,
     seed: int,
 ) -> None:
     """Fit a probe on records and their stores, one per layer, and save it under its name and seed.
 
     Its thresholds are those that the control sets promise; without any, those of the validation split.
     """
-    data, _ = labelled_activations(*train)
-    held_out, _ = labelled_activations(*validation)
+    data, _ = labelled_activations(*train, classes)
+    held_out, _ = labelled_activations(*validation, classes)
     fitted = fit_probes({name: config}, data, held_out, seed=seed)[name]
-    ordinary = [labelled_activations(*one)[0] for one in control]
+    ordinary = [labelled_activations(*one, classes)[0] for one in control]
     for probe, path in zip(fitted, probe_paths(name, seed, config.seeds), strict=True):
         save_probe(with_control(probe, ordinary, held_out) if ordinary else probe, path)
         with curve("train", name, probe.seed, config.model_dump(mode="json"), load_settings()) as watch:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from models_under_pressure.core.concept import Classes, chosen_concept
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, write_json, write_text
 from models_under_pressure.core.paths import IN_USE, NO_CONTROL, ORIGINS, OVERLAPS
@@ -17,18 +18,19 @@ def command() -> None:
 
     Example: mup use_datasets
     """
-    run(load_lineage().in_use, passed=read_json(OVERLAPS)["files"])
+    run(load_lineage().in_use, chosen_concept().classes, passed=read_json(OVERLAPS)["files"])
 
 
-def run(in_use: Sequence[InUse], *, passed: Mapping[str, str]) -> None:
+def run(in_use: Sequence[InUse], classes: Classes, *, passed: Mapping[str, str]) -> None:
     """Write data/datasets/<purpose>/<name>.jsonl, and nothing else is left there.
 
     Args:
         in_use: the datasets.
+        classes: the words for their labels.
         passed: name -> hash of the file that `check_overlap` read.
 
     Raises:
-        UserError: a file is missing, or is not the one that was checked.
+        UserError: a file is missing, is not the one that was checked, or has labels of another concept.
     """
     for one in in_use:
         if not one.path.is_file() or passed.get(one.name) != file_hash(one.path):
@@ -41,10 +43,11 @@ def run(in_use: Sequence[InUse], *, passed: Mapping[str, str]) -> None:
         for one in in_use:
             (new / one.purpose).mkdir(parents=True, exist_ok=True)
             file = new / one.purpose / f"{one.name}.jsonl"
+            records = read_records(one.path, classes)
             if one.path.suffix == ".jsonl":
                 shutil.copyfile(one.path, file)
             else:
-                write_records(file, read_records(one.path))
+                write_records(file, records)
         if all(one.purpose != "control" for one in in_use):
             write_text(new / NO_CONTROL, "No control set is in use: thresholds come from the validation split.\n")
         origins = {

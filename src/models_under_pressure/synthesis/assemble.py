@@ -9,7 +9,15 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 from models_under_pressure.llm.ask import Asker, Failure
 from models_under_pressure.synthesis.confounders import ATTRIBUTES
-from models_under_pressure.synthesis.generate import ORIGINAL, VARIANTS, Rewriting, Written, annotate, generate, rewrite
+from models_under_pressure.synthesis.generate import (
+    ORIGINAL,
+    VARIANTS,
+    Written,
+    annotate,
+    generate,
+    rewrite,
+)
+from models_under_pressure.synthesis.questions import Rewriting, Writer
 from models_under_pressure.synthesis.sampling import Vocabulary
 from models_under_pressure.synthesis.selection import (
     SPLITS,
@@ -37,7 +45,9 @@ class TrainingSet:
     """Counts of rows, and everything left out with the reason."""
 
 
-def assemble(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, label: Labeller, seed: int) -> TrainingSet:
+def assemble(
+    config: SynthesisConfig, vocabulary: Vocabulary, how: Writer, *, ask: Asker, label: Labeller, seed: int
+) -> TrainingSet:
     """Make the training set.
 
     Rewritten copies are made of pairs whose labels agree, so that nothing is paid for pairs that are dropped.
@@ -48,14 +58,13 @@ def assemble(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, lab
     """
     check_plan(config, vocabulary, seed=seed)
     making = _Making(label)
-    generated = generate(config, vocabulary, ask=ask, seed=seed)
+    generated = generate(config, vocabulary, how, ask=ask, seed=seed)
     originals = making.labelled(generated, ORIGINAL, known=())
     copies: list[Record] = []
     shares: dict[Rewriting, float] = {"neutralise": config.neutralise, "manipulate": config.manipulate}
     for rewriting, share in shares.items():
         if share:
-            words = vocabulary.telling_words
-            rewritten = rewrite(originals, rewriting, share=share, telling_words=words, ask=ask, seed=seed)
+            rewritten = rewrite(originals, rewriting, share=share, how=how, ask=ask, seed=seed)
             copies += making.labelled(rewritten, VARIANTS[rewriting], known=[*originals, *copies])
     unfiltered = [*originals, *copies]
     _check_splits(unfiltered, config)
@@ -64,7 +73,7 @@ def assemble(config: SynthesisConfig, vocabulary: Vocabulary, *, ask: Asker, lab
     if config.rows is not None:
         records = draw_rows(records, rows=config.rows, test_fraction=config.test_fraction, seed=seed).records
     if config.annotate:
-        annotated = annotate(records, ask=ask)
+        annotated = annotate(records, how, ask=ask)
         making.failures += annotated.failures
         records = annotated.records
     report = {

@@ -1,10 +1,10 @@
-"""What else than the stakes tells high from low: length, words, and the way a prompt was varied.
+"""What else than the concept tells high from low: length, words, and the way a prompt was varied.
 
 For a set of labelled prompts each such predictor gets two figures, with intervals that resample whole situations:
 
 - `auroc`: of the predictor over all prompts. 0.5 is chance; a figure far below it tells as much as one far above.
-- `within_pairs`: the share of pairs whose high-stakes prompt has the higher value, ties counted half. The prompts of
-  a pair share all but the stakes, so that this shows cues which the differences between pairs hide.
+- `within_pairs`: the share of pairs whose positive prompt has the higher value, ties counted half. The prompts of
+  a pair share all but their class, so that this shows cues which the differences between pairs hide.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +60,7 @@ def measure(
     Args:
         records: labelled prompts, none ambiguous; their order changes nothing.
         seed: of folds and of the bootstrap.
-        pair: names the prompts that differ in stakes only.
+        pair: names the prompts that differ in class only.
         group: names the prompts that are one piece of evidence; pairs do not straddle groups.
 
     Returns:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
+from models_under_pressure.core import concept
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json, stable_hash, stable_uniform
 
@@ -44,14 +45,12 @@ class Variation:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Values of the factors and variations, and the telling words."""
+    """Values of the factors and variations."""
 
     factors: Mapping[str, Sequence[str]]
     """Factor -> its values."""
     variations: Mapping[str, Mapping[str, object]]
     """Variation -> name of a value -> how the question describes it."""
-    telling_words: Mapping[str, Sequence[str]]
-    """`high` and `low` -> words that suggest this class without being its reason."""
 
 
 def sample_factors(vocabulary: Mapping[str, Sequence[str]], *, count: int, seed: int) -> list[Factors]:
@@ -64,7 +63,7 @@ def sample_factors(vocabulary: Mapping[str, Sequence[str]], *, count: int, seed:
     combinations = [Factors(*values) for values in itertools.product(*(vocabulary[name] for name in names))]
     if count > len(combinations):
         problem = f"{count} situations asked for, but the factors give {len(combinations)} combinations."
-        remedy = "lower the number or add factors to data/inputs/situation_factors.json."
+        remedy = "lower the number, or add to the concept's `synthesis.factors`."
         raise UserError(problem, where="params.yaml: synthesise.situations", remedy=remedy)
     return sorted(combinations, key=lambda factors: stable_hash(seed, "situation", asdict(factors)))[:count]
 
@@ -98,16 +97,15 @@ def in_test_split(situation_id: str, *, test_fraction: float, seed: int) -> bool
     return stable_uniform(seed, "split", situation_id) < test_fraction
 
 
-def load_vocabulary(folder: Path) -> Vocabulary:
-    """Read situation_factors.json, prompt_variations.json and telling_words.json.
+def load_vocabulary(folder: Path, factors: concept.Factors) -> Vocabulary:
+    """The factors of a concept, and the variations of prompt_variations.json.
 
     Raises:
         UserError: a file is missing, or lacks a list or has one that is not known.
     """
     return Vocabulary(
-        factors=_read(folder / "situation_factors.json", [field.name for field in fields(Factors)]),
+        factors=factors.model_dump(),
         variations=_read(folder / "prompt_variations.json", [field.name for field in fields(Variation)]),
-        telling_words=_read(folder / "telling_words.json", ["high", "low"]),
     )
 
 

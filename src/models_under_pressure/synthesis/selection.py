@@ -1,7 +1,7 @@
 """Which generated prompts become training data: always whole pairs, so that classes stay equal; and the word filter.
 
 The bag-of-words filter drops the pairs that a count of words tells apart most surely: a probe trained on such pairs may
-learn the words instead of the stakes. A pair tells `score(high) - score(low)`, the difference of the log-odds that a
+learn the words instead of the concept. A pair tells `score(high) - score(low)`, the difference of the log-odds that a
 logistic regression on words gives to its two prompts. A pair that is told apart the wrong way round speaks against the
 words, and always stays. No text is judged by a classifier that has seen its situation, for texts of one situation share
 names and things; within train it is cross-fitted by situation, and test is judged by one fitted on train.
@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
-from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.records import Label, Record, classes_of
 from models_under_pressure.core.section import Section
 from models_under_pressure.synthesis.sampling import Vocabulary, in_test_split, sample_factors
 
@@ -37,8 +37,8 @@ class WordFilter(Section):
 class SynthesisConfig(Section):
     """How many training prompts are asked for, how they vary, and which of them are kept."""
 
-    situations: int = Field(ge=1)
-    """Situation pairs; a larger number extends a smaller run."""
+    situations: int = Field(ge=0)
+    """Situation pairs; a larger number extends a smaller run. 0: no training prompts are written."""
     prompts_per_situation: int = Field(ge=1)
     """Prompt pairs written for each situation pair."""
     test_fraction: float = Field(ge=0, lt=1)
@@ -72,6 +72,11 @@ class Selection:
     records: Sequence[Record]
     dropped: Sequence[tuple[str, str]]
     """(pair id, reason)."""
+
+
+def meant_high(record: Record) -> bool:
+    """Whether a prompt was written as one of the positive class."""
+    return bool(record.fields[record.classes.columns[0]])
 
 
 def pairs_of(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -171,9 +176,9 @@ def _reason(members: Sequence[Record]) -> str | None:
     if len(members) != 2:
         return "its partner has no answer"
     for record in members:
-        meant = Label.HIGH if record.fields["high_stakes"] else Label.LOW
+        meant = Label.HIGH if meant_high(record) else Label.LOW
         if record.label != meant:
-            return f"{record.id} was meant {meant.value} and labelled {record.label.value if record.label else 'not'}"
+            return f"{record.id} was meant {record.classes.word(meant)} and labelled {record.label_word or 'not'}"
     return None
 
 
@@ -218,7 +223,7 @@ def cross_fitted_scores(
     folds: int,
     seed: int,
 ) -> Float[np.ndarray, "texts"]:
-    """Log-odds of high stakes of each text, from a classifier fitted on other groups.
+    """Log-odds of the positive class of each text, from a classifier fitted on other groups.
 
     Raises:
         ValueError: there are fewer than two groups, or a classifier would see one class only.
@@ -234,7 +239,7 @@ def cross_fitted_scores(
 def transferred_scores(
     texts: Texts, labels: Bool[np.ndarray, "texts"], judged: Texts, *, features: Features
 ) -> Float[np.ndarray, "judged"]:
-    """Log-odds of high stakes of the texts to be judged, from a classifier fitted on the others.
+    """Log-odds of the positive class of the texts to be judged, from a classifier fitted on the others.
 
     Raises:
         ValueError: the texts to learn from have one class only, or not one word.
@@ -278,7 +283,8 @@ def _most_telling(
     tells: dict[str, float] = {}
     for pair_id, members in pairs_of(records).items():
         if sorted(record.is_high for record in members) != [False, True]:
-            raise ValueError(f"pair {pair_id} is not one high-stakes and one low-stakes prompt")
+            classes = classes_of(members)
+            raise ValueError(f"pair {pair_id} is not one {classes.positive} and one {classes.negative} prompt")
         tells[pair_id] = sum(score[record.id] * (1 if record.is_high else -1) for record in members)
     order = sorted(tells, key=lambda pair: (-tells[pair], stable_hash(seed, "word_filter", pair)))
     most = len(order) - round(len(order) * keep)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from models_under_pressure.core.concept import chosen_concept
 from models_under_pressure.core.display import notice, printable
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, write_jsonl
@@ -64,7 +65,9 @@ def command(
     split: Annotated[str | None, typer.Option(help="Split of a hub dataset.")] = None,
     allow_refused: Annotated[bool, typer.Option(help="Leave out rows that cannot be used.")] = False,
     replace: Annotated[bool, typer.Option(help="Write over a dataset of this name.")] = False,
-    alone: Annotated[bool, typer.Option(help="Take every other dataset out of use.")] = False,
+    alone: Annotated[
+        bool, typer.Option(help="Take every other dataset out of use, and the sources and versions of all.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option(help="Only report what would be written.")] = False,
     form: Annotated[Literal["text", "json"], typer.Option("--format", help="How to print the report.")] = "text",
 ) -> None:
@@ -79,7 +82,7 @@ def command(
     asked = Asked(text, messages, label, tuple(positive or ()), id_, group, ordinary=purpose == "control")
     lineage, parts = load_lineage(), divided(name, purpose, seed=read("seed", int))
     pinned = Pinned(sha256, revision, config, split)
-    with tempfile.TemporaryDirectory() as folder, Spool(Path(folder)) as spool:
+    with tempfile.TemporaryDirectory() as folder, Spool(Path(folder), chosen_concept().classes) as spool:
         downloads = Path(folder) if dry_run else DOWNLOADS
         opened = open_source(source, pinned, downloads=downloads)
         report = spool.fill(source_rows(opened, unpacked=Path(folder)), asked, where=source)
@@ -138,7 +141,9 @@ def _overlaps(
         if absent := [one.name for one in others if not one.path.is_file()]:
             notice(f"not compared with {', '.join(absent)}: `dvc repro` has not made them yet")
         held = [
-            Part(one.name, "in use", read_records(one.path), dataset=one.name) for one in others if one.path.is_file()
+            Part(one.name, "in use", read_records(one.path, None), dataset=one.name)
+            for one in others
+            if one.path.is_file()
         ]
         found[name] = compare(spool.records(share), held, name=name, config=read("check_overlap", CheckOverlap))
     return found
@@ -236,6 +241,8 @@ def _track(files: Sequence[Path]) -> None:
 def _use(parts: Mapping[Purpose, tuple[str, Share]], *, alone: bool) -> None:
     with edit_yaml(LINEAGE_PATH) as content:
         datasets = content["datasets"]
+        if alone:
+            content["sources"], content["versions"] = {}, {}
         for purpose in PURPOSES:
             if purpose in parts and (alone or purpose in _SINGLE):
                 datasets[purpose] = {}

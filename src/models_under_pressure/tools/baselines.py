@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from models_under_pressure.baselines.asked import ask_stakes, write_asked
+from models_under_pressure.baselines.asked import ask_classes, write_asked
 from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.baselines.prompted.run import PromptConfig, PromptedMonitor, choose_template
+from models_under_pressure.core.concept import chosen_concept
 from models_under_pressure.core.display import text_table
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import IN_USE, datasets_in_use
@@ -55,7 +56,7 @@ def prompted(
     dry_run: options.DryRun = False,
     allow_missing: options.AllowUndecided = None,
 ) -> None:
-    """Ask a model for the stakes with every wording: AUROC of each, and rows as JSON Lines.
+    """Ask a model for the class with every wording: AUROC of each, and rows as JSON Lines.
 
     A model behind an API (`--api`, with the settings of params.yaml: llm) says a probability and its reasons instead.
 
@@ -74,7 +75,7 @@ def _prompt_model(
 ) -> None:
     """Score every dataset with every wording, keep the rows, and print AUROC of each."""
     config = PromptConfig.model_validate({"name": model, **settings})
-    monitor = PromptedMonitor(config, folder, model=model_aliases().get(model, model))
+    monitor = PromptedMonitor(config, folder, model=model_aliases().get(model, model), concept=chosen_concept())
     best, aurocs = choose_template(monitor.score, datasets, config.templates)
     rows: list[list[str]] = []
     for name, found in aurocs.items():
@@ -98,11 +99,12 @@ def _ask_model(
     llm = options.with_options(llm.model_copy(update={"model": model}), allow_missing=allow_missing, refresh=None)
     if record:
         llm = llm.model_copy(update={"mode": "record"})
+    concept = chosen_concept()
     if dry_run:
-        options.dry_run("replies", llm, lambda ask: ask_stakes(datasets, ask), folder=folder)
+        options.dry_run("replies", llm, lambda ask: ask_classes(datasets, concept, ask), folder=folder)
         return
     with recorded("replies", llm, folder) as ask:
-        found = ask_stakes(datasets, ask)
+        found = ask_classes(datasets, concept, ask)
     rows: list[list[object]] = []
     for asked in found:
         write_asked(folder / f"{asked.data.name}.jsonl", asked)
@@ -122,7 +124,6 @@ def _datasets(names: list[str]) -> list[LabelledRecords]:
         if name not in known and not Path(name).is_file():
             others = f"one of {', '.join(known)}" if known else "run `dvc repro use_datasets` for those in use"
             raise UserError(f"no dataset or file {name!r}.", remedy=f"use a labelled file, or {others}.")
-    return [
-        read_labelled(name, known[name].path) if name in known else read_labelled(Path(name).stem, Path(name))
-        for name in chosen
-    ]
+    files = {name: known[name].path if name in known else Path(name) for name in chosen}
+    classes = chosen_concept().classes
+    return [read_labelled(name if name in known else path.stem, path, classes) for name, path in files.items()]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from models_under_pressure.core.concept import STAKES, chosen_concept
 from models_under_pressure.core.display import text_table
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
@@ -196,11 +197,12 @@ def distribution(
 
     Example: mup datasets distribution
     """
+    classes = chosen_concept().classes
     if files:
-        found = {path.as_posix(): counts.distribution(convert(path).records) for path in files}
+        found = {path.as_posix(): counts.distribution(convert(path, classes).records) for path in files}
     else:
-        found = {place.file: counts.distribution(read_records(path)) for place, path in _made().items()}
-    print(_json(found) if form == "json" else counts.to_table(found), end="")
+        found = {place.file: counts.distribution(read_records(path, classes)) for place, path in _made().items()}
+    print(_json(found) if form == "json" else counts.to_table(found, classes), end="")
 
 
 @app.command()
@@ -210,7 +212,7 @@ def confounders(
     group: Annotated[list[str] | None, typer.Option(help="Columns that rows of one situation agree in.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 42,
 ) -> None:
-    """Show how well length, words and attributes alone tell high from low stakes, with intervals.
+    """Show how well length, words and attributes alone tell the classes apart, with intervals.
 
     Example: mup datasets confounders data/training/prompts_4x/train.jsonl
     """
@@ -221,7 +223,7 @@ def confounders(
 
     found: dict[str, Any] = {}
     for path in files:
-        records = read_records(path)
+        records = read_records(path, chosen_concept().classes)
         situation = ["situation_id"] if all("situation_id" in record.fields for record in records) else None
         try:
             measured = measure(records, seed=seed, pair=key(pair), group=key(group or situation))
@@ -243,12 +245,12 @@ def show(
 
     Example: mup datasets show 17 --dataset mt
     """
-    places = {Place("", str(file)): file} if file else _made()
+    places, classes = {Place("", str(file)): file} if file else _made(), chosen_concept().classes
     found = {
         place: record
         for place, path in places.items()
         if dataset in (None, place.dataset)
-        for record in read_records(path)
+        for record in read_records(path, classes)
         if record.id == id_
     }
     if not found:
@@ -263,12 +265,11 @@ def show(
 
 def _made() -> dict[Place, Path]:
     """The dataset files of the pipeline that exist."""
-    versions, files = load_lineage().versions, dataset_files()
+    versions, files = load_lineage().versions, dataset_files(chosen_concept().deployment)
     found = {
         Place(versions[key].dataset if key in versions else key, f"{key} {part}"): path
         for key, parts in sorted(files.items(), key=lambda item: [*versions, *files].index(item[0]))
         for part, path in parts.items()
-        if path.is_file()
     }
     if not found:
         raise UserError("no dataset file exists.", where="data", remedy="run `dvc repro` or `dvc pull`.")
@@ -280,7 +281,7 @@ def _read(dataset: str, version: str, kind: str) -> Splits:
     splits = load_source(dataset).splits
     name, _, revision = version.partition("@")
     if not revision:
-        return read_splits(dataset, name, splits=splits, kind=kind)
+        return read_splits(dataset, name, chosen_concept().classes, splits=splits, kind=kind)
     then: dict[str, Sequence[Record]] = {}
     with tempfile.TemporaryDirectory() as folder:
         commit = Revision(revision, Path(folder))
@@ -290,7 +291,7 @@ def _read(dataset: str, version: str, kind: str) -> Splits:
             if found is None:
                 remedy = "run `dvc fetch --all-commits`, or name another commit."
                 raise UserError(f"{commit.missing[-2].reason}.", remedy=remedy)
-            then[split] = read_records(found)
+            then[split] = read_records(found, chosen_concept().classes)
     return Splits(dev=then.get("dev", ()), test=then.get("test", ()))
 
 
@@ -314,7 +315,7 @@ def _print_overlap(parts: Sequence[Part], pairs: Sequence[Overlap], most: int) -
 
 def _print_reports(catalog: Catalog, reports: dict[str, dict[str, Any]]) -> None:
     """What came, what was repaired, and where a balanced file contradicts its raw file."""
-    labels = ("high-stakes", "low-stakes", "ambiguous")
+    labels = (STAKES.positive, STAKES.negative, STAKES.ambiguous)
     rows: list[list[object]] = []
     for key, report in reports.items():
         repaired = ", ".join(f"{name} {count}" for name, count in report["repaired"].items()) or "nothing"

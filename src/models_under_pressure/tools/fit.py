@@ -12,6 +12,7 @@ from models_under_pressure.tools._import import Group, Id, LabelColumn, Messages
 
 if TYPE_CHECKING:
     from models_under_pressure.activations.config import ModelConfig
+    from models_under_pressure.core.concept import Classes
     from models_under_pressure.core.records import Record
     from models_under_pressure.datasets.columns import Asked
     from models_under_pressure.evaluation.scores import ScoreList
@@ -31,6 +32,11 @@ class Table:
     path: Path
     """Its records, written for the extraction."""
     records: tuple["Record", ...]
+
+    @property
+    def classes(self) -> "Classes":
+        """The words for its labels."""
+        return self.records[0].classes
 
 
 @dataclass(frozen=True)
@@ -134,18 +140,21 @@ def read_tables(sources: Sequence[str], asked: "Asked", folder: Path, *, allow_r
     Raises:
         UserError: a row cannot be used and that is not allowed; or see `Spool.fill`.
     """
+    from models_under_pressure.core.concept import chosen_concept
     from models_under_pressure.core.display import notice
     from models_under_pressure.core.errors import UserError
     from models_under_pressure.core.records import write_records
+    from models_under_pressure.core.section import PARAMS
     from models_under_pressure.datasets.importing import Share, Spool
     from models_under_pressure.datasets.source import content_group, core_text, with_column
     from models_under_pressure.datasets.tables import Pinned, open_source, source_rows
 
     tables: list[Table] = []
+    classes = chosen_concept().classes if PARAMS.exists() else None
     for source in sources:
         below = folder / str(len(tables))
         below.mkdir()
-        with Spool(below) as spool:
+        with Spool(below, classes) as spool:
             opened = open_source(source, Pinned(), downloads=below)
             report = spool.fill(source_rows(opened, unpacked=below), asked, where=source)
             refused = sum(report.refused.values())
@@ -156,6 +165,7 @@ def read_tables(sources: Sequence[str], asked: "Asked", folder: Path, *, allow_r
                 with_column(one, group=content_group(core_text(one))) if one.group == one.id else one
                 for one in spool.records(Share())
             )
+        classes = spool.classes
         taken = ", ".join(f"{meaning} = {column}" for meaning, column in report.columns.items())
         counts = ", ".join(f"{label} {count:,}" for label, count in report.labels.items())
         notice(f"{source}: {taken}; {counts}" + (f"; {refused:,} rows left out" if refused else ""))
@@ -207,7 +217,7 @@ def run(
     config = ExtractConfig(stored="float32", max_tokens=max_tokens)
     made = extracted([train, *evaluate], chosen, model, config)
     stores = {table.name: [made[table.name, layer] for layer in chosen] for table in (train, *evaluate)}
-    data, _ = labelled_activations(stores[train.name], train.path)
+    data, _ = labelled_activations(stores[train.name], train.path, train.classes)
     rows, held_out = grouped_folds(data.labels, data.groups, FOLDS, seed)[0]
     configs = {name: family_config(name, {}) for name in probes}
     fitted = {
@@ -228,7 +238,7 @@ def _scores(table: Table, stores: Sequence[Path], fitted: "Mapping[str, Probe]",
     from models_under_pressure.probes.data import labelled_activations
     from models_under_pressure.probes.probe import score_together
 
-    one, _ = labelled_activations(stores, table.path)
+    one, _ = labelled_activations(stores, table.path, table.classes)
     tokens = np.diff(one.activations.offsets)
     every = score_together(list(fitted.values()), one.activations)
     for (name, probe), logits in zip(fitted.items(), every, strict=True):
@@ -255,7 +265,7 @@ def compare_layers(train: Table, model: "ModelConfig", *, max_tokens: int, seed:
     stores = extracted([train], layers, model, ExtractConfig(keep="mean", max_tokens=max_tokens))
     config, found = family_config("mean_logistic", {}), dict[int, float]()
     for layer in layers:
-        data, _ = labelled_activations(stores[train.name, layer], train.path)
+        data, _ = labelled_activations(stores[train.name, layer], train.path, train.classes)
         folds = fit_folds(config, data, FOLDS, seed=seed)
         found[layer] = fmean(auroc(probe.decision_function(one.activations), one.labels) for probe, one in folds)
     return found

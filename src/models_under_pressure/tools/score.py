@@ -58,14 +58,14 @@ def load_with_model(name: str, device: str) -> "tuple[Probe, LoadedModel]":
 
 
 def read_conversations(file: str) -> "list[Record]":
-    """Conversations of a file of JSON Lines, CSV, TSV or Parquet; `-` is standard input, of the first three."""
+    """Conversations of a file of JSON Lines, CSV, TSV or Parquet, whatever their labels; `-` is standard input."""
     from models_under_pressure.core.records import collect_records, read_records
     from models_under_pressure.core.tables import read_stream
 
     if file != "-":
-        return read_records(Path(file))
+        return read_records(Path(file), None)
     where = "standard input"
-    return collect_records(read_stream(sys.stdin.buffer, where=where), where=where)
+    return collect_records(read_stream(sys.stdin.buffer, where=where), where=where, classes=None)
 
 
 def command(

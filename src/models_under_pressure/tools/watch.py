@@ -37,7 +37,8 @@ def command(
 ) -> None:
     """Talk to a model while probes watch it: one line is one turn; the end of the input ends the conversation.
 
-    Tokens are shaded by their own logit, orange towards high-stakes. Without a terminal, each reply is one plain line.
+    Tokens are shaded by their own logit, orange towards the positive class. Without a terminal, each reply is one
+    plain line.
 
     A model behind an API is asked, and paid, at the endpoint of params.yaml (`llm`); its replies are recorded.
 

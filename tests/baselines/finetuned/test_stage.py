@@ -20,7 +20,8 @@ from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.experiments import finetune_baseline, score_finetuned
 
 TOY = Dataset("toy_dev", "dev")
-PATHS = {"train": "train.jsonl", "validation": "validation.jsonl", "toy_dev": TOY.path}
+SETS = (Dataset("train", "train"), Dataset("validation", "validation"), TOY)
+PATHS = {one.name: one.path for one in SETS}
 SCORES = scores_path("finetuned_toy", EXPERIMENT_RESULTS)
 
 
@@ -39,7 +40,7 @@ def project(tmp_path_factory, making, settings):
 
 def run_stages(folder, config):
     finetune_baseline.run(
-        "toy", config=config, train=folder / PATHS["train"], validation=folder / PATHS["validation"], seed=5
+        "toy", config=config, train=Dataset("train", "train"), validation=Dataset("validation", "validation"), seed=5
     )
     score_finetuned.run("toy", datasets=[TOY], seeds=2, seed=5)
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from stakes import load_template
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from models_under_pressure.activations.config import ModelConfig
@@ -12,7 +13,7 @@ from models_under_pressure.activations.model import load_language_model
 from models_under_pressure.baselines.data import conversation_text
 from models_under_pressure.baselines.prompted import likelihood as prompted_likelihood
 from models_under_pressure.baselines.prompted.likelihood import PromptReader
-from models_under_pressure.baselines.prompted.questions import Template, load_template, make_prompts
+from models_under_pressure.baselines.prompted.questions import Template, make_prompts
 from models_under_pressure.core.errors import UserError
 
 FAMILIES = {

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from stakes import STAKES
 from typer.testing import CliRunner
 
 from models_under_pressure.baselines.data import LabelledRecords
@@ -43,8 +44,8 @@ def computed(monkeypatch):
 
 
 def test_rows_are_read_again_to_the_last_bit(config, model, conversations, tmp_path, computed):
-    first = PromptedMonitor(config, tmp_path, model=model).score(conversations, "single_word")
-    again = PromptedMonitor(config, tmp_path, model=model).score(conversations, "single_word")
+    first = PromptedMonitor(config, tmp_path, model=model, concept=STAKES).score(conversations, "single_word")
+    again = PromptedMonitor(config, tmp_path, model=model, concept=STAKES).score(conversations, "single_word")
     assert computed == [("mt_dev", "single_word")]
     for name in ("high", "low", "tokens", "flops"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
@@ -57,24 +58,24 @@ def test_rows_are_read_again_to_the_last_bit(config, model, conversations, tmp_p
 def test_an_edited_dataset_alone_is_asked_again(config, model, conversations, tmp_path, computed):
     other = replace(conversations, name="mts_dev")
     for data in (conversations, other):
-        PromptedMonitor(config, tmp_path, model=model).score(data, "single_word")
+        PromptedMonitor(config, tmp_path, model=model, concept=STAKES).score(data, "single_word")
     first, *rest = other.records
     edited = LabelledRecords("mts_dev", (replace(first, input="Another text."), *rest))
     for data in (conversations, edited):
-        PromptedMonitor(config, tmp_path, model=model).score(data, "single_word")
+        PromptedMonitor(config, tmp_path, model=model, concept=STAKES).score(data, "single_word")
     assert computed == [("mt_dev", "single_word"), ("mts_dev", "single_word"), ("mts_dev", "single_word")]
 
 
 @pytest.mark.parametrize("change", [{"max_tokens": 600}, {"dtype": "bfloat16"}], ids=["longest prompt", "precision"])
 def test_rows_made_in_another_way_are_not_believed(change, config, model, conversations, tmp_path, computed):
-    PromptedMonitor(config, tmp_path, model=model).score(conversations, "single_word")
+    PromptedMonitor(config, tmp_path, model=model, concept=STAKES).score(conversations, "single_word")
     changed = config.model_copy(update=change)
-    PromptedMonitor(changed, tmp_path, model=model).score(conversations, "single_word")
+    PromptedMonitor(changed, tmp_path, model=model, concept=STAKES).score(conversations, "single_word")
     assert len(computed) == 2
 
 
 def test_rows_without_their_description_are_computed_again(config, model, conversations, tmp_path, computed):
-    monitor = PromptedMonitor(config, tmp_path, model=model)
+    monitor = PromptedMonitor(config, tmp_path, model=model, concept=STAKES)
     monitor.score(conversations, "single_word")
     (tmp_path / "mt_dev" / "single_word.json").unlink()  # as a crash between the two files leaves it
     monitor.score(conversations, "single_word")
@@ -101,7 +102,7 @@ def test_the_stage_tries_wordings_on_dev_and_scores_test_with_the_best(
     datasets = [Dataset("mt_dev", "dev"), Dataset("mt_test", "test")]
     for dataset in datasets:
         write_records(dataset.path, conversations.records)
-    prompt_baseline.run("tiny", model=model, config=config, datasets=datasets, seed=3)
+    prompt_baseline.run("tiny", model=model, config=config, concept=STAKES, datasets=datasets, seed=3)
     choice = json.loads((EXPERIMENT_RESULTS / "prompted/tiny/choice.json").read_text())
     assert set(choice["auroc"]) == set(TEMPLATES)
     assert computed == [*(("mt_dev", name) for name in TEMPLATES), ("mt_test", choice["chosen"])]

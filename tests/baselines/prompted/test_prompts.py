@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from stakes import load_template
 
 from models_under_pressure.activations.flops import architecture_of, forward_flops
 from models_under_pressure.baselines.data import LabelledRecords, conversation_text
 from models_under_pressure.baselines.prompted.likelihood import common_prefix, make_row, plan_rows
-from models_under_pressure.baselines.prompted.questions import Template, load_template, make_prompts
+from models_under_pressure.baselines.prompted.questions import Template, make_prompts
 from models_under_pressure.baselines.prompted.run import prompt_flops
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError

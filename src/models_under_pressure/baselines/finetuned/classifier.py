@@ -35,7 +35,7 @@ class Classifier:
     loaded: LoadedModel
     """The model as it was loaded; its decoder holds the adapters, if there are any."""
     head: "nn.Linear"
-    """Final hidden state of a record -> logits of low and high stakes; always float32."""
+    """Final hidden state of a record -> logits of the negative and the positive class; always float32."""
     precision: Precision
     packs: bool
     """Whether records share a row without padding."""

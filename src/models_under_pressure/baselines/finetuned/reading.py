@@ -71,7 +71,7 @@ class Reader:
         self._classifier, self._packing = classifier, packing
 
     def logits(self, batch: Sequence[np.ndarray]) -> "Float[torch.Tensor, 'records 2']":
-        """Logits of low and high stakes, on the head's device.
+        """Logits of the negative and the positive class, on the head's device.
 
         Raises:
             UserError: memory does not hold the batch.
@@ -137,7 +137,7 @@ def reading(classifier: Classifier) -> Generator[Reader]:
 def score(
     classifier: Classifier, records: Sequence[TokenisedRecord], *, batch_tokens: int
 ) -> Float64[np.ndarray, "records"]:
-    """Log-odds of high stakes of each record; on a CPU each core reads batches of its own.
+    """Log-odds of the positive class of each record; on a CPU each core reads batches of its own.
 
     Raises:
         UserError: naming a record whose score is not finite.

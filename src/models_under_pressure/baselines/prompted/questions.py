@@ -11,7 +11,8 @@ from jaxtyping import Int32
 
 from models_under_pressure.activations.ragged import ASSISTANT
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
-from models_under_pressure.baselines.data import conversation_text
+from models_under_pressure.baselines.data import conversation_text, judging_pieces
+from models_under_pressure.core.concept import Concept, filled
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
@@ -27,7 +28,7 @@ class Template:
     user: str
     """The user's message; `{conversation}` stands for the conversation."""
     high: str
-    """The reply of a model that finds the conversation high-stakes."""
+    """The reply of a model that finds the conversation to be of the positive class."""
     low: str
     system: str | None = None
 
@@ -36,14 +37,19 @@ class Template:
             raise ValueError(f"template {self.name}: `user` must hold {_PLACE} once, and the replies must differ")
 
 
-def load_template(name: str) -> Template:
-    """Read a wording from `baselines/templates`."""
+def load_template(name: str, concept: Concept) -> Template:
+    """Read a wording from `baselines/templates`, and fill it from the concept.
+
+    Raises:
+        UserError: the concept says nothing of judging.
+    """
     text = files("models_under_pressure.baselines").joinpath("templates", f"{name}.toml").read_text("utf-8")
-    return Template(name, **{key: value.strip() for key, value in tomllib.loads(text).items()})
+    pieces = judging_pieces(concept)
+    return Template(name, **{key: filled(value.strip(), **pieces) for key, value in tomllib.loads(text).items()})
 
 
 def question(template: Template, conversation: str) -> tuple[Message, ...]:
-    """The messages that ask for the stakes of a conversation."""
+    """The messages that ask for the class of a conversation."""
     user = Message("user", template.user.replace(_PLACE, conversation))
     return (user,) if template.system is None else (Message("system", template.system), user)
 
@@ -60,7 +66,7 @@ class Prompt:
     shared: Int32[np.ndarray, "tokens"]
     """The chat-templated question and what the replies have in common."""
     high: Int32[np.ndarray, "high_tokens"]
-    """The rest of the high-stakes reply, with the token that ends the turn."""
+    """The rest of the positive reply, with the token that ends the turn."""
     low: Int32[np.ndarray, "low_tokens"]
 
     @property

@@ -1,4 +1,4 @@
-"""A model asked for the stakes: the likelihood of two replies, without generating anything (paper, section 3.3).
+"""A model asked for the class: the likelihood of two replies, without generating anything (paper, section 3.3).
 
 Rows of every dataset and wording are on disk before the next is computed, under a key of all that made them, so that
 a stopped run continues, and an edited dataset alone is computed anew.
@@ -30,6 +30,7 @@ from models_under_pressure.activations.tokens import TokenisationReport
 from models_under_pressure.baselines.data import LabelledRecords, to_scores
 from models_under_pressure.baselines.prompted.likelihood import PromptReader
 from models_under_pressure.baselines.prompted.questions import Prompt, Template, load_template, make_prompts
+from models_under_pressure.core.concept import Concept
 from models_under_pressure.core.display import progress
 from models_under_pressure.core.files import read_json, read_jsonl, stable_hash, write_json, write_jsonl
 from models_under_pressure.core.records import content_hash
@@ -80,12 +81,12 @@ class PromptedScores:
 
     @property
     def logits(self) -> Float[np.ndarray, "records"]:
-        """Log of the odds of the high-stakes reply."""
+        """Log of the odds of the positive reply."""
         return self.high - self.low
 
     @property
     def probabilities(self) -> Float[np.ndarray, "records"]:
-        """Softmax over the two replies: the share of the high-stakes one."""
+        """Softmax over the two replies: the share of the positive one."""
         return np.exp(self.high - np.logaddexp(self.high, self.low))
 
 
@@ -149,8 +150,9 @@ AUROCs = Mapping[str, Mapping[str, float]]
 class PromptedMonitor:
     """A model and its rows on disk; the weights are loaded when the first missing row asks for them."""
 
-    def __init__(self, config: PromptConfig, folder: Path, *, model: str) -> None:
+    def __init__(self, config: PromptConfig, folder: Path, *, model: str, concept: Concept) -> None:
         self.config = config
+        self._concept = concept
         self._folder = folder
         self._source = ModelConfig(name=model, dtype=config.dtype, quantization=config.quantization)
         self._seconds: dict[Path, float | None] = {}
@@ -161,7 +163,7 @@ class PromptedMonitor:
         Raises:
             UserError: the model cannot be loaded, refuses the chat, or has no memory for a record.
         """
-        wording = load_template(template)
+        wording = load_template(template, self._concept)
         path = self._folder / data.name / f"{template}.jsonl"
         ids = [record.id for record in data.records]
         key = self._key(data, wording)

@@ -11,7 +11,7 @@ from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.records import Record
 from models_under_pressure.core.section import Section
 from models_under_pressure.datasets.files import Splits
-from models_under_pressure.datasets.labelling import LabelConfig
+from models_under_pressure.datasets.labelling import Labeller
 from models_under_pressure.datasets.source import Dropped
 from models_under_pressure.llm.ask import Asker
 
@@ -21,7 +21,7 @@ class Tools:
     """The chat model and the labelling settings, for steps that need them."""
 
     ask: Asker
-    label: LabelConfig
+    label: Labeller
 
 
 @dataclass(frozen=True, slots=True)

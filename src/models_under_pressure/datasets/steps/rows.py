@@ -7,7 +7,7 @@ from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets.files import Splits
-from models_under_pressure.datasets.labelling import Method, label_records, unanswered
+from models_under_pressure.datasets.labelling import label_records, unanswered
 from models_under_pressure.datasets.origins import LINEAGE_PATH
 from models_under_pressure.datasets.overlap import OverlapConfig, find_overlaps
 from models_under_pressure.datasets.steps import BaseStep, Outcome, Tools, filtered
@@ -17,13 +17,13 @@ class Relabel(BaseStep):
     """Ask the labeller again; the labels before are kept in `previous_labels`."""
 
     op: Literal["relabel"]
-    method: Method | None = None
+    method: str | None = None
     """How the labeller judges in this version; null takes `relabel.method` of params.yaml."""
 
     def run(self, splits: Splits, tools: Tools) -> Outcome:
         """Apply the step."""
-        config = tools.label if self.method is None else tools.label.model_copy(update={"method": self.method})
-        made = [label_records(records, config=config, ask=tools.ask) for _, records in splits.items()]
+        how = tools.label.by(self.method)
+        made = [label_records(records, how=how, ask=tools.ask) for _, records in splits.items()]
         failures = [failure for one in made for failure in one.failures]
         return Outcome(Splits(*(one.records for one in made)), dropped=unanswered(failures))
 

@@ -26,7 +26,7 @@ class Labelled(Protocol):
 
     @property
     def labels(self) -> Bool[np.ndarray, "records"]:
-        """True for high-stakes."""
+        """True for the positive class."""
         ...
 
     @property
@@ -59,7 +59,7 @@ def _content(record: Record) -> str:
 def nested_samples(
     labels: Bool[np.ndarray, "records"], sizes: Sequence[int], generator: np.random.Generator
 ) -> dict[int, Int64[np.ndarray, "rows"]]:
-    """Size -> rows, half of them high-stakes; a smaller sample is part of every larger one.
+    """Size -> rows, half of them of each class; a smaller sample is part of every larger one.
 
     Sizes beyond `largest_sample` are left out, since they cannot be balanced.
 
@@ -68,7 +68,7 @@ def nested_samples(
     """
     wrong = [size for size in sizes if size < 2 or size % 2]
     if wrong:
-        raise UserError(f"{wrong[0]} records cannot be half high-stakes.", remedy="give even sizes of at least 2.")
+        raise UserError(f"{wrong[0]} records cannot be half of one class.", remedy="give even sizes of at least 2.")
     most = largest_sample(labels)
     possible = [size for size in sorted(set(sizes)) if size <= most]
     if not possible:

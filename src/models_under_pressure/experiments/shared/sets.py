@@ -29,7 +29,7 @@ class LabelledSet:
 
     @property
     def labels(self) -> Bool[np.ndarray, "records"]:
-        """True for high-stakes."""
+        """True for the positive class."""
         return self.data.labels
 
     @property
@@ -40,7 +40,7 @@ class LabelledSet:
 
 def read_set(dataset: Dataset, stores: Path | Sequence[Path]) -> LabelledSet:
     """Open one dataset, with one store per layer; its activations are held in memory, where they fit."""
-    data, records = labelled_activations(stores, dataset.path)
+    data, records = labelled_activations(stores, dataset.path, dataset.classes)
     data = replace(data, activations=in_memory(data.activations, MEMORY_GIB))
     return LabelledSet(dataset.name, dataset.purpose, data, records)
 
