@@ -35,12 +35,15 @@ def conversations(given: Iterable[Conversation]) -> "list[Record]":
     return collect_records(enumerate(map(row, given), start=1), where="conversation")
 
 
-def load_model(name: str, *, layer: int | None = None, device: str = "auto", dtype: Any = "auto") -> "LoadedModel":
+def load_model(
+    name: str, *, layer: int | None = None, adapter: str | None = None, device: str = "auto", dtype: Any = "auto"
+) -> "LoadedModel":
     """Load a Hugging Face model, by id, by path, or the embedded `smollm2-135m`.
 
     Args:
-        name: the model.
+        name: the model, or an adapter, whose config names its model.
         layer: load only the blocks below this one; None loads all.
+        adapter: folder or Hugging Face id of a PEFT adapter to add to it.
         device: auto, or a torch device.
         dtype: auto, fast, float32 or bfloat16: precision of the forward pass.
 
@@ -48,9 +51,9 @@ def load_model(name: str, *, layer: int | None = None, device: str = "auto", dty
         UserError: the model is not found, gated, or has no such layer.
     """
     from models_under_pressure.activations import model
-    from models_under_pressure.activations.config import ModelConfig
+    from models_under_pressure.activations.config import ModelConfig, adapter_fields
 
-    config = checked(ModelConfig, {"name": name, "device": device, "dtype": dtype})
+    config = checked(ModelConfig, {"name": name, **adapter_fields(adapter), "device": device, "dtype": dtype})
     return model.load_model(config, layers=None if layer is None else [layer])
 
 
@@ -62,7 +65,8 @@ def extract(
     Args:
         given: the conversations.
         model: a loaded model, or the name of one, which is then loaded as far as the layer.
-        layer: decoder block, from 0; activations are of what enters it.
+        layer: decoder block, from 0; activations are of what enters it. The number of blocks, or -1, is what leaves
+            the last one; -2 is what enters it.
         path: where to write a store (whose rows are in the order of the ids); None keeps the activations in memory.
         settings: fields of `ExtractConfig`: `hook_point`, `keep`, `max_tokens`, `stored` and others. `stored` is
             float32 unless told.
@@ -73,17 +77,19 @@ def extract(
     import numpy as np
 
     from models_under_pressure.activations import extract as extraction
+    from models_under_pressure.activations.blocks import check_layers
     from models_under_pressure.activations.config import ExtractConfig
     from models_under_pressure.activations.ragged import View
     from models_under_pressure.activations.store import open_store
     from models_under_pressure.probes.data import in_memory
 
     loaded = load_model(model, layer=layer) if isinstance(model, str) else model
+    (number,) = check_layers([layer], loaded.n_layers, loaded.name)
     records = conversations(given)
     config = checked(ExtractConfig, {"stored": "float32", **settings})
     with tempfile.TemporaryDirectory(prefix="mup-extract-") as folder:
         place = path or Path(folder) / "layer.zarr"
-        extraction.extract(records, model=loaded, config=config, paths={layer: place})
+        extraction.extract(records, model=loaded, config=config, paths={number: place})
         store: Any = open_store(place)
         found = store if path else in_memory(store, most_gib=float("inf"))
     row_of = {id_: row for row, id_ in enumerate(found.ids)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 if TYPE_CHECKING:
     import torch
@@ -29,14 +29,28 @@ class ModelConfig(BaseModel):
     """Hugging Face id, local path, or the embedded `smollm2-135m`."""
     revision: str | None = None
     """Commit, tag or branch of the Hugging Face repository; None is its main branch. The commit is recorded."""
+    adapter: str | None = None
+    """Local folder or Hugging Face id of a PEFT adapter that is added to the model. `name` may be an adapter too: its
+    own config then says which model it is added to."""
+    adapter_revision: str | None = None
+    """As `revision`, of the adapter's repository."""
     dtype: Dtype = "auto"
     """Precision of the forward pass."""
     quantization: Literal["none", "8bit", "4bit"] = "none"
-    """Width of the weights (bitsandbytes)."""
+    """Width to which the weights are rounded while they are loaded (bitsandbytes); a checkpoint that is quantised
+    already says so itself."""
     device: str = "auto"
     """auto (every GPU there is, else the CPU), or a torch device such as cpu or cuda:1."""
     trust_remote_code: bool = False
     """Whether Python files that come with the model may run, with all your rights; else such a model is refused."""
+
+
+def adapter_fields(text: str | None) -> dict[str, str | None]:
+    """The fields of a model's config that name an adapter: a folder, or an id and perhaps its revision."""
+    if text is None or Path(text).expanduser().is_dir():
+        return {"adapter": text}
+    name, _, revision = text.partition("@")
+    return {"adapter": name, "adapter_revision": revision or None}
 
 
 class PipelineModel(ModelConfig):
@@ -58,8 +72,18 @@ class ProbeParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layer: int = Field(ge=0)
-    """Decoder block, counted from 0; the probe reads what enters it."""
+    layer: int
+    """Decoder block, counted from 0; the probe reads what enters it. The number of blocks is the last one's output."""
+
+    @field_validator("layer")
+    @classmethod
+    def _is_a_path_part(cls, layer: int) -> int:
+        if layer < 0:
+            raise ValueError(
+                f"the layer is part of output paths, so write its own number: {layer} counts back from the output of "
+                "the last decoder block, whose number is the model's count of blocks (30 of the embedded model)"
+            )
+        return layer
 
 
 class ExtractConfig(BaseModel):
@@ -130,9 +154,24 @@ class ModelDescription:
     """Precision of the forward pass."""
     device: str
     """Kind of device: cpu, cuda, mps."""
+    quantization: str = "none"
+    """Width of the weights: `8bit` or `4bit` where they are rounded here, `<method>-<width>` of a checkpoint that comes
+    quantised."""
+    adapter: str | None = None
+    """Folder or Hugging Face id of the adapter that is added."""
+    adapter_revision: str | None = None
+    """Commit of its repository, or a fingerprint of its files."""
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The attributes of activations that say which model made them."""
+        found = {"model": self.name, "revision": self.revision}
+        if self.adapter is not None and self.adapter_revision is not None:
+            found |= {"adapter": self.adapter, "adapter_revision": self.adapter_revision}
+        return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LoadedModel(ModelDescription):
     """A decoder without its head, ready for forward passes."""
 

@@ -63,8 +63,7 @@ class Monitor:
             for name, probe in probes.items()
         }
         origin = {
-            "model": model.name,
-            "revision": model.revision,
+            **model.origin,
             "template_hash": ChatTemplate(model.tokenizer, model.name).hash,
             "keep": "tokens",
         }

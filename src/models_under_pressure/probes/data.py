@@ -15,15 +15,15 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Label, Record, read_records
 
-ORIGIN = ("model", "revision", "layer", "hook_point", "template_hash", "keep")
+ORIGIN = ("model", "revision", "adapter_revision", "layer", "hook_point", "template_hash", "keep")
 """Attributes of activations that must agree for a score to mean anything."""
 
-PROVENANCE = (*ORIGIN, "quantization", "compute_dtype", "tokenizer", "max_tokens", "truncation_side", "dataset")
+PROVENANCE = (*ORIGIN, "adapter", "quantization", "compute_dtype", "tokenizer", "max_tokens", "truncation_side", "dataset")
 """Attributes of the training activations that a probe keeps: what shaped their numbers, wherever they were made."""
 
 
 def check_same_origin(expected: Mapping[str, Any], found: Mapping[str, Any], *, what: str) -> None:
-    """Refuse activations of another model, revision, layer, hook point, chat template or pooling.
+    """Refuse activations of another model, revision, adapter, layer, hook point, chat template or pooling.
 
     Raises:
         UserError: listing every attribute that differs.

@@ -177,6 +177,7 @@ class _Origin(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     model: str | None = None
+    adapter: str | None = None
     layer: int | None = Field(default=None, ge=0)
     keep: Keep | None = None
     hook_point: HookPoint | None = None
