@@ -93,7 +93,7 @@ def test_a_missing_file_is_named(saved, name):
 
 def test_an_unknown_format_is_refused_before_anything_else(saved):
     (saved / "probe.json").write_text(json.dumps({"format": 99, "shape": "unknown"}))
-    with pytest.raises(UserError, match="the probe has the format 99, this code reads 1"):
+    with pytest.raises(UserError, match="the probe has the format 99, this code reads 1 and 2"):
         load_probe(saved)
 
 
