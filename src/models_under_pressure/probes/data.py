@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Label, Record, read_records
+from models_under_pressure.probes.weights import RecordWeights
 
 ORIGIN = ("model", "revision", "adapter_revision", "layer", "hook_point", "template_hash", "keep")
 """Attributes of activations that must agree for a score to mean anything."""
@@ -51,7 +52,7 @@ class TrainingData:
     ambiguous: int = 0
     """Records left out because they are neither high-stakes nor low-stakes."""
     weights: Float64[np.ndarray, "records"] | None = None
-    """How much each record counts in training; the mean is 1. None: all alike."""
+    """How much each record counts in training, 1 in the mean of all; None: all alike."""
 
     def __post_init__(self) -> None:
         records = len(self.activations.ids)
@@ -60,11 +61,14 @@ class TrainingData:
             raise ValueError(f"{records} records, {found}: not aligned")
         if self.labels.dtype != np.bool_:
             raise ValueError(f"labels are {self.labels.dtype}, not bool (an ambiguous record is neither class)")
+        if self.weights is not None and (self.weights.shape != (records,) or not (self.weights > 0).all()):
+            raise ValueError(f"weights of shape {self.weights.shape}: not one number above 0 for each record")
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of the records' ids, labels and groups, and of what shaped their activations."""
-        return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, self.provenance)
+        """SHA-256 of the records' ids, labels, groups and weights, and of what shaped their activations."""
+        weights = [] if self.weights is None else [self.weights.tolist()]
+        return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, self.provenance, *weights)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -119,8 +123,10 @@ def check_classes(data: TrainingData, name: str) -> None:
         raise UserError(f"the {len(data.labels)} {name} records are all of one class.", remedy=remedy)
 
 
-def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData, list[Record]]:
-    """Open a store and give every record its label and group, in the order of the store.
+def labelled_activations(
+    store: Path, records_path: Path, weights: RecordWeights | None = None
+) -> tuple[TrainingData, list[Record]]:
+    """Open a store and give every record its label and group, in the order of the store, and its weight in training.
 
     Ambiguous records are left out, of both results.
 
@@ -131,7 +137,8 @@ def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData,
     by_id = {record.id: record for record in records}
     activations: Any = open_store(store)
     data = with_labels(activations, records)
-    return data, [by_id[id_] for id_ in data.activations.ids]
+    kept = [by_id[id_] for id_ in data.activations.ids]
+    return data if weights is None else replace(data, weights=weights.of(kept, data.labels)), kept
 
 
 def in_memory(activations: Activations, most_gib: float) -> Activations:

@@ -66,7 +66,14 @@ def score_alone(probe: "Probe", activations: Activations, device: torch.device) 
 
 def _selection(probe: "Probe", activations: Activations) -> Selection:
     config = probe.config
-    return select(activations, config.tokens, probe.sentence_end_ids, first_token=config.first_token)
+    return select(
+        activations,
+        config.tokens,
+        probe.sentence_end_ids,
+        first_token=config.first_token,
+        marker=probe.marker,
+        last=config.last,
+    )
 
 
 def _projected(

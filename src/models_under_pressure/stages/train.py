@@ -13,6 +13,7 @@ from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.families import ProbeConfig, TrainConfig
 from models_under_pressure.probes.probe import save_probe
 from models_under_pressure.probes.training import fit_probes
+from models_under_pressure.probes.weights import RecordWeights
 
 
 def command(probe: Annotated[str, typer.Argument(help="Name of the probe, as in params.yaml: train.probes.")]) -> None:
@@ -22,9 +23,11 @@ def command(probe: Annotated[str, typer.Argument(help="Name of the probe, as in 
     """
     model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
     train, validation = the_one("train"), the_one("validation")
+    config = read("train", TrainConfig)
     run(
         probe,
-        config=read("train", TrainConfig).probe(probe),
+        config=config.probe(probe),
+        weights=config.weights,
         train=(store_path(model, train, layer), train.path),
         validation=(store_path(model, validation, layer), validation.path),
         seed=read("seed", int),
@@ -35,12 +38,13 @@ def run(
     name: str,
     *,
     config: ProbeConfig,
+    weights: RecordWeights | None = None,
     train: tuple[Path, Path],
     validation: tuple[Path, Path],
     seed: int,
 ) -> None:
     """Fit a probe on an activation store and its records, and save it under its name and seed."""
-    data, _ = labelled_activations(*train)
+    data, _ = labelled_activations(*train, weights)
     held_out, _ = labelled_activations(*validation)
     fitted = fit_probes({name: config}, data, held_out, seed=seed)[name]
     for probe, path in zip(fitted, probe_paths(name, seed, config.seeds), strict=True):
