@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -102,6 +103,7 @@ def fit(
     *,
     validation: "tuple[Activations, Sequence[bool] | Iterable[Record]] | None" = None,
     family: str = "attention",
+    weights: Sequence[float] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> "Probe":
@@ -113,6 +115,7 @@ def fit(
             whose labels and groups are then taken.
         validation: activations and labels that choose the epoch, the thresholds and the calibration.
         family: one of those in docs/probes.md.
+        weights: what each record counts in training, in the order of the activations' ids; only their ratios matter.
         seed: of where the fitting starts, and of its folds.
         settings: hyper-parameters of the family.
 
@@ -124,7 +127,7 @@ def fit(
 
     config = family_config(family, settings)
     held_out = None if validation is None else _labelled(*validation)
-    return fit_probe(config, _labelled(activations, labels), held_out, seed=seed)
+    return fit_probe(config, _weighted(_labelled(activations, labels), activations, weights), held_out, seed=seed)
 
 
 def family_config(family: str, settings: Mapping[str, Any]) -> Any:
@@ -154,6 +157,20 @@ def _labelled(activations: "Activations", labels: "Sequence[bool] | Iterable[Rec
         problem = f"{len(given)} labels for {len(activations.ids)} records."
         raise UserError(problem, remedy="give one label for each record, in the order of `activations.ids`.")
     return TrainingData(activations, np.asarray(given, dtype=bool), list(activations.ids))
+
+
+def _weighted(data: Any, activations: "Activations", weights: Sequence[float] | None) -> Any:
+    import numpy as np
+
+    if weights is None:
+        return data
+    found = np.asarray(weights, dtype=np.float64)
+    if found.shape != (len(activations.ids),) or not (np.isfinite(found) & (found > 0)).all():
+        problem = f"the weights are no {len(activations.ids)} numbers above 0."
+        raise UserError(problem, remedy="give one for each record, in the order of `activations.ids`.")
+    row_of = {id_: row for row, id_ in enumerate(activations.ids)}
+    kept = found[[row_of[id_] for id_ in data.activations.ids]]
+    return replace(data, weights=kept / kept.mean())
 
 
 def load_probe(place: "str | Path") -> "Probe":

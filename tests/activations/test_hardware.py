@@ -87,9 +87,7 @@ def test_a_checkpoint_that_comes_quantised_is_loaded_as_it_is_and_the_store_says
     AutoTokenizer.from_pretrained(model_directory("llama_wide")).save_pretrained(folder)
     found = extracted(ModelConfig(name=str(folder), dtype="float32"), chats, tmp_path / "a.zarr")
     assert found.attributes["quantization"] == f"bitsandbytes-{width}bit"
-    exact = extracted(
-        ModelConfig(name=str(model_directory("llama_wide")), dtype="float32"), chats, tmp_path / "b.zarr"
-    )
+    exact = extracted(ModelConfig(name=str(model_directory("llama_wide")), dtype="float32"), chats, tmp_path / "b.zarr")
     assert similarity(exact, found) > 0.95
     assert not np.array_equal(exact.read_bits(0, 9), found.read_bits(0, 9))
     again = model_of(found.attributes)

@@ -63,7 +63,9 @@ def test_what_follows_a_marker_is_found_as_in_the_text_however_tokens_cut_it(rec
 
 @given(RECORDS, st.integers(1, 14), st.booleans())
 def test_the_last_tokens_are_those_of_the_roles_that_are_seen(records, last, first_token):
-    roles = [[TEMPLATE, USER, ASSISTANT][(token + place) % 3] for record in records for place, token in enumerate(record)]
+    roles = [
+        [TEMPLATE, USER, ASSISTANT][(token + place) % 3] for record in records for place, token in enumerate(record)
+    ]
     some = activations_of(records, roles)
     seen = ("user", "template")
     try:

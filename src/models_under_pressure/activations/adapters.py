@@ -88,9 +88,7 @@ def adapter_folder(config: ModelConfig) -> Path:
         raise UserError(f"the adapter asks for `{odd[0]}`.", where=own.name, remedy=remedy)
     if found_file(own, WEIGHTS) is None:
         remedy = "take it from its authors as safetensors, or load it with PEFT where you trust it and save it again."
-        raise UserError(
-            f"the adapter has no {WEIGHTS}; pickled weights are not read.", where=own.name, remedy=remedy
-        )
+        raise UserError(f"the adapter has no {WEIGHTS}; pickled weights are not read.", where=own.name, remedy=remedy)
     tokenizer = [found_file(own, name) for name in _TOKENIZER]
     if tokenizer[0] is not None and "auto_map" in _settings(tokenizer[0], own.name):
         remedy = "take the tokenizer's files out of the adapter's folder: the model's own is used then."

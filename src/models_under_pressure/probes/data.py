@@ -19,7 +19,16 @@ from models_under_pressure.probes.weights import RecordWeights
 ORIGIN = ("model", "revision", "adapter_revision", "layer", "hook_point", "template_hash", "keep")
 """Attributes of activations that must agree for a score to mean anything."""
 
-PROVENANCE = (*ORIGIN, "adapter", "quantization", "compute_dtype", "tokenizer", "max_tokens", "truncation_side", "dataset")
+PROVENANCE = (
+    *ORIGIN,
+    "adapter",
+    "quantization",
+    "compute_dtype",
+    "tokenizer",
+    "max_tokens",
+    "truncation_side",
+    "dataset",
+)
 """Attributes of the training activations that a probe keeps: what shaped their numbers, wherever they were made."""
 
 

@@ -17,8 +17,9 @@ from models_under_pressure.probes.tokens import ROLES, seen_roles
 class RunningScore:
     """The logit of a conversation as far as it goes; a token costs the same whenever it comes, and none is kept.
 
-    A probe of the `last` n tokens has no smaller state than these: their projections are kept, and pooled anew at each
-    token, at n times the cost. After each token the logit is the logit that the probe gives the tokens up to there (`Probe.decision_function`).
+    After each token it is the logit that the probe gives the tokens up to there (`Probe.decision_function`). A probe of
+    the `last` n tokens has no smaller state than these: their projections are kept, and pooled anew at each token, at n
+    times the cost.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -95,7 +96,7 @@ class _LastTokens:
 
     def __init__(self, start: Callable[[], Stream], most: int) -> None:
         self._start = start
-        self._held: deque[tuple[Float[np.ndarray, "columns"], bool]] = deque(maxlen=most)
+        self._held: deque[tuple[Float[np.ndarray, columns], bool]] = deque(maxlen=most)
 
     def update(self, projection: Float[np.ndarray, "columns"], closes_sentence: bool) -> float:
         self._held.append((projection, closes_sentence))

@@ -1,5 +1,6 @@
 """How much each training record counts."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from jaxtyping import Bool, Float64
 from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import Frozen
+from models_under_pressure.core.files import Frozen, checked
 from models_under_pressure.core.records import Record
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -17,7 +18,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class RecordWeights(Frozen):
     """What training records count in the loss: section `train.weights` of params.yaml."""
 
-    by: dict[str, dict[str, Positive]] = {}
+    by: dict[str, dict[str, Positive]] = Field(default_factory=dict[str, dict[str, Positive]])
     """Column of the records -> its value -> weight, multiplied where several apply; all other records have 1.
     `source_dataset` names the file of a row that was imported from a folder of several."""
     balance: bool = False
@@ -47,3 +48,19 @@ class RecordWeights(Frozen):
                 found[own] /= found[own].sum()
         found[labels] *= self.positive
         return None if np.all(found == found[0]) else found / found.mean()
+
+
+def spoken_weights(texts: Sequence[str], *, balance: bool) -> RecordWeights:
+    """What training records count, from texts of the form `COLUMN:VALUE=NUMBER`.
+
+    Raises:
+        UserError: a text is of another form, or its number is not above 0.
+    """
+    by: dict[str, dict[str, str]] = {}
+    for text in texts:
+        found = re.fullmatch(r"([^:]+):(.+)=([^=]+)", text)
+        if found is None:
+            remedy = "write COLUMN:VALUE=NUMBER, such as source:forum=2."
+            raise UserError(f"{text!r} is no weight.", where="--weight", remedy=remedy)
+        by.setdefault(found[1], {})[found[2]] = found[3]
+    return checked(RecordWeights, {"by": by, "balance": balance})
