@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
@@ -78,9 +78,9 @@ def test_the_last_tokens_are_those_of_the_roles_that_are_seen(records, last, fir
         assert np.flatnonzero(found.chosen[begin:stop]).tolist() == places[-last:].tolist()
 
 
-def made(family, settings, seed):
+def made(family, chosen, seed):
     """A probe with random weights of what every family has, whose sentences end at `b:`."""
-    config = FAMILIES[family].config(**settings)
+    config = FAMILIES[family].config(**chosen)
     columns, generator = FAMILIES[family].columns(config), np.random.default_rng(seed)
     weights = {"projection": generator.normal(size=(HIDDEN, columns)), "bias": generator.normal(size=columns)}
     weights |= {name: generator.normal(size=shape) for name, shape in FAMILIES[family].more(config).items()}
@@ -89,15 +89,16 @@ def made(family, settings, seed):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_running_score_sees_the_part_that_the_batch_score_sees(family, data):
-    settings = {
+    chosen = {
         "after": data.draw(st.sampled_from([None, "a:", "b"])),
         "last": data.draw(st.sampled_from([None, 1, 3])),
         "tokens": data.draw(st.sampled_from([("user",), ("user", "template")])),
         "first_token": data.draw(st.booleans()),
     }
-    probe = made(family, settings, data.draw(st.integers(0, 9)))
+    probe = made(family, chosen, data.draw(st.integers(0, 9)))
     record = data.draw(st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=14))
     roles = [data.draw(st.sampled_from([USER, TEMPLATE])) for _ in record]
     whole = activations_of([record], roles)
@@ -133,8 +134,8 @@ def test_a_probe_is_fitted_on_the_part_and_keeps_its_marker_on_disk(tokenizer, t
     spoilt = np.repeat(labels, np.diff(some.offsets)) ^ ~answer  # before the marker labels are upside down
     some.values[:, 0] = np.where(spoilt, 5.0, -5.0)
     data = TrainingData(some, labels, some.ids)
-    for settings in ({"after": "Answer:"}, {"last": 3}):
-        probe = fit_probe(FAMILIES["mean_logistic"].config(**settings), data, None, seed=0)
+    for part in ({"after": "Answer:"}, {"last": 3}):
+        probe = fit_probe(FAMILIES["mean_logistic"].config(**part), data, None, seed=0)
         save_probe(probe, tmp_path / "probe")
         loaded = load_probe(tmp_path / "probe")
         logits = loaded.decision_function(some)

@@ -106,7 +106,7 @@ def marker_of_texts(text: str, texts: Sequence[str]) -> Marker:
     rows = {
         number: [move(piece, state) for state in range(len(text))]
         for number, piece in enumerate(texts)
-        if piece and (piece in text or text in piece or piece.endswith(beginnings) or piece.startswith(endings))
+        if piece in text or text in piece or piece.endswith(beginnings) or piece.startswith(endings)
     }
     moves = np.array(list(rows.values()), dtype=np.int64).reshape(len(rows), len(text))
     return Marker(np.array(list(rows), dtype=np.int64), moves)

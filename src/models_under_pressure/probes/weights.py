@@ -39,7 +39,7 @@ class RecordWeights(Frozen):
             values = [str(record.fields[column]) if column in record.fields else None for record in records]
             if missing := [value for value in weights if value not in values]:
                 there = sorted({value for value in values if value is not None})[:8]
-                told = f"it holds {', '.join(map(repr, there))}" if there else "there is no such column"
+                told = f"the column holds {', '.join(map(repr, there))}" if there else "they have no such column"
                 remedy = "correct `train.weights.by` (or --weight)."
                 raise UserError(f"no training record has {column} {missing[0]!r}: {told}.", remedy=remedy)
             found *= [weights.get(value, 1.0) if value is not None else 1.0 for value in values]
