@@ -115,6 +115,9 @@ def tapped(decoder: Any, layers: Sequence[int], hook_point: HookPoint, *, stops:
     taps = Taps(decoder)
     blocks = blocks_of(decoder)
     deepest = max(layers) if stops else None
+    if max(layers) > len(blocks):
+        problem = f"layer {max(layers)} is asked of a model of which {len(blocks)} decoder blocks are loaded."
+        raise UserError(problem, remedy="load it as far as that layer.")
     with ExitStack() as hooks:
         for layer in sorted(set(layers)):
             if layer == len(blocks):
