@@ -147,6 +147,11 @@ def test_a_probe_is_fitted_on_the_part_and_keeps_its_marker_on_disk(tokenizer, t
     assert loaded.parameters == HIDDEN + 1
 
 
+def test_the_card_shows_a_line_break_of_the_marker_as_text(tmp_path):
+    save_probe(made("mean", {"after": "a\nb"}, 0), tmp_path)
+    assert "| after | a\\nb |" in (tmp_path / "README.md").read_text()
+
+
 def test_special_tokens_are_a_marker_too(tokenizer):
     (turns,) = (tokenizer("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nso it is")["input_ids"],)
     marker = marker_of_model("<|im_start|>assistant\n", {"model": EMBEDDED_MODEL})

@@ -77,7 +77,7 @@ def store(
         quantization=quantization,
         trust_remote_code=runs_code_of(name),
     )
-    layers = sorted(set(layer_numbers(source, _numbers(layer))))
+    layers = sorted(set(layer_numbers(source, _numbers(layer, sign="-?"))))
     files = dataset_files(dataset)
     root = _root()
     jobs = [(file, {number: store_path(root, model, file, number) for number in layers}) for file in files]
@@ -169,8 +169,8 @@ def sync(model: _AnyModel = None, dataset: _AnyName = None, layer: _AnyLayers = 
     pull_stores(_root(), model=model, datasets=names, layers=_numbers(layer) if layer else [], root=Path())
 
 
-def _numbers(text: str) -> list[int]:
-    if not re.fullmatch(r"-?\d+(,-?\d+)*", text.replace(" ", "")):
+def _numbers(text: str, *, sign: str = "") -> list[int]:
+    if not re.fullmatch(rf"{sign}\d+(,{sign}\d+)*", text.replace(" ", "")):
         raise UserError(f"{text!r} is not a list of layers.", remedy="write numbers with commas, such as 11,15.")
     return sorted({int(number) for number in text.split(",")})
 
