@@ -1,12 +1,16 @@
-"""Gradient descent against PyTorch's AdamW, and the defects of training loops that it must not have."""
+"""Gradient descent against a plain loop of PyTorch, and the defects of training loops that it must not have."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from models_under_pressure.activations.ragged import ArrayActivations
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes import batches, tokens
 from models_under_pressure.probes.batches import Pools, Space
+from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.descent import Member, Split, descend
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Weights
@@ -21,7 +25,8 @@ DESCENDING = ["attention", "max", "multi_head_attention", "rolling_mean_max", "s
 
 def split(data, batch_size=1000, cache=1 << 30):
     selection = select(data.activations, EVERY)
-    return Split(Pools(selection, batch_size, np.random.default_rng(0), cache_bytes=cache), data.labels)
+    pools = Pools(selection, batch_size, np.random.default_rng(0), cache_bytes=cache)
+    return Split(pools, data.labels, data.weights)
 
 
 def plain_space(hidden):
@@ -181,8 +186,6 @@ def test_a_huge_first_token_does_not_hinder(planted, name):
 
 
 def test_attention_finds_the_one_token_that_matters(ragged):
-    from models_under_pressure.probes.data import TrainingData
-
     def make(seed):
         generator = np.random.default_rng(seed)
         labels = np.arange(300) % 2 == 0
@@ -211,6 +214,55 @@ def test_one_seed_gives_one_result_and_others_differ(planted):
     first, again, other = (fit_probe(config, data, held_out, seed=seed).weights["projection"] for seed in (7, 7, 8))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_the_number_of_threads_leaves_no_trace(planted, threads):
+    data, held_out = planted(records=30, hidden=70, seed=1), planted(records=30, hidden=70, seed=2)
+    configs = {name: FAMILIES[name].config(epochs=2) for name in ("attention", "multi_head_attention")}
+    expected, before = fit_probes(configs, data, held_out, seed=7), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = fit_probes(configs, data, held_out, seed=7)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for name in configs:
+        np.testing.assert_array_equal(found[name][0].weights["projection"], expected[name][0].weights["projection"])
+
+
+def test_bits_of_bfloat16_train_as_their_numbers_do_and_are_kept_as_bits_where_memory_is_short(planted, monkeypatch):
+    plain = planted(seed=1)
+    bits = (plain.activations.values.view(np.uint32) >> 16).astype(np.uint16)
+    numbers = (bits.astype(np.uint32) << 16).view(np.float32)
+
+    class Stored(ArrayActivations):
+        def read_bits(self, start, stop):
+            return bits[start:stop]
+
+    same = (numbers, plain.activations.offsets, plain.activations.ids, plain.activations.roles)
+    as_bits, as_numbers = (
+        TrainingData(kind(*same, plain.activations.attributes), plain.labels, plain.groups)
+        for kind in (Stored, ArrayActivations)
+    )
+    config = FAMILIES["attention"].config(epochs=3)
+    expected = fit_probe(config, as_numbers, None, seed=0).weights["projection"]
+    for view in (as_bits, as_bits.only(np.arange(120))):
+        for memory in (2.0, 0.7 * numbers.nbytes / 2**30):
+            (found,) = fit_probes({"": config}, view, None, seed=0, memory_gib=memory)[""]
+            np.testing.assert_array_equal(found.weights["projection"], expected)
+    pools = Pools(select(as_bits.activations, EVERY), 9, np.random.default_rng(0), cache_bytes=numbers.nbytes - 1)
+    assert {batch.values.dtype for batch in pools.epoch(None)} == {torch.float32}
+    assert [kept.dtype for kept in pools._cached.values()] == [torch.bfloat16]
+
+
+def test_a_weight_of_two_is_the_record_twice(planted):
+    data = planted(records=10, hidden=8)
+    rows = np.arange(10).repeat(np.where(np.arange(10) == 3, 2, 1))
+    weights = np.where(np.arange(10) == 3, 2.0, 1.0)
+    _, found = train("attention", replace(data, weights=weights * 10 / 11), epochs=9, learning_rate=0.05)
+    _, twice = train("attention", data.only(rows), epochs=9, learning_rate=0.05)
+    np.testing.assert_allclose(found.weights.projection, twice.weights.projection, rtol=1e-3, atol=1e-6)
 
 
 def test_probes_and_seeds_trained_together_are_those_trained_alone(planted):

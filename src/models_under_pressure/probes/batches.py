@@ -45,8 +45,8 @@ class Pools:
 
     A run of records is read whole; a pool is a random set of runs, whose records are shuffled and cut into batches. The
     batches depend on the generator only, never on how much fits in memory. Without a generator, each run is a batch as
-    it is read. Pools stay in memory, on the device, as far as `cache_bytes` reaches: as float32 where all of them fit so
-    on the CPU, else as the store has them, which is half as long.
+    it is read. Pools stay in memory, on the device, as far as `cache_bytes` reaches: as float32 on a CPU that holds all
+    of them so, else as the store has them, which is half as long.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Pools:
         starts = dict(zip(records.tolist(), (ends - lengths).tolist(), strict=True))
         values: Tensor | None = None
         for first, stop in pool.runs:
-            block = self._read_run(first, stop)
+            block: Any = self._read_run(first, stop)
             if values is None:
                 values = block.new_empty((int(ends[-1]), block.shape[1]))
             own = np.diff(self._selection.offsets[first : stop + 1]).tolist()
@@ -138,8 +138,8 @@ def tokens_of(
     if not values.flags.writeable:  # torch knows no read-only memory
         values = values.copy()
     if values.dtype == np.uint16:
-        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16).to(device)
-    return torch.from_numpy(values).to(device)
+        return torch.as_tensor(values.view(np.int16)).view(torch.bfloat16).to(device)
+    return torch.as_tensor(values).to(device)
 
 
 def _plan(selection: Selection, batch_size: int, generator: np.random.Generator | None) -> list[_Pool]:

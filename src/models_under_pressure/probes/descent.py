@@ -1,6 +1,6 @@
 """AdamW on several probes at once, by autograd; all read the same batches, and share one product with the tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +59,7 @@ class _Run:
 
     member: Member
     module: ProbeModule
-    optimiser: torch.optim.AdamW
+    optimiser: Any
     best: tuple[float, int, Weights] | None = None
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
@@ -116,8 +116,8 @@ def descend(
     Every batch is one step, smaller last ones too. With a validation split, the result is the epoch with the best AUROC
     on it, the start included; without one, the last epoch.
 
-    On the CPU the weights depend on nothing but data, members and generator. On CUDA they are repeatable as far as torch
-    can: its deterministic kernels are asked for, and matrix products are so only where the environment variable
+    On the CPU the weights depend on nothing but data, members and generator. On CUDA they are repeatable as far as
+    torch can: its deterministic kernels are asked for, and matrix products are so only where the environment variable
     CUBLAS_WORKSPACE_CONFIG is :4096:8; another GPU model may round differently.
     """
     device = device or torch.device("cpu")
@@ -128,8 +128,9 @@ def descend(
         while active := [run for run in runs if not run.finished]:
             for run in active:
                 run.set_rate()
-            losses = sum(_step(active, batch, train) for batch in train.pools.epoch(generator)) / len(train.labels)
-            for run, loss, found in zip(active, losses.tolist(), _check(active, validation), strict=True):
+            sums: Any = sum(_step(active, batch, train) for batch in train.pools.epoch(generator))
+            losses: list[float] = (sums / len(train.labels)).tolist()
+            for run, loss, found in zip(active, losses, _check(active, validation), strict=True):
                 run.epoch += 1
                 run.history.append({"train_loss": loss, **found})
                 run.consider(found)
@@ -143,8 +144,8 @@ def _start(member: Member, space: Space, device: torch.device) -> _Run:
 
 
 @contextmanager
-def _repeatable(device: torch.device) -> Iterator[None]:
-    """One thread, as the sums of a product are cut by their number; and thin products wait for memory, not for cores."""
+def _repeatable(device: torch.device) -> Generator[None]:
+    """One thread: their number decides how a product sums; and thin products wait for memory, not for cores."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(1)
@@ -167,7 +168,7 @@ def _step(runs: Sequence[_Run], batch: Batch, train: Split) -> Float[Tensor, "me
     if train.weights is not None:
         weights = torch.as_tensor(train.weights[batch.records], device=labels.device)
         losses = [loss * weights for loss in losses]
-    sums = torch.stack([loss.sum() for loss in losses])
+    sums: Any = torch.stack([loss.sum() for loss in losses])
     (sums.sum() / len(labels)).backward()
     for run in runs:
         run.step()

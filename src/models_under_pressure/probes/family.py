@@ -117,7 +117,7 @@ class Descent(Generic[C]):
     start: Callable[[Weights, C, np.random.Generator], Weights]
     """(logistic regression on mean tokens, config, generator) -> where to start; all in the space of the training."""
     loss: "Callable[[Float[Tensor, 'tokens columns'], Segments, Float[Tensor, 'records'], C], Any] | None" = None
-    """(what is pooled, segments, labels as 0 and 1, config) -> loss of each record; cross-entropy of the logit if None."""
+    """(what is pooled, segments, labels 0 and 1, config) -> loss of each record; None: cross-entropy of the logit."""
 
 
 def _as_projected(

@@ -68,8 +68,8 @@ def project(modules: Sequence[ProbeModule], tokens: Float[Tensor, "tokens hidden
     linears = [module.linear() for module in modules]
     together = torch.cat([projection.t() for projection, _ in linears]).to(tokens.dtype)
     # The thin factor on the left: MKL takes five to twenty times as long for `tokens @ projection` and its gradient.
-    product = (together @ tokens.t()).double()
-    parts = product.split([len(bias) for _, bias in linears])
+    product: Any = (together @ tokens.t()).double()
+    parts: tuple[Tensor, ...] = product.split([len(bias) for _, bias in linears])
     return [part.t() + bias for part, (_, bias) in zip(parts, linears, strict=True)]
 
 

@@ -63,7 +63,8 @@ class Segments:
 
         if self.sentence_ends is None:
             raise ValueError("sentence ends are not known")
-        return Segments(torch.cat([self.offsets, self.sentence_ends.nonzero()[:, 0] + 1]).unique())
+        ends: Any = torch.cat([self.offsets, self.sentence_ends.nonzero()[:, 0] + 1])
+        return Segments(ends.unique())
 
     def spread(self, values: "Float[Tensor, 'records *columns']") -> "Float[Tensor, 'tokens *columns']":
         """Give every token its record's value."""

@@ -146,7 +146,7 @@ class Probe:
         import torch
 
         with torch.inference_mode():
-            return self.module.transform(torch.from_numpy(projections)).numpy()
+            return self.module.transform(torch.as_tensor(projections)).numpy()
 
     def check(self, activations: Activations) -> None:
         """Refuse activations that the probe was not made for, reading none of them.

@@ -4,7 +4,7 @@ In float64 a score is the same, to twelve digits, in any batch, cut and company,
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ def _projected(
     offsets = np.asarray(activations.offsets)
     for first, stop in record_blocks(offsets, activations.hidden):
         start, end = int(offsets[first]), int(offsets[stop])
-        values = tokens_of(activations, start, end, device)
+        values: Any = tokens_of(activations, start, end, device)
         size = _CACHED_TOKENS if device.type == "cpu" else max(1, len(values))
         pieces = [project(modules, piece.double()) for piece in values.split(size)]
         projections = [torch.cat(parts) for parts in zip(*pieces, strict=True)]

@@ -30,7 +30,7 @@ class RunningScore:
         self.latest: float | None = None
         """Logit of the latest token alone; None if the probe does not see it."""
         self._seen = frozenset(ROLES[role] for role in seen_roles(probe.config.tokens))
-        self._sentence_ends = frozenset(() if probe.sentence_end_ids is None else probe.sentence_end_ids.tolist())
+        self._sentence_ends = frozenset[int](() if probe.sentence_end_ids is None else probe.sentence_end_ids.tolist())
         self._stream = self._start()
         self._is_first = True
         self._read, self._is_after = 0, probe.marker is None

@@ -72,7 +72,7 @@ def _weighted(
         covariance += shares[-1] * (centred.T @ (share[:, None] * centred))
     level = shrinkage * np.trace(covariance) / hidden
     shrunk = (1 - shrinkage) * covariance + level * np.eye(hidden)
-    direction = np.linalg.lstsq(shrunk, means[0] - means[1], rcond=None)[0]
+    direction: np.ndarray = np.linalg.lstsq(shrunk, means[0] - means[1], rcond=None)[0]
     bias = -float(direction @ (means[0] + means[1])) / 2 + float(np.log(shares[0] / shares[1]))
     return direction, bias
 
