@@ -44,7 +44,10 @@ def test_weights_are_by_column_and_class_and_one_in_the_mean(settings, expected)
 
 @pytest.mark.parametrize(
     ("by", "told"),
-    [({"origin": {"x": 2.0}}, "they have no such column"), ({"source": {"fourm": 2.0}}, "the column holds 'forum', 'mail'")],
+    [
+        ({"origin": {"x": 2.0}}, "they have no such column"),
+        ({"source": {"fourm": 2.0}}, "the column holds 'forum', 'mail'"),
+    ],
 )
 def test_a_column_or_value_that_no_record_has_is_one_line(by, told):
     with pytest.raises(UserError, match=f"no training record has .*: {told}"):
