@@ -7,7 +7,6 @@ import numpy as np
 import peft
 import pytest
 import torch
-from conftest import make_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, LlamaConfig
 
@@ -41,12 +40,12 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def base(tokenizer_of, tmp_path_factory):
     """A tiny Llama with its head."""
     folder = tmp_path_factory.mktemp("base")
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(LlamaConfig(**SIZES)).save_pretrained(folder)
-    make_tokenizer("llama", adds_bos=True).save_pretrained(folder)
+    tokenizer_of("llama", adds_bos=True).save_pretrained(folder)
     return folder
 
 
@@ -155,8 +154,8 @@ def test_store_and_probe_know_the_adapter_and_refuse_another(base, adapter, chat
     assert extract(chats, model=others[-1], config=config, paths={2: path}) == {2: "exists"}
 
 
-def test_the_tokenizer_and_template_beside_the_adapter_are_the_ones_used(base, changed):
-    tokenizer = make_tokenizer("qwen", adds_bos=False)
+def test_the_tokenizer_and_template_beside_the_adapter_are_the_ones_used(base, changed, tokenizer_of):
+    tokenizer = tokenizer_of("qwen", adds_bos=False)
     tokenizer.save_pretrained(changed)
     found = describe_model(config_of(base, changed)).tokenizer
     assert found.chat_template == tokenizer.chat_template
@@ -197,8 +196,7 @@ def a_setting_of_a_later_version(folder):
 
 
 def code_of_its_own(folder):
-    make_tokenizer("llama", adds_bos=True).save_pretrained(folder)
-    edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Mine", None]})
+    (folder / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["evil.Mine", null]}}')
     return "the adapter contains code of its own; not run"
 
 
