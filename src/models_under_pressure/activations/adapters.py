@@ -6,6 +6,7 @@ may not do stands in `trust`; here is what its weights must fit.
 
 import re
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +112,13 @@ def add_adapter(model: Any, folder: Path, *, blocks: int, merge: bool) -> None:
     Raises:
         UserError: the adapter is damaged, made by a later PEFT, or for another model.
     """
-    from safetensors import safe_open
     from torch import nn
 
+    safetensors: Any = import_module("safetensors")
     remedy = "use it with the model that it was trained on, or fetch it again."
     try:
-        with safe_open(folder / WEIGHTS, "pt") as file:
-            names = set(file.keys())
+        with safetensors.safe_open(folder / WEIGHTS, "pt") as file:
+            names = set[str](file.keys())
         prefix = model.base_model_prefix
         with_head = any(name.startswith(f"base_model.model.{prefix}.") for name in names)
         host = model
@@ -145,21 +146,19 @@ def add_adapter(model: Any, folder: Path, *, blocks: int, merge: bool) -> None:
 
 
 def _wrapped(host: Any, folder: Path) -> Any:
-    from peft import PeftConfig, PeftModel
-
+    peft: Any = import_module("peft")
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("error")  # a setting that this PEFT does not know would be dropped with a warning
-        config = PeftConfig.from_pretrained(str(folder))
+        config = peft.PeftConfig.from_pretrained(str(folder))
     config.task_type = None  # the plain wrapper: no head, no generation
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # missing names are looked for by `add_adapter`
-        return PeftModel.from_pretrained(host, str(folder), config=config, torch_device="cpu")
+        return peft.PeftModel.from_pretrained(host, str(folder), config=config, torch_device="cpu")
 
 
 def _names_in(found: Any) -> set[str]:
-    from peft import get_peft_model_state_dict
-
-    return set(get_peft_model_state_dict(found, save_embedding_layers=False))
+    peft: Any = import_module("peft")
+    return set(peft.get_peft_model_state_dict(found, save_embedding_layers=False))
 
 
 def _block(name: str) -> int | None:

@@ -45,7 +45,7 @@ class ModelConfig(BaseModel):
     """Whether Python files that come with the model may run, with all your rights; else such a model is refused."""
 
 
-def adapter_fields(text: str | None) -> dict[str, str | None]:
+def adapter_fields(text: str | None) -> dict[str, Any]:
     """The fields of a model's config that name an adapter: a folder, or an id and perhaps its revision."""
     if text is None or Path(text).expanduser().is_dir():
         return {"adapter": text}

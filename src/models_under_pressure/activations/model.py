@@ -22,7 +22,7 @@ from models_under_pressure.activations.config import (
 from models_under_pressure.activations.embedded import embedded_model, embedded_revision, from_transformers
 from models_under_pressure.activations.trust import check_complete, check_config, check_weights, explained
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.files import is_object, stable_hash
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 1 << 16
@@ -251,7 +251,7 @@ def _quantization(config: ModelConfig, settings: Any) -> str:
     own = getattr(settings, "quantization_config", None)
     if own is None:
         return config.quantization
-    told: dict[str, Any] = own if isinstance(own, dict) else own.to_dict()
+    told: dict[str, Any] = own if is_object(own) else own.to_dict()
     method = told.get("quant_method") or "bitsandbytes"
     method = str(getattr(method, "value", method))
     is_wide = {"load_in_4bit": "4", "load_in_8bit": "8"}
