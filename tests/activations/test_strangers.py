@@ -30,7 +30,7 @@ class Model(LlamaModel):
     config_class = Mine
 """
 LOADERS = {"from_pretrained", "from_config"}
-WITHOUT_CODE = {"Tokenizer.from_pretrained", "PeftConfig.from_pretrained", "PeftModel.from_pretrained"}
+WITHOUT_CODE = {"Tokenizer.from_pretrained", "peft.PeftConfig.from_pretrained", "peft.PeftModel.from_pretrained"}
 """Loaders of `tokenizers` and PEFT, which run none; `activations.adapters` sees to pickles."""
 
 
