@@ -24,7 +24,7 @@ _CACHED_TOKENS = 256
 """Tokens whose float64 values the cache still holds when they are multiplied."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def pool_records(
     probes: Sequence["Probe"], activations: Activations, device: torch.device
 ) -> list[tuple[Float[np.ndarray, "records"], Float[np.ndarray, "tokens"]]]:
@@ -34,8 +34,7 @@ def pool_records(
         UserError: see `Probe`.
     """
     selections = [_selection(probe, activations) for probe in probes]
-    records, tokens = len(activations.ids), int(activations.offsets[-1])
-    found = [(np.empty(records), np.zeros(tokens)) for _ in probes]
+    found = [(np.empty(len(activations.ids)), np.zeros(int(activations.offsets[-1]))) for _ in probes]
     modules = [probe.module.to(device) for probe in probes]
     for (first, stop), (start, end), projections in _projected(modules, activations, device):
         for (logits, added), selection, module, own in zip(found, selections, modules, projections, strict=True):
@@ -49,31 +48,25 @@ def pool_records(
     return found
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_alone(probe: "Probe", activations: Activations, device: torch.device) -> Float[np.ndarray, "tokens"]:
     """Logit of each token as a record of its own.
 
     Raises:
         UserError: see `Probe`.
     """
-    found = np.empty(int(activations.offsets[-1]))
+    found: list[np.ndarray] = []
     module = probe.module.to(device)
     for _, (start, end), (projections,) in _projected([module], activations, device):
         alone = Segments.of(np.arange(end - start + 1), np.ones(end - start, dtype=bool), device)
-        found[start:end] = module.pool(projections, alone).logits.cpu().numpy()
-    return found
+        found.append(module.pool(projections, alone).logits.cpu().numpy())
+    return np.concatenate(found)
 
 
 def _selection(probe: "Probe", activations: Activations) -> Selection:
-    config = probe.config
-    return select(
-        activations,
-        config.tokens,
-        probe.sentence_end_ids,
-        first_token=config.first_token,
-        marker=probe.marker,
-        last=config.last,
-    )
+    config, ends = probe.config, probe.sentence_end_ids
+    part: dict[str, Any] = {"first_token": config.first_token, "marker": probe.marker, "last": config.last}
+    return select(activations, config.tokens, ends, **part)
 
 
 def _projected(

@@ -96,7 +96,7 @@ class _LastTokens:
 
     def __init__(self, start: Callable[[], Stream], most: int) -> None:
         self._start = start
-        self._held: deque[tuple[Float[np.ndarray, columns], bool]] = deque(maxlen=most)
+        self._held: deque[tuple[np.ndarray, bool]] = deque(maxlen=most)
 
     def update(self, projection: Float[np.ndarray, "columns"], closes_sentence: bool) -> float:
         self._held.append((projection, closes_sentence))
