@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -42,12 +43,15 @@ def conversations(given: Iterable[Conversation], classes: "Classes | None" = Non
     return collect_records(enumerate(map(row, items), start=1), where="conversation", classes=words)
 
 
-def load_model(name: str, *, layer: int | None = None, device: str = "auto", dtype: Any = "auto") -> "LoadedModel":
+def load_model(
+    name: str, *, layer: int | None = None, adapter: str | None = None, device: str = "auto", dtype: Any = "auto"
+) -> "LoadedModel":
     """Load a Hugging Face model, by id, by path, or the embedded `smollm2-135m`.
 
     Args:
-        name: the model.
+        name: the model, or an adapter, whose config names its model.
         layer: load only the blocks below this one; None loads all.
+        adapter: folder or Hugging Face id of a PEFT adapter to add to it.
         device: auto, or a torch device.
         dtype: auto, fast, float32 or bfloat16: precision of the forward pass.
 
@@ -55,9 +59,9 @@ def load_model(name: str, *, layer: int | None = None, device: str = "auto", dty
         UserError: the model is not found, gated, or has no such layer.
     """
     from models_under_pressure.activations import model
-    from models_under_pressure.activations.config import ModelConfig
+    from models_under_pressure.activations.config import ModelConfig, adapter_fields
 
-    config = checked(ModelConfig, {"name": name, "device": device, "dtype": dtype})
+    config = checked(ModelConfig, {"name": name, **adapter_fields(adapter), "device": device, "dtype": dtype})
     return model.load_model(config, layers=None if layer is None else [layer])
 
 
@@ -74,7 +78,8 @@ def extract(
     Args:
         given: the conversations.
         model: a loaded model, or the name of one, which is then loaded as far as the layer.
-        layer: decoder block, from 0, or several; activations are of what enters it.
+        layer: decoder block, from 0, or several; activations are of what enters it. The number of blocks, or -1, is
+            what leaves the last one; -2 is what enters it.
         path: where to write a store (whose rows are in the order of the ids), of several layers a folder with a store
             `layer_<L>.zarr` of each; None keeps the activations in memory.
         settings: fields of `ExtractConfig`: `hook_point`, `keep`, `max_tokens`, `stored` and others. `stored` is
@@ -86,15 +91,18 @@ def extract(
     import numpy as np
 
     from models_under_pressure.activations import extract as extraction
+    from models_under_pressure.activations.blocks import check_layers
     from models_under_pressure.activations.config import ExtractConfig
     from models_under_pressure.activations.layers import open_layers
     from models_under_pressure.activations.ragged import View
     from models_under_pressure.probes.data import in_memory
 
-    layers = sorted(set(layer)) if isinstance(layer, Sequence) else [int(layer)]
-    if not layers:
+    asked = list(layer) if isinstance(layer, Sequence) else [layer]
+    if not asked:
         raise UserError("no layer is given.", remedy="give a decoder block, from 0, or several.")
-    loaded = load_model(model, layer=max(layers)) if isinstance(model, str) else model
+    last = max(asked) if min(asked) >= 0 else min(asked)
+    loaded = load_model(model, layer=last) if isinstance(model, str) else model
+    layers = sorted(set(check_layers(asked, loaded.n_layers, loaded.name)))
     records = conversations(given)
     config = checked(ExtractConfig, {"stored": "float32", **settings})
     with tempfile.TemporaryDirectory(prefix="mup-extract-") as folder:
@@ -114,6 +122,7 @@ def fit(
     validation: "tuple[Activations, Sequence[bool] | Iterable[Record]] | None" = None,
     control: "Activations | None" = None,
     family: str = "attention",
+    weights: Sequence[float] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> "Probe":
@@ -127,6 +136,7 @@ def fit(
         control: activations of ordinary conversations, from which thresholds with a promise come instead; `validation`
             then gives their true positive rates.
         family: one of those in docs/probes.md.
+        weights: what each record counts in training, in the order of the activations' ids; only their ratios matter.
         seed: of where the fitting starts, and of its folds.
         settings: hyper-parameters of the family.
 
@@ -139,7 +149,8 @@ def fit(
 
     config = family_config(family, settings)
     held_out = None if validation is None else _labelled(*validation)
-    fitted = fit_probe(config, _labelled(activations, labels), held_out, seed=seed)
+    data = _weighted(_labelled(activations, labels), activations, weights)
+    fitted = fit_probe(config, data, held_out, seed=seed)
     if control is None:
         return fitted
     if held_out is None:
@@ -174,6 +185,20 @@ def _labelled(activations: "Activations", labels: "Sequence[bool] | Iterable[Rec
         problem = f"{len(given)} labels for {len(activations.ids)} records."
         raise UserError(problem, remedy="give one label for each record, in the order of `activations.ids`.")
     return TrainingData(activations, np.asarray(given, dtype=bool), list(activations.ids))
+
+
+def _weighted(data: Any, activations: "Activations", weights: Sequence[float] | None) -> Any:
+    import numpy as np
+
+    if weights is None:
+        return data
+    found = np.asarray(weights, dtype=np.float64)
+    if found.shape != (len(activations.ids),) or not (np.isfinite(found) & (found > 0)).all():
+        problem = f"the weights are no {len(activations.ids)} numbers above 0."
+        raise UserError(problem, remedy="give one for each record, in the order of `activations.ids`.")
+    row_of = {id_: row for row, id_ in enumerate(activations.ids)}
+    kept = found[[row_of[id_] for id_ in data.activations.ids]]
+    return replace(data, weights=kept / kept.mean())
 
 
 def load_probe(place: "str | Path") -> "Probe":

@@ -63,13 +63,20 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
         self.seed = seed
         self.settings = settings
 
-    def fit(self, X: Rows, y: Sequence[Any], groups: Sequence[Any] | None = None) -> "ProbeClassifier":
+    def fit(
+        self,
+        X: Rows,
+        y: Sequence[Any],
+        groups: Sequence[Any] | None = None,
+        sample_weight: Sequence[float] | None = None,
+    ) -> "ProbeClassifier":
         """Fit a probe, without a validation split: gradient descent returns its last epoch.
 
         Args:
             X: the activations of each conversation, from `ActivationExtractor` or `one_by_one`.
             y: their classes, two in all.
             groups: conversations of one group stay together where the family cross-validates; by default each is alone.
+            sample_weight: what each conversation counts; 2 is the conversation twice.
 
         Raises:
             UserError: there are not two classes, or the family refuses the data.
@@ -81,7 +88,8 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
         labels = np.asarray(y) == self.classes_[1]
         names = [str(number) for number in range(len(labels))] if groups is None else [str(group) for group in groups]
         config = family_config(self.family, self.settings or {})
-        self.probe_ = fit_probe(config, TrainingData(_joined(X), labels, names), None, seed=self.seed)
+        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        self.probe_ = fit_probe(config, TrainingData(_joined(X), labels, names, weights=weights), None, seed=self.seed)
         return self
 
     def decision_function(self, X: Rows) -> Float[np.ndarray, "records"]:

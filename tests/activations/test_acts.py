@@ -45,6 +45,21 @@ def test_store_extracts_every_layer_of_every_file_of_a_pattern(stored, chats):
     assert store.ids == sorted(record.id for record in chats[5:])
 
 
+def test_layers_counted_from_the_end_are_stored_under_their_own_numbers(mup, model_directory, chats, tmp_path):
+    write_records(tmp_path / "one.jsonl", chats[:3])
+    model = model_directory("llama")
+    arguments = ("store", "--model", model, "--dataset", "one.jsonl", "--dtype", "float32", "--layer")
+    root = f"data/activations/{model.name}/one"
+    assert mup(*arguments, "-1,3,-2").output.splitlines() == [
+        f"written  {root}/layer_3.zarr",
+        f"written  {root}/layer_4.zarr",
+    ]
+    assert open_store(tmp_path / root / "layer_4.zarr").attributes["layer"] == 4
+    assert mup("verify", f"{root}/layer_4.zarr", "--sample", "2").output.count("identical") == 1
+    with pytest.raises(UserError, match="has no layer -6"):
+        mup(*arguments, "-6")
+
+
 def test_store_skips_what_exists_with_the_same_content(stored, mup, chats, tmp_path):
     arguments, _, _ = stored
     assert mup(*arguments).output.count("exists") == 4

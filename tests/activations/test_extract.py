@@ -146,8 +146,10 @@ def test_a_change_of_content_or_settings_extracts_again(change, tiny, chats, tmp
 
 
 def test_a_layer_that_the_model_lacks_names_the_valid_range(tiny, chats, tmp_path):
-    with pytest.raises(UserError, match=r"no layer 4\. .*from 0 to 3"):
-        run(tiny, chats, tmp_path / "a.zarr", layer=4)
+    with pytest.raises(
+        UserError, match=r"no layer 5\. .*use 0 to 3 for what enters one of its 4 decoder blocks, or 4 \(or -1\)"
+    ):
+        run(tiny, chats, tmp_path / "a.zarr", layer=5)
 
 
 def test_over_long_records_are_cut_and_named(tiny, chats, tmp_path, caplog):

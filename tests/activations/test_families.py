@@ -30,6 +30,11 @@ INPUT_NORMS = {
     "bloom": "h.2.input_layernorm",
 }
 """Family -> input norm of block 2, as the family's source names it."""
+FINAL_NORMS = {"gemma3_multimodal": "language_model.norm", "phi": "final_layernorm", "gpt2": "ln_f"} | {
+    "neox": "final_layer_norm",
+    "bloom": "ln_f",
+}
+"""Family -> final norm, where it is not called `norm`."""
 PACK = {family: family not in ("gemma2", "bloom", "phi3_long") for family in INPUT_NORMS}
 """Gemma 2 caps its attention scores and BLOOM biases them, which only their own attention does; the angles of Phi-3's
 long contexts depend on the longest record of a batch."""
@@ -68,6 +73,31 @@ def test_hidden_states_equal_those_of_hugging_face(family, packing, model_direct
         for layer in (0, 2, 3):
             close(residual[index][layer], states[layer][0])
         close(normed[index][2], outputs[-1][0])
+
+
+@pytest.mark.parametrize("family", INPUT_NORMS)
+def test_the_layer_after_the_last_block_is_what_the_final_norm_reads(family, model_directory, chats):
+    directory = model_directory(family)
+    model = load_model(ModelConfig(name=str(directory), dtype="float32"), layers=[-1])
+    records = tokens_of(model, chats)
+    _, found = run(model, records, [3, 4])
+    reference = AutoModel.from_pretrained(directory, dtype=torch.float32).eval()
+    norm = reference.get_submodule(FINAL_NORMS.get(family, "norm"))
+    read = []
+    norm.register_forward_pre_hook(lambda _m, args: read.append(args[0]))
+    for index, record in enumerate(records):
+        with torch.inference_mode():
+            ids = torch.from_numpy(record.token_ids).long()[None]
+            states = reference(input_ids=ids, output_hidden_states=True).hidden_states
+            torch.testing.assert_close(norm(read[-1]), states[-1])  # Hugging Face's last entry is after the norm
+        close(found[index][3], states[3][0])
+        close(found[index][4], read[-2][0])
+        assert len(states) == 5
+
+
+def test_no_input_norm_reads_what_leaves_the_last_block(tiny):
+    with pytest.raises(UserError, match=r"no block's input norm reads it.*residual"):
+        run(tiny, [], [4], hook_point="post_norm")
 
 
 def close(found, expected):

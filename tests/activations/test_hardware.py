@@ -1,15 +1,18 @@
 """The precision is chosen by what the hardware says, and quantised models run."""
 
 import numpy as np
+import peft
 import pytest
 import torch
+from transformers import AutoModel, AutoTokenizer, BitsAndBytesConfig
 
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig, resolve_dtype
-from models_under_pressure.activations.extract import extract
-from models_under_pressure.activations.model import load_model
+from models_under_pressure.activations.extract import extract, recompute
+from models_under_pressure.activations.model import load_model, model_of
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.baselines.finetuned.classifier import resolve_precision
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
+from models_under_pressure.core.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,36 @@ def test_quantised_models_give_nearly_the_same_activations(quantization, least, 
     assert found.attributes["quantization"] == quantization
     assert similarity(exact, found) > least
     assert not np.array_equal(exact.read_bits(0, 9), found.read_bits(0, 9))
+
+
+@pytest.mark.parametrize("width", ["4", "8"])
+def test_a_checkpoint_that_comes_quantised_is_loaded_as_it_is_and_the_store_says_so(
+    width, model_directory, chats, tmp_path
+):
+    folder = tmp_path / "quantised"
+    rounded = BitsAndBytesConfig(**{f"load_in_{width}bit": True})
+    model = AutoModel.from_pretrained(model_directory("llama_wide"), quantization_config=rounded)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model_directory("llama_wide")).save_pretrained(folder)
+    found = extracted(ModelConfig(name=str(folder), dtype="float32"), chats, tmp_path / "a.zarr")
+    assert found.attributes["quantization"] == f"bitsandbytes-{width}bit"
+    exact = extracted(ModelConfig(name=str(model_directory("llama_wide")), dtype="float32"), chats, tmp_path / "b.zarr")
+    assert similarity(exact, found) > 0.95
+    assert not np.array_equal(exact.read_bits(0, 9), found.read_bits(0, 9))
+    again = model_of(found.attributes)
+    assert (again.name, again.quantization) == (str(folder), "none")
+    assert recompute(found, sample=2, seed=0)
+    with pytest.raises(UserError, match=f"comes quantised already .bitsandbytes-{width}bit"):
+        load_model(ModelConfig(name=str(folder), quantization="4bit"))
+
+
+def test_an_adapter_is_computed_beside_rounded_weights(model_directory, chats, tmp_path):
+    name = str(model_directory("llama_wide"))
+    torch.manual_seed(0)
+    config = peft.LoraConfig(target_modules=["q_proj", "down_proj"], r=4, init_lora_weights=False)
+    peft.get_peft_model(AutoModel.from_pretrained(name), config).save_pretrained(tmp_path / "lora")
+    wanted = {"name": name, "adapter": str(tmp_path / "lora"), "dtype": "float32"}
+    exact = extracted(ModelConfig(**wanted), chats, tmp_path / "exact.zarr")
+    found = extracted(ModelConfig(**wanted, quantization="8bit"), chats, tmp_path / "quantised.zarr")
+    without = extracted(ModelConfig(name=name, dtype="float32"), chats, tmp_path / "without.zarr")
+    assert similarity(exact, found) > 0.99 > similarity(exact, without)

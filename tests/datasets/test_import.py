@@ -207,6 +207,7 @@ def test_a_folder_is_one_table_and_folders_of_texts_are_classes(tmp_path):
     table(tmp_path / "tables", '{"text": "third of all", "label": true}\n', "b.jsonl")
     records, report = imported(tmp_path, tmp_path / "tables")
     assert (len(records), report.records) == (3, 3)
+    assert [one.fields["source_dataset"] for one in records] == ["a", "a", "b"]
     for label, text in (("threat", "I will find you"), ("chat", "nice weather today")):
         (tmp_path / "texts" / label).mkdir(parents=True)
         table(tmp_path / "texts" / label, text, "1.txt")

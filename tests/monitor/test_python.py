@@ -117,6 +117,24 @@ def test_the_estimator_is_the_probe(activations):
     np.testing.assert_allclose(estimator.predict_proba(rows).sum(axis=1), 1)
 
 
+def test_weights_count_by_their_ratios_and_as_scikit_learn_has_them(activations):
+    weights = [3.0, *[1.0] * 11]
+    found = mup.fit(activations, IS_HIGH, family="mean", weights=weights)
+    again = mup.fit(activations, IS_HIGH, family="mean", weights=[10 * weight for weight in weights])
+    np.testing.assert_allclose(found.weights["projection"], again.weights["projection"])
+    scaled = np.array(weights) / np.mean(weights)
+    estimator = mup.ProbeClassifier("mean").fit(one_by_one(activations), IS_HIGH, sample_weight=scaled)
+    np.testing.assert_allclose(estimator.probe_.weights["projection"], found.weights["projection"])
+    plain = mup.fit(activations, IS_HIGH, family="mean")
+    assert not np.allclose(found.weights["projection"], plain.weights["projection"], rtol=1e-3)
+
+
+def test_the_last_layer_may_be_counted_from_the_end(model):
+    found = mup.extract(TEXTS, model, layer=-1)
+    assert found.attributes["layer"] == 3
+    np.testing.assert_array_equal(found.read(0, 9), mup.extract(TEXTS, model, layer=3).read(0, 9))
+
+
 @pytest.mark.parametrize("labels", [["a", "b"] * 6, [1, 0] * 6, ["low-stakes", "high-stakes"] * 6])
 def test_classes_of_any_kind_come_back(activations, labels):
     rows = one_by_one(activations)
@@ -144,6 +162,8 @@ def test_rows_are_read_in_place_and_not_copied(activations):
         (lambda a, m: mup.fit(a, IS_HIGH[:3]), "3 labels for 12 records"),
         (lambda a, m: mup.fit(a, [True] * 12), "one class"),
         (lambda a, m: mup.extract(TEXTS, m, layer=9), "layer"),
+        (lambda a, m: mup.extract(TEXTS, m, layer=-5), "or 3 (or -1) for what leaves the last"),
+        (lambda a, m: mup.fit(a, IS_HIGH, weights=[1.0] * 11), "the weights are no 12 numbers above 0"),
         (lambda a, m: mup.extract([3], m, layer=2), "conversation:1"),
         (lambda a, m: mup.extract(TEXTS, m, layer=2, keep="all"), "keep"),
         (lambda a, m: mup.load_model("no/such", dtype="int3"), "dtype"),

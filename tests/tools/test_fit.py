@@ -9,12 +9,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import peft
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.datasets.columns import Asked
 from models_under_pressure.evaluation.metrics import auroc
+from models_under_pressure.probes.weights import spoken_weights
 from models_under_pressure.tools import fit
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +59,7 @@ def test_a_table_becomes_a_saved_probe_and_a_table_of_metrics_outside_any_projec
     assert done.returncode == 0, done.stderr
     assert "train.csv: text = comment, label = harmful, id = the row's number; negative 30, positive 30" in done.stderr
     assert "fitted on 48 records, 12 held out" in done.stdout
-    assert re.search(r"cross-validated AUROC of each layer: 1: [01]\.\d+, 2: [01]\.\d+\n", done.stdout)
+    assert re.search(r"cross-validated AUROC of each layer: 1: [01]\.\d+, 2: [01]\.\d+, 3: [01]\.\d+\n", done.stdout)
     rows = {line.split()[3]: line.split() for line in done.stdout.splitlines() if line.startswith("test ")}
     assert list(rows) == [
         *("mean_logistic", "difference_of_means", "length", "tfidf_svm", "tfidf_logistic", "shuffled_labels"),
@@ -84,7 +88,7 @@ def test_the_layer_is_the_best_of_the_training_records_and_nothing_of_the_others
         fit.run(read[0], [other], model=config, layers=None, probes=["mean_logistic"], seed=3) for other in read[1:]
     ]
     assert chosen[0].layers == chosen[1].layers
-    assert set(chosen[0].layers) == {1, 2}
+    assert set(chosen[0].layers) == {1, 2, 3}
     assert chosen[0].chosen == (max(chosen[0].layers, key=lambda layer: chosen[0].layers[layer]),)
     weights = [found.probes["mean_logistic"].weights["projection"] for found in chosen]
     assert np.array_equal(*weights)
@@ -133,6 +137,36 @@ def test_too_few_records_a_family_or_a_layer_that_does_not_exist_are_one_line(mo
         fit.families("deep")
     with pytest.raises(UserError, match="'last' is no layer"):
         fit.layers_named("last")
+    for wrong in ("forum=2", "source:forum", "source:forum=none", "source:forum=0"):
+        with pytest.raises(UserError, match="no weight|valid number|greater than 0"):
+            spoken_weights([wrong], balance=False)
+
+
+@pytest.mark.slow
+def test_a_folder_of_tables_an_adapter_and_the_last_blocks_output_in_one_command(model, tmp_path):
+    (tmp_path / "tables").mkdir()
+    for name, seed in (("forum", 0), ("mail", 2)):
+        write_table(tmp_path / "tables" / f"{name}.csv", rows=40, seed=seed, noise=0.3)
+    write_table(tmp_path / "test.csv", rows=40, seed=1)
+    torch.manual_seed(0)
+    lora = peft.LoraConfig(target_modules=["q_proj"], r=2, init_lora_weights=False, task_type="CAUSAL_LM")
+    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(model), lora).save_pretrained(tmp_path / "lora")
+    command = [sys.executable, "-m", "models_under_pressure", "fit", "tables", "test.csv", "--model", str(model)]
+    options = ["--adapter", "lora", "--layer", "-1", "--balance", "--weight", "source_dataset:forum=2"]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "fitted/mean_logistic/probe.json").read_text())["provenance"]
+    assert (found["layer"], found["adapter"], found["model"]) == (3, "lora", str(model))
+    (tmp_path / "again").mkdir()
+    command[-1] = "lora"  # the adapter alone, which names its model
+    done = subprocess.run(
+        [*command, "--layer", "3", "--out", "again", *options[4:]], cwd=tmp_path, capture_output=True, check=True
+    )
+    weights = [(tmp_path / name / "mean_logistic/weights.safetensors").read_bytes() for name in ("fitted", "again")]
+    assert weights[0] == weights[1]
+    plain = subprocess.run([*command, "--layer", "3", "--out", "plain"], cwd=tmp_path, capture_output=True, check=True)
+    assert plain.returncode == 0
+    assert (tmp_path / "plain/mean_logistic/weights.safetensors").read_bytes() != weights[0]
 
 
 def test_rows_that_cannot_be_used_stop_the_fit(tmp_path):

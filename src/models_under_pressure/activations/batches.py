@@ -95,7 +95,7 @@ def side_by_side(model: "LoadedModel") -> Generator[int]:
     import torch
 
     cores = torch.get_num_threads()
-    if model.device != "cpu" or model.config.quantization != "none" or rotates_by_length(model.model):
+    if model.device != "cpu" or model.quantization != "none" or rotates_by_length(model.model):
         yield 1
         return
     torch.set_num_threads(1)

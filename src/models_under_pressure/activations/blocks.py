@@ -54,18 +54,23 @@ def keep_blocks(config: Any, count: int) -> None:
     text.num_hidden_layers = min(count, text.num_hidden_layers)
 
 
-def check_layers(layers: list[int], total: int, name: str) -> None:
-    """Refuse layers that the model does not have.
+def check_layers(layers: Sequence[int], total: int, name: str) -> list[int]:
+    """The layers of a model by their own numbers: -1 is the last of 0 to `total`, as in a Python list.
+
+    Layer L below `total` is what enters decoder block L, counted from 0; layer `total` is what leaves the last block,
+    before the model's final norm.
 
     Raises:
-        UserError: naming them and the valid range.
+        UserError: naming those that do not exist, and which do.
     """
-    wrong = [layer for layer in layers if not 0 <= layer < total]
+    wrong = [layer for layer in layers if not -total - 1 <= layer <= total]
     if wrong or not layers:
         raise UserError(
             f"{name} has no layer {', '.join(map(str, wrong))}." if wrong else "no layer given.",
-            remedy=f"use layers from 0 to {total - 1}.",
+            remedy=f"use 0 to {total - 1} for what enters one of its {total} decoder blocks, or {total} (or -1) for "
+            "what leaves the last, before the final norm.",
         )
+    return [layer % (total + 1) for layer in layers]
 
 
 class _Reached(Exception):
@@ -98,18 +103,26 @@ class Taps(threading.local):
 def tapped(decoder: Any, layers: Sequence[int], hook_point: HookPoint, *, stops: bool = True) -> Generator[Taps]:
     """Tap the decoder at several layers.
 
-    residual at layer L is the input of block L, which is `output_hidden_states[L]` of Hugging Face; post_norm is the
-    output of that block's input norm. Hooks are removed at the end, also after an error. With `stops`, a forward pass
-    ends at the deepest of them.
+    residual at layer L is the input of block L, which is `output_hidden_states[L]` of Hugging Face; where L is the
+    number of blocks, it is the output of the last one. Hugging Face has no such entry: its last one has been through
+    the final norm in most families. post_norm is the output of block L's input norm. Hooks are removed at the end, also
+    after an error. With `stops`, a forward pass ends at the deepest of them.
 
     Raises:
-        UserError: post_norm is asked of a block that does not begin with a norm (OLMo 2 norms the outputs).
+        UserError: post_norm is asked of a block that does not begin with a norm (OLMo 2 norms the outputs), or of the
+            output of the last block.
     """
     taps = Taps(decoder)
     blocks = blocks_of(decoder)
     deepest = max(layers) if stops else None
+    if max(layers) > len(blocks):
+        problem = f"layer {max(layers)} is asked of a model of which {len(blocks)} decoder blocks are loaded."
+        raise UserError(problem, remedy="load it as far as that layer.")
     with ExitStack() as hooks:
         for layer in sorted(set(layers)):
+            if layer == len(blocks):
+                hooks.callback(_tap_output(blocks[-1], taps, layer, hook_point, layer == deepest).remove)
+                continue
             block = blocks[layer]
             if hook_point == "residual":
                 handle = block.register_forward_pre_hook(_tap_input(taps, layer, layer == deepest), with_kwargs=True)
@@ -127,6 +140,21 @@ def _tap_input(taps: Taps, layer: int, is_last: bool) -> Any:
             raise _Reached
 
     return hook
+
+
+def _tap_output(block: "nn.Module", taps: Taps, layer: int, hook_point: HookPoint, is_last: bool) -> Any:
+    if hook_point != "residual":
+        raise UserError(
+            f"layer {layer} is what leaves the last decoder block: no block's input norm reads it.",
+            remedy="use `hook_point: residual`, or a lower layer.",
+        )
+
+    def hook(_module: "nn.Module", _args: Any, output: Any) -> None:
+        taps.states[layer] = output[0] if isinstance(output, tuple) else output
+        if is_last:
+            raise _Reached
+
+    return block.register_forward_hook(hook)
 
 
 def _tap_first_norm(block: "nn.Module", taps: Taps, layer: int, is_last: bool) -> list[Any]:
@@ -197,7 +225,7 @@ def _tokens(decoder: Any) -> "torch.Tensor":
 
 
 def _tolerance(model: "LoadedModel") -> float:
-    return _TOLERANCES[model.dtype if model.config.quantization == "none" else "quantised"]
+    return _TOLERANCES[model.dtype if model.quantization == "none" else "quantised"]
 
 
 def _agree(some: "Mapping[int, torch.Tensor]", others: "Mapping[int, torch.Tensor]", tolerance: float) -> bool:

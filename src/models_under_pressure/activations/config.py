@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -31,14 +31,28 @@ class ModelConfig(BaseModel):
     """Hugging Face id, local path, or the embedded `smollm2-135m`."""
     revision: str | None = None
     """Commit, tag or branch of the Hugging Face repository; None is its main branch. The commit is recorded."""
+    adapter: str | None = None
+    """Local folder or Hugging Face id of a PEFT adapter that is added to the model. `name` may be an adapter too: its
+    own config then says which model it is added to."""
+    adapter_revision: str | None = None
+    """As `revision`, of the adapter's repository."""
     dtype: Dtype = "auto"
     """Precision of the forward pass."""
     quantization: Literal["none", "8bit", "4bit"] = "none"
-    """Width of the weights (bitsandbytes)."""
+    """Width to which the weights are rounded while they are loaded (bitsandbytes); a checkpoint that is quantised
+    already says so itself."""
     device: str = "auto"
     """auto (every GPU there is, else the CPU), or a torch device such as cpu or cuda:1."""
     trust_remote_code: bool = False
     """Whether Python files that come with the model may run, with all your rights; else such a model is refused."""
+
+
+def adapter_fields(text: str | None) -> dict[str, Any]:
+    """The fields of a model's config that name an adapter: a folder, or an id and perhaps its revision."""
+    if text is None or Path(text).expanduser().is_dir():
+        return {"adapter": text}
+    name, _, revision = text.partition("@")
+    return {"adapter": name, "adapter_revision": revision or None}
 
 
 class PipelineModel(ModelConfig):
@@ -60,17 +74,23 @@ class ProbeParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layer: int = Field(ge=0)
-    """Decoder block, counted from 0; the probe reads what enters it."""
-    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    layer: int
+    """Decoder block, counted from 0; the probe reads what enters it. The number of blocks is the last one's output."""
+    layers: tuple[int, ...] | None = None
     """Several decoder blocks instead, whose inputs a probe reads side by side."""
 
-    @field_validator("layers")
+    @field_validator("layer", "layers")
     @classmethod
-    def _layers_are_distinct(cls, layers: tuple[int, ...] | None) -> tuple[int, ...]:
-        if len(set(layers or ())) < len(layers or ()):
+    def _are_path_parts(cls, given: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        layers = (given,) if isinstance(given, int) else given or ()
+        if layers and min(layers) < 0:
+            raise ValueError(
+                f"the layer is part of output paths, so write its own number: {min(layers)} counts back from the output "
+                "of the last decoder block, whose number is the model's count of blocks (30 of the embedded model)"
+            )
+        if len(set(layers)) < len(layers):
             raise ValueError("layers must be distinct")
-        return tuple(sorted(layers or ()))
+        return given if isinstance(given, int) else tuple(sorted(layers))
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -158,9 +178,24 @@ class ModelDescription:
     """Precision of the forward pass."""
     device: str
     """Kind of device: cpu, cuda, mps."""
+    quantization: str = "none"
+    """Width of the weights: `8bit` or `4bit` where they are rounded here, `<method>-<width>` of a checkpoint that comes
+    quantised."""
+    adapter: str | None = None
+    """Folder or Hugging Face id of the adapter that is added."""
+    adapter_revision: str | None = None
+    """Commit of its repository, or a fingerprint of its files."""
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The attributes of activations that say which model made them."""
+        found = {"model": self.name, "revision": self.revision}
+        if self.adapter is not None and self.adapter_revision is not None:
+            found |= {"adapter": self.adapter, "adapter_revision": self.adapter_revision}
+        return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LoadedModel(ModelDescription):
     """A decoder without its head, ready for forward passes."""
 

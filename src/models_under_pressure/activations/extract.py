@@ -202,7 +202,9 @@ def plan_stores(
         RefusedError: all records are refused.
         UserError: the model has no such layer, or there are no records.
     """
-    check_layers(list(layers), model.n_layers, model.name)
+    numbers = list(layers)
+    if check_layers(numbers, model.n_layers, model.name) != numbers:
+        raise ValueError(f"layers {numbers}: stores are named by a layer's own number")
     if not records:
         raise UserError("the dataset has no records.", remedy="check the file and its filters.")
     ordered = sorted(records, key=lambda record: record.id)
@@ -212,9 +214,8 @@ def plan_stores(
     if not tokenised:
         check_refused(report.refused, allowed=0)
     common: dict[str, Any] = {
-        "model": model.name,
-        "revision": model.revision,
-        "quantization": model.config.quantization,
+        **model.origin,
+        "quantization": model.quantization,
         "compute_dtype": model.dtype,
         "compiled": False,  # blocks once could be
         "device": model.device,
@@ -231,7 +232,7 @@ def plan_stores(
         "libraries": library_versions(),
     }
     columns = _columns(tokenised, model.hidden, config)
-    layouts = {layer: Layout(attributes=common | {"layer": layer}, **columns) for layer in layers}
+    layouts = {layer: Layout(attributes=common | {"layer": layer}, **columns) for layer in numbers}
     return StorePlan(tokenised, report, layouts)
 
 
@@ -263,6 +264,7 @@ def holds(path: Path, layout: Layout) -> bool:
     found = store.attributes
     wanted = {name: value for name, value in layout.attributes.items() if name not in _CIRCUMSTANCES}
     is_same = store.dtype == layout.dtype and found["format_version"] == layout.format_version
+    wanted.setdefault("adapter_revision", None)  # a store without an adapter does not name one
     return is_same and all(found.get(name) == value for name, value in wanted.items())
 
 
@@ -298,9 +300,10 @@ def recompute(store: Store, *, sample: int, seed: int, trust_remote_code: bool =
         )
     layer = int(attributes["layer"])
     model = load_model(model_of(attributes, trust_remote_code=trust_remote_code), layers=[layer])
-    if model.revision != attributes["revision"]:
+    made_by = {name: attributes.get(name) for name in ("revision", "adapter_revision")}
+    if made_by != {"revision": model.revision, "adapter_revision": model.adapter_revision}:
         raise UserError(
-            f"the model's revision is {model.revision}, the store was made with {attributes['revision']}.",
+            f"the model's revision is {_revisions(model.origin)}, the store was made with {_revisions(attributes)}.",
             where=str(store.path),
             remedy="extract again with the present model, or bring back the old one.",
         )
@@ -314,6 +317,11 @@ def recompute(store: Store, *, sample: int, seed: int, trust_remote_code: bool =
     results = [_compare(store, index, fresh[index]) for index in chosen]
     _judge(store, results)
     return results
+
+
+def _revisions(attributes: Mapping[str, Any]) -> str:
+    adapter = attributes.get("adapter_revision")
+    return str(attributes["revision"]) + (f" with the adapter {adapter}" if adapter else "")
 
 
 def _record(store: Store, index: int) -> TokenisedRecord:

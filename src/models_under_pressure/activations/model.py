@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from models_under_pressure.activations.adapters import adapter_folder, add_adapter, with_base
 from models_under_pressure.activations.blocks import blocks_of, check_layers, decoder_of, keep_blocks
 from models_under_pressure.activations.config import (
     EMBEDDED_MODEL,
@@ -21,7 +22,7 @@ from models_under_pressure.activations.config import (
 from models_under_pressure.activations.embedded import embedded_model, embedded_revision, from_transformers
 from models_under_pressure.activations.trust import check_complete, check_config, check_weights, explained
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.files import stable_hash
+from models_under_pressure.core.files import is_object, stable_hash
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 1 << 16
@@ -93,14 +94,22 @@ def model_of(attributes: Mapping[str, Any], *, device: str = "auto", trust_remot
     Raises:
         UserError: they name no model, or no precision that there is.
     """
-    revision = str(attributes.get("revision"))
+
+    def commit(name: str) -> str | None:
+        # a local model has a fingerprint, which names no commit; the loaded model's is compared with it
+        found = str(attributes.get(name))
+        return found if re.fullmatch(r"[0-9a-f]{40}", found) else None
+
+    quantization = attributes.get("quantization", "none")
     try:
         return ModelConfig(
             name=attributes["model"],
-            # a local model has a fingerprint, which names no commit; the loaded model's is compared with it
-            revision=revision if re.fullmatch(r"[0-9a-f]{40}", revision) else None,
+            revision=commit("revision"),
+            adapter=attributes.get("adapter"),
+            adapter_revision=commit("adapter_revision"),
             dtype=attributes.get("compute_dtype", "auto"),
-            quantization=attributes.get("quantization", "none"),
+            # `gptq-4bit` and the like are the checkpoint's own
+            quantization="none" if "-" in str(quantization) else quantization,
             device=device,
             trust_remote_code=trust_remote_code,
         )
@@ -118,6 +127,7 @@ def read_config(config: ModelConfig) -> Any:
     Raises:
         UserError: see `trust.explained`.
     """
+    config = with_base(config)
     source = _source(config)
     with explained(config):
         settings = from_transformers("AutoConfig").from_pretrained(
@@ -148,9 +158,9 @@ def load_model(config: ModelConfig, *, layers: Sequence[int] | None = None) -> L
     """
     description, settings = _describe(config)
     if layers is not None:
-        check_layers(list(layers), description.n_layers, config.name)
-        keep_blocks(settings, max(layers) + 1)
-    decoder = decoder_of(_load("AutoModel", config, settings))
+        numbers = check_layers(layers, description.n_layers, description.name)
+        keep_blocks(settings, max(numbers) + 1)
+    decoder = decoder_of(_load("AutoModel", description, settings))
     blocks_of(decoder)
     return LoadedModel(**vars(description), model=decoder)
 
@@ -162,10 +172,11 @@ def load_language_model(config: ModelConfig) -> LoadedModel:
         UserError: the model is not found, or gated.
     """
     description, settings = _describe(config)
-    return LoadedModel(**vars(description), model=_load("AutoModelForCausalLM", config, settings))
+    return LoadedModel(**vars(description), model=_load("AutoModelForCausalLM", description, settings))
 
 
-def _load(kind: str, config: ModelConfig, settings: Any) -> Any:
+def _load(kind: str, description: ModelDescription, settings: Any) -> Any:
+    config = description.config
     source = _source(config)
     check_weights(config, source)
     with explained(config):
@@ -180,20 +191,22 @@ def _load(kind: str, config: ModelConfig, settings: Any) -> Any:
             **_placement(config),
         )
     check_complete(config, found)
+    if config.adapter is not None:
+        blocks = settings.get_text_config().num_hidden_layers
+        add_adapter(model, adapter_folder(config), blocks=blocks, merge=description.quantization == "none")
     return model.eval()
 
 
 def _describe(config: ModelConfig) -> tuple[ModelDescription, Any]:
+    config = with_base(config)
     source = _source(config)
     settings = read_config(config)
+    adapter = None if config.adapter is None else adapter_folder(config)
     with explained(config):
-        tokenizer = from_transformers("AutoTokenizer").from_pretrained(
-            source, revision=config.revision, trust_remote_code=config.trust_remote_code
-        )
         text = settings.get_text_config()
         n_layers, hidden = int(text.num_hidden_layers), int(text.hidden_size)
     description = ModelDescription(
-        tokenizer=tokenizer,
+        tokenizer=_tokenizer(config, source, adapter, int(text.vocab_size)),
         config=config,
         name=config.name,
         revision=_revision(config, source) or str(settings._commit_hash or config.revision),
@@ -201,8 +214,64 @@ def _describe(config: ModelConfig) -> tuple[ModelDescription, Any]:
         hidden=hidden,
         dtype=str(resolve_dtype(config)).removeprefix("torch."),
         device=resolve_device(config.device).partition(":")[0],
+        quantization=_quantization(config, settings),
+        adapter=config.adapter,
+        adapter_revision=None if adapter is None else _adapter_revision(config, adapter),
     )
     return description, settings
+
+
+def _tokenizer(config: ModelConfig, source: str, adapter: Path | None, embeddings: int) -> Any:
+    """The tokenizer that lies beside the adapter, which may have changed the chat template; else the model's own."""
+    load: Any = from_transformers("AutoTokenizer").from_pretrained
+    if adapter is None or not (adapter / "tokenizer_config.json").is_file():
+        with explained(config):
+            return load(source, revision=config.revision, trust_remote_code=config.trust_remote_code)
+    with explained(config):
+        found = load(str(adapter), trust_remote_code=False)
+    if len(found) > embeddings:
+        problem = f"the adapter's tokenizer has {len(found)} tokens, and the model embeds {embeddings}."
+        remedy = "merge both with PEFT's `merge_and_unload`, save the result, and name that."
+        raise UserError(problem, where=str(config.adapter), remedy=remedy)
+    return found
+
+
+def _adapter_revision(config: ModelConfig, adapter: Path) -> str:
+    is_local = Path(str(config.adapter)).expanduser().is_dir()
+    # a repository's files lie in a folder named by their commit
+    return directory_fingerprint(adapter) if is_local else adapter.name
+
+
+def _quantization(config: ModelConfig, settings: Any) -> str:
+    """How the weights are rounded, by the user's word or by the checkpoint's own config.
+
+    Raises:
+        UserError: both say so.
+    """
+    own = getattr(settings, "quantization_config", None)
+    if own is None:
+        return config.quantization
+    told: dict[str, Any] = own if is_object(own) else own.to_dict()
+    method = told.get("quant_method") or "bitsandbytes"
+    method = str(getattr(method, "value", method))
+    is_wide = {"load_in_4bit": "4", "load_in_8bit": "8"}
+    width = next((bits for name, bits in is_wide.items() if told.get(name)), told.get("bits"))
+    found = f"{method}-{width}bit" if width else f"{method}-quantised"
+    if config.quantization != "none":
+        remedy = "leave `quantization` out, or name the checkpoint that is not quantised."
+        raise UserError(f"the model comes quantised already ({found}).", where=config.name, remedy=remedy)
+    return found
+
+
+def layer_numbers(config: ModelConfig, layers: Sequence[int]) -> list[int]:
+    """The layers of a model by their own numbers: see `blocks.check_layers`; its config is read for negative ones only.
+
+    Raises:
+        UserError: the model is not found, or has no such layer.
+    """
+    if min(layers, default=0) >= 0:
+        return list(layers)
+    return check_layers(layers, int(read_config(config).get_text_config().num_hidden_layers), config.name)
 
 
 def _source(config: ModelConfig) -> str:

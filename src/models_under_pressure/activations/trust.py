@@ -1,8 +1,8 @@
 """What the files of a stranger's model may not do, and their faults in one line.
 
-A model's folder or repository may name Python files for transformers to run, pickled weights, an adapter of yet another
-model, or a kernel to download. None of it is taken but the first, and that only where `ModelConfig.trust_remote_code`
-says so, which no description of a store or probe can.
+A model's folder or repository may name Python files for transformers to run, pickled weights, an adapter beside the
+weights, or a kernel to download. None of it is taken but the first, and that only where `ModelConfig.trust_remote_code`
+says so, which no description of a store or probe can. Of an adapter (`adapters`) no code is ever run.
 """
 
 from collections.abc import Generator, Mapping
@@ -80,7 +80,7 @@ def check_weights(config: ModelConfig, source: str) -> None:
         adapter = from_transformers("utils").find_adapter_config_file(source, revision=config.revision)
     if adapter is not None:
         problem = "comes with an adapter (adapter_config.json), whose base is another model"
-        remedy = "merge both with peft's `merge_and_unload`, save the result, and name that; or take the adapter out."
+        remedy = "name that model with --model and this one with --adapter (`model.adapter`); or take the adapter out."
         raise UserError(f"the model {problem}.", where=config.name, remedy=remedy)
 
 

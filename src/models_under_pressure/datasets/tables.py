@@ -18,6 +18,8 @@ from models_under_pressure.datasets.origins import download
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".txt")
 """Endings of files that are read, packed with gzip (`.gz`) or not."""
+SOURCE = "source_dataset"
+"""Column of the file that a row is from, as `train.weights` and the groups of metrics read it."""
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 
@@ -40,6 +42,8 @@ class Source:
     files: Sequence[Path]
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Where they come from, and the hash or the commit that they have."""
+    names_files: bool = False
+    """Whether each row says which of the files it is from."""
 
 
 def open_source(source: str, pinned: Pinned, *, downloads: Path) -> Source:
@@ -76,11 +80,13 @@ def open_source(source: str, pinned: Pinned, *, downloads: Path) -> Source:
     if pinned.sha256 not in (None, sha256):
         problem = f"content has sha256 {sha256}, but {pinned.sha256} is asked for."
         raise UserError(problem, where=source, remedy="take the right file, or correct --sha256.")
-    return Source(files, {"source": name, "sha256": sha256})
+    return Source(files, {"source": name, "sha256": sha256}, names_files=len(files) > 1)
 
 
 def source_rows(source: Source, *, unpacked: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (file and row number from 1, row) of every file; the files are read row by row.
+
+    A row of a folder of several tables gets the name of its file as `source_dataset`, unless it has such a column.
 
     Args:
         source: the files.
@@ -94,7 +100,9 @@ def source_rows(source: Source, *, unpacked: Path) -> Iterator[tuple[str, dict[s
             where = f"{file.name}:{number}"
             if not is_object(row):
                 raise UserError("row is not an object with named columns.", where=where, remedy="name the columns.")
-            yield where, {str(name): _plain(value) for name, value in row.items()}
+            named = {str(name): _plain(value) for name, value in row.items()}
+            told = {SOURCE: file.name.partition(".")[0]} if source.names_files and file.suffix != ".txt" else {}
+            yield where, told | named
 
 
 def _rows(path: Path, *, label: str) -> Iterator[tuple[int, Any]]:

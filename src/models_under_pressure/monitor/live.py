@@ -71,8 +71,7 @@ class Monitor:
         }
         template = ChatTemplate(model.tokenizer, model.name)
         origin = {
-            "model": model.name,
-            "revision": model.revision,
+            **model.origin,
             "template_hash": template.hash,
             "keep": "tokens",
         }

@@ -102,7 +102,7 @@ class Pools:
         for first, stop in pool.runs:
             block: Any = self._read_run(first, stop)
             if values is None:
-                values = block.new_empty((int(ends[-1]), block.shape[1]))
+                values = torch.empty((int(ends[-1]), block.shape[1]), dtype=block.dtype, device=self._device)
             own = np.diff(self._selection.offsets[first : stop + 1]).tolist()
             for record, tokens in zip(range(first, stop), block.split(own), strict=True):
                 values[starts[record] : starts[record] + len(tokens)] = tokens

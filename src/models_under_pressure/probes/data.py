@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,26 @@ from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Label, Record, classes_of, read_records
+from models_under_pressure.probes.weights import RecordWeights
 
-ORIGIN = ("model", "revision", "layer", "layers", "hook_point", "template_hash", "keep")
+ORIGIN = ("model", "revision", "adapter_revision", "layer", "layers", "hook_point", "template_hash", "keep")
 """Attributes of activations that must agree for a score to mean anything."""
 
-PROVENANCE = (*ORIGIN, "quantization", "compute_dtype", "tokenizer", "max_tokens", "truncation_side", "dataset")
+PROVENANCE = (
+    *ORIGIN,
+    "adapter",
+    "quantization",
+    "compute_dtype",
+    "tokenizer",
+    "max_tokens",
+    "truncation_side",
+    "dataset",
+)
 """Attributes of the training activations that a probe keeps: what shaped their numbers, wherever they were made."""
 
 
 def check_same_origin(expected: Mapping[str, Any], found: Mapping[str, Any], *, what: str) -> None:
-    """Refuse activations of another model, revision, layer, hook point, chat template or pooling.
+    """Refuse activations of another model, revision, adapter, layer, hook point, chat template or pooling.
 
     Raises:
         UserError: listing every attribute that differs.
@@ -52,7 +62,7 @@ class TrainingData:
     ambiguous: int = 0
     """Records left out because they are of neither class."""
     weights: Float64[np.ndarray, "records"] | None = None
-    """How much each record counts in training; the mean is 1. None: all alike."""
+    """How much each record counts in training, 1 in the mean of all; None: all alike."""
     classes: Classes = STAKES
     """The words for the classes."""
 
@@ -63,11 +73,14 @@ class TrainingData:
             raise ValueError(f"{records} records, {found}: not aligned")
         if self.labels.dtype != np.bool_:
             raise ValueError(f"labels are {self.labels.dtype}, not bool (an ambiguous record is neither class)")
+        if self.weights is not None and (self.weights.shape != (records,) or not (self.weights > 0).all()):
+            raise ValueError(f"weights of shape {self.weights.shape}: not one number above 0 for each record")
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of the records' ids, labels and groups, and of what shaped their activations."""
-        return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, self.provenance)
+        """SHA-256 of the records' ids, labels, groups and weights, and of what shaped their activations."""
+        weights = [] if self.weights is None else [self.weights.tolist()]
+        return stable_hash(list(self.activations.ids), self.labels.tolist(), self.groups, self.provenance, *weights)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -108,7 +121,7 @@ def with_labels(activations: Activations, records: Sequence[Record]) -> Training
     clear = np.array([record.label is not Label.AMBIGUOUS for record in ordered], dtype=bool)
     labels = np.array([record.label is Label.HIGH for record in ordered], dtype=bool)
     groups, classes = [record.group for record in ordered], classes_of(ordered)
-    data = TrainingData(activations, labels, groups, int((~clear).sum()), classes)
+    data = TrainingData(activations, labels, groups, int((~clear).sum()), classes=classes)
     if clear.all():
         return data
     logging.getLogger(__name__).warning("%d of %d records are ambiguous: left out", data.ambiguous, len(clear))
@@ -127,9 +140,14 @@ def check_classes(data: TrainingData, name: str) -> None:
 
 
 def labelled_activations(
-    stores: Path | Sequence[Path], records_path: Path, classes: Classes = STAKES
+    stores: Path | Sequence[Path],
+    records_path: Path,
+    classes: Classes = STAKES,
+    weights: RecordWeights | None = None,
 ) -> tuple[TrainingData, list[Record]]:
-    """Open a store, or one of each of several layers, and give every record its label and group, in their order.
+    """Open a store, or one of each of several layers, and give every record its label, group and weight in training.
+
+    All are in the order of the store.
 
     Ambiguous records are left out, of both results.
 
@@ -139,7 +157,8 @@ def labelled_activations(
     records = read_records(records_path, classes)
     by_id = {record.id: record for record in records}
     data = with_labels(open_layers(stores), records)
-    return data, [by_id[id_] for id_ in data.activations.ids]
+    kept = [by_id[id_] for id_ in data.activations.ids]
+    return data if weights is None else replace(data, weights=weights.of(kept, data.labels)), kept
 
 
 def in_memory(activations: Activations, most_gib: float) -> Activations:

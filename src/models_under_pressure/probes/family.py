@@ -38,6 +38,11 @@ class FamilyConfig(Frozen):
     That token reads nothing but itself, so it is the same in every record; and many models make it a hundred times
     longer than any other (Sun et al. 2024, "massive activations"), so that in a mean it says how long the record is.
     """
+    after: str | None = Field(default=None, min_length=1, max_length=200)
+    """Text after whose last occurrence in the conversation the tokens that it sees begin; a record without it is
+    refused. It is looked for in everything, whatever `tokens` are: who writes in the conversation can write it."""
+    last: int | None = Field(default=None, ge=1)
+    """How many of the record's last tokens it sees, of those that are left by the settings above; None: all."""
     calibration: CalibrationMethod = "none"
     """How probabilities are calibrated on the validation split; `none` is the sigmoid of the logit."""
     budgets: tuple[float, ...] = (0.01, 0.05, 0.1)

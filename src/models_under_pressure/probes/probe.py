@@ -29,6 +29,7 @@ from models_under_pressure.evaluation.limits import LIMITS
 from models_under_pressure.probes.calibration import Calibration, Threshold, sigmoid
 from models_under_pressure.probes.data import check_same_origin
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
+from models_under_pressure.probes.markers import MARKER_IDS, MARKER_MOVES, Marker, checked_marker, marker_of_weights
 from models_under_pressure.probes.tokens import SENTENCE_END_IDS
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Probe:
     config: ProbeConfig
     weights: Mapping[str, np.ndarray]
     """`projection` [hidden, columns] and `bias` [columns] of a token's projections, and what the family adds; and
-    `sentence_end_ids` where used."""
+    `sentence_end_ids`, or `marker_ids` and `marker_moves`, where used."""
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Attributes of the training activations (model, revision, layer, hook point, template hash, …) and their hash."""
@@ -96,12 +97,17 @@ class Probe:
     @property
     def parameters(self) -> int:
         """Numbers that were fitted."""
-        return sum(array.size for name, array in self.weights.items() if name != SENTENCE_END_IDS)
+        return sum(array.size for array in self.weights.values() if array.dtype.kind == "f")
 
     @property
     def sentence_end_ids(self) -> np.ndarray | None:
         """Ids of the tokens that close a sentence, where the family asks for them."""
         return self.weights.get(SENTENCE_END_IDS)
+
+    @cached_property
+    def marker(self) -> Marker | None:
+        """What the tokens that it sees stand after, where its config says so."""
+        return marker_of_weights(self.weights)
 
     @cached_property
     def module(self) -> "ProbeModule":
@@ -147,7 +153,7 @@ class Probe:
             return projections
         import torch
 
-        with torch.inference_mode():
+        with torch.no_grad():
             return self.module.transform(torch.as_tensor(projections)).numpy()
 
     def check(self, activations: Activations) -> None:
@@ -189,6 +195,7 @@ class _Origin(BaseModel):
 
     model: str | None = None
     classes: Classes | None = None
+    adapter: str | None = None
     layer: int | None = Field(default=None, ge=0)
     layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     keep: Keep | None = None
@@ -284,6 +291,7 @@ def _read_weights(path: Path, config: ProbeConfig) -> dict[str, np.ndarray]:
         hidden = weights["projection"].size // columns if "projection" in weights else 0
         shapes = {"projection": (hidden, columns), "bias": (columns,), **family.more(config)}
         wanted = {*shapes, *([SENTENCE_END_IDS] if family.by_sentence else [])}
+        wanted |= {MARKER_IDS, MARKER_MOVES} if config.after else set()
         if set(weights) != wanted:
             raise ValueError(f"the arrays are {sorted(weights)}, not {sorted(wanted)}")
         for name, shape in shapes.items():
@@ -293,6 +301,8 @@ def _read_weights(path: Path, config: ProbeConfig) -> dict[str, np.ndarray]:
                 raise ValueError(f"not every number of {name} is finite")
         if family.by_sentence and (weights[SENTENCE_END_IDS].dtype.kind != "i" or weights[SENTENCE_END_IDS].ndim != 1):
             raise ValueError(f"{SENTENCE_END_IDS} is no list of whole numbers")
+        if config.after:
+            checked_marker(weights, config.after)
     except Exception as error:  # the library raises errors of its own for each kind of damage
         problem = f"the weights are not those of a {config.family} probe ({first_line(error)})."
         raise UserError(problem, where=str(path), remedy="run `dvc checkout`, or train the probe again.") from None

@@ -15,7 +15,7 @@ from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.probes.batches import tokens_of
 from models_under_pressure.probes.module import ProbeModule, project
 from models_under_pressure.probes.pooling import Segments
-from models_under_pressure.probes.tokens import Block, record_blocks, refuse_non_finite, select
+from models_under_pressure.probes.tokens import Block, Selection, record_blocks, refuse_non_finite, select
 
 if TYPE_CHECKING:
     from models_under_pressure.probes.probe import Probe
@@ -24,7 +24,7 @@ _CACHED_TOKENS = 256
 """Tokens whose float64 values the cache still holds when they are multiplied."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def pool_records(
     probes: Sequence["Probe"], activations: Activations, device: torch.device
 ) -> list[tuple[Float[np.ndarray, "records"], Float[np.ndarray, "tokens"]]]:
@@ -33,10 +33,7 @@ def pool_records(
     Raises:
         UserError: see `Probe`.
     """
-    selections = [
-        select(activations, probe.config.tokens, probe.sentence_end_ids, first_token=probe.config.first_token)
-        for probe in probes
-    ]
+    selections = [_selection(probe, activations) for probe in probes]
     found = [(np.empty(len(activations.ids)), np.zeros(int(activations.offsets[-1]))) for _ in probes]
     modules = [probe.module.to(device) for probe in probes]
     for (first, stop), (start, end), projections in _projected(modules, activations, device):
@@ -51,7 +48,7 @@ def pool_records(
     return found
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_alone(probe: "Probe", activations: Activations, device: torch.device) -> Float[np.ndarray, "tokens"]:
     """Logit of each token as a record of its own.
 
@@ -64,6 +61,12 @@ def score_alone(probe: "Probe", activations: Activations, device: torch.device) 
         alone = Segments.of(np.arange(end - start + 1), np.ones(end - start, dtype=bool), device)
         found.append(module.pool(projections, alone).logits.cpu().numpy())
     return np.concatenate(found)
+
+
+def _selection(probe: "Probe", activations: Activations) -> Selection:
+    config, ends = probe.config, probe.sentence_end_ids
+    part: dict[str, Any] = {"first_token": config.first_token, "marker": probe.marker, "last": config.last}
+    return select(activations, config.tokens, ends, **part)
 
 
 def _projected(

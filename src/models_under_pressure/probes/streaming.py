@@ -1,6 +1,8 @@
 """A probe's score of a conversation that is still being written."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,7 +17,9 @@ from models_under_pressure.probes.tokens import ROLES, seen_roles
 class RunningScore:
     """The logit of a conversation as far as it goes; a token costs the same whenever it comes, and none is kept.
 
-    After each token it is the logit that the probe gives the tokens up to there (`Probe.decision_function`).
+    After each token it is the logit that the probe gives the tokens up to there (`Probe.decision_function`). A probe of
+    the `last` n tokens has no smaller state than these: their projections are kept, and pooled anew at each token, at n
+    times the cost.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -29,6 +33,7 @@ class RunningScore:
         self._sentence_ends = frozenset[int](() if probe.sentence_end_ids is None else probe.sentence_end_ids.tolist())
         self._stream = self._start()
         self._is_first = True
+        self._read, self._is_after = 0, probe.marker is None
 
     @property
     def probability(self) -> float | None:
@@ -56,14 +61,17 @@ class RunningScore:
             raise ValueError("activations are NaN or infinite")
         projections = self.probe.transformed(values @ self.probe.weights["projection"] + self.probe.weights["bias"])
         return [
-            self._take(projection, int(role), int(token_id) in self._sentence_ends)
+            self._take(projection, int(role), int(token_id))
             for projection, role, token_id in zip(projections, roles, token_ids, strict=True)
         ]
 
-    def _take(self, projection: Float[np.ndarray, "columns"], role: int, closes_sentence: bool) -> float | None:
+    def _take(self, projection: Float[np.ndarray, "columns"], role: int, token_id: int) -> float | None:
         is_first, self._is_first = self._is_first, False
         self.latest = None
-        if role in self._seen:
+        if self._meets_marker(token_id):
+            self.logit, self._stream, self._is_after = None, self._start(), True
+        elif role in self._seen and self._is_after:
+            closes_sentence = token_id in self._sentence_ends
             held_back = is_first and role == TEMPLATE and not self.probe.config.first_token
             # the first token counts only while there is no other: see `probes.tokens.select`
             stream = self._start() if held_back else self._stream
@@ -71,5 +79,26 @@ class RunningScore:
             self.latest = self._start().update(projection, closes_sentence)
         return self.logit
 
+    def _meets_marker(self, token_id: int) -> bool:
+        if self.probe.marker is None:
+            return False
+        self._read, ends = self.probe.marker.step(token_id, self._read)
+        return ends
+
     def _start(self) -> Stream:
-        return FAMILIES[self.probe.family].stream(self.probe.config)
+        config = self.probe.config
+        start = partial(FAMILIES[self.probe.family].stream, config)
+        return start() if config.last is None else _LastTokens(start, config.last)
+
+
+class _LastTokens:
+    """A stream of the latest few tokens only."""
+
+    def __init__(self, start: Callable[[], Stream], most: int) -> None:
+        self._start = start
+        self._held: deque[tuple[np.ndarray, bool]] = deque(maxlen=most)
+
+    def update(self, projection: Float[np.ndarray, "columns"], closes_sentence: bool) -> float:
+        self._held.append((projection, closes_sentence))
+        stream = self._start()
+        return [stream.update(*token) for token in self._held][-1]

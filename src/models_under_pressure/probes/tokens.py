@@ -19,6 +19,7 @@ from models_under_pressure.activations.ragged import (
 )
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.family import Role
+from models_under_pressure.probes.markers import Marker
 
 SENTENCE_END_IDS = "sentence_end_ids"
 """Weight of a probe: ids of the tokens that close a sentence."""
@@ -79,6 +80,8 @@ class Selection:
     """Whether a chosen token closes a sentence, where that is asked for."""
     end_ids: Int64[np.ndarray, "ids"] | None = None
     """Ids of the tokens that close a sentence."""
+    marker: Marker | None = None
+    """What the chosen tokens stand after, where that is asked for."""
 
     @property
     def records(self) -> int:
@@ -103,8 +106,10 @@ def select(
     end_ids: Int64[np.ndarray, "ids"] | None = None,
     *,
     first_token: bool = False,
+    marker: Marker | None = None,
+    last: int | None = None,
 ) -> Selection:
-    """Choose tokens by role.
+    """Choose tokens by role and place.
 
     Args:
         activations: activations of all tokens.
@@ -112,34 +117,46 @@ def select(
         end_ids: ids of the tokens that close a sentence, where the sentences are asked for.
         first_token: also choose the first token of a record where it is of the chat template; it always is chosen where
             no other is.
+        marker: choose only what stands after its last occurrence in a record.
+        last: choose only so many of a record's last tokens, of those that are left.
 
     Raises:
-        UserError: there are no records, some have no token of these roles, or sentences are asked for and there are
+        UserError: there are no records, some have no such token, or sentences or a marker are asked for and there are
             no token ids.
     """
     if not len(activations.ids):
         raise UserError("there are no records.", remedy="check the dataset that the activations come from.")
     chosen = np.isin(np.asarray(activations.roles), [ROLES[role] for role in seen_roles(roles)])
+    if (marker or last) and activations.attributes.get("keep", "tokens") != "tokens":
+        problem = "the activations are one vector per conversation, which has no part."
+        raise UserError(problem, remedy="leave `after` and `last` out, or keep all tokens.")
+    if marker:
+        chosen &= marker.follows(_token_ids(activations), np.asarray(activations.offsets))
     if not first_token:
         _leave_out_first(chosen, activations)
+    if last:
+        counted = np.cumsum(chosen)
+        ends = np.repeat(_offsets_of(chosen, activations)[1:], np.diff(np.asarray(activations.offsets)))
+        chosen &= ends - counted < last
     offsets = _offsets_of(chosen, activations)
     empty = np.flatnonzero(np.diff(offsets) == 0)
     if len(empty):
         raise UserError(
-            f"{len(empty)} records have no token with the role {' or '.join(roles)}, "
-            f"first {activations.ids[int(empty[0])]!r}.",
+            f"{len(empty)} records have no token with the role {' or '.join(roles)}"
+            f"{' after the marker' if marker else ''}, first {activations.ids[int(empty[0])]!r}.",
             remedy="drop these records, or let the probe see more roles (`tokens` in its config).",
         )
     if end_ids is None:
-        return Selection(activations, chosen, offsets)
-    return Selection(activations, chosen, offsets, np.isin(_token_ids(activations)[chosen], end_ids), end_ids)
+        return Selection(activations, chosen, offsets, marker=marker)
+    ends = np.isin(_token_ids(activations)[chosen], end_ids)
+    return Selection(activations, chosen, offsets, ends, end_ids, marker)
 
 
 def _token_ids(activations: Activations) -> Int32[np.ndarray, "tokens"]:
     found = getattr(activations, "token_ids", None)
     if found is None:
         raise UserError(
-            "the activations come without token ids, so that sentences cannot be told apart.",
+            "the activations come without token ids, so that neither sentences nor a marker are found.",
             remedy="read them from a store.",
         )
     return np.asarray(found)

@@ -12,6 +12,7 @@ from models_under_pressure.probes.data import TrainingData, check_classes, check
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
 from models_under_pressure.probes.family import DescentConfig, Exact, FamilyConfig, Member, RecordVectors, Role, Weights
 from models_under_pressure.probes.logistic import grouped_folds, mean_token_solution
+from models_under_pressure.probes.markers import Marker, marker_of_model
 from models_under_pressure.probes.probe import DeviceName, Probe, device_of, score_together, weights_hash
 from models_under_pressure.probes.space import Space, robust_space
 from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, ends_of_model, select, survey
@@ -28,8 +29,8 @@ _Means: TypeAlias = tuple[float, DeviceName]
 _Key: TypeAlias = tuple[str, int]
 """Name of a probe, and seed."""
 
-_Sight: TypeAlias = tuple[tuple[Role, ...], bool]
-"""Which tokens a probe sees: their roles, and whether the first one."""
+_Sight: TypeAlias = tuple[tuple[Role, ...], bool, str | None, int | None]
+"""Which tokens a probe sees: their roles, whether the first one, the text that they stand after, and how many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,8 @@ def fit_probes(
         same_tokens = {name: config for name, config in configs.items() if _sight(config) == sight}
         by_sentence = any(FAMILIES[config.family].by_sentence for config in same_tokens.values())
         ends = ends_of_model(train.activations.attributes) if by_sentence else None
-        views = _views(train, validation, sight, ends)
+        marker = None if sight[2] is None else marker_of_model(sight[2], train.activations.attributes)
+        views = _views(train, validation, sight, ends, marker)
         fitted |= _fit(same_tokens, *views, seed=seed, on=(memory_gib, device))
     judged = dict(zip(fitted, _judged(list(fitted.values()), validation, device), strict=True))
     return {name: [judged[name, seed + more] for more in range(config.seeds)] for name, config in configs.items()}
@@ -127,7 +129,7 @@ def continue_probe(
     _check_splits(train, validation)
     probe.check(train.activations)
     own = probe.config if isinstance(probe.config, DescentConfig) else DescentConfig(family=probe.family)
-    views = _views(train, validation, _sight(probe.config), probe.weights.get(SENTENCE_END_IDS))
+    views = _views(train, validation, _sight(probe.config), probe.weights.get(SENTENCE_END_IDS), probe.marker)
     space = robust_space(survey(views[0].selection).sample)
     family, arrays = FAMILIES[probe.family], probe.weights
     more = {name: arrays[name] for name in family.more(probe.config)}
@@ -148,14 +150,19 @@ def _check_splits(train: TrainingData, validation: TrainingData | None) -> None:
 
 
 def _sight(config: FamilyConfig) -> _Sight:
-    return config.tokens, config.first_token
+    return config.tokens, config.first_token, config.after, config.last
 
 
 def _views(
-    train: TrainingData, validation: TrainingData | None, sight: _Sight, ends: np.ndarray | None
+    train: TrainingData,
+    validation: TrainingData | None,
+    sight: _Sight,
+    ends: np.ndarray | None,
+    marker: Marker | None,
 ) -> tuple[_View, _View | None]:
     def view(data: TrainingData) -> _View:
-        return _View(data, select(data.activations, sight[0], ends, first_token=sight[1]))
+        roles, first_token, _, last = sight
+        return _View(data, select(data.activations, roles, ends, first_token=first_token, marker=marker, last=last))
 
     return view(train), None if validation is None else view(validation)
 
@@ -220,6 +227,8 @@ def _probe(config: ProbeConfig, train: _View, seed: int, found: Weights) -> Prob
     weights = found.named
     if FAMILIES[config.family].by_sentence and train.selection.end_ids is not None:
         weights[SENTENCE_END_IDS] = train.selection.end_ids
+    if train.selection.marker is not None:
+        weights |= train.selection.marker.weights
     provenance = train.data.provenance | {
         "training_data_hash": train.data.content_hash,
         "training_records": len(train.data.labels),

@@ -167,6 +167,8 @@ DEMO = "demo-authors"
 _NAMES = {
     "model": "Model",
     "revision": "Model revision",
+    "adapter": "Adapter",
+    "adapter_revision": "Adapter revision",
     "quantization": "Quantisation",
     "compute_dtype": "Computed in",
     "hook_point": "Hook point",

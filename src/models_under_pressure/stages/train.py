@@ -16,6 +16,7 @@ from models_under_pressure.probes.families import ProbeConfig, TrainConfig
 from models_under_pressure.probes.operating import with_control
 from models_under_pressure.probes.probe import save_probe
 from models_under_pressure.probes.training import fit_probes
+from models_under_pressure.probes.weights import RecordWeights
 
 
 def command(probe: Annotated[str, typer.Argument(help="Name of the probe, as in params.yaml: train.probes.")]) -> None:
@@ -29,9 +30,11 @@ def command(probe: Annotated[str, typer.Argument(help="Name of the probe, as in 
         return [*place.stores(model, dataset).values()], dataset.path
 
     train, validation = the_one("train"), the_one("validation")
+    config = read("train", TrainConfig)
     run(
         probe,
-        config=read("train", TrainConfig).probe(probe),
+        config=config.probe(probe),
+        weights=config.weights,
         train=data(train),
         validation=data(validation),
         control=[data(one) for one in control_sets()],
@@ -44,6 +47,7 @@ def run(
     name: str,
     *,
     config: ProbeConfig,
+    weights: RecordWeights | None = None,
     train: tuple[Sequence[Path], Path],
     validation: tuple[Sequence[Path], Path],
     control: Sequence[tuple[Sequence[Path], Path]] = (),
@@ -54,7 +58,7 @@ def run(
 
     Its thresholds are those that the control sets promise; without any, those of the validation split.
     """
-    data, _ = labelled_activations(*train, classes)
+    data, _ = labelled_activations(*train, classes, weights)
     held_out, _ = labelled_activations(*validation, classes)
     fitted = fit_probes({name: config}, data, held_out, seed=seed)[name]
     ordinary = [labelled_activations(*one, classes)[0] for one in control]

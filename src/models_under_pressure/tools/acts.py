@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig, adapter_fields
 from models_under_pressure.activations.extract import extract_files, recompute
+from models_under_pressure.activations.model import layer_numbers
 from models_under_pressure.activations.store import Entry, dataset_files, entries, open_store, remove, store_path
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.section import model_aliases, runs_code_of
@@ -21,7 +22,13 @@ _Model = Annotated[str, typer.Option(help="Short name from params.yaml, Hugging 
 _Files = Annotated[
     list[str], typer.Option("--dataset", "--datasets", help="File of conversations, or a quoted pattern; repeatable.")
 ]
-_Layers = Annotated[str, typer.Option("--layer", "--layers", help="Decoder blocks, from 0, such as 11 or 11,15.")]
+_Layers = Annotated[
+    str,
+    typer.Option(
+        "--layer", "--layers", help="Decoder blocks, from 0, such as 11 or 11,15; -1 is what leaves the last one."
+    ),
+]
+_Adapter = Annotated[str | None, typer.Option(help="PEFT adapter: local folder, or Hugging Face id[@revision].")]
 
 _AnyModel = Annotated[str | None, typer.Option("--model", help="Only this model, as in the path.")]
 _AnyName = Annotated[list[str] | None, typer.Option("--dataset", "--datasets", help="Only this dataset; repeatable.")]
@@ -33,6 +40,7 @@ def store(
     model: _Model,
     dataset: _Files,
     layer: _Layers,
+    adapter: _Adapter = None,
     batch: Annotated[
         int | None, typer.Option(help="Tokens of one forward pass; by default what suits the device.")
     ] = None,
@@ -58,8 +66,18 @@ def store(
     """Extract activations, all layers in one pass; what exists with the same content is skipped.
 
     Example: mup acts store --model smollm2-135m --layer 11 --dataset data/training/prompts_4x/train.jsonl
+
+    Example: mup acts store --model llama-1b --adapter ./lora --layer -1 --dataset prompts.jsonl
     """
-    layers = _numbers(layer)
+    name = model_aliases().get(model, model)
+    source = ModelConfig(
+        name=name,
+        **adapter_fields(adapter),
+        dtype=dtype,
+        quantization=quantization,
+        trust_remote_code=runs_code_of(name),
+    )
+    layers = sorted(set(layer_numbers(source, _numbers(layer, sign="-?"))))
     files = dataset_files(dataset)
     root = _root()
     jobs = [(file, {number: store_path(root, model, file, number) for number in layers}) for file in files]
@@ -72,9 +90,6 @@ def store(
         batch_tokens=batch or "auto",
         engine=engine,
     )
-    name = model_aliases().get(model, model)
-    trusted = runs_code_of(name)
-    source = ModelConfig(name=name, dtype=dtype, quantization=quantization, trust_remote_code=trusted)
     done: list[Path] = []
     for path, outcome in extract_files(jobs, model=source, config=config):
         print(f"{outcome:8} {path}")
@@ -154,8 +169,8 @@ def sync(model: _AnyModel = None, dataset: _AnyName = None, layer: _AnyLayers = 
     pull_stores(_root(), model=model, datasets=names, layers=_numbers(layer) if layer else [], root=Path())
 
 
-def _numbers(text: str) -> list[int]:
-    if not re.fullmatch(r"\d+(,\d+)*", text.replace(" ", "")):
+def _numbers(text: str, *, sign: str = "") -> list[int]:
+    if not re.fullmatch(rf"{sign}\d+(,{sign}\d+)*", text.replace(" ", "")):
         raise UserError(f"{text!r} is not a list of layers.", remedy="write numbers with commas, such as 11,15.")
     return sorted({int(number) for number in text.split(",")})
 

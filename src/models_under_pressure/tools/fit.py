@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from models_under_pressure.datasets.columns import Asked
     from models_under_pressure.evaluation.scores import ScoreList
     from models_under_pressure.probes.probe import Probe
+    from models_under_pressure.probes.weights import RecordWeights
 
 FOLDS = 5
 """Parts of the training records in cross-validation; one of them is held out for thresholds and epochs."""
@@ -60,10 +61,15 @@ def command(
     model: Annotated[str, typer.Option(help="Short name from params.yaml, Hugging Face id, or local path.")] = (
         "smollm2-135m"
     ),
+    adapter: Annotated[str | None, typer.Option(help="PEFT adapter: local folder, or Hugging Face id[@revision].")] = (
+        None
+    ),
     layer: Annotated[
         str,
         typer.Option(
-            "--layer", "--layers", help="Decoder block, from 0, or several: 11,16; auto cross-validates all but 0."
+            "--layer",
+            "--layers",
+            help="Decoder block, from 0, or several: 11,16; -1 is what leaves the last; auto cross-validates all but 0.",
         ),
     ] = "auto",
     probes: Annotated[str, typer.Option(help="Probe families, with commas between.")] = "mean_logistic",
@@ -74,6 +80,10 @@ def command(
     positive: Positive = None,
     id_: Id = None,
     group: Group = None,
+    balance: Annotated[bool, typer.Option("--balance", help="Let both classes count the same in training.")] = False,
+    weight: Annotated[
+        list[str] | None, typer.Option(help="COLUMN:VALUE=NUMBER: what such training rows count; repeatable.")
+    ] = None,
     allow_refused: Annotated[bool, typer.Option(help="Leave out rows that cannot be used.")] = False,
     max_tokens: Annotated[int, typer.Option(help="Longest conversation; longer ones are cut and named.")] = 8192,
     seed: Annotated[int, typer.Option(help="Seed of folds, probes and intervals.")] = 42,
@@ -83,19 +93,31 @@ def command(
     Example: mup fit train.csv test.csv --positive harmful
 
     Example: mup fit train.csv test.csv --model Qwen/Qwen2.5-0.5B-Instruct --layer 12 --probes mean_logistic,attention
+
+    Example: mup fit tables/ test.csv --adapter ./lora --layer -1 --balance --weight source_dataset:forum=2
     """
-    from models_under_pressure.activations.config import ModelConfig
+    from models_under_pressure.activations.config import ModelConfig, adapter_fields
     from models_under_pressure.core.section import model_aliases
     from models_under_pressure.datasets.columns import Asked
     from models_under_pressure.probes.probe import save_probe
+    from models_under_pressure.probes.weights import spoken_weights
 
-    names = families(probes)
+    names, weights = families(probes), spoken_weights(weight or [], balance=balance)
     wanted = layers_named(layer)
     asked = Asked(text, messages, label, tuple(positive or ()), id_, group)
     with tempfile.TemporaryDirectory() as folder:
         tables = read_tables([train, *evaluate], asked, Path(folder), allow_refused=allow_refused)
-        config = ModelConfig(name=model_aliases().get(model, model))
-        found = run(tables[0], tables[1:], model=config, layers=wanted, probes=names, max_tokens=max_tokens, seed=seed)
+        config = ModelConfig(name=model_aliases().get(model, model), **adapter_fields(adapter))
+        found = run(
+            tables[0],
+            tables[1:],
+            model=config,
+            layers=wanted,
+            probes=names,
+            weights=weights,
+            max_tokens=max_tokens,
+            seed=seed,
+        )
     for name, probe in found.probes.items():
         save_probe(probe, out / name)
     print(to_text(found, len(tables[0].records), seed=seed), end="")
@@ -128,10 +150,10 @@ def layers_named(text: str) -> tuple[int, ...] | None:
     from models_under_pressure.core.errors import UserError
 
     parts = [part.strip() for part in text.split(",")]
-    if text != "auto" and not all(part.isdecimal() for part in parts):
-        remedy = "write a number from 0, several with commas such as 11,16, or auto."
+    if text != "auto" and not all(part.removeprefix("-").isdecimal() for part in parts):
+        remedy = "write a number from 0, -1, several with commas such as 11,16, or auto."
         raise UserError(f"{text!r} is no layer.", where="--layer", remedy=remedy)
-    return None if text == "auto" else tuple(sorted({int(part) for part in parts}))
+    return None if text == "auto" else tuple(int(part) for part in parts)
 
 
 def read_tables(sources: Sequence[str], asked: "Asked", folder: Path, *, allow_refused: bool) -> list[Table]:
@@ -185,6 +207,7 @@ def run(
     model: "ModelConfig",
     layers: Sequence[int] | None,
     probes: Sequence[str],
+    weights: "RecordWeights | None" = None,
     max_tokens: int = 8192,
     seed: int,
 ) -> Fitted:
@@ -194,9 +217,10 @@ def run(
         train: records to fit on.
         evaluate: records to measure on.
         model: the model that reads them.
-        layers: decoder blocks, from 0, that a probe reads side by side; None chooses the one with the highest
+        layers: decoder blocks, from 0, that a probe reads side by side, or -1; None chooses the one with the highest
             cross-validated AUROC of a mean probe.
         probes: families.
+        weights: what the training records count; in the choice of a layer all count alike.
         max_tokens: longest conversation.
         seed: seed of folds and probes.
 
@@ -206,6 +230,7 @@ def run(
     import numpy as np
 
     from models_under_pressure.activations.config import ExtractConfig
+    from models_under_pressure.activations.model import layer_numbers
     from models_under_pressure.api import family_config
     from models_under_pressure.probes.data import labelled_activations
     from models_under_pressure.probes.logistic import grouped_folds
@@ -213,11 +238,12 @@ def run(
 
     grouped_folds(np.array([one.is_high for one in train.records]), [one.group for one in train.records], FOLDS, seed)
     compared = {} if layers is not None else compare_layers(train, model, max_tokens=max_tokens, seed=seed)
-    chosen = tuple(layers) if layers is not None else (max(compared, key=lambda one: (compared[one], -one)),)
+    best = max(compared, key=lambda one: (compared[one], -one)) if compared else 0
+    chosen = (best,) if layers is None else tuple(sorted(set(layer_numbers(model, layers))))
     config = ExtractConfig(stored="float32", max_tokens=max_tokens)
     made = extracted([train, *evaluate], chosen, model, config)
     stores = {table.name: [made[table.name, layer] for layer in chosen] for table in (train, *evaluate)}
-    data, _ = labelled_activations(stores[train.name], train.path, train.classes)
+    data, _ = labelled_activations(stores[train.name], train.path, train.classes, weights)
     rows, held_out = grouped_folds(data.labels, data.groups, FOLDS, seed)[0]
     configs = {name: family_config(name, {}) for name in probes}
     fitted = {
@@ -261,7 +287,7 @@ def compare_layers(train: Table, model: "ModelConfig", *, max_tokens: int, seed:
     from models_under_pressure.probes.data import labelled_activations
     from models_under_pressure.probes.training import fit_folds
 
-    layers = list(range(1, describe_model(model).n_layers))
+    layers = list(range(1, describe_model(model).n_layers + 1))
     stores = extracted([train], layers, model, ExtractConfig(keep="mean", max_tokens=max_tokens))
     config, found = family_config("mean_logistic", {}), dict[int, float]()
     for layer in layers:

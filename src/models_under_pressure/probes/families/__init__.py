@@ -9,6 +9,7 @@ from pydantic import Field
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import Frozen
 from models_under_pressure.probes.family import Family, FamilyConfig
+from models_under_pressure.probes.weights import RecordWeights
 
 FAMILIES: dict[str, Family[Any]] = {
     module.name: import_module(f"{__name__}.{module.name}").FAMILY for module in iter_modules(__path__)
@@ -30,6 +31,8 @@ class TrainConfig(Frozen):
 
     probes: dict[str, ProbeConfig]
     """Name of a probe -> family and hyper-parameters."""
+    weights: RecordWeights = RecordWeights()
+    """What each training record counts, for all of them."""
 
     def probe(self, name: str) -> ProbeConfig:
         """The probe of that name.

@@ -63,12 +63,13 @@ def _weighted(
         remedy = "give a number, or `candidates` to choose from."
         raise UserError("`shrinkage: auto` of lda cannot weigh records.", where="train.probes", remedy=remedy)
     shares = [weights[own].sum() / weights.sum() for own in (labels, ~labels)]
-    means = [np.average(values[own], axis=0, weights=weights[own]) for own in (labels, ~labels)]
+    means: list[np.ndarray] = [np.average(values[own], axis=0, weights=weights[own]) for own in (labels, ~labels)]
     centred = values - np.where(labels[:, None], *means)
     covariance = centred.T @ (weights[:, None] / weights.sum() * centred)
     level = shrinkage * np.trace(covariance) / len(covariance)
     shrunk = (1 - shrinkage) * covariance + level * np.eye(len(covariance))
-    direction: np.ndarray = np.linalg.lstsq(shrunk, means[0] - means[1], rcond=None)[0]
+    untyped: Any = np.linalg
+    direction = untyped.pinv(shrunk, hermitian=True) @ (means[0] - means[1])
     return direction, float(np.log(shares[0] / shares[1]) - direction @ (means[0] + means[1]) / 2)
 
 

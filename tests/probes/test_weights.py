@@ -1,0 +1,76 @@
+"""Training records that count more than others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record
+from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.training import fit_probe
+from models_under_pressure.probes.weights import RecordWeights
+
+LABELS = np.array([True, False, False, False])
+RECORDS = [
+    Record(str(number), "text", Label.HIGH if label else Label.LOW, fields=fields)
+    for number, (label, fields) in enumerate(
+        zip(LABELS, [{"source": "forum"}, {"source": "forum"}, {"source": "mail", "year": 2024}, {}], strict=True)
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, None),
+        ({"by": {"source": {"forum": 1.0}}}, None),
+        ({"by": {"source": {"forum": 3.0}}}, [3, 3, 1, 1]),
+        ({"by": {"source": {"forum": 3.0, "mail": 0.5}, "year": {"2024": 4.0}}}, [3, 3, 2, 1]),
+        ({"balance": True}, [3, 1, 1, 1]),
+        ({"balance": True, "positive": 2.0}, [6, 1, 1, 1]),
+        ({"balance": True, "by": {"source": {"forum": 2.0}}}, [4, 2, 1, 1]),
+    ],
+)
+def test_weights_are_by_column_and_class_and_one_in_the_mean(settings, expected):
+    found = RecordWeights(**settings).of(RECORDS, LABELS)
+    if expected is None:
+        assert found is None
+    else:
+        np.testing.assert_allclose(found, np.array(expected) / np.mean(expected))
+
+
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ({"origin": {"x": 2.0}}, "they have no such column"),
+        ({"source": {"fourm": 2.0}}, "the column holds 'forum', 'mail'"),
+    ],
+)
+def test_a_column_or_value_that_no_record_has_is_one_line(by, told):
+    with pytest.raises(UserError, match=f"no training record has .*: {told}"):
+        RecordWeights(by=by).of(RECORDS, LABELS)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("inf")])
+def test_a_weight_is_a_number_above_zero(weight):
+    with pytest.raises(ValidationError):
+        RecordWeights(by={"source": {"forum": weight}})
+
+
+def test_the_hash_of_the_training_data_knows_the_weights(planted):
+    data, config = planted(records=20), FAMILIES["mean"].config()
+    weighted = replace(data, weights=np.where(np.arange(20) < 10, 0.5, 1.5))
+    plain, found = (fit_probe(config, one, None, seed=0) for one in (data, weighted))
+    assert found.provenance["training_data_hash"] != plain.provenance["training_data_hash"]
+    assert not np.allclose(found.weights["projection"], plain.weights["projection"])
+
+
+def test_weights_go_with_their_records_and_must_be_one_for_each(planted):
+    data = replace(planted(records=4), weights=np.array([1.0, 2.0, 3.0, 4.0]))
+    assert data.only(np.array([3, 1])).weights.tolist() == [4.0, 2.0]
+    for wrong in (np.ones(3), np.array([1.0, 0.0, 1.0, 1.0])):
+        with pytest.raises(ValueError, match="not one number above 0 for each record"):
+            TrainingData(data.activations, data.labels, data.groups, weights=wrong)
