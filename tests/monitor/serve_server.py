@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 from models_under_pressure.monitor.serving.app import create_app
 from models_under_pressure.monitor.serving.engine import Engine
@@ -64,7 +65,7 @@ def reciting(source, folder, *texts):
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in texts])
     tokenizer.save_pretrained(folder)
     config = AutoConfig.from_pretrained(source)
-    config.vocab_size = 600
+    config.vocab_size, config.eos_token_id = 600, tokenizer.eos_token_id
     torch.manual_seed(1)
     model = LlamaForCausalLM(config)
     ids = [tokenizer("\n")["input_ids"][-1], *tokenizer.convert_tokens_to_ids(list(texts)), tokenizer.eos_token_id]
@@ -73,7 +74,7 @@ def reciting(source, folder, *texts):
             block.self_attn.o_proj.weight.zero_()
             block.mlp.down_proj.weight.zero_()
         model.lm_head.weight.zero_()
-        for latest, following in zip(ids, ids[1:], strict=False):
+        for latest, following in pairwise(ids):
             model.lm_head.weight[following] = model.model.embed_tokens.weight[latest] * 1000
     model.save_pretrained(folder)
     return folder

@@ -174,15 +174,16 @@ def test_scores_of_finished_conversations_are_those_of_mup_score(monitor, model_
     assert monitor.score(record).logits["attention"] == pytest.approx(scored.logit, abs=1e-4)
 
 
-def test_who_leaves_stops_the_reply_which_is_logged_as_far_as_it_went(monitor, tmp_path):
+def test_who_leaves_stops_the_reply_which_is_logged_as_far_as_it_went(monitor, tmp_path, monkeypatch):
+    monkeypatch.setattr(monitor.model.model.generation_config, "eos_token_id", None)  # a reply without end
     log = Log(tmp_path / "left.jsonl")
     with serving(monitor, log=log, most_tokens=1500) as server:
         stream = ask(server, stream=True, max_tokens=1500, extra_body={"scores": True})
         for _, _ in zip(range(5), stream, strict=False):
             pass
         stream.close()
+        body = {"model": "tiny", "messages": ASKED, "temperature": 0}
         with pytest.raises(httpx.ReadTimeout):
-            body = {"model": "tiny", "messages": ASKED, "temperature": 0}
             httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=0.3)
         deadline = time.monotonic() + 20
         while server.engine.counts != (0, 0):
