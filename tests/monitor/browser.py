@@ -48,6 +48,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log"):
             self(f"{domain}.enable")
         self("Page.navigate", url=url)
+        self.wait(f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'")
 
     def value(self, expression):
         found = self("Runtime.evaluate", expression=expression, returnByValue=True)

@@ -42,10 +42,10 @@ def server(model_folder, probe, tmp_path_factory):
 def test_a_talk_by_keyboard(server, tmp_path):
     with browser(tmp_path) as tab:
         tab.open(server.url)
-        tab.wait("!document.getElementById('door').hidden && document.activeElement.id === 'key'")
+        tab.wait("!document.getElementById('door').hidden && document.activeElement?.id === 'key'")
         tab.type("sesame")
         tab.press("Enter", 13)
-        tab.wait("document.activeElement.id === 'question'")
+        tab.wait("document.activeElement?.id === 'question'")
         tab.complaints.clear()  # that the key was asked for
         asked = "<i>Is</i> there \u202ea fire?\x07"
         tab.type(asked)
@@ -81,7 +81,7 @@ def test_a_page_that_would_fail_is_noticed(server, tmp_path):
     """The checks above can fail: markup set as markup is refused by the policy, and the console says so."""
     with browser(tmp_path) as tab:
         tab.open(server.url)
-        tab.wait("document.activeElement.id === 'key'")
+        tab.wait("document.activeElement?.id === 'key'")
         tab.complaints.clear()
         tried = "try { document.body.innerHTML = '<b>x</b>'; 'done' } catch (error) { error.name }"
         assert tab.value(tried) == "TypeError"
