@@ -1,6 +1,7 @@
 """Chromium told what to do through a pipe (the DevTools protocol), as a person would: keys and looks."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -77,15 +78,23 @@ class Browser:
         path.write_bytes(base64.b64decode(self("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
 
 
+def _high(pipe):
+    """The ends of a pipe under numbers that are not those which the browser takes."""
+    found = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in pipe]
+    for end in pipe:
+        os.close(end)
+    return found
+
+
 @contextmanager
 def browser(folder):
     """A headless browser."""
     assert BROWSER is not None, "install chromium"
-    (their_in, our_out), (our_in, their_out) = os.pipe(), os.pipe()
+    (their_in, our_out), (our_in, their_out) = _high(os.pipe()), _high(os.pipe())
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
     flags += ["--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}", "about:blank"]
     # the browser reads at 3 and writes at 4
-    command = ["sh", "-c", f'exec "$@" 3<&{their_in} 4>&{their_out}', "sh", BROWSER, *flags]
+    command = ["bash", "-c", f'exec "$@" 3<&{their_in} 4>&{their_out}', "bash", BROWSER, *flags]
     process = subprocess.Popen(command, pass_fds=(their_in, their_out), stderr=subprocess.DEVNULL)
     os.close(their_in)
     os.close(their_out)

@@ -49,7 +49,8 @@ def test_a_kill_loses_no_finished_line_and_a_signal_ends_replies_with_theirs(pro
                 assert lines[-1] == "data: [DONE]"
                 finished.append(json.loads(lines[0].removeprefix("data: "))["id"])
             with begin(client, address, 1500) as stream:
-                next(stream.iter_lines())
+                lines = stream.iter_lines()  # kept: to drop it is to leave
+                next(lines)
                 child.kill()
                 child.wait()
         assert [json.loads(line)["ids"] for line in log.read_text().splitlines()] == finished
@@ -58,9 +59,10 @@ def test_a_kill_loses_no_finished_line_and_a_signal_ends_replies_with_theirs(pro
         with process(probe_folder, log, MUP_SERVE_KEY="geheim") as (child, address):
             client.headers["Authorization"] = "Bearer geheim"
             with begin(client, address, 1500) as stream:
-                next(stream.iter_lines())
+                lines = stream.iter_lines()
+                next(lines)
                 child.send_signal(signal.SIGTERM)
-                list(stream.iter_lines())
+                list(lines)
             said = child.stderr.read()
             assert child.wait(timeout=60) == 0
     rows = [json.loads(line) for line in log.read_text().splitlines()]

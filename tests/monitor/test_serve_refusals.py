@@ -127,7 +127,8 @@ def test_more_requests_than_fit(monitor, monkeypatch):
     with serving(monitor, at_once=1, waiting=0, most_tokens=1500) as server, httpx.Client(timeout=60) as client:
         body = ASKED | {"max_tokens": 1500, "stream": True, "temperature": 0, "scores": True}
         with client.stream("POST", f"{server.url}{CHAT}", json=body) as stream:
-            next(stream.iter_lines())
+            lines = stream.iter_lines()  # kept: to drop it is to leave
+            next(lines)
             answer = post(server)
             told(answer, 429, "try again in")
             assert int(answer.headers["Retry-After"]) >= 1
