@@ -9,13 +9,14 @@ import torch
 from models_under_pressure.activations.ragged import ArrayActivations
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes import batches, tokens
-from models_under_pressure.probes.batches import Pools, Space
+from models_under_pressure.probes.batches import Pools
 from models_under_pressure.probes.data import TrainingData
-from models_under_pressure.probes.descent import Member, Split, descend
+from models_under_pressure.probes.descent import Split, descend
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.family import Weights
+from models_under_pressure.probes.family import Member, Weights
 from models_under_pressure.probes.module import ProbeModule
 from models_under_pressure.probes.pooling import Segments
+from models_under_pressure.probes.space import Space
 from models_under_pressure.probes.tokens import select
 from models_under_pressure.probes.training import fit_probe, fit_probes
 

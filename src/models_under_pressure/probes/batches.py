@@ -1,4 +1,4 @@
-"""Training tokens in random batches of whole records, from memory or the store; and the space they are fitted in."""
+"""Training tokens in random batches of whole records, from memory or the store."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,15 +10,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from models_under_pressure.activations.ragged import Activations
-from models_under_pressure.probes.family import Weights
 from models_under_pressure.probes.pooling import Segments
 from models_under_pressure.probes.tokens import Selection, read_block, record_blocks
 
 POOL_VALUES = 1 << 26
 """Activation values shuffled together: 256 MiB as float32."""
-
-_MAD_TO_DEVIATION = 1.4826
-"""Standard deviation over median absolute deviation, of a normal distribution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +102,7 @@ class Pools:
         for first, stop in pool.runs:
             block: Any = self._read_run(first, stop)
             if values is None:
-                values = block.new_empty((int(ends[-1]), block.shape[1]))
+                values = torch.empty((int(ends[-1]), block.shape[1]), dtype=block.dtype, device=self._device)
             own = np.diff(self._selection.offsets[first : stop + 1]).tolist()
             for record, tokens in zip(range(first, stop), block.split(own), strict=True):
                 values[starts[record] : starts[record] + len(tokens)] = tokens
@@ -167,38 +163,3 @@ def _plan(selection: Selection, batch_size: int, generator: np.random.Generator 
 
 def _order(count: int, generator: np.random.Generator | None) -> list[int]:
     return list(range(count)) if generator is None else generator.permutation(count).tolist()
-
-
-@dataclass(frozen=True, eq=False)
-class Space:
-    """Features `(x - centre) / divisor`, with the divisor `scale * sqrt(hidden)`.
-
-    The root keeps the change of a logit by one step of AdamW the same at any width; the attention probe's own
-    `1 / sqrt(hidden)` is this one.
-    """
-
-    centre: Float[np.ndarray, "hidden"]
-    scale: Float[np.ndarray, "hidden"]
-
-    @property
-    def divisor(self) -> Float[np.ndarray, "hidden 1"]:
-        """What each centred feature is divided by."""
-        return self.scale[:, None] * np.sqrt(len(self.scale))
-
-    def from_activations(self, weights: Weights) -> Weights:
-        """Weights for activations as they are -> weights for these features; `ProbeModule.weights` is the way back."""
-        bias = weights.bias + self.centre @ weights.projection
-        return Weights(weights.projection * self.divisor, bias, weights.more)
-
-
-def robust_space(sample: Float[np.ndarray, "tokens hidden"]) -> Space:
-    """Centre and scale from medians.
-
-    The first token of a record is a hundred times longer than the others in many models (Sun et al. 2024, "massive
-    activations"), and would by itself set any mean and standard deviation.
-    """
-    centre = np.median(sample, axis=0).astype(np.float64)
-    scale = np.median(np.abs(sample - centre), axis=0) * _MAD_TO_DEVIATION
-    deviation = sample.std(axis=0, dtype=np.float64)
-    scale = np.where(scale > 0, scale, deviation)
-    return Space(centre, np.where(scale > 0, scale, 1.0))

@@ -12,23 +12,11 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from models_under_pressure.evaluation.metrics import auroc
-from models_under_pressure.probes.batches import Batch, Pools, Space
+from models_under_pressure.probes.batches import Batch, Pools
 from models_under_pressure.probes.calibration import cross_entropy
-from models_under_pressure.probes.family import Descent, DescentConfig, Family, FamilyConfig, Weights
+from models_under_pressure.probes.family import Descent, Member, Weights
 from models_under_pressure.probes.module import ProbeModule, project
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One probe to be trained."""
-
-    family: Family[Any]
-    config: FamilyConfig
-    """Hyper-parameters of the pooling."""
-    settings: DescentConfig
-    """Hyper-parameters of the descent: often `config` itself."""
-    start: Weights
-    """First weights, in the space of the training."""
+from models_under_pressure.probes.space import Space
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,6 +145,19 @@ class Family(Generic[C]):
     """(projections, parameters, config) -> what is pooled, of each token on its own."""
 
 
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One probe to be trained."""
+
+    family: Family[Any]
+    config: FamilyConfig
+    """Hyper-parameters of the pooling."""
+    settings: DescentConfig
+    """Hyper-parameters of the descent: often `config` itself."""
+    start: Weights
+    """First weights, in the space of the training."""
+
+
 def random_directions(hidden: int, columns: int, generator: np.random.Generator) -> Float[np.ndarray, "hidden columns"]:
     """Uniform in +-1/sqrt(hidden), as PyTorch starts a linear layer."""
     bound = hidden**-0.5

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models_under_pressure.probes.batches import Space
 from models_under_pressure.probes.family import Family, FamilyConfig, Weights
 from models_under_pressure.probes.pooling import Pooled, Segments
+from models_under_pressure.probes.space import Space
 
 
 class ProbeModule(nn.Module):

@@ -15,7 +15,7 @@ from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.probes.batches import tokens_of
 from models_under_pressure.probes.module import ProbeModule, project
 from models_under_pressure.probes.pooling import Segments
-from models_under_pressure.probes.tokens import Block, Selection, record_blocks, refuse_non_finite, select
+from models_under_pressure.probes.tokens import Block, record_blocks, refuse_non_finite, select
 
 if TYPE_CHECKING:
     from models_under_pressure.probes.probe import Probe
@@ -33,9 +33,11 @@ def pool_records(
     Raises:
         UserError: see `Probe`.
     """
-    selections = [_selection(probe, activations) for probe in probes]
-    records, tokens = len(activations.ids), int(activations.offsets[-1])
-    found = [(np.empty(records), np.zeros(tokens)) for _ in probes]
+    selections = [
+        select(activations, probe.config.tokens, probe.sentence_end_ids, first_token=probe.config.first_token)
+        for probe in probes
+    ]
+    found = [(np.empty(len(activations.ids)), np.zeros(int(activations.offsets[-1]))) for _ in probes]
     modules = [probe.module.to(device) for probe in probes]
     for (first, stop), (start, end), projections in _projected(modules, activations, device):
         for (logits, added), selection, module, own in zip(found, selections, modules, projections, strict=True):
@@ -56,17 +58,12 @@ def score_alone(probe: "Probe", activations: Activations, device: torch.device) 
     Raises:
         UserError: see `Probe`.
     """
-    found = np.empty(int(activations.offsets[-1]))
+    found: list[np.ndarray] = []
     module = probe.module.to(device)
     for _, (start, end), (projections,) in _projected([module], activations, device):
         alone = Segments.of(np.arange(end - start + 1), np.ones(end - start, dtype=bool), device)
-        found[start:end] = module.pool(projections, alone).logits.cpu().numpy()
-    return found
-
-
-def _selection(probe: "Probe", activations: Activations) -> Selection:
-    config = probe.config
-    return select(activations, config.tokens, probe.sentence_end_ids, first_token=config.first_token)
+        found.append(module.pool(projections, alone).logits.cpu().numpy())
+    return np.concatenate(found)
 
 
 def _projected(

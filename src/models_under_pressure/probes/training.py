@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,22 +10,11 @@ from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import fit_calibration, threshold_table
 from models_under_pressure.probes.data import TrainingData, check_classes, check_same_origin
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
-from models_under_pressure.probes.family import (
-    Descent,
-    DescentConfig,
-    Exact,
-    FamilyConfig,
-    RecordVectors,
-    Role,
-    Weights,
-)
+from models_under_pressure.probes.family import DescentConfig, Exact, FamilyConfig, Member, RecordVectors, Role, Weights
 from models_under_pressure.probes.logistic import grouped_folds, mean_token_solution
 from models_under_pressure.probes.probe import DeviceName, Probe, device_of, score_together, weights_hash
+from models_under_pressure.probes.space import Space, robust_space
 from models_under_pressure.probes.tokens import SENTENCE_END_IDS, Selection, ends_of_model, select, survey
-
-if TYPE_CHECKING:
-    from models_under_pressure.probes.batches import Space
-    from models_under_pressure.probes.descent import Member
 
 MEMORY_GIB = 2.0
 """Activations kept in memory between epochs, of both splits; those beyond are read again in every epoch."""
@@ -33,20 +22,14 @@ MEMORY_GIB = 2.0
 _ORDER_SEED = 0
 """Seed of the batches and their order, which all probes and seeds share."""
 
+_Means: TypeAlias = tuple[float, DeviceName]
+"""What descent may use: GiB of memory, and a device."""
+
 _Key: TypeAlias = tuple[str, int]
 """Name of a probe, and seed."""
 
 _Sight: TypeAlias = tuple[tuple[Role, ...], bool]
 """Which tokens a probe sees: their roles, and whether the first one."""
-
-
-@dataclass(frozen=True)
-class _Means:
-    """What descent may use."""
-
-    memory: int
-    """Bytes."""
-    device: DeviceName
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +84,7 @@ def fit_probes(
         by_sentence = any(FAMILIES[config.family].by_sentence for config in same_tokens.values())
         ends = ends_of_model(train.activations.attributes) if by_sentence else None
         views = _views(train, validation, sight, ends)
-        fitted |= _fit(same_tokens, *views, seed=seed, on=_Means(int(memory_gib * 2**30), device))
+        fitted |= _fit(same_tokens, *views, seed=seed, on=(memory_gib, device))
     judged = dict(zip(fitted, _judged(list(fitted.values()), validation, device), strict=True))
     return {name: [judged[name, seed + more] for more in range(config.seeds)] for name, config in configs.items()}
 
@@ -141,9 +124,6 @@ def continue_probe(
     Raises:
         UserError: see `fit_probes`; or the data come from where the probe does not read.
     """
-    from models_under_pressure.probes.batches import robust_space
-    from models_under_pressure.probes.descent import Member
-
     _check_splits(train, validation)
     probe.check(train.activations)
     own = probe.config if isinstance(probe.config, DescentConfig) else DescentConfig(family=probe.family)
@@ -153,8 +133,8 @@ def continue_probe(
     more = {name: arrays[name] for name in family.more(probe.config)}
     start = space.from_activations(Weights(arrays["projection"], arrays["bias"], more))
     member = Member(family, probe.config, settings or own, start)
-    key, means = (probe.family, probe.seed), _Means(int(MEMORY_GIB * 2**30), device)
-    continued = _descend({key: member}, space, *views, means)[key]
+    key = probe.family, probe.seed
+    continued = _descend({key: member}, space, *views, (MEMORY_GIB, device))[key]
     origin = {"continued_from": weights_hash(probe)}
     return _judged([replace(continued, provenance={**continued.provenance, **origin})], validation, device)[0]
 
@@ -189,49 +169,34 @@ def _fit(
         "mean": RecordVectors(found.means, data.labels, data.groups, data.weights),
         "last": RecordVectors(found.lasts, data.labels, data.groups, data.weights),
     }
+    descends = any(isinstance(one, DescentConfig) for one in configs.values())
+    space = robust_space(found.sample) if descends else None
+    mean = space.from_activations(mean_token_solution(vectors["mean"])) if space else None
     fitted: dict[_Key, Probe] = {}
-    descending: dict[_Key, DescentConfig] = {}
-    for name, config in configs.items():
-        fitting = FAMILIES[config.family].fitting
-        for number in range(seed, seed + config.seeds):
-            if isinstance(fitting, Exact):
-                solved = fitting.solve(vectors[fitting.reduction], config, number)
-                fitted[name, number] = _probe(config, train, number, solved)
-            elif isinstance(config, DescentConfig):
-                descending[name, number] = config
-            else:
-                raise TypeError(f"family {config.family} fits by descent and needs a DescentConfig")
-    if not descending:
-        return fitted
-    from models_under_pressure.probes.batches import robust_space
-
-    space = robust_space(found.sample)
-    members = _members(descending, space.from_activations(mean_token_solution(vectors["mean"])))
-    return fitted | _descend(members, space, train, validation, on)
-
-
-def _members(configs: Mapping[_Key, DescentConfig], mean: Weights) -> dict[_Key, "Member"]:
-    """The probes to be trained, each where its family starts from the solution for the mean over tokens."""
-    from models_under_pressure.probes.descent import Member
-
     members: dict[_Key, Member] = {}
-    for (name, number), config in configs.items():
+    for name, config in configs.items():
         family = FAMILIES[config.family]
-        if isinstance(family.fitting, Descent):
-            start = family.fitting.start(mean, config, np.random.default_rng(number))
-            members[name, number] = Member(family, config, config, start)
-    return members
+        for number in range(seed, seed + config.seeds):
+            if isinstance(family.fitting, Exact):
+                solved = family.fitting.solve(vectors[family.fitting.reduction], config, number)
+                fitted[name, number] = _probe(config, train, number, solved)
+            elif mean is None or not isinstance(config, DescentConfig):
+                raise TypeError(f"family {config.family} fits by descent and needs a DescentConfig")
+            else:
+                start = family.fitting.start(mean, config, np.random.default_rng(number))
+                members[name, number] = Member(family, config, config, start)
+    return fitted | _descend(members, space, train, validation, on) if space else fitted
 
 
 def _descend(
-    members: Mapping[_Key, "Member"], space: "Space", train: _View, validation: _View | None, on: _Means
+    members: Mapping[_Key, Member], space: Space, train: _View, validation: _View | None, on: _Means
 ) -> dict[_Key, Probe]:
     """Train members, those with the same batch size together."""
     from models_under_pressure.probes.batches import Pools
     from models_under_pressure.probes.descent import Split, descend
 
     fitted: dict[_Key, Probe] = {}
-    device, memory = device_of(on.device), on.memory
+    memory, device = int(on[0] * 2**30), device_of(on[1])
     check = None
     if validation is not None:
         memory //= 2

@@ -62,19 +62,15 @@ def _weighted(
     if shrinkage == "auto":
         remedy = "give a number, or `candidates` to choose from."
         raise UserError("`shrinkage: auto` of lda cannot weigh records.", where="train.probes", remedy=remedy)
-    hidden = values.shape[1]
-    covariance, means, shares = np.zeros((hidden, hidden)), list[np.ndarray](), list[float]()
-    for own in (labels, ~labels):
-        share = weights[own] / weights[own].sum()
-        means.append(share @ values[own])
-        centred = values[own] - means[-1]
-        shares.append(float(weights[own].sum() / weights.sum()))
-        covariance += shares[-1] * (centred.T @ (share[:, None] * centred))
-    level = shrinkage * np.trace(covariance) / hidden
-    shrunk = (1 - shrinkage) * covariance + level * np.eye(hidden)
-    direction: np.ndarray = np.linalg.lstsq(shrunk, means[0] - means[1], rcond=None)[0]
-    bias = -float(direction @ (means[0] + means[1])) / 2 + float(np.log(shares[0] / shares[1]))
-    return direction, bias
+    shares = [weights[own].sum() / weights.sum() for own in (labels, ~labels)]
+    means: list[np.ndarray] = [np.average(values[own], axis=0, weights=weights[own]) for own in (labels, ~labels)]
+    centred = values - np.where(labels[:, None], *means)
+    covariance = centred.T @ (weights[:, None] / weights.sum() * centred)
+    level = shrinkage * np.trace(covariance) / len(covariance)
+    shrunk = (1 - shrinkage) * covariance + level * np.eye(len(covariance))
+    untyped: Any = np.linalg
+    direction = untyped.pinv(shrunk, hermitian=True) @ (means[0] - means[1])
+    return direction, float(np.log(shares[0] / shares[1]) - direction @ (means[0] + means[1]) / 2)
 
 
 FAMILY = Family(config=Config, pool=pool_mean, stream=MeanStream, fitting=Exact(reduction="mean", solve=solve))
