@@ -75,6 +75,8 @@ def load(files: Path | None, stores: Path, *, cut: int | None = None) -> dict[st
     """
     found = {}
     for name, records in (datasets(files) if files else pipeline_datasets()).items():
+        if name in DEV and not store_path(stores, name).exists():
+            continue  # not prepared
         store = open_store(store_path(stores, name))
         lengths = np.diff(store.offsets)
         kept = np.minimum(lengths, cut) if cut and name in ("train", "validation") else lengths

@@ -1,11 +1,14 @@
 """What a probe is fitted on, what it then sees, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE, USER
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
+from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.data import TrainingData, with_labels
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.probe import score_together
@@ -299,6 +302,19 @@ def test_the_training_data_hash_changes_with_a_label(planted):
     flipped = data.labels.copy()
     flipped[:2] = ~flipped[:2]
     assert data.content_hash != TrainingData(data.activations, flipped, data.groups).content_hash
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_permuted_labels_teach_nothing(planted, name):
+    data, held_out = planted(records=200, seed=1), planted(records=400, seed=2)
+    found: list[float] = []
+    for seed in range(5):
+        labels = np.random.default_rng(seed).permutation(data.labels)
+        probe = fit_probe(FAST[name], replace(data, labels=labels), None, seed=seed)
+        found.append(auroc(probe.decision_function(held_out.activations), held_out.labels))
+    assert (
+        abs(np.mean(found) - 0.5) < 0.2
+    )  # one fit of 16 random numbers may lean either way; the labels' own: above 0.9
 
 
 @pytest.mark.parametrize("name", FAST)

@@ -62,15 +62,15 @@ class ProbeParams(BaseModel):
 
     layer: int = Field(ge=0)
     """Decoder block, counted from 0; the probe reads what enters it."""
-    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Several decoder blocks instead, whose inputs a probe reads side by side."""
 
     @field_validator("layers")
     @classmethod
-    def _layers_are_distinct(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(layers)) < len(layers):
+    def _layers_are_distinct(cls, layers: tuple[int, ...] | None) -> tuple[int, ...]:
+        if len(set(layers or ())) < len(layers or ()):
             raise ValueError("layers must be distinct")
-        return tuple(sorted(layers))
+        return tuple(sorted(layers or ()))
 
     @property
     def reads(self) -> tuple[int, ...]:

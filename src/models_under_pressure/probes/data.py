@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float64, Int
 
 from models_under_pressure.activations.layers import open_layers
 from models_under_pressure.activations.ragged import Activations, ArrayActivations, View
@@ -50,6 +50,8 @@ class TrainingData:
     """Records of one group (a pair of prompts, say) stay together in cross-validation."""
     ambiguous: int = 0
     """Records left out because they are neither high-stakes nor low-stakes."""
+    weights: Float64[np.ndarray, "records"] | None = None
+    """How much each record counts in training; the mean is 1. None: all alike."""
 
     def __post_init__(self) -> None:
         records = len(self.activations.ids)
@@ -74,7 +76,8 @@ class TrainingData:
         """Some records, by yes or no for each or by their indices; activations are read when asked for, not copied."""
         rows = np.arange(len(self.groups))[chosen]
         groups = [self.groups[int(row)] for row in rows]
-        return TrainingData(View([(self.activations, rows)]), self.labels[rows], groups, self.ambiguous)
+        weights = None if self.weights is None else self.weights[rows]
+        return TrainingData(View([(self.activations, rows)]), self.labels[rows], groups, self.ambiguous, weights)
 
 
 def with_labels(activations: Activations, records: Sequence[Record]) -> TrainingData:
