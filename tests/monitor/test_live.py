@@ -172,8 +172,8 @@ def test_replay_equals_live_with_every_template_and_role(model, reader, all_seei
         check_replay(reply, probe, read)
 
 
-def test_a_reply_that_thinks_is_replayed_with_its_thoughts(model, reader, fit, all_seeing):
-    thoughtful = fit("mean", tokens=("thinking",))
+def test_a_reply_that_thinks_is_replayed_with_its_thoughts(model, reader, all_seeing):
+    thoughtful = replace(all_seeing, config=all_seeing.config.model_copy(update={"tokens": ("thinking",)}))
     for probe, sees in ((all_seeing, True), (thoughtful, False)):
         reply = Monitor({"a": probe}, model).generate(ASKED, max_new_tokens=12, seed=4, **SAMPLED)
         for step in reply:
