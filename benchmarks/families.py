@@ -11,6 +11,7 @@ paired interval over records and seeds (`evaluation.differences`). Seconds are C
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ from models_under_pressure.probes.probe import score_together
 from models_under_pressure.probes.training import fit_probes
 
 LAYERS = (11, 16, 21)
-REFERENCE = "attention"
+REFERENCE, BASE = "attention", 16
+"""What every method is compared with: the paper's probe, on one layer."""
 ENSEMBLE = "attention_ensemble"
 """The mean logit of the reference's seeds."""
 
@@ -49,7 +51,15 @@ def main() -> None:
     if options.what == "extract":
         return extract(parts, options.stores, options.max_tokens)
     layers = [int(layer) for layer in options.layers.split(",")]
-    compare({name: labelled(rows, options.stores, name, layers) for name, rows in parts.items()}, options)
+    base, data = (
+        {name: labelled(rows, options.stores, name, own) for name, rows in parts.items()} for own in ([BASE], layers)
+    )
+    print("| probe | layers | parameters | CPU s | mean dev AUROC | minus attention |", " | ".join(DEV), "|")
+    print("|---" * (6 + len(DEV)) + "|")
+    reference = fitted(REFERENCE, base, options.seeds)
+    show(f"{REFERENCE} | {BASE}", reference, reference, base)
+    for name in sorted(set(options.probes) - ({REFERENCE} if layers == [BASE] else set())):
+        show(f"{name} | {', '.join(map(str, layers))}", fitted(name, data, options.seeds), reference, base)
 
 
 def chosen(files: Path, rows: int, dev_rows: int) -> dict[str, list[Record]]:
@@ -84,30 +94,38 @@ def labelled(records: Sequence[Record], stores: Path, name: str, layers: Sequenc
     return with_labels(in_memory(found, most_gib=8), records)
 
 
-def compare(data: dict[str, TrainingData], options: argparse.Namespace) -> None:
-    """Fit each probe from its seeds and print a row of a table for it."""
-    print("| probe | parameters | CPU s | mean dev AUROC | minus attention |", *map(str, DEV), "", sep=" | ")
-    reference: list[list[np.ndarray]] = []
-    for name in sorted({REFERENCE, *options.probes}, key=lambda name: (name != REFERENCE, name)):
-        probe = FAMILIES[name.removesuffix("_ensemble")].config(seeds=options.seeds)
-        begin = time.process_time()
-        fitted = fit_probes({name: probe}, data["train"], data["validation"], seed=0)[name]
-        seconds = time.process_time() - begin
-        logits = [score_together(fitted, data[one].activations) for one in DEV]
-        if name == ENSEMBLE:
-            logits = [[np.mean(own, axis=0)] for own in logits]
-        reference = reference or logits
-        cells = [averaged_auroc(own, data[one].labels, data[one].groups) for one, own in zip(DEV, logits, strict=True)]
-        gap = mean_difference(
-            [
-                averaged_difference(base, own, data[one].labels, data[one].groups)
-                for one, own, base in zip(DEV, logits, reference, strict=True)
-            ]
-        )
-        mean = float(np.mean([cell.value for cell in cells]))
-        told = "" if name == REFERENCE else f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
-        shown = " | ".join(f"{cell.value:.3f}" for cell in cells)
-        print(f"| {name} | {fitted[0].parameters:,} | {seconds:.1f} | {mean:.3f} | {told} | {shown} |", flush=True)
+@dataclass(frozen=True)
+class Fit:
+    """A method, fitted from its seeds."""
+
+    parameters: int
+    seconds: float
+    """CPU time."""
+    logits: list[list[np.ndarray]]
+    """Of each dev set, one list per seed; of an ensemble, their mean."""
+
+
+def fitted(name: str, data: dict[str, TrainingData], seeds: int) -> Fit:
+    """Fit a family, or the ensemble of one, from its seeds, and score the dev sets."""
+    config = FAMILIES[name.removesuffix("_ensemble")].config(seeds=seeds)
+    begin = time.process_time()
+    probes = fit_probes({name: config}, data["train"], data["validation"], seed=0)[name]
+    seconds = time.process_time() - begin
+    logits = [score_together(probes, data[one].activations) for one in DEV]
+    if name == ENSEMBLE:
+        return Fit(sum(probe.parameters for probe in probes), seconds, [[np.mean(own, axis=0)] for own in logits])
+    return Fit(probes[0].parameters, seconds, logits)
+
+
+def show(name: str, fit: Fit, reference: Fit, data: dict[str, TrainingData]) -> None:
+    """Print a row: the mean AUROC over seeds and dev sets, less the reference's, and that of each dev set."""
+    sets = [data[one] for one in DEV]
+    cells = [averaged_auroc(own, one.labels, one.groups).value for own, one in zip(fit.logits, sets, strict=True)]
+    pairs = zip(reference.logits, fit.logits, sets, strict=True)
+    gap = mean_difference([averaged_difference(base, own, one.labels, one.groups) for base, own, one in pairs])
+    told = "" if fit is reference else f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+    mean, shown = float(np.mean(cells)), " | ".join(f"{cell:.3f}" for cell in cells)
+    print(f"| {name} | {fit.parameters:,} | {fit.seconds:.1f} | {mean:.3f} | {told} | {shown} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 import io
 import json
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
+from models_under_pressure.activations.chat import ChatTemplate
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import load_language_model, load_model
 from models_under_pressure.activations.ragged import ArrayActivations
-from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.conversation import Message, ToolCall
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import to_record
 from models_under_pressure.monitor.live import Monitor
@@ -33,6 +36,12 @@ def model(model_folder):
 def reader(model_folder):
     """The same model as `mup score` loads it."""
     return load_model(ModelConfig(name=str(model_folder), dtype="float32"), layers=[2])
+
+
+@pytest.fixture(scope="module")
+def of_family(fit):
+    """A probe of each family, fitted once."""
+    return cache(lambda name: fit(name, **({"epochs": 2} if "epochs" in FAMILIES[name].config.model_fields else {})))
 
 
 def flagging(probe, logit):
@@ -77,10 +86,10 @@ def test_the_reply_is_the_one_that_the_model_writes_alone(model, probe, sampling
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_tokens_score_is_that_of_the_conversation_up_to_it(model, fit, family):
+def test_each_tokens_score_is_that_of_the_conversation_up_to_it(model, of_family, family):
     import torch
 
-    probe = fit(family, **({"epochs": 2} if "epochs" in FAMILIES[family].config.model_fields else {}))
+    probe = of_family(family)
     monitor = Monitor({"a": probe}, model)
     steps = list(monitor.generate(ASKED, max_new_tokens=12, seed=3, **SAMPLED))
     prompt, _ = alone(model, monitor, 3, **SAMPLED)
@@ -97,17 +106,80 @@ def test_each_tokens_score_is_that_of_the_conversation_up_to_it(model, fit, fami
         assert step.logits["a"] == pytest.approx(probe.decision_function(activations)[0], abs=1e-4)
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("family", ["attention", "mean", "rolling_mean_max", "sentence_mean_max", "last"])
-def test_replay_equals_live(model, reader, fit, family, seed):
-    probe = fit(family, **({"epochs": 2} if "epochs" in FAMILIES[family].config.model_fields else {}))
-    reply = Monitor({"a": probe}, model).generate(ASKED, max_new_tokens=20, seed=seed, **SAMPLED)
-    assert list(reply)
-    outcome = reply.outcome
-    assert outcome.record.messages[:2] == ASKED
-    (scored,) = score_records([outcome.record], probe, reader)
-    assert outcome.logits["a"] == pytest.approx(scored.logit, abs=1e-4)
-    assert outcome.probabilities["a"] == pytest.approx(scored.probability, abs=1e-4)
+AGENT = (
+    Message("system", "You are the captain."),
+    Message("user", "Is the ship on fire?"),
+    Message("assistant", "I look.", thinking="Smoke?", tool_calls=(ToolCall("look", '{"deck": 2}', "c1"),)),
+    Message("tool", "smoke on deck two", tool_call_id="c1"),
+    Message("user", "And now?"),
+)
+EVERYTHING = ("system", "user", "assistant", "template", "tool", "thinking")
+_OPENS = "{% if add_generation_prompt %}"
+TEMPLATES = {
+    "chatml": None,
+    "headers": "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '<|im_end|>\n\n' + m['content'] }}"
+    "<|im_end|>{% endfor %}" + _OPENS + "{{ '<|im_start|>assistant<|im_end|>\n\n' }}{% endif %}",
+    "without a system turn, trimmed": "{% for m in messages %}{% if m['role'] == 'system' %}"
+    "{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ '<|im_start|>' + ('model' if m['role'] == 'assistant' else m['role']) + '\n' + m['content'] | trim + "
+    "'<|im_end|>\n' }}{% endfor %}" + _OPENS + "{{ '<|im_start|>model\n' }}{% endif %}",
+    "without an opening": "{% for m in messages %}{% if m['role'] == 'assistant' %}{{ m['content'] + '<|im_end|>' }}"
+    "{% else %}{{ '[' + m['role'] + '] ' + m['content'] + ' [/]' }}{% endif %}{% endfor %}",
+}
+
+
+def with_template(loaded, template):
+    """The model, whose tokenizer has another chat template."""
+    tokenizer = deepcopy(loaded.tokenizer)
+    tokenizer.chat_template = template or tokenizer.chat_template
+    return replace(loaded, tokenizer=tokenizer)
+
+
+def of_template(probe, loaded):
+    """The probe, as if it had been trained with the model's template."""
+    known = ChatTemplate(loaded.tokenizer, loaded.name).hash
+    return replace(probe, provenance={**probe.provenance, "template_hash": known})
+
+
+def check_replay(reply, probe, reader):
+    (scored,) = score_records([reply.outcome.record], probe, reader)
+    assert reply.outcome.logits["a"] == pytest.approx(scored.logit, abs=1e-4)
+    assert reply.outcome.probabilities["a"] == pytest.approx(scored.probability, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_replay_equals_live(model, reader, of_family, family):
+    probe = of_family(family)
+    for asked, seed in [(ASKED, 0), (ASKED, 1), (AGENT, 2)]:
+        reply = Monitor({"a": probe}, model).generate(asked, max_new_tokens=20, seed=seed, **SAMPLED)
+        assert list(reply)
+        assert reply.outcome.record.messages[: len(asked)] == asked
+        check_replay(reply, probe, reader)
+
+
+@pytest.fixture(scope="module")
+def all_seeing(fit):
+    return fit("attention", epochs=2, tokens=EVERYTHING)
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_replay_equals_live_with_every_template_and_role(model, reader, all_seeing, template):
+    watched, read = with_template(model, template), with_template(reader, template)
+    probe = of_template(all_seeing, watched)
+    for asked in (ASKED, AGENT):
+        reply = Monitor({"a": probe}, watched).generate(asked, max_new_tokens=12, seed=4, **SAMPLED)
+        assert list(reply)
+        check_replay(reply, probe, read)
+
+
+def test_a_reply_that_thinks_is_replayed_with_its_thoughts(model, reader, all_seeing):
+    thoughtful = replace(all_seeing, config=all_seeing.config.model_copy(update={"tokens": ("thinking",)}))
+    for probe, sees in ((all_seeing, True), (thoughtful, False)):
+        reply = Monitor({"a": probe}, model).generate(ASKED, max_new_tokens=12, seed=4, **SAMPLED)
+        for step in reply:
+            assert (step.logits["a"] is not None) is sees
+            reply.end("finished", "<think>\nSmoke?\n</think>\n\nYes.")
+        check_replay(reply, probe, reader)
 
 
 def test_a_line_of_the_log_is_a_record_that_scores_the_same(model, reader, probe):

@@ -84,8 +84,8 @@ class Taps(threading.local):
         self._decoder = decoder
         self.states: dict[int, torch.Tensor] = {}
 
-    def forward(self, **inputs: "torch.Tensor") -> "dict[int, torch.Tensor]":
-        """Run the decoder up to the deepest tapped layer.
+    def forward(self, *, use_cache: bool = False, **inputs: Any) -> "dict[int, torch.Tensor]":
+        """Run the decoder up to the deepest tapped layer, behind the tokens of `past_key_values` with `use_cache`.
 
         Returns:
             For each layer the hidden states [batch, sequence, hidden], on the device of the layer.
@@ -94,7 +94,7 @@ class Taps(threading.local):
 
         self.states = {}
         with torch.inference_mode(), suppress(_Reached):
-            self._decoder(**inputs, use_cache=False)
+            self._decoder(**inputs, use_cache=use_cache)
         states, self.states = self.states, {}
         return states
 

@@ -85,8 +85,8 @@ class ProbeParams(BaseModel):
         layers = (given,) if isinstance(given, int) else given or ()
         if layers and min(layers) < 0:
             raise ValueError(
-                f"the layer is part of output paths, so write its own number: {min(layers)} counts back from the output "
-                "of the last decoder block, whose number is the model's count of blocks (30 of the embedded model)"
+                f"the layer is part of output paths, so write its own number: {min(layers)} counts back from what "
+                "leaves the last decoder block, whose number is the model's count of blocks (30 of the embedded model)"
             )
         if len(set(layers)) < len(layers):
             raise ValueError("layers must be distinct")

@@ -252,7 +252,7 @@ class Reply:
         cache: Any = DynamicCache(config=model.config)
         with tapped(decoder_of(model), self._monitor.layers, self._monitor.hook_point, stops=False) as taps:
             action = yield from self._write(taps, cache)
-            self.outcome = self._finish(taps, cache, action)
+            self.outcome = self._finish(cache, action)
 
     def _write(self, taps: Taps, cache: Any) -> Generator[Step, None, Action]:
         """Write token after token, each scored by the pass that reads it."""
@@ -263,16 +263,20 @@ class Reply:
         choose, ends = self._sampling.chooser(model, self._prompt)
         while True:
             new = self._ids[self._seen :]
+            if len(self._ids) - self._prompt == self._longest:
+                self._score(self._read(new, cache), new)
+                yield self._step()
+                return "stopped" if self._stopped else self._end[0] if self._end else "length"
             taps.states = {}  # of another reply, which the same model is writing in between
             with torch.inference_mode():
                 found = model(input_ids=self._monitor.tensor(new), past_key_values=cache, use_cache=True, **last)
-            self._score(taps, new)
+            self._score(taps.states, new)
             if self._seen > self._prompt:
                 yield self._step()
             if self._end is not None:
                 return self._end[0]
-            if self._stopped or self._seen - self._prompt == self._longest:
-                return "stopped" if self._stopped else "length"
+            if self._stopped:
+                return "stopped"
             token = choose(self._monitor.tensor(self._ids), found.logits[:, -1].float())
             role = TEMPLATE if token in self._special else ASSISTANT
             self._ids = np.append(self._ids, np.int32(token))
@@ -280,8 +284,7 @@ class Reply:
             if token in ends:
                 return "finished"
 
-    def _score(self, taps: Taps, new: Int32[np.ndarray, "tokens"]) -> None:
-        states, taps.states = taps.states, {}
+    def _score(self, states: "Mapping[int, torch.Tensor]", new: Int32[np.ndarray, "tokens"]) -> None:
         own = slice(self._seen, self._seen + len(new))
         self._scores.update(states, new, self._roles[own])
         self._seen = own.stop
@@ -312,7 +315,7 @@ class Reply:
     def _text(self, reply: Int32[np.ndarray, "tokens"]) -> str:
         return str(self._monitor.model.tokenizer.decode(reply.tolist(), skip_special_tokens=False))
 
-    def _finish(self, taps: Taps, cache: Any, action: Action) -> Outcome:
+    def _finish(self, cache: Any, action: Action) -> Outcome:
         """Score the conversation as a whole, with what the chat template writes behind the reply."""
         monitor, reply = self._monitor, self._ids[self._prompt :]
         reply = reply[:-1] if action == "finished" and self._end is None else reply
@@ -327,14 +330,13 @@ class Reply:
             # the text of a reply may be cut otherwise than it was written, or its roles be told by a later token
             self._scores, self._seen, cache = Scores(monitor.probes, monitor.thresholds, self._scores.ever), 0, None
         if self._seen < len(ids):
-            taps.states = {}
-            self._read_rest(ids[self._seen :], cache)
-            self._scores.update(taps.states, ids[self._seen :], roles[self._seen :])
+            rest = ids[self._seen :]
+            self._scores.update(self._read(rest, cache), rest, roles[self._seen :])
         return monitor.outcome(record, action, self._scores, len(reply), self._escalations)
 
-    def _read_rest(self, ids: Int32[np.ndarray, "tokens"], cache: Any) -> None:
-        import torch
-
-        decoder = decoder_of(self._monitor.model.model)
-        with torch.inference_mode():
-            decoder(input_ids=self._monitor.tensor(ids), past_key_values=cache, use_cache=cache is not None)
+    def _read(self, ids: Int32[np.ndarray, "tokens"], cache: Any) -> "Mapping[int, torch.Tensor]":
+        """The states of tokens behind which nothing is written: the pass ends where the last probe reads."""
+        monitor = self._monitor
+        with tapped(decoder_of(monitor.model.model), monitor.layers, monitor.hook_point) as taps:
+            inputs = {"input_ids": monitor.tensor(ids), "past_key_values": cache}
+            return taps.forward(**inputs, use_cache=cache is not None)

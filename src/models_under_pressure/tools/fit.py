@@ -69,7 +69,7 @@ def command(
         typer.Option(
             "--layer",
             "--layers",
-            help="Decoder block, from 0, or several: 11,16; -1 is what leaves the last; auto cross-validates all but 0.",
+            help="Decoder block, from 0, or several: 11,16; -1: what leaves the last; auto cross-validates all but 0.",
         ),
     ] = "auto",
     probes: Annotated[str, typer.Option(help="Probe families, with commas between.")] = "mean_logistic",

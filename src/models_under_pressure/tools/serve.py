@@ -61,7 +61,11 @@ def command(
     engine = Engine(at_once=at_once, waiting=waiting)
     app = create_app(monitor, engine, name=name, limits=limits, stops=stop, log=opened)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal once more when all is shut down
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _end)
     shown = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}"
     notice(f"mup serve: {name} at {shown} (page: /, API: /v1, {'with a key' if key else 'no key'})")
     server_of(app, seconds=timeout, grace=grace).run(sockets=[place])
+
+
+def _end(*_: object) -> None:
+    sys.exit(0)

@@ -89,7 +89,8 @@ function token(words, score) {
   const probe = at("probe").value;
   const span = make("span", score.text, shade(score.token[probe]));
   span.score = score;
-  if (score.flagged.includes(probe)) span.classList.add("caught");
+  const wasFlagged = words.lastElementChild?.score.flagged.includes(probe);
+  if (score.flagged.includes(probe) && !wasFlagged) span.classList.add("caught");
   span.title = `alone ${percent(score.token[probe])}, so far ${percent(score.running[probe])}`;
   words.append(span);
   at("turns").scrollTop = at("turns").scrollHeight;
@@ -124,7 +125,7 @@ function draw() {
     svg.append(drawn("text", { class: "threshold-text", x: 585, y: y(limit) - 5, "text-anchor": "end" }, "flags from here"));
   }
   const last = values.length ? `after ${values.length} tokens the probability is ${percent(values[values.length - 1])}` : "no token has been scored yet";
-  at("told").textContent = harmless(`${probe}: ${last}; ${limit === null ? "it has no threshold" : `it flags from ${percent(limit)}`}.`);
+  at("told").textContent = harmless(`${probe}: ${last}; ${limit === null ? "it has no threshold" : `it flags from ${percent(limit)}, marked by a bar where it first does`}.`);
 }
 
 async function send() {

@@ -1,0 +1,89 @@
+"""The command `mup serve` as a process: killed, ended, and refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from models_under_pressure.cli import app
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.tools import serve
+
+
+@contextmanager
+def process(probe_folder, log, **variables):
+    """The command at a free port, and its address."""
+    command = [sys.executable, "-m", "models_under_pressure", "serve", "--probe", str(probe_folder), "--port", "0"]
+    command += ["--log", str(log), "--device", "cpu", "--grace", "1", "--max-new-tokens", "1500"]
+    environment = {**os.environ, **variables}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as child:
+        try:
+            lines = iter(child.stderr.readline, "")
+            address = next(line.split()[4] for line in lines if line.startswith("mup serve: "))
+            yield child, address
+        finally:
+            child.kill()
+
+
+def begin(client, address, tokens):
+    body = {"messages": [{"role": "user", "content": "a"}], "max_tokens": tokens, "stream": True, "seed": 1}
+    body["model"] = client.get(f"{address}/v1/models").json()["data"][0]["id"]
+    return client.stream("POST", f"{address}/v1/chat/completions", json=body)
+
+
+@pytest.mark.slow
+def test_a_kill_loses_no_finished_line_and_a_signal_ends_replies_with_theirs(probe_folder, tmp_path):
+    log = tmp_path / "talk.jsonl"
+    with httpx.Client(timeout=60) as client:
+        with process(probe_folder, log) as (child, address):
+            finished = []
+            for _ in range(3):
+                with begin(client, address, 3) as stream:
+                    lines = [line for line in stream.iter_lines() if line]
+                assert lines[-1] == "data: [DONE]"
+                finished.append(json.loads(lines[0].removeprefix("data: "))["id"])
+            with begin(client, address, 1500) as stream:
+                lines = stream.iter_lines()  # kept: to drop it is to leave
+                next(lines)
+                child.kill()
+                child.wait()
+        assert [json.loads(line)["ids"] for line in log.read_text().splitlines()] == finished
+        with log.open("a") as stream:
+            stream.write('{"ids": "torn')
+        with process(probe_folder, log, MUP_SERVE_KEY="geheim") as (child, address):
+            client.headers["Authorization"] = "Bearer geheim"
+            with begin(client, address, 1500) as stream:
+                lines = stream.iter_lines()
+                next(lines)
+                child.send_signal(signal.SIGTERM)
+                list(lines)
+            said = child.stderr.read()
+            assert child.wait(timeout=60) == 0
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [row["ids"] for row in rows[:-1]] == finished
+    assert rows[-1]["action"] in ("left", "finished", "length")
+    assert "geheim" not in said
+
+
+def test_other_machines_are_let_in_with_a_key_only(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MUP_SERVE_KEY", raising=False)
+    with pytest.raises(UserError, match="without a key") as caught:
+        serve.command(["none"], host="0.0.0.0")
+    assert "MUP_SERVE_KEY" in str(caught.value)
+
+
+def test_without_the_extra_it_says_how_to_install(monkeypatch):
+    monkeypatch.setattr(serve, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"models-under-pressure\[serve\]"):
+        serve.command(["none"])
+
+
+def test_its_help_has_an_example():
+    assert "Example: mup serve" in CliRunner().invoke(app, ["serve", "--help"]).output
