@@ -161,7 +161,7 @@ def test_an_override_leaves_a_params_file_as_it_is(name, key, tmp_path):
     ("file", "most"),
     [
         ("dvc.yaml", 420),
-        ("experiments/dvc.yaml", 330),
+        ("experiments/dvc.yaml", 380),
         ("dvc.lock", 2800),
         ("experiments/dvc.lock", 1500),
         ("params.yaml", 180),
