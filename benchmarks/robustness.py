@@ -51,12 +51,12 @@ def main() -> None:
         by_id = {record.id: record for record in records[name]}
         own = [by_id[id_] for id_ in store.ids if id_ in by_id]
         sets.append(LabelledSet(name, name, with_labels(in_memory(store, MEMORY_GIB), own), own))
-    probes = read("train", TrainConfig).probes | config.probes
-    model, extract = load_model(ModelConfig(), layers=[LAYER]), ExtractConfig(stored="float32")
-    panel = fit_panel(probes, Setting(*sets, seed=SEED), model, extract, shuffles=config.shuffles)
     dev = [LabelledRecords(name, tuple(sorted(records[name], key=lambda record: record.id))) for name in DEV]
     for one in dev:
         check_unseen(sets, one)
+    probes = read("train", TrainConfig).probes | config.probes
+    model, extract = load_model(ModelConfig(), layers=[LAYER]), ExtractConfig(stored="float32")
+    panel = fit_panel(probes, Setting(*sets, seed=SEED), model, extract, shuffles=config.shuffles)
     settings = {"benign": shipped_benign(), "seed": SEED, "evaluate": EvaluateConfig(resamples=2000)}
     write_jsonl(options.output, run(config, panel, dev, paraphrases=Path("none.jsonl"), **settings))
 
