@@ -169,6 +169,8 @@ def shrink_experiments(params):
     params["measure_data_efficiency"] |= {"sizes": [4], "repeats": 1, "probes": {"attention": attention}}
     params["measure_finetuning"] |= {"sizes": [4], "repeats": 1}
     params["measure_generalisation"] |= {"attributes": ["tone"], "probe": attention}
+    few = {"records": 2, "padding": {"before": [1]}, "wrappings": ["upper_case", "paraphrase"], "shuffles": 2}
+    params["measure_robustness"] |= few | {"probes": {"max": {"family": "max", "epochs": 2}}}
 
 
 @pytest.fixture(scope="session")

@@ -185,5 +185,5 @@ def _best_judge(
     kept = int(np.count_nonzero(wrong <= allowed))
     if not kept or right[kept - 1] == 0:
         return float("inf"), 0, 0
-    place = int(np.searchsorted(right[:kept], right[kept - 1]))
+    place = int(np.count_nonzero(right[:kept] < right[kept - 1]))
     return float(ranked[ends[place]]), int(right[place]), int(wrong[place])

@@ -78,7 +78,14 @@ def _map(rows: Sequence[Any], metric: str) -> alt.LayerChart:
             "probe:N",
             title=None,
             sort=probes,
-            axis=alt.Axis(labelAngle=0, labelExpr="split(datum.label, '_')", domain=False, ticks=False, orient="top"),
+            axis=alt.Axis(
+                labelAngle=0,
+                labelExpr="replace(datum.label, /_/g, ' ')",
+                labelFontSize=11,
+                domain=False,
+                ticks=False,
+                orient="top",
+            ),
         ),
         y=alt.Y("change:N", title=None, sort=changes, axis=alt.Axis(domain=False, ticks=False, labelLimit=260)),
         tooltip=["change:N", "probe:N", "value:Q", "detail:N"],
@@ -87,9 +94,8 @@ def _map(rows: Sequence[Any], metric: str) -> alt.LayerChart:
     scheme = "oranges" if metric == "fpr" else "blues"
     fill = alt.Color(
         "value:Q",
-        title=_NAMES[metric].split()[0],
         scale=alt.Scale(domain=[low, 1.0], scheme=scheme, clamp=True),
-        legend=alt.Legend(format=".1f", gradientLength=160),
+        legend=None,  # the values stand in the cells
     )
     ink = alt.condition(f"datum.value > {_DARK[metric]}", alt.value("white"), alt.value(theme.INK))
     return theme.panel(
@@ -105,7 +111,7 @@ def _map(rows: Sequence[Any], metric: str) -> alt.LayerChart:
 def _told(row: Any) -> str:
     """The change in words, with the mean length that it leads to."""
     what = "unchanged" if row["kind"] == _UNCHANGED else row["change"].replace("_", " ")
-    cut = f", {row['less_benign']} cut to fit" if row["less_benign"] else ""
+    cut = f", {row['less_benign']} got less" if row["less_benign"] else ""
     return f"{what} ({row['tokens']:,.0f} tokens{cut})"
 
 
