@@ -1,12 +1,18 @@
 """`probe.layers` in a real DVC repository: the stages `extract` and `train` as dvc.yaml has them, and a tiny model."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
-from conftest import ROOT, Repository, environment_of, save_tiny_model
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("pipeline_conftest", Path(__file__).with_name("conftest.py"))
+conftest = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(conftest)
 
 LISTS = {"train": 24, "validation": 12}
 
@@ -28,7 +34,7 @@ def two_stages(tmp, path):
     """A repository with two datasets and two stages of the project's own dvc.yaml."""
     folder = tmp / "project"
     folder.mkdir()
-    save_tiny_model(tmp / "model")
+    conftest.save_tiny_model(tmp / "model")
     (folder / "src").symlink_to(ROOT / "src")
     for purpose, records in LISTS.items():
         write_dataset(folder / f"data/datasets/{purpose}/{purpose}.jsonl", records)
@@ -39,7 +45,7 @@ def two_stages(tmp, path):
     variables = [one for one in whole["vars"] if isinstance(one, dict)]
     YAML().dump({"vars": variables, "stages": stages}, folder / "dvc.yaml")
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    repository = Repository(folder, environment_of(tmp, path))
+    repository = conftest.Repository(folder, conftest.environment_of(tmp, path))
 
     def shrink(params):
         params["models"]["toy"] = str(tmp / "model")
