@@ -22,6 +22,15 @@ _SHARED = (
 class LayerStack:
     """What enters several layers, side by side: `[tokens, layers * hidden]`, lowest layer first, read in place."""
 
+    ids: Sequence[str]
+    """Record ids, in the order of the offsets."""
+    offsets: Int64[np.ndarray, "records_plus_1"]
+    """Record `i` owns the tokens `offsets[i]` up to but not including `offsets[i + 1]`."""
+    roles: Int8[np.ndarray, "tokens"]
+    """Role code of each token."""
+    token_ids: Int32[np.ndarray, "tokens"] | None
+    """Token ids; None where the parts have none."""
+
     def __init__(self, parts: Sequence[Activations]) -> None:
         """Join activations of one layer each, in any order.
 
@@ -36,14 +45,8 @@ class LayerStack:
             raise UserError(f"the layers {found} are not distinct.", remedy="give each of several layers once.")
         for part in self._parts[1:]:
             _check_same_tokens(first, part)
-        self.ids: Sequence[str] = first.ids
-        """Record ids, in the order of the offsets."""
-        self.offsets: Int64[np.ndarray, records_plus_1] = first.offsets
-        """Record `i` owns the tokens `offsets[i]` up to but not including `offsets[i + 1]`."""
-        self.roles: Int8[np.ndarray, tokens] = first.roles
-        """Role code of each token."""
-        self.token_ids: Int32[np.ndarray, tokens] | None = getattr(first, "token_ids", None)
-        """Token ids; None where the parts have none."""
+        self.ids, self.offsets, self.roles = first.ids, first.offsets, first.roles
+        self.token_ids = getattr(first, "token_ids", None)
 
     @property
     def hidden(self) -> int:

@@ -56,5 +56,7 @@ def run(config: CompareProbes, setting: Setting) -> list[Row]:
 def _scores(setting: Setting, probe: ProbeConfig) -> list[Logits]:
     """Logits of one probe on every tested dataset, from each of its seeds; of an ensemble, their mean."""
     fitted = fit_probes({"": probe}, setting.train.data, setting.validation.data, seed=setting.seed)[""]
-    found = [score_together(fitted, one.data.activations) for one in setting.tested]
-    return [[np.mean(logits, axis=0)] for logits in found] if probe.ensemble else found
+    found: list[Logits] = [score_together(fitted, one.data.activations) for one in setting.tested]
+    if probe.ensemble:
+        found = [[np.mean(logits, axis=0)] for logits in found]
+    return found

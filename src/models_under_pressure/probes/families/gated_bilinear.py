@@ -39,7 +39,7 @@ def pool(projections: "Float[Tensor, 'tokens columns']", segments: Segments, con
     """Mean over tokens of the values (first half of the columns) times their gates (second half)."""
     from torch.nn.functional import softplus
 
-    values, gates = projections.split(config.heads, dim=1)
+    values, gates = projections[:, : config.heads], projections[:, config.heads :]
     return pool_mean((values * softplus(gates, threshold=50)).sum(dim=1, keepdim=True), segments, config)
 
 

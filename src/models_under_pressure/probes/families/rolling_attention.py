@@ -36,7 +36,7 @@ class Config(LayerConfig):
 
 def pool(outputs: "Float[Tensor, 'tokens columns']", segments: Segments, config: Config) -> Pooled:
     """Attention (first half of the columns: scores) over the values (second half) of each head's best window."""
-    scores, values = outputs.split(config.heads, dim=1)
+    scores, values = outputs[:, : config.heads], outputs[:, config.heads :]
     seen = best_windows(scores.detach(), values.detach(), segments, config.window)
     contributions = segments.softmax(scores.masked_fill(~seen, float("-inf"))) * values
     return Pooled(segments.sum(contributions).sum(dim=1), contributions.sum(dim=1))
