@@ -70,7 +70,7 @@ def _facts(probe: Mapping[str, Any], own: Mapping[str, Any], means: Mapping[str,
         "AUROC, out of distribution": _listed(outside, "auroc"),
         "Calibration": f"{config.get('calibration', 'none')}; Brier score {_listed(spoken, 'brier')}; "
         f"expected calibration error {_listed(spoken, 'ece')}",
-        "Cost": ("not known" if flops is None else f"{1000 * flops:,.0f} operations per 1,000 tokens")
+        "Cost": ("not known" if flops is None else f"{1000 * round(flops):,} operations per 1,000 tokens")
         + ", beside the forward pass that the monitored model runs anyway (seconds: docs/benchmarks.md)",
         "Robustness": "an experiment of its own, `measure_robustness`: not part of this pipeline's results",
         "Licence": licence,
