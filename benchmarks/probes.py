@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from probe_data import PIPELINE, load, prepare
 from reference_probe import Epoch, Flat, Padded, score, train
 
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes import descent
-from models_under_pressure.probes.calibration import Sigmoid, fit_calibration
+from models_under_pressure.probes.calibration import Sigmoid, cross_entropy, fit_calibration
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import fit_probe, fit_probes
@@ -126,7 +127,7 @@ def timed_fit(
         nonlocal watching
         found = check(runs, split)
         begin = time.process_time()
-        for goal in goals_met(logits_of(runs[0], split), split.labels, aims):
+        for goal in goals_met(logits_of(runs[0].module, split), split.labels, aims):
             reached.setdefault(goal, begin - cpu - watching)
         watching += time.process_time() - begin
         return found
@@ -150,17 +151,17 @@ def losses(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     temperature = fit_calibration("temperature", logits, labels)
     assert isinstance(temperature, Sigmoid)
     return {
-        "loss": float(descent.cross_entropy(logits, labels).mean()),
-        "calibrated_loss": float(descent.cross_entropy(temperature.slope * logits, labels).mean()),
+        "loss": float(cross_entropy(logits, labels).mean()),
+        "calibrated_loss": float(cross_entropy(temperature.slope * logits, labels).mean()),
     }
 
 
-def logits_of(run: Any, split: Any) -> np.ndarray:
+@torch.no_grad()
+def logits_of(module: Any, split: Any) -> np.ndarray:
     """What the directions of this epoch give the records of a split."""
     found = np.empty(len(split.labels))
     for batch in split.pools.epoch(None):
-        projections = descent._project([run], batch)[0]
-        found[batch.records] = run.member.family.pool(projections, batch.segments, run.member.config).logits
+        found[batch.records] = module(batch.values, batch.segments).logits.numpy()
     return found
 
 

@@ -55,15 +55,21 @@ def load_model(name: str, *, layer: int | None = None, device: str = "auto", dty
 
 
 def extract(
-    given: Iterable[Conversation], model: "str | LoadedModel", *, layer: int, path: Path | None = None, **settings: Any
+    given: Iterable[Conversation],
+    model: "str | LoadedModel",
+    *,
+    layer: int | Sequence[int],
+    path: Path | None = None,
+    **settings: Any,
 ) -> "Activations":
-    """Activations of conversations at one layer, in the order given.
+    """Activations of conversations at one layer, or at several side by side, in the order given.
 
     Args:
         given: the conversations.
         model: a loaded model, or the name of one, which is then loaded as far as the layer.
-        layer: decoder block, from 0; activations are of what enters it.
-        path: where to write a store (whose rows are in the order of the ids); None keeps the activations in memory.
+        layer: decoder block, from 0, or several; activations are of what enters it.
+        path: where to write a store (whose rows are in the order of the ids), of several layers a folder with a store
+            `layer_<L>.zarr` of each; None keeps the activations in memory.
         settings: fields of `ExtractConfig`: `hook_point`, `keep`, `max_tokens`, `stored` and others. `stored` is
             float32 unless told.
 
@@ -74,17 +80,21 @@ def extract(
 
     from models_under_pressure.activations import extract as extraction
     from models_under_pressure.activations.config import ExtractConfig
+    from models_under_pressure.activations.layers import open_layers
     from models_under_pressure.activations.ragged import View
-    from models_under_pressure.activations.store import open_store
     from models_under_pressure.probes.data import in_memory
 
-    loaded = load_model(model, layer=layer) if isinstance(model, str) else model
+    layers = sorted(set(layer)) if isinstance(layer, Sequence) else [int(layer)]
+    if not layers:
+        raise UserError("no layer is given.", remedy="give a decoder block, from 0, or several.")
+    loaded = load_model(model, layer=max(layers)) if isinstance(model, str) else model
     records = conversations(given)
     config = checked(ExtractConfig, {"stored": "float32", **settings})
     with tempfile.TemporaryDirectory(prefix="mup-extract-") as folder:
-        place = path or Path(folder) / "layer.zarr"
-        extraction.extract(records, model=loaded, config=config, paths={layer: place})
-        store: Any = open_store(place)
+        place = path or Path(folder) / "stores"
+        places = {one: place if len(layers) == 1 else place / f"layer_{one}.zarr" for one in layers}
+        extraction.extract(records, model=loaded, config=config, paths=places)
+        store = open_layers(list(places.values()))
         found = store if path else in_memory(store, most_gib=float("inf"))
     row_of = {id_: row for row, id_ in enumerate(found.ids)}
     return View([(found, np.array([row_of[record.id] for record in records]))])

@@ -26,8 +26,13 @@ def one_by_one(activations: Activations) -> list[Activations]:
 class ActivationExtractor(TransformerMixin, BaseEstimator):
     """Turns conversations into the activations of each, in their order."""
 
-    def __init__(self, model: Any = "smollm2-135m", layer: int = 11, settings: Mapping[str, Any] | None = None) -> None:
-        """Keep a model (its name, or loaded), a decoder block from 0, and fields of `ExtractConfig`."""
+    def __init__(
+        self,
+        model: Any = "smollm2-135m",
+        layer: int | Sequence[int] = 11,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep a model (its name, or loaded), a decoder block from 0 or several, and fields of `ExtractConfig`."""
         self.model = model
         self.layer = layer
         self.settings = settings

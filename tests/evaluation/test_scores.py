@@ -8,7 +8,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.evaluation.scores import ScoreList, read_scores, write_scores
+from models_under_pressure.evaluation.scores import ScoreList, ensemble, read_scores, write_scores
 
 
 def score_list(probe="mean", seed=0):
@@ -34,6 +34,17 @@ def test_what_is_written_is_read_back_sorted_by_id(tmp_path):
     assert found[0].labels.tolist() == [True, True, False]
     assert found[0].logits.tolist() == [0.1, 1 / 3, -2.5]
     assert found[0].probabilities.tolist() == [0.5, 0.6, 0.1]
+
+
+def test_an_ensemble_is_the_mean_of_its_seeds_at_the_cost_of_all():
+    costly = replace(score_list(), flops=np.array([10, 20, 30]))
+    other = replace(costly, seed=1, logits=np.array([0.3, 0.5, 1.0]), probabilities=np.array([0.7, 0.3, 0.0]))
+    found = ensemble([costly, other])
+    np.testing.assert_allclose(found.logits, [0.2, -1.0, 2 / 3])
+    np.testing.assert_allclose(found.probabilities, [0.6, 0.2, 0.3])
+    assert found.flops.tolist() == [20, 40, 60]
+    assert (found.seed, found.ids) == (0, costly.ids)
+    assert ensemble([costly, replace(other, flops=None)]).flops is None
 
 
 def test_equal_lists_in_any_order_give_equal_bytes(tmp_path):

@@ -46,6 +46,17 @@ def test_every_probe_has_a_row_for_every_dataset_and_a_mean_for_every_purpose(se
     assert tests[-1]["n"] == 100
 
 
+def test_an_ensemble_is_one_method_of_its_own_number_of_seeds(setting):
+    together = FAMILIES["attention"].config(epochs=4, seeds=2, ensemble=True)
+    row, *_ = compare_probes(CompareProbes(seeds=3, probes={"both": together}), setting)
+    tested, alone = setting.tested[0].data, []
+    for seed in (setting.seed, setting.seed + 1):
+        probe = fit_probe(PROBES["attention"], setting.train.data, setting.validation.data, seed=seed)
+        alone.append(probe.decision_function(tested.activations))
+    expected = roc_auc_score(tested.labels, np.mean(alone, axis=0))
+    assert (row["seeds"], row["auroc_of_each"]) == (2, [pytest.approx(expected, abs=1e-4)])
+
+
 def test_a_row_averages_the_seeds_that_are_fitted_one_by_one(setting):
     train, validation, tested = setting.train, setting.validation, setting.tested
     row = next(row for row in compare_probes(CONFIG, replace(setting, seed=5)) if row["probe"] == "attention")

@@ -1,5 +1,7 @@
 """`import models_under_pressure` gives a researcher what docs/python.md says."""
 
+import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -36,6 +38,18 @@ def test_the_page_runs_as_written(page, probe_folder, tmp_path):
     for block in blocks:
         exec(compile(block, page, "exec"), names)
     assert page != "python.md" or mup.load_probe(tmp_path / "new").family == "mean"
+
+
+def test_the_notebook_is_the_page_and_what_it_prints_names_no_machine():
+    spec = importlib.util.spec_from_file_location("notebook", DOCS.parent / "scripts/notebook.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    found = json.loads(script.NOTEBOOK.read_text("utf-8"))["cells"]
+    made = [(cell["cell_type"], "".join(cell["source"])) for cell in found]
+    assert made == script.cells(script.PAGE.read_text("utf-8")), "run scripts/notebook.py"
+    printed = [output for cell in found if cell["cell_type"] == "code" for output in cell["outputs"]]
+    assert {output["output_type"] for output in printed} == {"stream"}
+    assert not re.search(r"/(home|root|tmp|work|Users)\b|[A-Z]:\\\\", json.dumps(printed))
 
 
 def test_importing_the_package_loads_nothing_and_names_everything():

@@ -157,6 +157,18 @@ def test_an_override_leaves_a_params_file_as_it_is(name, key, tmp_path):
     assert path.read_text() == (ROOT / name).read_text()
 
 
+def test_several_layers_come_and_go_by_overrides_and_the_file_stays_yaml(tmp_path):
+    from dvc.utils.hydra import apply_overrides
+
+    path = tmp_path / "params.yaml"
+    path.write_bytes((ROOT / "params.yaml").read_bytes())
+    before = YAML(typ="safe").load(path)
+    for layers in ([11, 21], [], [16], [], None, [11, 16, 21], []):
+        apply_overrides(path, [f"probe.layers={'null' if layers is None else layers}"])
+        found = YAML(typ="safe").load(path)
+        assert found == before | {"probe": before["probe"] | {"layers": layers}}
+
+
 @pytest.mark.parametrize(
     ("file", "most"),
     [

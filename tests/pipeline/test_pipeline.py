@@ -67,6 +67,20 @@ def test_switching_the_layer_and_back_extracts_once_each_and_experiments_show_fe
     assert len(columns - names) <= 20
 
 
+def test_probes_of_several_layers_are_one_override_and_the_layers_are_extracted_in_one_pass(pipeline):
+    ran = pipeline.dvc("exp", "run", "-S", "probe.layers=[1,2]", "summarise", "score_tokens").stdout
+    assert extracted(ran) == IN_USE | {"train"}, "of the second layer: the first is on the shelf"
+    folder = pipeline.path / "data/activations/toy/layer_1/dev"
+    assert {path.name for path in folder.iterdir()} == {"mt_dev.zarr", "layer_2"}
+    origin = read(pipeline, "data/probes/attention/seed_42/probe.json")["provenance"]
+    assert origin["layers"] == [1, 2]
+    back = pipeline.dvc("exp", "run", "-S", "probe.layers=[]", "summarise").stdout
+    again = pipeline.dvc("exp", "run", "-S", "probe.layers=[1,2]", "summarise").stdout
+    assert not {name for name in pipeline.stages_run(back + again) if name.startswith(("extract", "train"))}
+    with_other = pipeline.dvc("exp", "run", "-S", "probe.layers=[2]", "extract").stdout
+    assert "layer_1/dev/layer_2/mt_dev.zarr" in with_other
+
+
 def test_a_dataset_that_changes_is_the_only_one_extracted_again_and_no_probe_is_trained(pipeline):
     pipeline.edit("data/versions.yaml", lambda content: content["datasets"]["dev"].update(mt_dev="mt_apr_16"))
     output = pipeline.dvc("repro", "summarise").stdout

@@ -7,8 +7,8 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.data import TrainingData
-from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.family import DescentConfig
 from models_under_pressure.probes.probe import save_probe, weights_bytes
 from models_under_pressure.probes.training import continue_probe, fit_probe
 

@@ -1,14 +1,21 @@
-"""Gradient descent against PyTorch's AdamW, and the defects of training loops that it must not have."""
+"""Gradient descent against a plain loop of PyTorch, and the defects of training loops that it must not have."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from models_under_pressure.activations.ragged import ArrayActivations
 from models_under_pressure.evaluation.metrics import auroc
-from models_under_pressure.probes import pools, tokens
-from models_under_pressure.probes.descent import Member, Split, descend, weighted_sums
+from models_under_pressure.probes import batches, tokens
+from models_under_pressure.probes.batches import Pools, Space
+from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.descent import Member, Split, descend
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.family import Linear, Segments
-from models_under_pressure.probes.pools import Pools, Space
+from models_under_pressure.probes.family import Weights
+from models_under_pressure.probes.module import ProbeModule
+from models_under_pressure.probes.pooling import Segments
 from models_under_pressure.probes.tokens import select
 from models_under_pressure.probes.training import fit_probe, fit_probes
 
@@ -18,7 +25,8 @@ DESCENDING = ["attention", "max", "multi_head_attention", "rolling_mean_max", "s
 
 def split(data, batch_size=1000, cache=1 << 30):
     selection = select(data.activations, EVERY)
-    return Split(Pools(selection, batch_size, np.random.default_rng(0), cache_values=cache), data.labels)
+    pools = Pools(selection, batch_size, np.random.default_rng(0), cache_bytes=cache)
+    return Split(pools, data.labels, data.weights)
 
 
 def plain_space(hidden):
@@ -29,9 +37,9 @@ def plain_space(hidden):
 def train(name, data, validation=None, batch_size=1000, **settings):
     config = FAMILIES[name].config(**settings)
     hidden = data.activations.hidden
-    start = Linear(np.random.default_rng(3).normal(size=(hidden, 2)) * 0.1, np.zeros(2))
+    start = Weights(np.random.default_rng(3).normal(size=(hidden, 2)) * 0.1, np.zeros(2))
     if name != "attention":
-        start = Linear(start.projection[:, :1], start.bias[:1])
+        start = Weights(start.projection[:, :1], start.bias[:1])
     member = Member(FAMILIES[name], config, config, start)
     held_out = None if validation is None else split(validation)
     found = descend([member], plain_space(hidden), split(data, batch_size), held_out, np.random.default_rng(1))
@@ -40,7 +48,6 @@ def train(name, data, validation=None, batch_size=1000, **settings):
 
 @pytest.mark.parametrize("clip", [1.0, 1e-3])
 def test_it_is_pytorchs_adamw_with_clipping_and_cosine_schedule(planted, clip):
-    torch = pytest.importorskip("torch")
     data = planted(records=20, hidden=8)
     member, found = train("attention", data, epochs=25, weight_decay=0.1, max_gradient_norm=clip, learning_rate=0.05)
     weights = torch.tensor(member.start.projection, requires_grad=True)
@@ -60,16 +67,16 @@ def test_it_is_pytorchs_adamw_with_clipping_and_cosine_schedule(planted, clip):
         torch.nn.utils.clip_grad_norm_([weights, bias], clip)
         optimiser.step()
         schedule.step()
-    np.testing.assert_allclose(found.linear.projection, weights.detach().numpy(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.weights.projection, weights.detach().numpy(), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(found.history[-1]["train_loss"], loss.item(), rtol=1e-4)
 
 
 def test_a_space_folds_and_unfolds(planted):
     generator = np.random.default_rng(0)
     space = Space(generator.normal(size=5), generator.uniform(0.1, 9.0, size=5))
-    weights = Linear(generator.normal(size=(5, 2)), generator.normal(size=2))
+    weights = Weights(generator.normal(size=(5, 2)), generator.normal(size=2))
     values = generator.normal(size=(7, 5))
-    there = space.to_activations(weights)
+    there = ProbeModule(FAMILIES["attention"], FAMILIES["attention"].config(), weights, space).weights()
     expected = ((values - space.centre) / (space.scale * np.sqrt(5))) @ weights.projection + weights.bias
     np.testing.assert_allclose(values @ there.projection + there.bias, expected)
     back = space.from_activations(there)
@@ -77,9 +84,10 @@ def test_a_space_folds_and_unfolds(planted):
     np.testing.assert_allclose(back.bias, weights.bias)
 
 
-def scores(name, linear, data):
-    projections = data.activations.values.astype(np.float64) @ linear.projection + linear.bias
-    return FAMILIES[name].pool(projections, Segments(data.activations.offsets), FAMILIES[name].config()).logits
+def scores(name, weights, data):
+    module = ProbeModule(FAMILIES[name], FAMILIES[name].config(), weights)
+    tokens = torch.from_numpy(data.activations.values).double()
+    return module(tokens, Segments.of(data.activations.offsets)).logits.detach().numpy()
 
 
 def test_the_weights_returned_are_those_of_the_best_epoch_and_not_of_the_last(planted):
@@ -89,7 +97,9 @@ def test_the_weights_returned_are_those_of_the_best_epoch_and_not_of_the_last(pl
     by_epoch = [entry["validation_auroc"] for entry in found.history]
     assert max(by_epoch) > by_epoch[-1]
     assert found.epoch == 1 + int(np.argmax(by_epoch))
-    assert auroc(scores("attention", found.linear, held_out), held_out.labels) == pytest.approx(max(by_epoch), abs=1e-9)
+    assert auroc(scores("attention", found.weights, held_out), held_out.labels) == pytest.approx(
+        max(by_epoch), abs=1e-9
+    )
 
 
 def test_training_stops_when_patience_is_used_up(planted):
@@ -110,9 +120,9 @@ def test_fewer_records_than_a_batch_learn(planted):
 
 @pytest.mark.parametrize(("records", "batch_size"), [(65, 64), (10, 3), (5, 64), (64, 64)])
 def test_every_epoch_uses_every_record_once_leftovers_too(planted, records, batch_size):
-    batches = split(planted(records=records), batch_size).pools
+    found = split(planted(records=records), batch_size).pools
     for _ in range(3):
-        seen = np.concatenate([batch.records for batch in batches.epoch(np.random.default_rng())])
+        seen = np.concatenate([batch.records for batch in found.epoch(np.random.default_rng())])
         assert sorted(seen) == list(range(records))
 
 
@@ -127,24 +137,16 @@ def test_a_batch_holds_the_tokens_of_its_records(planted):
 
 def test_batches_in_order_are_the_activations_themselves(planted, small_pools):
     data = planted()
-    batches = list(Pools(select(data.activations, EVERY), 1, None, cache_values=0).epoch(None))
-    assert np.concatenate([batch.records for batch in batches]).tolist() == list(range(120))
-    np.testing.assert_array_equal(np.concatenate([batch.values for batch in batches]), data.activations.values)
-    assert all(np.shares_memory(batch.values, data.activations.values) for batch in batches)
-
-
-@pytest.mark.parametrize("columns", [1, 2, 3, 4, 10])
-@pytest.mark.parametrize("tokens", [1, 255, 256, 257, 1000])
-def test_weighted_sums_are_a_product(columns, tokens):
-    generator = np.random.default_rng(0)
-    weights, values = generator.normal(size=(tokens, columns)), generator.normal(size=(tokens, 7)).astype(np.float32)
-    np.testing.assert_allclose(weighted_sums(weights, values), weights.T @ values, rtol=1e-4, atol=1e-4)
+    found = list(Pools(select(data.activations, EVERY), 1, None, cache_bytes=0).epoch(None))
+    assert np.concatenate([batch.records for batch in found]).tolist() == list(range(120))
+    np.testing.assert_array_equal(np.concatenate([batch.values for batch in found]), data.activations.values)
+    assert all(np.shares_memory(batch.values.numpy(), data.activations.values) for batch in found)
 
 
 @pytest.fixture
 def small_pools(monkeypatch):
     """Pools and blocks of a few records, as large data have."""
-    monkeypatch.setattr(pools, "POOL_VALUES", 4000)
+    monkeypatch.setattr(batches, "POOL_VALUES", 4000)
     monkeypatch.setattr(tokens, "BLOCK_VALUES", 1000)
 
 
@@ -158,8 +160,7 @@ def test_memory_changes_nothing_but_the_time(planted, small_pools, memory):
 
 
 def test_several_pools_hold_every_record_once(planted, small_pools):
-    batches = split(planted(), 10).pools
-    found = list(batches.epoch(np.random.default_rng(0)))
+    found = list(split(planted(), 10).pools.epoch(np.random.default_rng(0)))
     assert sorted(np.concatenate([batch.records for batch in found])) == list(range(120))
     assert len(found) > 12
 
@@ -185,8 +186,6 @@ def test_a_huge_first_token_does_not_hinder(planted, name):
 
 
 def test_attention_finds_the_one_token_that_matters(ragged):
-    from models_under_pressure.probes.data import TrainingData
-
     def make(seed):
         generator = np.random.default_rng(seed)
         labels = np.arange(300) % 2 == 0
@@ -215,6 +214,55 @@ def test_one_seed_gives_one_result_and_others_differ(planted):
     first, again, other = (fit_probe(config, data, held_out, seed=seed).weights["projection"] for seed in (7, 7, 8))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_the_number_of_threads_leaves_no_trace(planted, threads):
+    data, held_out = planted(records=30, hidden=70, seed=1), planted(records=30, hidden=70, seed=2)
+    configs = {name: FAMILIES[name].config(epochs=2) for name in ("attention", "multi_head_attention")}
+    expected, before = fit_probes(configs, data, held_out, seed=7), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = fit_probes(configs, data, held_out, seed=7)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for name in configs:
+        np.testing.assert_array_equal(found[name][0].weights["projection"], expected[name][0].weights["projection"])
+
+
+def test_bits_of_bfloat16_train_as_their_numbers_do_and_are_kept_as_bits_where_memory_is_short(planted, monkeypatch):
+    plain = planted(seed=1)
+    bits = (plain.activations.values.view(np.uint32) >> 16).astype(np.uint16)
+    numbers = (bits.astype(np.uint32) << 16).view(np.float32)
+
+    class Stored(ArrayActivations):
+        def read_bits(self, start, stop):
+            return bits[start:stop]
+
+    same = (numbers, plain.activations.offsets, plain.activations.ids, plain.activations.roles)
+    as_bits, as_numbers = (
+        TrainingData(kind(*same, plain.activations.attributes), plain.labels, plain.groups)
+        for kind in (Stored, ArrayActivations)
+    )
+    config = FAMILIES["attention"].config(epochs=3)
+    expected = fit_probe(config, as_numbers, None, seed=0).weights["projection"]
+    for view in (as_bits, as_bits.only(np.arange(120))):
+        for memory in (2.0, 0.7 * numbers.nbytes / 2**30):
+            (found,) = fit_probes({"": config}, view, None, seed=0, memory_gib=memory)[""]
+            np.testing.assert_array_equal(found.weights["projection"], expected)
+    pools = Pools(select(as_bits.activations, EVERY), 9, np.random.default_rng(0), cache_bytes=numbers.nbytes - 1)
+    assert {batch.values.dtype for batch in pools.epoch(None)} == {torch.float32}
+    assert [kept.dtype for kept in pools._cached.values()] == [torch.bfloat16]
+
+
+def test_a_weight_of_two_is_the_record_twice(planted):
+    data = planted(records=10, hidden=8)
+    rows = np.arange(10).repeat(np.where(np.arange(10) == 3, 2, 1))
+    weights = np.where(np.arange(10) == 3, 2.0, 1.0)
+    _, found = train("attention", replace(data, weights=weights * 10 / 11), epochs=9, learning_rate=0.05)
+    _, twice = train("attention", data.only(rows), epochs=9, learning_rate=0.05)
+    np.testing.assert_allclose(found.weights.projection, twice.weights.projection, rtol=1e-3, atol=1e-6)
 
 
 def test_probes_and_seeds_trained_together_are_those_trained_alone(planted):

@@ -1,5 +1,7 @@
 """Families with a solver, against scikit-learn and closed forms on the records' mean or last tokens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -120,6 +122,31 @@ def test_cross_validation_chooses_as_scikit_learn_does_on_the_same_folds(
     chosen = fit(name, data, candidates=candidates, seed=seed)
     best = fit(name, data, **{setting: candidates[int(np.argmax(found))]})
     np.testing.assert_array_equal(chosen.weights["projection"], best.weights["projection"])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("mean_logistic", {}),
+        ("mean", {"inverse_regularisation": 1.0}),
+        ("last", {}),
+        ("lda", {"shrinkage": 0.3}),
+        ("difference_of_means", {}),
+        ("difference_of_means", {"standardise": True}),
+    ],
+)
+def test_a_weight_of_two_is_the_record_twice(planted, name, settings):
+    data = planted(records=40, hidden=8)
+    count = np.random.default_rng(0).integers(1, 4, size=40)
+    weighted = replace(data, weights=count.astype(np.float64))
+    repeated = data.only(np.arange(40).repeat(count))
+    found, expected = (fit(name, one, **settings).decision_function(data.activations) for one in (weighted, repeated))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_shrinkage_that_is_estimated_cannot_weigh_records(planted):
+    with pytest.raises(UserError, match="`shrinkage: auto` of lda cannot weigh records"):
+        fit("lda", replace(planted(), weights=np.ones(120)), shrinkage="auto")
 
 
 def test_cross_validation_never_divides_a_group(planted, monkeypatch):

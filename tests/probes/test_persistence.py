@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load_file, save_file
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.files import stable_hash
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.probe import Probe, load_probe, save_probe
 from models_under_pressure.probes.training import fit_probe
@@ -67,6 +68,15 @@ def test_a_probe_from_before_the_choice_of_the_first_token_saw_it(saved):
     assert load_probe(saved).config.first_token
 
 
+def test_a_probe_of_the_first_format_scores_as_it_did(saved, planted):
+    path, data = saved / "probe.json", planted(seed=3).activations
+    before = load_probe(saved).decision_function(data)
+    content = json.loads(path.read_text()) | {"format": 1}
+    del content["description_sha256"]
+    path.write_text(json.dumps(content | {"description_sha256": stable_hash(content)}))
+    np.testing.assert_array_equal(load_probe(saved).decision_function(data), before)
+
+
 def test_damaged_weights_are_refused(saved):
     content = bytearray((saved / "weights.safetensors").read_bytes())
     content[-1] ^= 1
@@ -93,7 +103,7 @@ def test_a_missing_file_is_named(saved, name):
 
 def test_an_unknown_format_is_refused_before_anything_else(saved):
     (saved / "probe.json").write_text(json.dumps({"format": 99, "shape": "unknown"}))
-    with pytest.raises(UserError, match="the probe has the format 99, this code reads 1"):
+    with pytest.raises(UserError, match="the probe has the format 99, this code reads 1 and 2"):
         load_probe(saved)
 
 
@@ -243,16 +253,17 @@ def test_a_card_of_a_hub_model_names_its_base(planted, ragged, origin, tmp_path)
         assert YAML(typ="safe").load(header).get("base_model") == base
 
 
-def test_loading_and_scoring_import_neither_torch_nor_scikit_learn(saved):
+def test_loading_imports_no_torch_and_scoring_nothing_else_that_is_large(saved):
     code = f"""
 import sys, pathlib, numpy as np
 from models_under_pressure.probes.probe import load_probe
 from models_under_pressure.activations.ragged import ArrayActivations
 probe = load_probe(pathlib.Path({str(saved)!r}))
+assert "torch" not in sys.modules
 values, offsets, roles = np.ones((4, 16), np.float32), np.array([0, 1, 4]), np.ones(4, np.int8)
 data = ArrayActivations(values, offsets, ["a", "b"], roles, probe.provenance)
 probe.predict_proba(data), probe.contributions(data)
-print([name for name in ("torch", "transformers", "sklearn", "scipy", "zarr") if name in sys.modules])
+print([name for name in ("transformers", "sklearn", "scipy", "zarr") if name in sys.modules])
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

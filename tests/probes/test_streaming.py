@@ -21,9 +21,9 @@ HIDDEN = 6
 def made(family, seed, **settings):
     """A probe with random weights, whose sentences end at the token ids 0 and 3."""
     config = FAMILIES[family].config(**settings)
-    columns = 2 * getattr(config, "heads", 1) if "attention" in family else 1
-    generator = np.random.default_rng(seed)
-    weights = {"projection": generator.normal(size=(HIDDEN, columns)), "bias": generator.normal(size=columns)}
+    columns, generator = FAMILIES[family].columns(config), np.random.default_rng(seed)
+    shapes = {"projection": (HIDDEN, columns), "bias": (columns,), **FAMILIES[family].more(config)}
+    weights = {name: generator.normal(size=shape) for name, shape in shapes.items()}
     return Probe(config, weights | {SENTENCE_END_IDS: np.array([0, 3])})
 
 
@@ -60,7 +60,7 @@ def test_after_each_token_it_is_the_score_of_the_conversation_up_to_there_howeve
             )
         ),
         first_token=data.draw(st.booleans()),
-        **({"window": 4} if family == "rolling_mean_max" else {}),
+        **({"window": 4} if "window" in FAMILIES[family].config.model_fields else {}),
     )
     length = data.draw(st.integers(1, 30))
     whole = conversation(length, data.draw(st.integers(0, 99)), [USER, TEMPLATE, ASSISTANT, SYSTEM, TOOL, THINKING])

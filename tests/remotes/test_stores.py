@@ -104,7 +104,8 @@ def test_one_dataset_of_a_stages_folder_of_one_layer_is_pulled_alone(project, rc
     project.mup("remote", "r2", "--offline")
     name = "data/activations/toy/layer_9"
     make = f"import pathlib; [(p := pathlib.Path(f'{name}/{{n}}.zarr')).mkdir(parents=True) or "
-    make += "[(p / f).write_text(f'{n} {f}') for f in ('c0', 'manifest.json')] for n in ('dev/mt_dev', 'test/mt_test')]"
+    names = ("dev/mt_dev", "test/mt_test", "dev/layer_4/mt_dev")
+    make += f"[(p / f).write_text(f'{{n}} {{f}}') for f in ('c0', 'manifest.json')] for n in {names}]"
     with (project.path / "dvc.yaml").open("a") as stream:
         stream.write(f'  layer:\n    cmd: ${{python}} -c "{make}"\n    deps:\n      - make.py\n')
         stream.write(f"    outs:\n      - {name}:\n          remote: activations\n")
@@ -115,3 +116,6 @@ def test_one_dataset_of_a_stages_folder_of_one_layer_is_pulled_alone(project, rc
     b.mup("remote", "r2", "--offline")
     b.mup("acts", "sync", "--dataset", "mt_dev", "--layer", "9")
     assert {name for name in stores(b) if "layer_9" in name} == {"activations/toy/layer_9/dev/mt_dev.zarr"}
+    b.mup("acts", "sync", "--layer", "4")  # a layer that a probe reads beside that one
+    added = {name for name in stores(b) if "layer_9" in name} - {"activations/toy/layer_9/dev/mt_dev.zarr"}
+    assert added == {"activations/toy/layer_9/dev/layer_4/mt_dev.zarr"}

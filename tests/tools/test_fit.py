@@ -81,11 +81,11 @@ def test_the_layer_is_the_best_of_the_training_records_and_nothing_of_the_others
     read = tables(tmp_path, train, first, second)
     config = ModelConfig(name=str(model))
     chosen = [
-        fit.run(read[0], [other], model=config, layer=None, probes=["mean_logistic"], seed=3) for other in read[1:]
+        fit.run(read[0], [other], model=config, layers=None, probes=["mean_logistic"], seed=3) for other in read[1:]
     ]
     assert chosen[0].layers == chosen[1].layers
     assert set(chosen[0].layers) == {1, 2}
-    assert chosen[0].layer == max(chosen[0].layers, key=lambda layer: chosen[0].layers[layer])
+    assert chosen[0].chosen == (max(chosen[0].layers, key=lambda layer: chosen[0].layers[layer]),)
     weights = [found.probes["mean_logistic"].weights["projection"] for found in chosen]
     assert np.array_equal(*weights)
 
@@ -96,7 +96,7 @@ def test_labels_by_lot_give_an_auroc_that_says_so(model, tmp_path):
         write_table(tmp_path / "train.csv", rows=100, seed=0, noise=1.0),
         write_table(tmp_path / "test.csv", rows=200, seed=1, noise=1.0),
     )
-    found = fit.run(read[0], read[1:], model=ModelConfig(name=str(model)), layer=1, probes=["mean_logistic"], seed=3)
+    found = fit.run(read[0], read[1:], model=ModelConfig(name=str(model)), layers=[1], probes=["mean_logistic"], seed=3)
     assert abs(auroc(found.scores[0].logits, found.scores[0].labels) - 0.5) < 0.15
     assert found.layers == {}
 
@@ -110,18 +110,29 @@ def test_rows_of_one_text_are_one_group_and_shared_rows_are_told(tmp_path, capsy
     assert "warning: train_1 shares" in capsys.readouterr().err
 
 
+def test_a_probe_of_several_layers_is_fitted_and_measured(model, tmp_path):
+    write_table(tmp_path / "train.csv", rows=60, seed=0)
+    write_table(tmp_path / "test.csv", rows=20, seed=1)
+    read = tables(tmp_path, tmp_path / "train.csv", tmp_path / "test.csv")
+    layers = fit.layers_named("2, 1")
+    found = fit.run(read[0], read[1:], model=ModelConfig(name=str(model)), layers=layers, probes=["mean"], seed=3)
+    assert found.probes["mean"].provenance["layers"] == [1, 2]
+    assert found.probes["mean"].hidden == 32
+    assert fit.to_text(found, 60, seed=3).startswith("layers 1, 2; fitted on 48 records")
+
+
 def test_too_few_records_a_family_or_a_layer_that_does_not_exist_are_one_line(model, tmp_path):
     small = write_table(tmp_path / "small.csv", rows=4, seed=0)
     read = tables(tmp_path, small, write_table(tmp_path / "test.csv", rows=10, seed=1))
     config = ModelConfig(name=str(model))
     with pytest.raises(UserError, match="too few for cross-validation in 5 folds"):
-        fit.run(read[0], read[1:], model=config, layer=None, probes=["mean_logistic"], seed=3)
+        fit.run(read[0], read[1:], model=config, layers=None, probes=["mean_logistic"], seed=3)
     with pytest.raises(UserError, match="has no layer 7"):
-        fit.run(read[1], read[:1], model=config, layer=7, probes=["mean_logistic"], seed=3)
+        fit.run(read[1], read[:1], model=config, layers=[7], probes=["mean_logistic"], seed=3)
     with pytest.raises(UserError, match="no probe family 'deep'"):
         fit.families("deep")
     with pytest.raises(UserError, match="'last' is no layer"):
-        fit.layer_of("last")
+        fit.layers_named("last")
 
 
 def test_rows_that_cannot_be_used_stop_the_fit(tmp_path):

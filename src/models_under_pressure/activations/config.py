@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models_under_pressure.core.paths import Dataset, store_path
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +62,32 @@ class ProbeParams(BaseModel):
 
     layer: int = Field(ge=0)
     """Decoder block, counted from 0; the probe reads what enters it."""
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """Several decoder blocks instead, whose inputs a probe reads side by side."""
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_are_distinct(cls, layers: tuple[int, ...] | None) -> tuple[int, ...]:
+        if len(set(layers or ())) < len(layers or ()):
+            raise ValueError("layers must be distinct")
+        return tuple(sorted(layers or ()))
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The layers that probes read, lowest first."""
+        return self.layers or (self.layer,)
+
+    def stores(self, model: str, dataset: Dataset) -> dict[int, Path]:
+        """Layer -> path of a dataset's activations.
+
+        All lie in the folder of `layer`, which is one output of one stage: a layer that `layers` has beside it gets a
+        folder of its own in there.
+        """
+        usual = store_path(model, dataset, self.layer)
+        return {
+            layer: usual if layer == self.layer else usual.parent / f"layer_{layer}" / usual.name
+            for layer in self.reads
+        }
 
 
 class ExtractConfig(BaseModel):

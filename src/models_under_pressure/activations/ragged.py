@@ -111,6 +111,16 @@ class View:
             return pieces[0]
         return np.concatenate([np.empty((0, self.hidden), dtype=np.float32), *pieces])
 
+    def read_bits(self, start: int, stop: int) -> np.ndarray:
+        """The same as the parts have them: bfloat16 bits as uint16, where all of them read so; else float32."""
+        if not all(hasattr(source, "read_bits") for source in self._sources):
+            return self.read(start, stop)
+        parts: list[Any] = self._sources
+        pieces: list[np.ndarray] = [parts[number].read_bits(*span) for number, *span in self._pieces(start, stop)]
+        if not pieces or len({piece.dtype for piece in pieces}) > 1:
+            return self.read(start, stop)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
     def _gather(self, columns: Sequence[Any]) -> Any:
         arrays = [np.asarray(column) for column in columns]
         pieces = self._pieces(0, int(self.offsets[-1]))

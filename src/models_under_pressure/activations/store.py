@@ -252,8 +252,10 @@ def _named(path: Path) -> tuple[str, str, int] | None:
     """Model, dataset and layer that a store's path names, or None."""
     if (layer := layer_number(path.stem)) is not None:
         return str(path.parent.parent), path.parent.name, layer
-    if len(path.parts) > 3 and (layer := layer_number(path.parts[-3])) is not None:
-        return str(Path(*path.parts[:-3])), path.stem, layer
+    folders = path.parent.parts  # <model>/layer_<L>/<purpose>, and layer_<M> in it for a layer beside that one
+    named = [(place, layer) for place, name in enumerate(folders) if (layer := layer_number(name)) is not None]
+    if named and named[0][0]:
+        return str(Path(*folders[: named[0][0]])), path.stem, named[-1][1]
     return None
 
 

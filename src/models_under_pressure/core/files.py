@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeGuard, TypeVar, cast
@@ -213,6 +213,7 @@ def read_description(
     model: type[M],
     *,
     version: int,
+    older: Collection[int] = (),
     what: str,
     remedy: str,
     upgrade: Callable[[dict[str, Any]], None] = lambda content: None,
@@ -223,6 +224,7 @@ def read_description(
         path: path of the JSON file.
         model: type of the description.
         version: number of the format.
+        older: numbers of older formats that can be read.
         what: name of the thing described, for messages.
         remedy: command or act that makes it anew, for messages.
         upgrade: function that adds what older files of the same format leave out.
@@ -232,9 +234,9 @@ def read_description(
     """
     content = read_json(path)
     found = content.get("format") if is_object(content) else None
-    if found != version:
+    if found not in (known := (*older, version)):
         raise UserError(
-            f"the {what} has the format {found}, this code reads {version}.",
+            f"the {what} has the format {found}, this code reads {' and '.join(map(str, known))}.",
             where=str(path),
             remedy=f"{remedy} with this version of the project.",
         )

@@ -68,6 +68,14 @@ def only(scores: ScoreList, ids: Set[str]) -> ScoreList:
     return _rows(scores, [row for row, id_ in enumerate(scores.ids) if id_ in ids])
 
 
+def ensemble(seeds: Sequence[ScoreList]) -> ScoreList:
+    """The seeds of a monitor as one: the mean of their logits and of their probabilities, at the cost of all."""
+    logits, probabilities = (np.mean([getattr(one, name) for one in seeds], axis=0) for name in _ARRAYS[1:3])
+    costs = [one.flops for one in seeds if one.flops is not None]
+    flops = np.sum(costs, axis=0) if len(costs) == len(seeds) else None
+    return replace(seeds[0], logits=logits, probabilities=probabilities, flops=flops)
+
+
 def _rows(scores: ScoreList, rows: Sequence[int]) -> ScoreList:
     order = np.array(rows, dtype=np.int64)
     arrays = {name: array[order] for name in _ARRAYS if (array := getattr(scores, name)) is not None}

@@ -3,6 +3,7 @@
 McKenzie et al. 2025, figure 2.
 """
 
+import numpy as np
 from pydantic import Field
 
 from models_under_pressure.core.files import write_jsonl
@@ -19,7 +20,7 @@ class CompareProbes(Section):
     """Which probes to compare."""
 
     seeds: int = Field(ge=1)
-    """Probes fitted of each, from consecutive seeds; this replaces the number that a probe gives."""
+    """Probes fitted of each, from consecutive seeds; an ensemble keeps the number that it gives itself."""
     probes: dict[str, ProbeConfig] = Field(min_length=1)
     """Name -> family and hyper-parameters."""
 
@@ -39,7 +40,10 @@ def run(config: CompareProbes, setting: Setting) -> list[Row]:
     Returns:
         `evaluation.rows.ProbeRow`s per dataset and probe, then per purpose and probe with the mean over its datasets.
     """
-    probes = {name: probe.model_copy(update={"seeds": config.seeds}) for name, probe in config.probes.items()}
+    probes = {
+        name: probe if probe.ensemble else probe.model_copy(update={"seeds": config.seeds})
+        for name, probe in config.probes.items()
+    }
     found = each(_scores, setting, list(probes.values()), processes=setting.processes)
     rows: list[Row] = []
     for number, one in enumerate(setting.tested):
@@ -50,6 +54,7 @@ def run(config: CompareProbes, setting: Setting) -> list[Row]:
 
 
 def _scores(setting: Setting, probe: ProbeConfig) -> list[Logits]:
-    """Logits of one probe on every tested dataset."""
+    """Logits of one probe on every tested dataset, from each of its seeds; of an ensemble, their mean."""
     fitted = fit_probes({"": probe}, setting.train.data, setting.validation.data, seed=setting.seed)[""]
-    return [score_together(fitted, one.data.activations) for one in setting.tested]
+    found = [score_together(fitted, one.data.activations) for one in setting.tested]
+    return [[np.mean(logits, axis=0)] for logits in found] if probe.ensemble else found

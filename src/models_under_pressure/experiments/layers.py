@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from models_under_pressure.activations.config import ProbeParams
 from models_under_pressure.core.display import text_table
 from models_under_pressure.core.files import read_json
+from models_under_pressure.core.layers import layers_text
 from models_under_pressure.core.paths import EXPERIMENT_RESULTS
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.rows import LayerRow
@@ -17,9 +18,10 @@ def command() -> None:
     """
     found = read_json(EXPERIMENT_RESULTS / "choose_layer.json")
     print(to_table(found["layers"], found["layer"]), end="")
-    used = read("probe", ProbeParams).layer
-    print(f"\nLayer {found['layer']} by the rule `{found['rule']}` ({found['probe']} probe); probe.layer is {used}.")
-    if used != found["layer"]:
+    used = read("probe", ProbeParams).reads
+    how = f"by the rule `{found['rule']}` ({found['probe']} probe)"
+    print(f"\nLayer {found['layer']} {how}; the pipeline's probes read {layers_text({'layers': used})}.")
+    if used != (found["layer"],):
         print(f"To use it: dvc exp run -S probe.layer={found['layer']}")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models_under_pressure.core.files import read_json, write_text
+from models_under_pressure.core.layers import layers_text
 from models_under_pressure.core.paths import (
     EXPERIMENT_RESULTS,
     ORIGINS,
@@ -72,7 +73,7 @@ def run(
     report = Report(
         title="Models Under Pressure: experiments",
         summary=f"Language models as monitors ({', '.join(models) or 'none'}) and the experiments of the paper. Probes "
-        f"read layer {origin['layer']} of {origin['model']}."
+        f"read {layers_text(origin)} of {origin['model']}."
         + notice(record for found in records.values() for record in found),
         facts=model_facts(origin, seed, commit) | {f"Model of {name}": model for name, model in models.items()},
         metrics=metrics,

@@ -18,9 +18,8 @@ from models_under_pressure.experiments.shared.rows import Logits, Row, auroc_row
 from models_under_pressure.experiments.shared.samples import check_unseen, generator_of, nested_samples
 from models_under_pressure.experiments.shared.sets import LabelledSet, join, take
 from models_under_pressure.experiments.shared.setting import Setting, read_setting
-from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.families import ProbeConfig
-from models_under_pressure.probes.family import FamilyConfig
+from models_under_pressure.probes.family import DescentConfig, FamilyConfig
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.training import continue_probe, fit_probe, fit_probes
 

@@ -6,6 +6,7 @@ from itertools import groupby
 import numpy as np
 
 from models_under_pressure.core.display import printable, template
+from models_under_pressure.core.layers import layers_text
 from models_under_pressure.monitor.score import ROLE_NAMES, Scored, TokenScores
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.tokens import seen_roles
@@ -67,7 +68,7 @@ def _facts(scored: Scored, probe: Probe) -> list[tuple[str, str]]:
     facts = [
         ("logit", f"{scored.logit:.4f}"),
         ("probability", f"{scored.probability:.4f}"),
-        ("probe", f"{probe.family}, {probe.provenance.get('model')}, layer {probe.provenance.get('layer')}"),
+        ("probe", f"{probe.family}, {probe.provenance.get('model')}, {layers_text(probe.provenance)}"),
     ]
     for row in probe.thresholds:
         least = "nothing is flagged" if row.logit is None else f"flags from {row.logit:.4f}"

@@ -17,6 +17,7 @@ from models_under_pressure.activations.tokens import tokenise
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import checked
+from models_under_pressure.core.layers import layers_of
 from models_under_pressure.core.records import Record
 from models_under_pressure.monitor.running import Action, Outcome, Scores, Step
 from models_under_pressure.monitor.sampling import Sampling
@@ -73,7 +74,7 @@ class Monitor:
             raise UserError("the probes read different hook points.", remedy="watch with those of one kind.")
         self.hook_point: Any = hooks.pop()
         for name, probe in probes.items():
-            own = {key: probe.provenance.get(key) for key in ("layer", "hook_point")}
+            own = {key: probe.provenance.get(key) for key in ("layer", "layers", "hook_point")}
             check_same_origin(probe.provenance, origin | own, what=f"the states that the probe {name!r} would read")
         self._hashes = {name: weights_hash(probe) for name, probe in probes.items()}
         limits = [int(probe.provenance.get("max_tokens", 8192)) for probe in probes.values()]
@@ -180,7 +181,7 @@ class Reply:
         from transformers import DynamicCache
 
         model = self._monitor.model.model
-        layers = {int(probe.provenance["layer"]) for probe in self._monitor.probes.values()}
+        layers = {layer for probe in self._monitor.probes.values() for layer in layers_of(probe.provenance)}
         cache: Any = DynamicCache(config=model.config)
         with tapped(decoder_of(model), sorted(layers), self._monitor.hook_point, stops=False) as taps:
             action = yield from self._write(taps, cache)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Int8, Int32
 
+from models_under_pressure.core.layers import layers_of
 from models_under_pressure.core.records import Record, to_row
 from models_under_pressure.probes.probe import Probe
 from models_under_pressure.probes.streaming import RunningScore
@@ -117,4 +118,5 @@ class Scores:
         """Take the tokens of a forward pass; `states` are [1, tokens, hidden] of each layer."""
         arrays = {layer: state[0].float().cpu().numpy() for layer, state in states.items()}
         for score in self._running.values():
-            score.update(arrays[int(score.probe.provenance["layer"])], roles.tolist(), ids)
+            own = [arrays[layer] for layer in layers_of(score.probe.provenance)]
+            score.update(own[0] if len(own) == 1 else np.concatenate(own, axis=1), roles.tolist(), ids)

@@ -12,10 +12,11 @@ from jaxtyping import Float, Int8
 from models_under_pressure.activations.config import EMBEDDED_MODEL, ExtractConfig, LoadedModel
 from models_under_pressure.activations.embedded import embedded_model
 from models_under_pressure.activations.extract import extract
+from models_under_pressure.activations.layers import open_layers
 from models_under_pressure.activations.model import load_model, model_of
-from models_under_pressure.activations.store import open_store
 from models_under_pressure.activations.tokens import RefusedError, check_refused
 from models_under_pressure.core.errors import UserError, first_line
+from models_under_pressure.core.layers import layers_of
 from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.probes.probe import Probe
@@ -135,16 +136,16 @@ class Scored:
 
 
 def load_probe_model(probe: Probe, *, device: str = "auto", trust_remote_code: bool = False) -> LoadedModel:
-    """Load the model that a probe reads, as far as its layer, at the revision and precision of its training.
+    """Load the model that a probe reads, as far as its last layer, at the revision and precision of its training.
 
     Raises:
         UserError: the model is not found or gated, or needs code of its own that is not trusted.
     """
     origin = probe.provenance
     model = model_of(origin, device=device, trust_remote_code=trust_remote_code)
-    if "layer" not in origin:
+    if not layers_of(origin):
         raise UserError("the probe does not say which layer it reads.", remedy="train it again.")
-    return load_model(model, layers=[int(origin["layer"])])
+    return load_model(model, layers=layers_of(origin))
 
 
 def score_records(
@@ -174,7 +175,7 @@ def score_records(
         chunk = records[start : start + CHUNK]
         with tempfile.TemporaryDirectory(prefix="mup-score-") as folder:
             try:
-                store = _read(chunk, probe, model, Path(folder) / "layer.zarr")
+                store = _read(chunk, probe, model, Path(folder))
             except RefusedError as error:  # all of them
                 skipped |= error.refused
                 continue
@@ -217,16 +218,16 @@ def choose_records(scores: ScoreList, choices: Sequence[Choice], most: int) -> d
     return found
 
 
-def _read(records: Sequence[Record], probe: Probe, model: LoadedModel, path: Path) -> Any:
+def _read(records: Sequence[Record], probe: Probe, model: LoadedModel, folder: Path) -> Any:
     """The activations of some conversations, made as the probe's training data were."""
     origin = probe.provenance
     names = ("hook_point", "keep", "max_tokens", "truncation_side")
     known: dict[str, Any] = {name: origin[name] for name in names if name in origin}
     # what is rounded is what is kept on disk
     config = ExtractConfig.model_validate(known | {"allow_refused": len(records), "stored": "float32"})
-    layer = int(origin["layer"])
-    extract(records, model=model, config=config, paths={layer: path})
-    store: Any = open_store(path)
+    paths = {layer: folder / f"layer_{layer}.zarr" for layer in layers_of(origin)}
+    extract(records, model=model, config=config, paths=paths)
+    store: Any = open_layers(list(paths.values()))
     probe.check(store)
     return store
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float64, Int
 
+from models_under_pressure.activations.layers import open_layers
 from models_under_pressure.activations.ragged import Activations, ArrayActivations, View
-from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import stable_hash
 from models_under_pressure.core.records import Label, Record, read_records
 
-ORIGIN = ("model", "revision", "layer", "hook_point", "template_hash", "keep")
+ORIGIN = ("model", "revision", "layer", "layers", "hook_point", "template_hash", "keep")
 """Attributes of activations that must agree for a score to mean anything."""
 
 PROVENANCE = (*ORIGIN, "quantization", "compute_dtype", "tokenizer", "max_tokens", "truncation_side", "dataset")
@@ -50,6 +50,8 @@ class TrainingData:
     """Records of one group (a pair of prompts, say) stay together in cross-validation."""
     ambiguous: int = 0
     """Records left out because they are neither high-stakes nor low-stakes."""
+    weights: Float64[np.ndarray, "records"] | None = None
+    """How much each record counts in training; the mean is 1. None: all alike."""
 
     def __post_init__(self) -> None:
         records = len(self.activations.ids)
@@ -74,7 +76,8 @@ class TrainingData:
         """Some records, by yes or no for each or by their indices; activations are read when asked for, not copied."""
         rows = np.arange(len(self.groups))[chosen]
         groups = [self.groups[int(row)] for row in rows]
-        return TrainingData(View([(self.activations, rows)]), self.labels[rows], groups, self.ambiguous)
+        weights = None if self.weights is None else self.weights[rows]
+        return TrainingData(View([(self.activations, rows)]), self.labels[rows], groups, self.ambiguous, weights)
 
 
 def with_labels(activations: Activations, records: Sequence[Record]) -> TrainingData:
@@ -116,8 +119,8 @@ def check_classes(data: TrainingData, name: str) -> None:
         raise UserError(f"the {len(data.labels)} {name} records are all of one class.", remedy=remedy)
 
 
-def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData, list[Record]]:
-    """Open a store and give every record its label and group, in the order of the store.
+def labelled_activations(stores: Path | Sequence[Path], records_path: Path) -> tuple[TrainingData, list[Record]]:
+    """Open a store, or one of each of several layers, and give every record its label and group, in their order.
 
     Ambiguous records are left out, of both results.
 
@@ -126,8 +129,7 @@ def labelled_activations(store: Path, records_path: Path) -> tuple[TrainingData,
     """
     records = read_records(records_path)
     by_id = {record.id: record for record in records}
-    activations: Any = open_store(store)
-    data = with_labels(activations, records)
+    data = with_labels(open_layers(stores), records)
     return data, [by_id[id_] for id_ in data.activations.ids]
 
 

@@ -1,60 +1,18 @@
 """What a probe family is: its hyper-parameters, how it pools tokens into a record's logit, and how it is fitted."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int64
+from jaxtyping import Bool, Float
 from pydantic import Field
 
 from models_under_pressure.core.files import Frozen
+from models_under_pressure.probes.pooling import Pooled, Segments, Stream
 
-
-@dataclass(frozen=True, eq=False)
-class Segments:
-    """How flat tokens divide into records; every record has at least one token."""
-
-    offsets: Int64[np.ndarray, "records_plus_1"]
-    """Record `i` owns the tokens `offsets[i]` up to but not including `offsets[i + 1]`."""
-    sentence_ends: Bool[np.ndarray, "tokens"] | None = None
-    """Whether a token closes a sentence; None when the pooling does not ask."""
-
-    @property
-    def lengths(self) -> Int[np.ndarray, "records"]:
-        """Tokens per record."""
-        return np.diff(self.offsets)
-
-    @property
-    def sentences(self) -> "Segments":
-        """The same tokens, divided into sentences; the end of a record ends one."""
-        if self.sentence_ends is None:
-            raise ValueError("sentence ends are not known")
-        ends = np.flatnonzero(self.sentence_ends) + 1
-        return Segments(np.union1d(self.offsets, ends))
-
-    def spread(self, values: Float[np.ndarray, "records *columns"]) -> Float[np.ndarray, "tokens *columns"]:
-        """Give every token its record's value."""
-        return np.repeat(values, self.lengths, axis=0)
-
-    def sum(self, values: Float[np.ndarray, "tokens *columns"]) -> Float[np.ndarray, "records *columns"]:
-        """Sum over each record's tokens."""
-        return np.add.reduceat(values, self.offsets[:-1], axis=0)
-
-    def max(self, values: Float[np.ndarray, "tokens *columns"]) -> Float[np.ndarray, "records *columns"]:
-        """Maximum over each record's tokens."""
-        return np.maximum.reduceat(values, self.offsets[:-1], axis=0)
-
-    def argmax(self, values: Float[np.ndarray, "tokens"]) -> Int[np.ndarray, "records"]:
-        """Index, among all tokens, of the first maximum of each record."""
-        hits = np.flatnonzero(values == self.spread(self.max(values)))
-        return hits[np.searchsorted(hits, self.offsets[:-1])]
-
-    def softmax(self, values: Float[np.ndarray, "tokens *columns"]) -> Float[np.ndarray, "tokens *columns"]:
-        """Exponentials, normalised to sum to 1 over each record's tokens."""
-        powers = np.exp(values - self.spread(self.max(values)))
-        return powers / self.spread(self.sum(powers))
-
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Role = Literal["system", "user", "assistant", "template", "tool", "thinking"]
 CalibrationMethod = Literal["none", "platt", "isotonic", "temperature"]
@@ -67,6 +25,8 @@ class FamilyConfig(Frozen):
     """Name of the family; each one narrows it to its own."""
     seeds: int = Field(default=1, ge=1)
     """How many probes to fit, from consecutive seeds."""
+    ensemble: bool = False
+    """Whether the seeds are scored as one method, by the mean of their logits, instead of each on its own."""
     tokens: tuple[Role, ...] = Field(default=("system", "user", "assistant", "template"), min_length=1)
     """Roles of the tokens that the probe sees, in training and in scoring.
 
@@ -84,23 +44,36 @@ class FamilyConfig(Frozen):
     """False positive rates whose thresholds are stored with the probe."""
 
 
+class DescentConfig(FamilyConfig):
+    """Hyper-parameters of gradient descent (McKenzie et al. 2025, table 3)."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Records per optimiser step: the paper's 16 times 4 accumulated."""
+    epochs: int = Field(default=200, ge=1)
+    """Most passes over the training data; the learning rate falls along a cosine over this many."""
+    patience: int = Field(default=50, ge=1)
+    """Stop after this many epochs without a better validation AUROC."""
+    learning_rate: float = Field(default=5e-3, gt=0)
+    """Step of each weight in the space where features have unit size divided by the root of their number."""
+    final_learning_rate: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-3, ge=0)
+    max_gradient_norm: float = Field(default=1.0, gt=0)
+    """Longer gradients of a step are shortened to this."""
+
+
 @dataclass(frozen=True, eq=False)
-class Pooled:
-    """Tokens pooled into records."""
-
-    logits: Float[np.ndarray, "records"]
-    contributions: Float[np.ndarray, "tokens"]
-    """What each token adds to its record's logit: they sum to it."""
-    gradient: Float[np.ndarray, "tokens columns"]
-    """Derivative of the record's logit by each of the token's projections."""
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """Projection of a token: `x @ projection + bias`."""
+class Weights:
+    """The numbers of a fitted family: projection of a token, `x @ projection + bias`, and what the family adds."""
 
     projection: Float[np.ndarray, "hidden columns"]
     bias: Float[np.ndarray, "columns"]
+    more: Mapping[str, Float[np.ndarray, "..."]] = field(default_factory=dict[str, np.ndarray])
+    """Parameters of `Family.transform`."""
+
+    @property
+    def named(self) -> dict[str, Float[np.ndarray, "..."]]:
+        """Name -> array, of all."""
+        return {"projection": self.projection, "bias": self.bias, **self.more}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +83,15 @@ class RecordVectors:
     values: Float[np.ndarray, "records hidden"]
     labels: Bool[np.ndarray, "records"]
     groups: list[str]
+    weights: Float[np.ndarray, "records"] | None = None
+    """How much each record counts; None: all alike."""
 
-
-class Stream(Protocol):
-    """A record's pooling while its tokens arrive; a token costs the same whenever it comes."""
-
-    def update(self, projection: Float[np.ndarray, "columns"], closes_sentence: bool) -> float:
-        """Take one more token, and give the logit of the record as far as it goes."""
-        ...
+    def only(self, rows: np.ndarray) -> "RecordVectors":
+        """Some records, by their indices or a mask."""
+        groups = [self.groups[int(row)] for row in np.arange(len(self.groups))[rows]]
+        return RecordVectors(
+            self.values[rows], self.labels[rows], groups, None if self.weights is None else self.weights[rows]
+        )
 
 
 C = TypeVar("C", bound=FamilyConfig)
@@ -129,7 +103,7 @@ class Exact(Generic[C]):
 
     reduction: Literal["mean", "last"]
     """How tokens become one vector per record: their mean, or the last of them."""
-    solve: Callable[[RecordVectors, C, int], Linear]
+    solve: Callable[[RecordVectors, C, int], Weights]
     """(vectors, config, seed) -> a projection with one column."""
 
 
@@ -137,16 +111,27 @@ class Exact(Generic[C]):
 class Descent(Generic[C]):
     """Fitting by gradient descent on tokens."""
 
-    start: Callable[[Linear, C, np.random.Generator], Linear]
+    start: Callable[[Weights, C, np.random.Generator], Weights]
     """(logistic regression on mean tokens, config, generator) -> where to start; all in the space of the training."""
+    loss: "Callable[[Float[Tensor, 'tokens columns'], Segments, Float[Tensor, 'records'], C], Any] | None" = None
+    """(what is pooled, segments, labels 0 and 1, config) -> loss of each record; None: cross-entropy of the logit."""
+
+
+def _as_projected(
+    projections: "Float[Tensor, 'tokens columns']", more: "Mapping[str, Tensor]", config: FamilyConfig
+) -> "Float[Tensor, 'tokens columns']":
+    return projections
 
 
 @dataclass(frozen=True)
 class Family(Generic[C]):
-    """A kind of probe."""
+    """A kind of probe: a token's linear projection, a transform of it (or none), and the pooling of a record.
+
+    `module.ProbeModule` makes the torch module of it. Loading this class, or a family, does not load torch.
+    """
 
     config: type[C]
-    pool: Callable[[Float[np.ndarray, "tokens columns"], Segments, C], Pooled]
+    pool: "Callable[[Float[Tensor, 'tokens columns'], Segments, C], Pooled]"
     stream: Callable[[C], Stream]
     """Starts the pooling of a record whose tokens come one by one: after each, the logit that `pool` would give."""
     fitting: Exact[C] | Descent[C]
@@ -154,56 +139,19 @@ class Family(Generic[C]):
     """Whether the pooling needs to know where sentences end."""
     columns: Callable[[C], int] = lambda _: 1
     """Numbers that a token is projected to."""
+    more: Callable[[C], Mapping[str, tuple[int, ...]]] = lambda _: {}
+    """Name -> shape of the parameters of `transform`."""
+    transform: "Callable[[Float[Tensor, 'tokens columns'], Mapping[str, Tensor], C], Tensor]" = _as_projected
+    """(projections, parameters, config) -> what is pooled, of each token on its own."""
 
 
-def pool_mean(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: FamilyConfig) -> Pooled:
-    """Mean over tokens."""
-    return weighted_sum(projections, segments, segments.spread(1.0 / segments.lengths))
+def random_directions(hidden: int, columns: int, generator: np.random.Generator) -> Float[np.ndarray, "hidden columns"]:
+    """Uniform in +-1/sqrt(hidden), as PyTorch starts a linear layer."""
+    bound = hidden**-0.5
+    return generator.uniform(-bound, bound, size=(hidden, columns))
 
 
-class MeanStream:
-    """Running mean."""
-
-    def __init__(self, config: FamilyConfig) -> None:
-        """Start without tokens."""
-        self._total, self._count = 0.0, 0
-
-    def update(self, projection: Float[np.ndarray, "1"], closes_sentence: bool) -> float:
-        """Take one more token."""
-        self._total += float(projection[0])
-        self._count += 1
-        return self._total / self._count
-
-
-def pool_last(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: FamilyConfig) -> Pooled:
-    """The last token."""
-    shares = np.zeros(len(projections))
-    shares[segments.offsets[1:] - 1] = 1.0
-    return weighted_sum(projections, segments, shares)
-
-
-class LastStream:
-    """The latest token."""
-
-    def __init__(self, config: FamilyConfig) -> None:
-        """Start without tokens."""
-
-    def update(self, projection: Float[np.ndarray, "1"], closes_sentence: bool) -> float:
-        """Take one more token."""
-        return float(projection[0])
-
-
-def mean_of_chosen(
-    projections: Float[np.ndarray, "tokens 1"], segments: Segments, chosen: Bool[np.ndarray, "tokens"]
-) -> Pooled:
-    """Mean over some of each record's tokens."""
-    shares = chosen / segments.spread(segments.sum(chosen.astype(np.float64)))
-    return weighted_sum(projections, segments, shares)
-
-
-def weighted_sum(
-    projections: Float[np.ndarray, "tokens 1"], segments: Segments, shares: Float[np.ndarray, "tokens"]
-) -> Pooled:
-    """Weighted sum over tokens, for shares that do not change with small changes of the logits."""
-    contributions = shares * projections[:, 0]
-    return Pooled(segments.sum(contributions), contributions, shares[:, None])
+def start_from_mean(mean: Weights, config: FamilyConfig, generator: np.random.Generator) -> Weights:
+    """The best weights for the mean over tokens, with a little noise that tells seeds apart."""
+    noise = random_directions(len(mean.projection), 1, generator)
+    return Weights(mean.projection + noise, mean.bias)

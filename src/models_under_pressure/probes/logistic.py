@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.probes.family import FamilyConfig, Linear, RecordVectors
+from models_under_pressure.probes.family import FamilyConfig, RecordVectors, Weights
 
 DEFAULT_C = 1e-3
 """Inverse strength of the penalty (McKenzie et al. 2025, appendix A)."""
@@ -28,7 +28,7 @@ class LogisticConfig(FamilyConfig):
     """Whether to fit an intercept; without one, the mean training vector has the probability 1/2."""
 
 
-def solve_logistic(vectors: RecordVectors, config: LogisticConfig, seed: int) -> Linear:
+def solve_logistic(vectors: RecordVectors, config: LogisticConfig, seed: int) -> Weights:
     """Standardise, solve, and fold the standardisation into the weights."""
     solve = partial(_solve, fit_intercept=config.fit_intercept)
     strength = config.inverse_regularisation
@@ -37,13 +37,13 @@ def solve_logistic(vectors: RecordVectors, config: LogisticConfig, seed: int) ->
     return solve(vectors, strength)
 
 
-def mean_token_solution(vectors: RecordVectors) -> Linear:
+def mean_token_solution(vectors: RecordVectors) -> Weights:
     """Where gradient descent starts: the logistic regression with the default penalty."""
     return _solve(vectors, DEFAULT_C, fit_intercept=False)
 
 
 def best_by_cross_validation(
-    solve: Callable[[RecordVectors, float], Linear], vectors: RecordVectors, candidates: Sequence[float], seed: int
+    solve: Callable[[RecordVectors, float], Weights], vectors: RecordVectors, candidates: Sequence[float], seed: int
 ) -> float:
     """The candidate whose solutions rank unseen groups best: mean AUROC over folds that never split a group.
 
@@ -57,8 +57,7 @@ def best_by_cross_validation(
     def score(candidate: float) -> float:
         found: list[float] = []
         for train, test in splits:
-            groups = [vectors.groups[int(row)] for row in train]
-            solution = solve(RecordVectors(vectors.values[train], vectors.labels[train], groups), candidate)
+            solution = solve(vectors.only(train), candidate)
             found.append(auroc(vectors.values[test] @ solution.projection[:, 0], vectors.labels[test]))
         return float(np.mean(found))
 
@@ -89,10 +88,16 @@ def grouped_folds(
 
 
 def standardise(
-    values: Float[np.ndarray, "records hidden"],
+    vectors: RecordVectors,
 ) -> tuple[Float[np.ndarray, "records hidden"], Float[np.ndarray, "hidden"], Float[np.ndarray, "hidden"]]:
     """Values with mean 0 and deviation 1 in each feature (constant ones stay), their centre and their scale."""
-    centre, scale = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    values = vectors.values
+    if vectors.weights is None:
+        centre, scale = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    else:
+        shares = vectors.weights / vectors.weights.sum()
+        centre = shares @ values
+        scale = np.sqrt(shares @ (values - centre) ** 2)
     # A feature that only rounding moves is constant.
     scale = np.where(scale > 1e-7 * np.abs(centre), scale, 1.0)
     return (values - centre) / scale, centre, scale
@@ -103,16 +108,16 @@ def fold(
     bias: float,
     centre: Float[np.ndarray, "hidden"],
     scale: Float[np.ndarray, "hidden"],
-) -> Linear:
+) -> Weights:
     """Turn weights for `(x - centre) / scale` into weights for `x`."""
     projection = weights / scale
-    return Linear(projection[:, None], np.array([bias - centre @ projection]))
+    return Weights(projection[:, None], np.array([bias - centre @ projection]))
 
 
-def _solve(vectors: RecordVectors, inverse_regularisation: float, *, fit_intercept: bool) -> Linear:
+def _solve(vectors: RecordVectors, inverse_regularisation: float, *, fit_intercept: bool) -> Weights:
     from sklearn.linear_model import LogisticRegression
 
-    values, centre, scale = standardise(vectors.values)
+    values, centre, scale = standardise(vectors)
     model: Any = LogisticRegression(C=inverse_regularisation, fit_intercept=fit_intercept, tol=1e-6, max_iter=1000)
-    model.fit(values, vectors.labels)
+    model.fit(values, vectors.labels, sample_weight=vectors.weights)
     return fold(model.coef_[0], float(np.ravel(model.intercept_)[0]), centre, scale)

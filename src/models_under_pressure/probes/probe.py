@@ -1,11 +1,12 @@
-"""A fitted probe, frozen and callable on ragged activations, NumPy only; and its files: JSON, safetensors, a card."""
+"""A fitted probe, frozen and callable on ragged activations; and its files: JSON, safetensors, a card."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -27,18 +28,29 @@ from models_under_pressure.evaluation.limits import LIMITS
 from models_under_pressure.probes.calibration import Calibration, Threshold, sigmoid
 from models_under_pressure.probes.data import check_same_origin
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
-from models_under_pressure.probes.family import Pooled, Segments
-from models_under_pressure.probes.tokens import (
-    SENTENCE_END_IDS,
-    Block,
-    Selection,
-    record_blocks,
-    refuse_non_finite,
-    select,
-)
+from models_under_pressure.probes.tokens import SENTENCE_END_IDS
 
-_CACHED_TOKENS = 256
-"""Tokens whose float64 values the cache still holds when they are multiplied."""
+if TYPE_CHECKING:
+    import torch
+
+    from models_under_pressure.probes.module import ProbeModule
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+"""Where probes compute: `auto` is CUDA where there is a GPU, and the CPU elsewhere."""
+
+
+def device_of(name: DeviceName) -> "torch.device":
+    """The device of that name.
+
+    Raises:
+        UserError: it is CUDA, and there is no GPU.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise UserError("torch finds no GPU.", remedy="use the device auto or cpu.")
+    return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +63,8 @@ class Probe:
 
     config: ProbeConfig
     weights: Mapping[str, np.ndarray]
-    """`projection` [hidden, columns] and `bias` [columns] of a token's projections; `sentence_end_ids` where used."""
+    """`projection` [hidden, columns] and `bias` [columns] of a token's projections, and what the family adds; and
+    `sentence_end_ids` where used."""
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Attributes of the training activations (model, revision, layer, hook point, template hash, …) and their hash."""
@@ -74,13 +87,30 @@ class Probe:
         return len(self.weights["projection"])
 
     @property
+    def parameters(self) -> int:
+        """Numbers that were fitted."""
+        return sum(array.size for name, array in self.weights.items() if name != SENTENCE_END_IDS)
+
+    @property
+    def sentence_end_ids(self) -> np.ndarray | None:
+        """Ids of the tokens that close a sentence, where the family asks for them."""
+        return self.weights.get(SENTENCE_END_IDS)
+
+    @cached_property
+    def module(self) -> "ProbeModule":
+        """The torch module, in float64: `module(tokens, segments)` gives logits and contributions."""
+        from models_under_pressure.probes.module import module_of
+
+        return module_of(FAMILIES[self.family], self.config, self.weights)
+
+    @property
     def directions(self) -> int:
         """Vectors that each token is multiplied with: what a score costs."""
         return self.weights["projection"].shape[1]
 
     def decision_function(self, activations: Activations) -> Float[np.ndarray, "records"]:
         """Logit of each record: the score to rank by; calibration leaves it as it is."""
-        return self.pool(activations).logits
+        return score_together([self], activations)[0]
 
     def predict_proba(self, activations: Activations) -> Float[np.ndarray, "records"]:
         """Probability that each record is high-stakes."""
@@ -92,23 +122,26 @@ class Probe:
 
     def score_tokens(self, activations: Activations) -> Float[np.ndarray, "tokens"]:
         """Logit of each token on its own: what a record of this token only would score."""
-        projections = self._project(activations)
-        alone = Segments(np.arange(len(projections) + 1), np.ones(len(projections), dtype=bool))
-        return FAMILIES[self.family].pool(projections, alone, self.config).logits
+        from models_under_pressure.probes.scoring import score_alone
+
+        self.check(activations)
+        return score_alone(self, activations, device_of("auto"))
 
     def contributions(self, activations: Activations) -> Float[np.ndarray, "tokens"]:
         """What each token adds to its record's logit, which they sum to; 0 for roles that the probe does not see."""
-        found = np.zeros(len(activations.roles))
-        found[self._select(activations).chosen] = self.pool(activations).contributions
-        return found
+        from models_under_pressure.probes.scoring import pool_records
 
-    def pool(self, activations: Activations, projections: Float[np.ndarray, "tokens columns"] | None = None) -> Pooled:
-        """Pool the tokens that the probe sees; their projections are computed where they are not given."""
-        selection = self._select(activations)
-        if projections is None:
-            projections = self._project(activations)
-        segments = Segments(selection.offsets, selection.sentence_ends)
-        return FAMILIES[self.family].pool(projections[selection.chosen], segments, self.config)
+        self.check(activations)
+        return pool_records([self], activations, device_of("auto"))[0][1]
+
+    def transformed(self, projections: Float[np.ndarray, "tokens columns"]) -> Float[np.ndarray, "tokens _"]:
+        """What is pooled, of tokens that are projected."""
+        if not FAMILIES[self.family].more(self.config):
+            return projections
+        import torch
+
+        with torch.inference_mode():
+            return self.module.transform(torch.as_tensor(projections)).numpy()
 
     def check(self, activations: Activations) -> None:
         """Refuse activations that the probe was not made for, reading none of them.
@@ -123,51 +156,21 @@ class Probe:
                 remedy="use activations of the probe's own model.",
             )
 
-    def _select(self, activations: Activations) -> Selection:
-        config = self.config
-        ends = self.weights.get(SENTENCE_END_IDS)
-        return select(activations, config.tokens, ends, first_token=config.first_token)
 
-    def _project(self, activations: Activations) -> Float[np.ndarray, "tokens columns"]:
-        self.check(activations)
-        return _project(activations, self.weights["projection"], self.weights["bias"])
-
-
-def score_together(probes: Sequence[Probe], activations: Activations) -> list[Float[np.ndarray, "records"]]:
+def score_together(
+    probes: Sequence[Probe], activations: Activations, *, device: DeviceName = "auto"
+) -> list[Float[np.ndarray, "records"]]:
     """`decision_function` of several probes, reading the activations once."""
+    from models_under_pressure.probes.scoring import pool_records
+
     for probe in probes:
         probe.check(activations)
-    projection = np.hstack([probe.weights["projection"] for probe in probes])
-    bias = np.concatenate([probe.weights["bias"] for probe in probes])
-    ends = np.cumsum([len(probe.weights["bias"]) for probe in probes])
-    parts = np.split(_project(activations, projection, bias), ends[:-1], axis=1)
-    return [probe.pool(activations, part).logits for probe, part in zip(probes, parts, strict=True)]
-
-
-def _project(
-    activations: Activations, projection: Float[np.ndarray, "hidden columns"], bias: Float[np.ndarray, "columns"]
-) -> Float[np.ndarray, "tokens columns"]:
-    """`x @ projection + bias` of each token, in float64 so that the cut into blocks leaves no trace.
-
-    Raises:
-        UserError: an activation is NaN or infinite.
-    """
-    offsets = np.asarray(activations.offsets)
-    projections = np.empty((int(offsets[-1]), len(bias)))
-    for first, stop in record_blocks(offsets, activations.hidden):
-        start, end = int(offsets[first]), int(offsets[stop])
-        values = activations.read(start, end)
-        for piece in range(start, end, _CACHED_TOKENS):
-            part = values[piece - start : piece - start + _CACHED_TOKENS]
-            projections[piece : piece + len(part)] = np.asarray(part, dtype=np.float64) @ projection + bias
-        if not np.isfinite(projections[start:end]).all():
-            refuse_non_finite(Block(first, values, offsets[first : stop + 1] - start), activations)
-    return projections
+    return [logits for logits, _ in pool_records(probes, activations, device_of(device))]
 
 
 WEIGHTS, DESCRIPTION, CARD = "weights.safetensors", "probe.json", "README.md"
-FORMAT = 1
-"""Version of the layout; a reader refuses others."""
+FORMAT, OLDER = 2, (1,)
+"""Version of the layout that is written, and those that are read too: 1 had no parameters but projection and bias."""
 _SEAL = "description_sha256"
 """Key of the hash of all the others."""
 
@@ -179,6 +182,7 @@ class _Origin(BaseModel):
 
     model: str | None = None
     layer: int | None = Field(default=None, ge=0)
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     keep: Keep | None = None
     hook_point: HookPoint | None = None
     max_tokens: int | None = Field(default=None, ge=2)
@@ -250,7 +254,9 @@ def load_probe(directory: Path) -> Probe:
         if isinstance(content.get("config"), dict):
             content["config"].setdefault("first_token", True)  # every probe saw it before there was a choice
 
-    found = read_description(path, _Description, version=FORMAT, what="probe", remedy=remedy, upgrade=upgrade)
+    found = read_description(
+        path, _Description, version=FORMAT, older=OLDER, what="probe", remedy=remedy, upgrade=upgrade
+    )
     check_weights(directory / WEIGHTS, found.weights_sha256, what="probe", remedy="train the probe again")
     saved: dict[str, Any] = {name: getattr(found, name) for name in _SAVED}
     return Probe(weights=_read_weights(directory / WEIGHTS, found.config), **saved)
@@ -266,20 +272,18 @@ def _read_weights(path: Path, config: ProbeConfig) -> dict[str, np.ndarray]:
     family = FAMILIES[config.family]
     try:
         weights: dict[str, np.ndarray] = untyped.load_file(path)
-        shapes = {name: array.shape for name, array in weights.items()}
-        wanted = {"projection", "bias", *([SENTENCE_END_IDS] if family.by_sentence else [])}
-        if set(shapes) != wanted:
-            raise ValueError(f"the arrays are {sorted(shapes)}, not {sorted(wanted)}")
         columns = family.columns(config)
-        hidden = weights["projection"].size // columns
-        if not hidden or shapes["projection"] != (hidden, columns) or shapes["bias"] != (columns,):
-            raise ValueError(
-                f"the shapes are {shapes['projection']} and {shapes['bias']}, not (n, {columns}) and ({columns},)"
-            )
-        for name in ("projection", "bias"):
+        hidden = weights["projection"].size // columns if "projection" in weights else 0
+        shapes = {"projection": (hidden, columns), "bias": (columns,), **family.more(config)}
+        wanted = {*shapes, *([SENTENCE_END_IDS] if family.by_sentence else [])}
+        if set(weights) != wanted:
+            raise ValueError(f"the arrays are {sorted(weights)}, not {sorted(wanted)}")
+        for name, shape in shapes.items():
+            if not hidden or weights[name].shape != shape:
+                raise ValueError(f"the shape of {name} is {weights[name].shape}, not {shape}")
             if weights[name].dtype.kind != "f" or not np.isfinite(weights[name]).all():
                 raise ValueError(f"not every number of {name} is finite")
-        if family.by_sentence and (weights[SENTENCE_END_IDS].dtype.kind != "i" or len(shapes[SENTENCE_END_IDS]) != 1):
+        if family.by_sentence and (weights[SENTENCE_END_IDS].dtype.kind != "i" or weights[SENTENCE_END_IDS].ndim != 1):
             raise ValueError(f"{SENTENCE_END_IDS} is no list of whole numbers")
     except Exception as error:  # the library raises errors of its own for each kind of damage
         problem = f"the weights are not those of a {config.family} probe ({first_line(error)})."

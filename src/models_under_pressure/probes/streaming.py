@@ -7,9 +7,9 @@ from jaxtyping import Float, Int
 
 from models_under_pressure.activations.ragged import TEMPLATE
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.family import Stream
+from models_under_pressure.probes.pooling import Stream
 from models_under_pressure.probes.probe import Probe
-from models_under_pressure.probes.tokens import ROLES, SENTENCE_END_IDS, seen_roles
+from models_under_pressure.probes.tokens import ROLES, seen_roles
 
 
 class RunningScore:
@@ -26,7 +26,7 @@ class RunningScore:
         self.latest: float | None = None
         """Logit of the latest token alone; None if the probe does not see it."""
         self._seen = frozenset(ROLES[role] for role in seen_roles(probe.config.tokens))
-        self._sentence_ends = frozenset(np.asarray(probe.weights.get(SENTENCE_END_IDS, ())).tolist())
+        self._sentence_ends = frozenset[int](() if probe.sentence_end_ids is None else probe.sentence_end_ids.tolist())
         self._stream = self._start()
         self._is_first = True
 
@@ -54,7 +54,7 @@ class RunningScore:
         values = np.asarray(activations, dtype=np.float64)
         if not np.isfinite(values).all():
             raise ValueError("activations are NaN or infinite")
-        projections = values @ self.probe.weights["projection"] + self.probe.weights["bias"]
+        projections = self.probe.transformed(values @ self.probe.weights["projection"] + self.probe.weights["bias"])
         return [
             self._take(projection, int(role), int(token_id) in self._sentence_ends)
             for projection, role, token_id in zip(projections, roles, token_ids, strict=True)

@@ -66,20 +66,23 @@ def _parts(
 ) -> list[str]:
     """Which parts of an output are wanted: all of it ("."), nothing, or stores inside it.
 
-    An output is one layer of the pipeline (`<model>/layer_<L>`, stores in a folder per purpose), one store
-    (`<model>/<dataset>/layer_<L>.zarr`), or several layers of one dataset (`<model>/layers`); a choice of layers from
-    the last has to name it as the dataset.
+    An output is a layer of the pipeline and those beside it (`<model>/layer_<L>`, stores in a folder per purpose, or
+    `layer_<M>` in there), one store (`<model>/<dataset>/layer_<L>.zarr`), or several layers of one dataset
+    (`<model>/layers`); a choice of layers from the last has to name it as the dataset.
     """
     home = path.parent if path.suffix == ".zarr" else path
     if model is not None and str(home.parent) not in (model, Path(model).name):
         return []
     if one_layer := re.fullmatch(r"layer_(\d+)", path.name):
-        if layers and int(one_layer[1]) not in layers:
-            return []
-        if not datasets:
+        if not datasets and not layers:
             return ["."]
-        stores = {Path(*Path(name).parts[:2]) for name in listed(output, root=root)}
-        return sorted(store.as_posix() for store in stores if store.stem in datasets)
+        stores = {found[1] for name in listed(output, root=root) if (found := re.match(r"(.*?\.zarr)/", name))}
+        beside = {store: re.search(r"/layer_(\d+)/", store) for store in stores}
+        return sorted(
+            store
+            for store, other in beside.items()
+            if (not datasets or Path(store).stem in datasets) and (not layers or int((other or one_layer)[1]) in layers)
+        )
     if datasets and home.name not in datasets:
         return []
     names = [f"layer_{layer}.zarr" for layer in layers]

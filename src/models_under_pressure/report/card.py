@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_under_pressure.core.display import template
+from models_under_pressure.core.layers import layers_text
 from models_under_pressure.evaluation.report import Metrics, percent
 
 RESULTS = ("dataset", "purpose", "n", "high-stakes", "AUROC", "FPR at the 1 % threshold", "TPR at the 1 % threshold")
@@ -63,7 +64,7 @@ def _facts(probe: Mapping[str, Any], own: Mapping[str, Any], means: Mapping[str,
     flops = next((row["flops"] / row["tokens"] for row in own.values() if row.get("tokens") and "flops" in row), None)
     return {
         "Model": f"{origin.get('model')} at {str(origin.get('revision'))[:12]}",
-        "Reads": f"layer {origin.get('layer')} ({origin.get('hook_point')})",
+        "Reads": f"{layers_text(origin)} ({origin.get('hook_point')})",
         "Family": str(config["family"]),
         "Trained on": f"{origin.get('training_records', 0):,} records, {str(origin.get('training_data_hash'))[:12]}",
         "AUROC, in distribution": told(means.get("validation", {}), "auroc") + " (validation split)",

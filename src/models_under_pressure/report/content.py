@@ -11,6 +11,7 @@ import numpy as np
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
+from models_under_pressure.core.layers import layer_text
 from models_under_pressure.core.paths import FIGURES, Dataset
 from models_under_pressure.core.records import Record
 from models_under_pressure.evaluation.report import Metrics
@@ -188,7 +189,7 @@ def model_facts(origin: Mapping[str, Any], seed: int, commit: str) -> dict[str, 
     revision = origin.get("revision")
     return {
         "Model": str(origin["model"]) + (f" at {str(revision)[:12]}" if revision else ""),
-        "Layer": f"{origin['layer']} ({origin['hook_point']})",
+        "Layer": f"{layer_text(origin)} ({origin['hook_point']})",
         "Seed": str(seed),
         "Commit": commit,
     }

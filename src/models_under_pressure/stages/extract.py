@@ -1,4 +1,4 @@
-"""Run the model over every dataset in use and keep what enters one layer."""
+"""Run the model over every dataset in use and keep what enters the layers that probes read."""
 
 import os
 import shutil
@@ -17,7 +17,6 @@ from models_under_pressure.core.paths import (
     dataset_in_use,
     datasets_in_use,
     layer_folder,
-    store_path,
 )
 from models_under_pressure.core.section import model_aliases, read
 
@@ -25,27 +24,29 @@ from models_under_pressure.core.section import model_aliases, read
 def command(
     datasets: Annotated[list[str] | None, typer.Argument(help="Names of datasets in use; by default all.")] = None,
 ) -> None:
-    """Extract the activations of the datasets in use at `probe.layer`; what has not changed is kept.
+    """Extract the activations of the datasets in use at `probe.layer`, or at all of `probe.layers`, in one pass.
+
+    What has not changed is kept.
 
     Example: mup extract
     """
-    model, layer = read("model", PipelineModel), read("probe", ProbeParams).layer
+    model, place = read("model", PipelineModel), read("probe", ProbeParams)
     if not control_sets():
-        write_text(layer_folder(model.name, layer) / NO_CONTROL, "No control set is in use.\n")
+        write_text(layer_folder(model.name, place.layer) / NO_CONTROL, "No control set is in use.\n")
     for path, outcome in run(
         [dataset_in_use(name) for name in datasets] if datasets else datasets_in_use(),
         alias=model.name,
         model=model.resolved(model_aliases()),
-        layer=layer,
+        place=place,
         config=read("extract", ExtractConfig),
     ):
         print(f"{outcome:8} {path}", flush=True)
 
 
 def run(
-    datasets: Sequence[Dataset], *, alias: str, model: ModelConfig, layer: int, config: ExtractConfig
+    datasets: Sequence[Dataset], *, alias: str, model: ModelConfig, place: ProbeParams, config: ExtractConfig
 ) -> Iterator[tuple[Path, str]]:
-    """Run the model over datasets, in one process, and write what enters one layer.
+    """Run the model over datasets, in one process, and write what enters each layer that probes read.
 
     Stores are made on a shelf outside the project and linked into it: DVC deletes a stage's outputs before it runs,
     and there a dataset that has not changed, a run that was killed, and an experiment in another folder find theirs.
@@ -59,9 +60,9 @@ def run(
     """
     from models_under_pressure.activations.extract import extract_on_shelf
 
-    made = extract_on_shelf([dataset.path for dataset in datasets], [layer], model=model, config=config)
-    for dataset, (_, store, outcome) in zip(datasets, made, strict=True):
-        target = store_path(alias, dataset, layer)
+    targets = [target for dataset in datasets for target in place.stores(alias, dataset).values()]
+    made = extract_on_shelf([dataset.path for dataset in datasets], place.reads, model=model, config=config)
+    for target, (_, store, outcome) in zip(targets, made, strict=True):
         _link_tree(store, target)
         yield target, outcome
 

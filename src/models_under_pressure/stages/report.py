@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from models_under_pressure.core.files import read_json, read_jsonl, write_text
+from models_under_pressure.core.layers import layers_text
 from models_under_pressure.core.paths import (
     CARDS,
     ORIGINS,
@@ -123,8 +124,8 @@ def _summary(
     names = list(dict.fromkeys(name for found in metrics.values() for name in found))
     rows = sum(len(found) for found in records.values())
     return (
-        f"Scores of {', '.join(names)} on {len(metrics)} datasets ({rows:,} records). Probes read layer "
-        f"{origin['layer']} of {origin['model']} and were trained on {len(records.get('train', ())):,} records."
+        f"Scores of {', '.join(names)} on {len(metrics)} datasets ({rows:,} records). Probes read "
+        f"{layers_text(origin)} of {origin['model']} and were trained on {len(records.get('train', ())):,} records."
     ) + notice(record for found in records.values() for record in found)
 
 

@@ -17,7 +17,6 @@ from models_under_pressure.core.paths import (
     datasets_in_use,
     probe_paths,
     scores_path,
-    store_path,
 )
 from models_under_pressure.core.section import Section, read
 from models_under_pressure.evaluation.scores import ScoreList, read_scores
@@ -47,13 +46,14 @@ def command() -> None:
     Example: mup score_tokens
     """
     config = read("score_tokens", ScoreTokens)
-    model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
+    model, place = read("model", PipelineModel).name, read("probe", ProbeParams)
     read("train", TrainConfig).probe(config.probe)
     datasets = datasets_in_use(*config.purposes)
-    run(datasets, stores=[store_path(model, one, layer) for one in datasets], config=config, seed=read("seed", int))
+    stores = [[*place.stores(model, one).values()] for one in datasets]
+    run(datasets, stores=stores, config=config, seed=read("seed", int))
 
 
-def run(datasets: Sequence[Dataset], *, stores: Sequence[Path], config: ScoreTokens, seed: int) -> None:
+def run(datasets: Sequence[Dataset], *, stores: Sequence[Sequence[Path]], config: ScoreTokens, seed: int) -> None:
     """Write a row per chosen record to data/results/score_tokens.jsonl; the model is not loaded.
 
     Raises:
@@ -84,7 +84,7 @@ def _scores(probe: str) -> dict[str, ScoreList]:
 
 
 def _rows(
-    dataset: Dataset, probe: Probe, decoder: Decoder, store: Path, chosen: Mapping[str, Sequence[Choice]]
+    dataset: Dataset, probe: Probe, decoder: Decoder, store: Sequence[Path], chosen: Mapping[str, Sequence[Choice]]
 ) -> list[dict[str, Any]]:
     whole, records = labelled_activations(store, dataset.path)
     data = whole.only(np.array([record.id in chosen for record in records], dtype=bool))

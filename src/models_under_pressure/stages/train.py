@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
-from models_under_pressure.core.paths import control_sets, probe_paths, store_path, the_one
+from models_under_pressure.core.paths import Dataset, control_sets, probe_paths, the_one
 from models_under_pressure.core.section import read
 from models_under_pressure.core.settings import curve, load_settings
 from models_under_pressure.probes.data import labelled_activations
@@ -22,14 +22,17 @@ def command(probe: Annotated[str, typer.Argument(help="Name of the probe, as in 
 
     Example: mup train attention
     """
-    model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
-    train, validation = the_one("train"), the_one("validation")
+    model, place = read("model", PipelineModel).name, read("probe", ProbeParams)
+
+    def data(dataset: Dataset) -> tuple[list[Path], Path]:
+        return [*place.stores(model, dataset).values()], dataset.path
+
     run(
         probe,
         config=read("train", TrainConfig).probe(probe),
-        train=(store_path(model, train, layer), train.path),
-        validation=(store_path(model, validation, layer), validation.path),
-        control=[(store_path(model, one, layer), one.path) for one in control_sets()],
+        train=data(the_one("train")),
+        validation=data(the_one("validation")),
+        control=[data(one) for one in control_sets()],
         seed=read("seed", int),
     )
 
@@ -38,12 +41,12 @@ def run(
     name: str,
     *,
     config: ProbeConfig,
-    train: tuple[Path, Path],
-    validation: tuple[Path, Path],
-    control: Sequence[tuple[Path, Path]] = (),
+    train: tuple[Sequence[Path], Path],
+    validation: tuple[Sequence[Path], Path],
+    control: Sequence[tuple[Sequence[Path], Path]] = (),
     seed: int,
 ) -> None:
-    """Fit a probe on an activation store and its records, and save it under its name and seed.
+    """Fit a probe on records and their stores, one per layer, and save it under its name and seed.
 
     Its thresholds are those that the control sets promise; without any, those of the validation split.
     """

@@ -18,7 +18,7 @@ from models_under_pressure.activations.config import (
 )
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.hub import hub_errors
-from models_under_pressure.core.paths import Dataset, layer_store_path, store_path
+from models_under_pressure.core.paths import Dataset, layer_store_path
 from models_under_pressure.core.section import EXPERIMENTS, PARAMS, model_aliases, read
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, load_lineage
 from models_under_pressure.remotes.checks import Finding
@@ -88,9 +88,12 @@ def planned_run(*, root: Path, offline: bool) -> Iterator[Finding]:
 
 def _planned_stores(root: Path, alias: str, *, per_token: bool) -> list[PlannedStore]:
     """The stores of the datasets in use, and of the training prompts at the layers that `choose_layer` compares."""
-    datasets, layer = load_lineage(root / LINEAGE_PATH).in_use, read("probe", ProbeParams, root / PARAMS).layer
-    places = [(one, root / store_path(alias, Dataset(one.name, one.purpose), layer)) for one in datasets]
-    stores = [PlannedStore(one.name, root / one.path, place, per_token) for one, place in places]
+    datasets, place = load_lineage(root / LINEAGE_PATH).in_use, read("probe", ProbeParams, root / PARAMS)
+    stores = [
+        PlannedStore(one.name, root / one.path, root / store, per_token)
+        for one in datasets
+        for store in place.stores(alias, Dataset(one.name, one.purpose)).values()
+    ]
     if (root / EXPERIMENTS).is_file():
         train = next(root / one.path for one in datasets if one.purpose == "train")
         compared = read("choose_layer", Layers, root / EXPERIMENTS)
@@ -105,7 +108,7 @@ def estimate_stores(stores: Sequence[PlannedStore], *, hidden: int, max_tokens: 
     missing = [one for one in stores if not one.store.exists()]
     planned = [one for one in missing if one.file.exists()]
     rows = sum(one.rows(max_tokens) for one in planned)
-    unknown = sorted(one.name for one in missing if not one.file.exists())
+    unknown = sorted({one.name for one in missing if not one.file.exists()})
     return StoreEstimate(rows * hidden * _BYTES_PER_VALUE, len(stores) - len(missing), len(planned), tuple(unknown))
 
 

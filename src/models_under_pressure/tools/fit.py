@@ -37,9 +37,10 @@ class Table:
 class Fitted:
     """What was fitted, and where."""
 
-    layer: int
+    chosen: tuple[int, ...]
+    """Layers that the probes read."""
     layers: Mapping[int, float]
-    """Layer -> cross-validated AUROC on the training records; empty where the layer was given."""
+    """Layer -> cross-validated AUROC on the training records; empty where the layers were given."""
     probes: Mapping[str, "Probe"]
     scores: Sequence["ScoreList"]
     """Of every evaluation file: the probes, then the text monitors."""
@@ -53,7 +54,12 @@ def command(
     model: Annotated[str, typer.Option(help="Short name from params.yaml, Hugging Face id, or local path.")] = (
         "smollm2-135m"
     ),
-    layer: Annotated[str, typer.Option(help="Decoder block, from 0; auto cross-validates all but 0.")] = "auto",
+    layer: Annotated[
+        str,
+        typer.Option(
+            "--layer", "--layers", help="Decoder block, from 0, or several: 11,16; auto cross-validates all but 0."
+        ),
+    ] = "auto",
     probes: Annotated[str, typer.Option(help="Probe families, with commas between.")] = "mean_logistic",
     out: Annotated[Path, typer.Option(help="Folder of the probes.")] = Path("fitted"),
     text: Text = None,
@@ -78,12 +84,12 @@ def command(
     from models_under_pressure.probes.probe import save_probe
 
     names = families(probes)
-    wanted = layer_of(layer)
+    wanted = layers_named(layer)
     asked = Asked(text, messages, label, tuple(positive or ()), id_, group)
     with tempfile.TemporaryDirectory() as folder:
         tables = read_tables([train, *evaluate], asked, Path(folder), allow_refused=allow_refused)
         config = ModelConfig(name=model_aliases().get(model, model))
-        found = run(tables[0], tables[1:], model=config, layer=wanted, probes=names, max_tokens=max_tokens, seed=seed)
+        found = run(tables[0], tables[1:], model=config, layers=wanted, probes=names, max_tokens=max_tokens, seed=seed)
     for name, probe in found.probes.items():
         save_probe(probe, out / name)
     print(to_text(found, len(tables[0].records), seed=seed), end="")
@@ -107,17 +113,19 @@ def families(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def layer_of(text: str) -> int | None:
-    """The layer, or None for `auto`.
+def layers_named(text: str) -> tuple[int, ...] | None:
+    """The layers, with commas between, lowest first; None for `auto`.
 
     Raises:
         UserError: it is neither.
     """
     from models_under_pressure.core.errors import UserError
 
-    if text != "auto" and not text.isdecimal():
-        raise UserError(f"{text!r} is no layer.", where="--layer", remedy="write a number from 0, or auto.")
-    return None if text == "auto" else int(text)
+    parts = [part.strip() for part in text.split(",")]
+    if text != "auto" and not all(part.isdecimal() for part in parts):
+        remedy = "write a number from 0, several with commas such as 11,16, or auto."
+        raise UserError(f"{text!r} is no layer.", where="--layer", remedy=remedy)
+    return None if text == "auto" else tuple(sorted({int(part) for part in parts}))
 
 
 def read_tables(sources: Sequence[str], asked: "Asked", folder: Path, *, allow_refused: bool) -> list[Table]:
@@ -165,7 +173,7 @@ def run(
     evaluate: Sequence[Table],
     *,
     model: "ModelConfig",
-    layer: int | None,
+    layers: Sequence[int] | None,
     probes: Sequence[str],
     max_tokens: int = 8192,
     seed: int,
@@ -176,7 +184,8 @@ def run(
         train: records to fit on.
         evaluate: records to measure on.
         model: the model that reads them.
-        layer: decoder block, from 0; None chooses the one with the highest cross-validated AUROC of a mean probe.
+        layers: decoder blocks, from 0, that a probe reads side by side; None chooses the one with the highest
+            cross-validated AUROC of a mean probe.
         probes: families.
         max_tokens: longest conversation.
         seed: seed of folds and probes.
@@ -193,23 +202,24 @@ def run(
     from models_under_pressure.probes.training import fit_probes
 
     grouped_folds(np.array([one.is_high for one in train.records]), [one.group for one in train.records], FOLDS, seed)
-    layers = {} if layer is not None else compare_layers(train, model, max_tokens=max_tokens, seed=seed)
-    chosen = layer if layer is not None else max(layers, key=lambda one: (layers[one], -one))
+    compared = {} if layers is not None else compare_layers(train, model, max_tokens=max_tokens, seed=seed)
+    chosen = tuple(layers) if layers is not None else (max(compared, key=lambda one: (compared[one], -one)),)
     config = ExtractConfig(stored="float32", max_tokens=max_tokens)
-    stores = extracted([train, *evaluate], [chosen], model, config)
-    data, _ = labelled_activations(stores[train.name, chosen], train.path)
+    made = extracted([train, *evaluate], chosen, model, config)
+    stores = {table.name: [made[table.name, layer] for layer in chosen] for table in (train, *evaluate)}
+    data, _ = labelled_activations(stores[train.name], train.path)
     rows, held_out = grouped_folds(data.labels, data.groups, FOLDS, seed)[0]
     configs = {name: family_config(name, {}) for name in probes}
     fitted = {
         name: found[0] for name, found in fit_probes(configs, data.only(rows), data.only(held_out), seed=seed).items()
     }
-    scores = [score for table in evaluate for score in _scores(table, stores[table.name, chosen], fitted, seed)]
+    scores = [score for table in evaluate for score in _scores(table, stores[table.name], fitted, seed)]
     kept = {data.activations.ids[int(row)] for row in rows}
     scores += text_floor(replace(train, records=tuple(one for one in train.records if one.id in kept)), evaluate, seed)
-    return Fitted(chosen, layers, fitted, scores, len(held_out))
+    return Fitted(chosen, compared, fitted, scores, len(held_out))
 
 
-def _scores(table: Table, store: Path, fitted: "Mapping[str, Probe]", seed: int) -> "Iterator[ScoreList]":
+def _scores(table: Table, stores: Sequence[Path], fitted: "Mapping[str, Probe]", seed: int) -> "Iterator[ScoreList]":
     """What each probe says of a table."""
     import numpy as np
 
@@ -218,7 +228,7 @@ def _scores(table: Table, store: Path, fitted: "Mapping[str, Probe]", seed: int)
     from models_under_pressure.probes.data import labelled_activations
     from models_under_pressure.probes.probe import score_together
 
-    one, _ = labelled_activations(store, table.path)
+    one, _ = labelled_activations(stores, table.path)
     tokens = np.diff(one.activations.offsets)
     every = score_together(list(fitted.values()), one.activations)
     for (name, probe), logits in zip(fitted.items(), every, strict=True):
@@ -275,6 +285,7 @@ def text_floor(train: Table, evaluate: Sequence[Table], seed: int) -> list["Scor
 def to_text(found: Fitted, records: int, *, seed: int) -> str:
     """The layers compared and the metrics of every method, with 95 % intervals that resample whole groups."""
     from models_under_pressure.core.display import text_table
+    from models_under_pressure.core.layers import layers_text
     from models_under_pressure.evaluation.report import EvaluateConfig, evaluate_scores
 
     config = EvaluateConfig.model_validate({"resamples": 2000})
@@ -286,7 +297,8 @@ def to_text(found: Fitted, records: int, *, seed: int) -> str:
             for name in ("auroc", "tpr_at_1pct_fpr")
         ]
         rows.append([one.dataset, f"{measured['n']:,}", f"{measured['positives']:,}", one.probe, *cells])
-    lines = [f"layer {found.layer}; fitted on {records - found.held_out:,} records, {found.held_out:,} held out"]
+    where = layers_text({"layers": found.chosen})
+    lines = [f"{where}; fitted on {records - found.held_out:,} records, {found.held_out:,} held out"]
     if found.layers:
         told = ", ".join(f"{layer}: {value:.3f}" for layer, value in found.layers.items())
         lines.append(f"cross-validated AUROC of each layer: {told}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from models_under_pressure.core.display import text_table
+from models_under_pressure.core.layers import layer_text
 from models_under_pressure.tools.score import find_probe
 
 app = typer.Typer(help="Look at saved probes and share them.", no_args_is_help=True)
@@ -28,9 +29,9 @@ def list_probes() -> None:
     for description in sorted(PROBES.rglob(DESCRIPTION)):
         probe = load_probe(description.parent)
         auroc = probe.metrics.get("validation_auroc")
-        layer, model = (probe.provenance.get(name, "-") for name in ("layer", "model"))
+        layers, model = layer_text(probe.provenance), probe.provenance.get("model", "-")
         name = description.parent.relative_to(PROBES)
-        rows.append([name, probe.family, layer, "-" if auroc is None else f"{auroc:.4f}", model])
+        rows.append([name, probe.family, layers, "-" if auroc is None else f"{auroc:.4f}", model])
     print(text_table(("probe", "family", ">layer", ">AUROC", "model"), rows), end="")
 
 

@@ -38,9 +38,9 @@ class LabelledSet:
         return self.data.groups
 
 
-def read_set(dataset: Dataset, store: Path) -> LabelledSet:
-    """Open one dataset; its activations are held in memory, where they fit."""
-    data, records = labelled_activations(store, dataset.path)
+def read_set(dataset: Dataset, stores: Path | Sequence[Path]) -> LabelledSet:
+    """Open one dataset, with one store per layer; its activations are held in memory, where they fit."""
+    data, records = labelled_activations(stores, dataset.path)
     data = replace(data, activations=in_memory(data.activations, MEMORY_GIB))
     return LabelledSet(dataset.name, dataset.purpose, data, records)
 

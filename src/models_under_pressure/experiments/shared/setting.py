@@ -1,10 +1,10 @@
-"""What the experiments on probes have in common: the datasets in use at `probe.layer`, seed and confidence."""
+"""What the experiments on probes have in common: the datasets in use at the layers of `probe`, seed and confidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models_under_pressure.activations.config import PipelineModel, ProbeParams
-from models_under_pressure.core.paths import Purpose, datasets_in_use, store_path
+from models_under_pressure.core.paths import Purpose, datasets_in_use
 from models_under_pressure.core.section import read
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.experiments.shared.rows import cores
@@ -45,9 +45,9 @@ def read_setting(*tested: Purpose) -> Setting:
         UserError: a purpose has no dataset; a tested conversation is among the training prompts; or see
             `labelled_activations`.
     """
-    model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
+    model, place = read("model", PipelineModel).name, read("probe", ProbeParams)
     train, validation, *others = (
-        read_set(one, store_path(model, one, layer)) for one in datasets_in_use("train", "validation", *tested)
+        read_set(one, [*place.stores(model, one).values()]) for one in datasets_in_use("train", "validation", *tested)
     )
     confidence = read("evaluate", EvaluateConfig).confidence
     return Setting(train, validation, others, read("seed", int), confidence, cores())

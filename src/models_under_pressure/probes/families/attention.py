@@ -12,9 +12,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from models_under_pressure.probes.descent import DescentConfig
 from models_under_pressure.probes.families.multi_head_attention import Stream, pool, start_heads
-from models_under_pressure.probes.family import Descent, Family, Linear
+from models_under_pressure.probes.family import Descent, DescentConfig, Family, Weights
 
 
 class Config(DescentConfig):
@@ -28,7 +27,7 @@ class Config(DescentConfig):
     final_learning_rate: float = Field(default=5e-4, ge=0)
 
 
-def start(mean: Linear, config: Config, generator: np.random.Generator) -> Linear:
+def start(mean: Weights, config: Config, generator: np.random.Generator) -> Weights:
     """A random query, and the values that are best for equal attention."""
     return start_heads(1, mean, generator)
 

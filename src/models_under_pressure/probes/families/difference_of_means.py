@@ -11,16 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from models_under_pressure.probes.family import (
-    Exact,
-    Family,
-    FamilyConfig,
-    Linear,
-    MeanStream,
-    RecordVectors,
-    pool_mean,
-)
+from models_under_pressure.probes.family import Exact, Family, FamilyConfig, RecordVectors, Weights
 from models_under_pressure.probes.logistic import fold, standardise
+from models_under_pressure.probes.pooling import MeanStream, pool_mean
 
 
 class Config(FamilyConfig):
@@ -32,13 +25,13 @@ class Config(FamilyConfig):
     """Whether every feature gets unit variance first (the paper: no); few large features else set the direction."""
 
 
-def solve(vectors: RecordVectors, config: Config, seed: int) -> Linear:
+def solve(vectors: RecordVectors, config: Config, seed: int) -> Weights:
     """The direction from one class mean to the other."""
     values, centre, scale = vectors.values, np.zeros(1), np.ones(1)
     if config.standardise:
-        values, centre, scale = standardise(values)
-    high = values[vectors.labels].mean(axis=0, dtype=np.float64)
-    low = values[~vectors.labels].mean(axis=0, dtype=np.float64)
+        values, centre, scale = standardise(vectors)
+    weights = np.ones(len(values)) if vectors.weights is None else vectors.weights
+    high, low = (np.average(values[own], axis=0, weights=weights[own]) for own in (vectors.labels, ~vectors.labels))
     direction = high - low
     hidden = len(direction)
     bias = -float(direction @ (high + low)) / 2

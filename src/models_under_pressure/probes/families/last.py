@@ -12,8 +12,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from models_under_pressure.probes.family import Exact, Family, LastStream, Role, pool_last
+from models_under_pressure.probes.family import Exact, Family, Role
 from models_under_pressure.probes.logistic import LogisticConfig, solve_logistic
+from models_under_pressure.probes.pooling import LastStream, pool_last
 
 
 class Config(LogisticConfig):

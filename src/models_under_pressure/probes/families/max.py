@@ -5,13 +5,16 @@ Formula: `logit = max_t (w . x_t + b)`, over the record's own tokens only.
 Regularisation: weight decay, early stopping on validation AUROC.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from models_under_pressure.probes.descent import DescentConfig, start_from_mean
-from models_under_pressure.probes.family import Descent, Family, Pooled, Segments, weighted_sum
+from models_under_pressure.probes.family import Descent, DescentConfig, Family, start_from_mean
+from models_under_pressure.probes.pooling import Pooled, Segments, mean_of_chosen
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Config(DescentConfig):
@@ -20,11 +23,11 @@ class Config(DescentConfig):
     family: Literal["max"] = "max"
 
 
-def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: Config) -> Pooled:
+def pool(projections: "Float[Tensor, 'tokens 1']", segments: Segments, config: Config) -> Pooled:
     """The highest token; the first one of equals."""
-    shares = np.zeros(len(projections))
-    shares[segments.argmax(projections[:, 0])] = 1.0
-    return weighted_sum(projections, segments, shares)
+    values = projections[:, 0]
+    highest = segments.argmax(values) - segments.offsets[:-1]
+    return mean_of_chosen(values, segments, segments.places == segments.spread(highest))
 
 
 class Stream:

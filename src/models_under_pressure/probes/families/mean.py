@@ -8,8 +8,9 @@ Regularisation: L2, of the strength of the paper's logistic probe; an intercept 
 
 from typing import Literal
 
-from models_under_pressure.probes.family import Exact, Family, MeanStream, pool_mean
+from models_under_pressure.probes.family import Exact, Family
 from models_under_pressure.probes.logistic import LogisticConfig, solve_logistic
+from models_under_pressure.probes.pooling import MeanStream, pool_mean
 
 
 class Config(LogisticConfig):

@@ -7,8 +7,9 @@ Regularisation: L2 with C = 1e-3 and no intercept, as in the paper; or C chosen 
 
 from typing import Literal
 
-from models_under_pressure.probes.family import Exact, Family, MeanStream, pool_mean
+from models_under_pressure.probes.family import Exact, Family
 from models_under_pressure.probes.logistic import LogisticConfig, solve_logistic
+from models_under_pressure.probes.pooling import MeanStream, pool_mean
 
 
 class Config(LogisticConfig):

@@ -5,14 +5,17 @@ Formula: `logit = sum_h sum_t softmax_t(q_h . x_t / sqrt(hidden)) (v_h . x_t + b
 Regularisation: weight decay, early stopping on validation AUROC.
 """
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from models_under_pressure.probes.descent import DescentConfig, random_directions
-from models_under_pressure.probes.family import Descent, Family, Linear, Pooled, Segments
+from models_under_pressure.probes.family import Descent, DescentConfig, Family, Weights, random_directions
+from models_under_pressure.probes.pooling import Pooled, Segments
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Config(DescentConfig):
@@ -23,15 +26,11 @@ class Config(DescentConfig):
     heads: int = Field(default=4, ge=1)
 
 
-def pool(projections: Float[np.ndarray, "tokens columns"], segments: Segments, config: DescentConfig) -> Pooled:
+def pool(projections: "Float[Tensor, 'tokens columns']", segments: Segments, config: DescentConfig) -> Pooled:
     """Sum over heads of the mean value (the second half of the columns), weighted by the scores (the first half)."""
     heads = projections.shape[1] // 2
-    shares = segments.softmax(projections[:, :heads])
-    values = projections[:, heads:]
-    contributions = shares * values
-    by_head = segments.sum(contributions)
-    gradient = np.hstack([shares * (values - segments.spread(by_head)), shares])
-    return Pooled(by_head.sum(axis=1), contributions.sum(axis=1), gradient)
+    contributions = segments.softmax(projections[:, :heads]) * projections[:, heads:]
+    return Pooled(segments.sum(contributions).sum(dim=1), contributions.sum(dim=1))
 
 
 class Stream:
@@ -58,17 +57,17 @@ class Stream:
         return float((self._value / self._weight).sum())
 
 
-def start(mean: Linear, config: Config, generator: np.random.Generator) -> Linear:
+def start(mean: Weights, config: Config, generator: np.random.Generator) -> Weights:
     """See `start_heads`."""
     return start_heads(config.heads, mean, generator)
 
 
-def start_heads(heads: int, mean: Linear, generator: np.random.Generator) -> Linear:
+def start_heads(heads: int, mean: Weights, generator: np.random.Generator) -> Weights:
     """Random queries, and values that share the best ones for equal attention."""
     queries = random_directions(len(mean.projection), heads, generator)
     values = np.tile(mean.projection / heads, heads)
     bias = np.concatenate([np.zeros(heads), np.full(heads, mean.bias[0] / heads)])
-    return Linear(np.hstack([queries, values]), bias)
+    return Weights(np.hstack([queries, values]), bias)
 
 
 FAMILY = Family(

@@ -7,14 +7,17 @@ Regularisation: weight decay, early stopping on validation AUROC.
 """
 
 from collections import deque
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from models_under_pressure.probes.descent import DescentConfig, start_from_mean
-from models_under_pressure.probes.family import Descent, Family, Pooled, Segments, mean_of_chosen
+from models_under_pressure.probes.family import Descent, DescentConfig, Family, start_from_mean
+from models_under_pressure.probes.pooling import Pooled, Segments, mean_of_chosen
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Config(DescentConfig):
@@ -25,26 +28,24 @@ class Config(DescentConfig):
     """Tokens of a window."""
 
 
-def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: Config) -> Pooled:
+def pool(projections: "Float[Tensor, 'tokens 1']", segments: Segments, config: Config) -> Pooled:
     """The window with the highest mean; the first one of equals."""
-    starts = segments.argmax(window_means(projections[:, 0], segments, config.window))
-    chosen = np.zeros(len(projections) + 1)
-    np.add.at(chosen, starts, 1.0)
-    np.add.at(chosen, np.minimum(starts + config.window, segments.offsets[1:]), -1.0)
-    return mean_of_chosen(projections, segments, np.cumsum(chosen)[:-1] > 0.5)
+    values = projections[:, 0]
+    best = segments.argmax(window_means(values.detach(), segments, config.window)) - segments.offsets[:-1]
+    from_best = segments.places - segments.spread(best)
+    return mean_of_chosen(values, segments, (from_best >= 0) & (from_best < config.window))
 
 
-def window_means(logits: Float[np.ndarray, "tokens"], segments: Segments, window: int) -> Float[np.ndarray, "tokens"]:
+def window_means(values: "Float[Tensor, 'tokens']", segments: Segments, window: int) -> "Float[Tensor, 'tokens']":
     """Mean of the window that starts at each token; minus infinity where it would pass the record's end."""
-    starts, ends = segments.offsets[:-1], segments.offsets[1:]
     # Summed window by window, not as differences of one running sum: that would carry rounding from record to record.
-    padded = np.concatenate([logits, np.zeros(window - 1)])
-    sums = np.lib.stride_tricks.sliding_window_view(padded, window).sum(axis=1)
-    fits = np.arange(len(logits)) + window <= segments.spread(ends)
-    means = np.where(fits, sums / window, -np.inf)
-    short = segments.lengths < window
-    means[starts[short]] = (segments.sum(logits) / segments.lengths)[short]
-    return means
+    padded = values.new_zeros(len(values) + window - 1)
+    padded[: len(values)] = values
+    means = padded.unfold(0, window, 1).mean(dim=1)
+    lengths = segments.spread(segments.lengths)
+    means = means.where(segments.places + window <= lengths, float("-inf"))
+    is_whole = (segments.places == 0) & (lengths < window)
+    return means.where(~is_whole, segments.spread(segments.mean(values)))
 
 
 class Stream:

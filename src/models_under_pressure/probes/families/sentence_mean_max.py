@@ -6,13 +6,16 @@ Formula: `logit = max_s mean_{t in sentence s} (w . x_t + b)`. A sentence ends a
 Regularisation: weight decay, early stopping on validation AUROC.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from models_under_pressure.probes.descent import DescentConfig, start_from_mean
-from models_under_pressure.probes.family import Descent, Family, MeanStream, Pooled, Segments, mean_of_chosen
+from models_under_pressure.probes.family import Descent, DescentConfig, Family, start_from_mean
+from models_under_pressure.probes.pooling import MeanStream, Pooled, Segments, mean_of_chosen
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Config(DescentConfig):
@@ -21,13 +24,11 @@ class Config(DescentConfig):
     family: Literal["sentence_mean_max"] = "sentence_mean_max"
 
 
-def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: Config) -> Pooled:
+def pool(projections: "Float[Tensor, 'tokens 1']", segments: Segments, config: Config) -> Pooled:
     """The sentence with the highest mean; the first one of equals."""
-    sentences = segments.sentences
-    means = sentences.spread(sentences.sum(projections[:, 0]) / sentences.lengths)
-    chosen_start = sentences.spread(sentences.offsets[:-1])
-    best = chosen_start[segments.argmax(means)]
-    return mean_of_chosen(projections, segments, chosen_start == segments.spread(best))
+    values, sentences = projections[:, 0], segments.sentences
+    best = sentences.record[segments.argmax(sentences.spread(sentences.mean(values)))]
+    return mean_of_chosen(values, segments, sentences.record == segments.spread(best))
 
 
 class Stream:

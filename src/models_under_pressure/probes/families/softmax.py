@@ -6,15 +6,18 @@ Regularisation: weight decay, early stopping on validation AUROC. The paper's de
 epochs, patience 10) ends where this one does, which starts near the end (docs/benchmarks.md).
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from models_under_pressure.probes.descent import DescentConfig, start_from_mean
 from models_under_pressure.probes.families import multi_head_attention
-from models_under_pressure.probes.family import Descent, Family, Pooled, Segments
+from models_under_pressure.probes.family import Descent, DescentConfig, Family, start_from_mean
+from models_under_pressure.probes.pooling import Pooled, Segments, weighted_sum
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Config(DescentConfig):
@@ -29,14 +32,10 @@ class Config(DescentConfig):
     """High: near the mean; low: near the maximum."""
 
 
-def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: Config) -> Pooled:
+def pool(projections: "Float[Tensor, 'tokens 1']", segments: Segments, config: Config) -> Pooled:
     """Average the logits, weighted by their own softmax."""
     values = projections[:, 0]
-    shares = segments.softmax(values / config.temperature)
-    contributions = shares * values
-    logits = segments.sum(contributions)
-    gradient = shares * (1.0 + (values - segments.spread(logits)) / config.temperature)
-    return Pooled(logits, contributions, gradient[:, None])
+    return weighted_sum(values, segments, segments.softmax(values / config.temperature))
 
 
 class Stream:

@@ -6,14 +6,17 @@ Regularisation: weight decay, early stopping on validation AUROC.
 """
 
 import heapq
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from models_under_pressure.probes.descent import DescentConfig, start_from_mean
-from models_under_pressure.probes.family import Descent, Family, Pooled, Segments, mean_of_chosen
+from models_under_pressure.probes.family import Descent, DescentConfig, Family, start_from_mean
+from models_under_pressure.probes.pooling import Pooled, Segments, mean_of_chosen
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Config(DescentConfig):
@@ -24,13 +27,13 @@ class Config(DescentConfig):
     """Tokens to average."""
 
 
-def pool(projections: Float[np.ndarray, "tokens 1"], segments: Segments, config: Config) -> Pooled:
+def pool(projections: "Float[Tensor, 'tokens 1']", segments: Segments, config: Config) -> Pooled:
     """Average the k highest tokens; the first ones of equals."""
-    record = np.repeat(np.arange(len(segments.lengths)), segments.lengths)
-    falling = np.lexsort((-projections[:, 0], record))
-    place = np.empty(len(projections), dtype=np.int64)
-    place[falling] = np.arange(len(projections)) - segments.spread(segments.offsets[:-1])
-    return mean_of_chosen(projections, segments, place < config.k)
+    values = projections[:, 0]
+    falling = values.sort(descending=True, stable=True).indices
+    falling = falling[segments.record[falling].sort(stable=True).indices]
+    highest = falling[segments.places < config.k]
+    return mean_of_chosen(values, segments, values.new_zeros(len(values)).index_fill(0, highest, 1.0) > 0)
 
 
 class Stream:

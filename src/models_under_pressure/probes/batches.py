@@ -2,11 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int64
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
 
-from models_under_pressure.probes.family import Linear, Segments
+from models_under_pressure.activations.ragged import Activations
+from models_under_pressure.probes.family import Weights
+from models_under_pressure.probes.pooling import Segments
 from models_under_pressure.probes.tokens import Selection, read_block, record_blocks
 
 POOL_VALUES = 1 << 26
@@ -20,7 +25,8 @@ _MAD_TO_DEVIATION = 1.4826
 class Batch:
     """Tokens of some records, one record after the other."""
 
-    values: Float32[np.ndarray, "tokens hidden"]
+    values: Float[Tensor, "tokens hidden"]
+    """In float32, on the device."""
     segments: Segments
     records: Int64[np.ndarray, "records"]
     """Indices of the records."""
@@ -39,16 +45,25 @@ class Pools:
 
     A run of records is read whole; a pool is a random set of runs, whose records are shuffled and cut into batches. The
     batches depend on the generator only, never on how much fits in memory. Without a generator, each run is a batch as
-    it is read, uncopied.
+    it is read. Pools stay in memory, on the device, as far as `cache_bytes` reaches: as float32 on a CPU that holds all
+    of them so, else as the store has them, which is half as long.
     """
 
     def __init__(
-        self, selection: Selection, batch_size: int, generator: np.random.Generator | None, *, cache_values: int
+        self,
+        selection: Selection,
+        batch_size: int,
+        generator: np.random.Generator | None,
+        *,
+        cache_bytes: int,
+        device: torch.device | None = None,
     ) -> None:
-        self._selection = selection
+        self._selection, self._device = selection, device or torch.device("cpu")
         self._pools = _plan(selection, batch_size, generator)
-        self._cached: dict[int, Float32[np.ndarray, "tokens hidden"]] = {}
-        self._cache_left = cache_values
+        self._cached: dict[int, Tensor] = {}
+        self._cache_left = cache_bytes
+        fits = 4 * int(selection.offsets[-1]) * selection.activations.hidden <= cache_bytes
+        self._widens = fits and self._device.type == "cpu"
 
     def epoch(self, generator: np.random.Generator | None) -> Iterator[Batch]:
         """Yield every batch once, shuffled when a generator is given."""
@@ -58,9 +73,10 @@ class Pools:
             ends = np.cumsum([lengths[batch].sum() for batch in pool.batches])
             for index in _order(len(pool.batches), generator):
                 records = pool.batches[index]
-                own = values[ends[index] - lengths[records].sum() : ends[index]]
+                own = values[int(ends[index] - lengths[records].sum()) : int(ends[index])]
                 offsets = np.concatenate([[0], np.cumsum(lengths[records])])
-                yield Batch(own, Segments(offsets, self._sentence_ends(records)), records)
+                segments = Segments.of(offsets, self._sentence_ends(records), self._device)
+                yield Batch(own.float(), segments, records)
             del values  # or the next pool would be read while this one is still held
 
     def _sentence_ends(self, records: Int64[np.ndarray, "records"]) -> Bool[np.ndarray, "tokens"] | None:
@@ -69,14 +85,61 @@ class Pools:
             return None
         return np.concatenate([ends[offsets[record] : offsets[record + 1]] for record in records])
 
-    def _values(self, number: int) -> Float32[np.ndarray, "tokens hidden"]:
+    def _values(self, number: int) -> Float[Tensor, "tokens hidden"]:
         if number in self._cached:
             return self._cached[number]
-        values = _read(self._selection, self._pools[number])
-        if values.size <= self._cache_left:
-            self._cache_left -= values.size
+        values = self._read(self._pools[number])
+        if values.nbytes <= self._cache_left:
+            self._cache_left -= values.nbytes
             self._cached[number] = values
         return values
+
+    def _read(self, pool: _Pool) -> Float[Tensor, "tokens hidden"]:
+        """Read the pool's runs, and put each record where its batch wants it."""
+        records = np.concatenate(pool.batches)
+        if len(pool.runs) == len(pool.batches) == 1 and np.array_equal(records, np.arange(*pool.runs[0])):
+            return self._read_run(*pool.runs[0])
+        lengths = np.diff(self._selection.offsets)[records]
+        ends = np.cumsum(lengths)
+        starts = dict(zip(records.tolist(), (ends - lengths).tolist(), strict=True))
+        values: Tensor | None = None
+        for first, stop in pool.runs:
+            block: Any = self._read_run(first, stop)
+            if values is None:
+                values = block.new_empty((int(ends[-1]), block.shape[1]))
+            own = np.diff(self._selection.offsets[first : stop + 1]).tolist()
+            for record, tokens in zip(range(first, stop), block.split(own), strict=True):
+                values[starts[record] : starts[record] + len(tokens)] = tokens
+        assert values is not None
+        return values
+
+    def _read_run(self, first: int, stop: int) -> Float[Tensor, "tokens hidden"]:
+        selection = self._selection
+        start, end = (int(selection.activations.offsets[record]) for record in (first, stop))
+        values = tokens_of(selection.activations, start, end, self._device, chosen=selection.chosen[start:end])
+        # A sum is NaN or infinite if any value is (or if finite ones overflow: then reading again finds none).
+        if not values.sum(dim=0, dtype=torch.float32).isfinite().all():
+            read_block(selection, first, stop)
+        return values.float() if self._widens else values
+
+
+def tokens_of(
+    activations: Activations,
+    start: int,
+    stop: int,
+    device: torch.device,
+    *,
+    chosen: Bool[np.ndarray, "tokens"] | None = None,
+) -> Float[Tensor, "tokens hidden"]:
+    """Tokens on a device, as the activations have them: the bits of bfloat16 are widened by no one on the way."""
+    values: Any = getattr(activations, "read_bits", activations.read)(start, stop)
+    if chosen is not None and not chosen.all():
+        values = values[chosen]
+    if not values.flags.writeable:  # torch knows no read-only memory
+        values = values.copy()
+    if values.dtype == np.uint16:
+        return torch.as_tensor(values.view(np.int16)).view(torch.bfloat16).to(device)
+    return torch.as_tensor(values).to(device)
 
 
 def _plan(selection: Selection, batch_size: int, generator: np.random.Generator | None) -> list[_Pool]:
@@ -102,29 +165,13 @@ def _plan(selection: Selection, batch_size: int, generator: np.random.Generator 
     return pools
 
 
-def _read(selection: Selection, pool: _Pool) -> Float32[np.ndarray, "tokens hidden"]:
-    """Read the pool's runs, and put each record where its batch wants it."""
-    records = np.concatenate(pool.batches)
-    if len(pool.runs) == len(pool.batches) == 1 and np.array_equal(records, np.arange(*pool.runs[0])):
-        return read_block(selection, *pool.runs[0]).values
-    lengths = np.diff(selection.offsets)[records]
-    starts = dict(zip(records.tolist(), (np.cumsum(lengths) - lengths).tolist(), strict=True))
-    values = np.empty((int(lengths.sum()), selection.activations.hidden), dtype=np.float32)
-    for run in pool.runs:
-        block = read_block(selection, *run)
-        for index, (begin, end) in enumerate(zip(block.offsets[:-1], block.offsets[1:], strict=True)):
-            start = starts[block.first + index]
-            values[start : start + end - begin] = block.values[begin:end]
-    return values
-
-
 def _order(count: int, generator: np.random.Generator | None) -> list[int]:
     return list(range(count)) if generator is None else generator.permutation(count).tolist()
 
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Features `(x - centre) / (scale * sqrt(hidden))`.
+    """Features `(x - centre) / divisor`, with the divisor `scale * sqrt(hidden)`.
 
     The root keeps the change of a logit by one step of AdamW the same at any width; the attention probe's own
     `1 / sqrt(hidden)` is this one.
@@ -134,23 +181,14 @@ class Space:
     scale: Float[np.ndarray, "hidden"]
 
     @property
-    def _divisor(self) -> Float[np.ndarray, "hidden 1"]:
+    def divisor(self) -> Float[np.ndarray, "hidden 1"]:
+        """What each centred feature is divided by."""
         return self.scale[:, None] * np.sqrt(len(self.scale))
 
-    def to_activations(self, weights: Linear) -> Linear:
-        """Weights for this space -> weights for activations as they are, with the same projections."""
-        projection = weights.projection / self._divisor
-        return Linear(projection, weights.bias - self.centre @ projection)
-
-    def from_activations(self, weights: Linear) -> Linear:
-        """The inverse of `to_activations`."""
-        return Linear(weights.projection * self._divisor, weights.bias + self.centre @ weights.projection)
-
-    def gradient(
-        self, by_projection: Float[np.ndarray, "hidden columns"], by_bias: Float[np.ndarray, "columns"]
-    ) -> Linear:
-        """Gradient by weights for activations as they are -> gradient by weights for this space."""
-        return Linear((by_projection - np.outer(self.centre, by_bias)) / self._divisor, by_bias)
+    def from_activations(self, weights: Weights) -> Weights:
+        """Weights for activations as they are -> weights for these features; `ProbeModule.weights` is the way back."""
+        bias = weights.bias + self.centre @ weights.projection
+        return Weights(weights.projection * self.divisor, bias, weights.more)
 
 
 def robust_space(sample: Float[np.ndarray, "tokens hidden"]) -> Space:
