@@ -143,7 +143,7 @@ def test_thresholds_of_trained_probes_are_read_but_for_those_that_were_refused()
     rows = [{"budget": 0.01, "logit": 1.5}, {"budget": 0.001, "logit": None, "refused": "needs 2,995 conversations"}]
     for seed in (42, 43):
         write_json(probe_paths("mean", seed, 1)[0] / "probe.json", {"seed": seed, "thresholds": rows})
-    found = evaluate.stored_thresholds({"mean": {"seeds": 2}}, 42)
+    found = evaluate.stored_thresholds({"mean": {"seeds": 2}, "many": {"seeds": 3, "ensemble": True}}, 42)
     assert found == {("mean", 42): {0.01: 1.5}, ("mean", 43): {0.01: 1.5}}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_under_pressure.core.display import template
+from models_under_pressure.core.layers import layers_text
 from models_under_pressure.evaluation.report import Metrics, percent
 
 RESULTS = ("dataset", "purpose", "n", "positives", "AUROC", "FPR at the 1 % threshold", "TPR at the 1 % threshold")
@@ -63,14 +64,14 @@ def _facts(probe: Mapping[str, Any], own: Mapping[str, Any], means: Mapping[str,
     flops = next((row["flops"] / row["tokens"] for row in own.values() if row.get("tokens") and "flops" in row), None)
     return {
         "Model": f"{origin.get('model')} at {str(origin.get('revision'))[:12]}",
-        "Reads": f"layer {origin.get('layer')} ({origin.get('hook_point')})",
+        "Reads": f"{layers_text(origin)} ({origin.get('hook_point')})",
         "Family": str(config["family"]),
         "Trained on": f"{origin.get('training_records', 0):,} records, {str(origin.get('training_data_hash'))[:12]}",
         "AUROC, in distribution": told(means.get("validation", {}), "auroc") + " (validation split)",
         "AUROC, out of distribution": _listed(outside, "auroc"),
         "Calibration": f"{config.get('calibration', 'none')}; Brier score {_listed(spoken, 'brier')}; "
         f"expected calibration error {_listed(spoken, 'ece')}",
-        "Cost": ("not known" if flops is None else f"{1000 * flops:,.0f} operations per 1,000 tokens")
+        "Cost": ("not known" if flops is None else f"{1000 * round(flops):,} operations per 1,000 tokens")
         + ", beside the forward pass that the monitored model runs anyway (seconds: docs/benchmarks.md)",
         "Robustness": "an experiment of its own, `measure_robustness`: not part of this pipeline's results",
         "Licence": licence,

@@ -1,8 +1,8 @@
 """False and true positive rates at the thresholds that two revisions have stored with their probes."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from models_under_pressure.evaluation.comparison import Verdict
 from models_under_pressure.evaluation.differences import holm, unpaired_difference
@@ -22,8 +22,8 @@ class RateChange:
     percent: str
     """False positive rate that the threshold is stored for, in percent."""
     verdict: Verdict
-    before: Estimate | None = None
-    after: Estimate | None = None
+    before: Estimate
+    after: Estimate
     difference: Difference | None = None
     """By the two intervals that git keeps, as if independent: the thresholds differ too."""
     reason: str = ""
@@ -31,28 +31,24 @@ class RateChange:
 
 
 def rate_changes(before: Snapshot, after: Snapshot, *, alpha: float) -> list[RateChange]:
-    """Every rate at a stored threshold that either side has, judged by Holm over the datasets of a probe and rate."""
-    keys = {
-        (dataset, probe, name): None
-        for side in (after, before)
-        for dataset, probes in side.metrics.items()
+    """Every rate at a stored threshold that both sides have, judged by Holm over the datasets of a probe and rate."""
+    rows = [
+        _change(dataset, probe, found, before, after, alpha)
+        for dataset, probes in after.metrics.items()
         for probe, row in probes.items()
-        for name in row
-        if AT_STORED.fullmatch(name)
-    }
-    return _judged([_change(key, before, after, alpha) for key in keys], alpha)
+        for found in filter(None, map(AT_STORED.fullmatch, row))
+        if found[0] in before.metrics.get(dataset, {}).get(probe, {})
+    ]
+    return _judged(rows, alpha)
 
 
-def _change(key: tuple[str, str, str], before: Snapshot, after: Snapshot, alpha: float) -> RateChange:
-    dataset, probe, name = key
-    found = AT_STORED.fullmatch(name)
-    assert found is not None
-    first, second = (_estimate(side.metrics.get(dataset, {}).get(probe, {}), name) for side in (before, after))
-    row = RateChange(
-        dataset, probe, found["rate"], found["percent"].replace("_", "."), Verdict.NOT_COMPARABLE, first, second
-    )
-    if first is None or second is None:
-        return replace(row, reason="new" if second else "removed")
+def _change(
+    dataset: str, probe: str, found: re.Match[str], before: Snapshot, after: Snapshot, alpha: float
+) -> RateChange:
+    ends = (found[0], f"{found[0]}_low", f"{found[0]}_high")
+    first, second = (Estimate(*(side.metrics[dataset][probe][name] for name in ends)) for side in (before, after))
+    percent = found["percent"].replace("_", ".")
+    row = RateChange(dataset, probe, found["rate"], percent, Verdict.NOT_COMPARABLE, first, second)
     if reason := change_of(dataset, before, after):
         return replace(row, reason=reason)
     if first == second:
@@ -62,11 +58,6 @@ def _change(key: tuple[str, str, str], before: Snapshot, after: Snapshot, alpha:
         return replace(row, reason="intervals of another confidence")
     change = unpaired_difference(first, second, 1.0 - alpha, of_interval=coverage.pop())
     return replace(row, difference=change, verdict=Verdict.NOISE)
-
-
-def _estimate(row: Any, name: str) -> Estimate | None:
-    values = [row.get(key) for key in (name, f"{name}_low", f"{name}_high")]
-    return None if None in values else Estimate(*values)
 
 
 def _judged(rows: Sequence[RateChange], alpha: float) -> list[RateChange]:

@@ -142,9 +142,12 @@ def _rates(review: Review) -> Iterable[str]:
 
 
 def _rate_numbers(row: RateChange) -> list[str]:
-    sides = ["" if one is None else f"{one.value:.3f}" for one in (row.before, row.after)]
     one = row.difference
-    return [*sides, f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]" if one else ""]
+    return [
+        f"{row.before.value:.3f}",
+        f"{row.after.value:.3f}",
+        f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]" if one else "",
+    ]
 
 
 def _notes(rows: Sequence[Comparison], alpha: float) -> Iterable[str]:

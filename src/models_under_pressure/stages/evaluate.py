@@ -47,11 +47,15 @@ def command(
 def stored_thresholds(probes: Mapping[str, Mapping[str, Any]], seed: int) -> Stored:
     """The thresholds of the trained probes; those that were refused are left out.
 
+    An ensemble, which scores with the mean of its seeds, has none: each seed's are for its own logits.
+
     Raises:
         UserError: a probe's description is missing.
     """
     found: dict[tuple[str, int], dict[float, float | None]] = {}
     for name, config in probes.items():
+        if config.get("ensemble"):
+            continue
         for path in probe_paths(name, seed, config.get("seeds", 1)):
             probe = read_json(path / "probe.json")
             rows = [row for row in probe["thresholds"] if not row.get("refused")]

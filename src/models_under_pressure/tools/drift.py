@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -83,16 +83,16 @@ def _read(records: "Sequence[Record]", probe: "Probe", model: "LoadedModel", all
     """Conversations read by the model as it read the training data."""
     from models_under_pressure.activations.config import ExtractConfig
     from models_under_pressure.activations.extract import extract
-    from models_under_pressure.activations.store import open_store
+    from models_under_pressure.activations.layers import open_layers
+    from models_under_pressure.core.layers import layers_of
 
     names = ("hook_point", "keep", "max_tokens", "truncation_side")
     known = {name: probe.provenance[name] for name in names if name in probe.provenance}
     config = ExtractConfig.model_validate(known | {"allow_refused": allow_refused, "stored": "float32"})
     with tempfile.TemporaryDirectory(prefix="mup-drift-") as folder:
-        path = Path(folder) / "layer.zarr"
-        extract(records, model=model, config=config, paths={int(probe.provenance["layer"]): path})
-        store: Any = open_store(path)
-        return _traffic(probe, store)
+        paths = {layer: Path(folder) / f"layer_{layer}.zarr" for layer in layers_of(probe.provenance)}
+        extract(records, model=model, config=config, paths=paths)
+        return _traffic(probe, open_layers([*paths.values()]))
 
 
 def _stored(probe: "Probe", purpose: "Literal['control', 'train']") -> "Traffic":
@@ -104,18 +104,18 @@ def _stored(probe: "Probe", purpose: "Literal['control', 'train']") -> "Traffic"
     import numpy as np
 
     from models_under_pressure.activations.config import PipelineModel, ProbeParams
+    from models_under_pressure.activations.layers import open_layers
     from models_under_pressure.activations.ragged import View
-    from models_under_pressure.activations.store import open_store
     from models_under_pressure.core.errors import UserError
-    from models_under_pressure.core.paths import control_sets, datasets_in_use, store_path
+    from models_under_pressure.core.paths import control_sets, datasets_in_use
     from models_under_pressure.core.section import read
 
     datasets = control_sets() if purpose == "control" else datasets_in_use(purpose)
     if not datasets:
         remedy = "name a file of ordinary traffic with --control, or `mup datasets import --purpose control`."
         raise UserError("there is no control set.", remedy=remedy)
-    model, layer = read("model", PipelineModel).name, read("probe", ProbeParams).layer
-    stores: list[Any] = [open_store(store_path(model, one, layer)) for one in datasets]
+    model, place = read("model", PipelineModel).name, read("probe", ProbeParams)
+    stores = [open_layers([*place.stores(model, one).values()]) for one in datasets]
     return _traffic(probe, View([(store, np.arange(len(store.ids))) for store in stores]))
 
 
