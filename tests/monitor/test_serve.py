@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from dataclasses import replace
+from itertools import zip_longest
 
 import httpx
 import numpy as np
@@ -152,6 +153,19 @@ def test_eight_clients_at_once_get_what_each_gets_alone(server, monitor):
         scores = [chunk.choices[0].mup for chunk in chunks if getattr(chunk.choices[0], "mup", None)]
         assert [score["running"] for score in scores[:-1]] == [dict(step.probabilities) for step in steps]
         assert {name: row["logit"] for name, row in scores[-1]["scores"].items()} == dict(outcome.logits)
+
+
+@pytest.mark.parametrize("hook_point", ["residual", "post_norm"])
+def test_replies_in_turns_read_their_own_states(model, probe, hook_point):
+    monitor = Monitor({"a": replace(probe, provenance={**probe.provenance, "hook_point": hook_point})}, model)
+    drawn = {"max_new_tokens": 8, "do_sample": True, "temperature": 1.2}
+    cases = [((Message("user", text),), seed) for seed, text in enumerate(("fire " * 9, "a poem"))]
+    expected = [whole(monitor, said, seed=seed, **drawn) for said, seed in cases]
+    replies = [monitor.generate(said, seed=seed, **drawn) for said, seed in cases]
+    found = list(zip_longest(*replies))
+    for place, (_, steps, outcome) in enumerate(expected):
+        assert [pair[place] for pair in found if pair[place]] == steps
+        assert replies[place].outcome.logits == outcome.logits
 
 
 def test_finished_conversations_are_scored_and_a_refused_one_stops_no_other(server, monitor):

@@ -17,9 +17,9 @@ from models_under_pressure.tools import serve
 
 
 @contextmanager
-def process(probe_folder, log, **variables):
+def process(probe_folder, log, python=sys.executable, **variables):
     """The command at a free port, and its address."""
-    command = [sys.executable, "-m", "models_under_pressure", "serve", "--probe", str(probe_folder), "--port", "0"]
+    command = [python, "-m", "models_under_pressure", "serve", "--probe", str(probe_folder), "--port", "0"]
     command += ["--log", str(log), "--device", "cpu", "--grace", "1", "--max-new-tokens", "1500"]
     environment = {**os.environ, **variables}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as child:
@@ -38,10 +38,10 @@ def begin(client, address, tokens):
 
 
 @pytest.mark.slow
-def test_a_kill_loses_no_finished_line_and_a_signal_ends_replies_with_theirs(probe_folder, tmp_path):
+def test_a_kill_loses_no_finished_line_and_a_signal_ends_replies_with_theirs(probe_folder, tmp_path, warm_path):
     log = tmp_path / "talk.jsonl"
     with httpx.Client(timeout=60) as client:
-        with process(probe_folder, log) as (child, address):
+        with process(probe_folder, log, "python", PATH=warm_path) as (child, address):
             finished = []
             for _ in range(3):
                 with begin(client, address, 3) as stream:

@@ -70,7 +70,9 @@ def create_app(
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException):
+    if isinstance(error, ClientDisconnect):
+        error = RefusalError(499, "the client has left.")
+    elif isinstance(error, HTTPException):
         error = RefusalError(error.status_code, f"{error.detail}.", headers=dict(error.headers or {}))
     return refused(refusal_of(error))
 
@@ -126,10 +128,11 @@ class _Server:
             chunks = _chunks(answer, events, usage=asked.stream_options.include_usage)
             return _Stream(await anext(chunks), chunks)
         said: list[Said] = []
-        async for event in self._events(work, request.receive):
-            if isinstance(event, Ended):
-                return json_response(answer.whole(said, event))
-            said.append(event)
+        async with aclosing(self._events(work, request.receive)) as events:
+            async for event in events:
+                if isinstance(event, Ended):
+                    return json_response(answer.whole(said, event))
+                said.append(event)
         raise ClientDisconnect
 
     async def score(self, request: Request) -> Response:
