@@ -2,11 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models_under_pressure.core.concept import STAKES
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.recipe import BalanceConfig, balance
 
-EVERY = BalanceConfig(classes=tuple(Label))
+EVERY = BalanceConfig(classes=STAKES.words)
 rows = st.lists(st.tuples(st.sampled_from(list(Label)), st.integers(0, 5)), min_size=3, max_size=60)
 
 
@@ -14,17 +15,17 @@ def made(rows):
     return [Record(str(i), "x", label=label, fields={"group": str(g)}) for i, (label, g) in enumerate(rows)]
 
 
-def counts(records, classes):
-    return [sum(record.label is label for record in records) for label in classes]
+def counts(records, words):
+    return [sum(record.label_word == word for record in records) for word in words]
 
 
 @pytest.mark.parametrize("config", [BalanceConfig(), EVERY])
 @given(rows=rows, random=st.randoms(), seed=st.integers())
 def test_balancing_is_equal_maximal_and_independent_of_order(config, rows, random, seed):
     records = made([*rows, *((label, 9) for label in Label)])
-    chosen = balance(records, seed=seed, config=config)
-    assert counts(chosen, config.classes) == [min(counts(records, config.classes))] * len(config.classes)
-    assert {record.label for record in chosen} == set(config.classes)
+    chosen, words = balance(records, seed=seed, config=config), config.chosen(STAKES)
+    assert counts(chosen, words) == [min(counts(records, words))] * len(words)
+    assert {record.label_word for record in chosen} == set(words)
     random.shuffle(records)
     assert balance(records, seed=seed, config=config) == chosen
 
@@ -57,3 +58,8 @@ def test_a_set_of_ambiguous_rows_is_an_error_that_says_so():
     records = made([(Label.AMBIGUOUS, n) for n in range(4)])
     with pytest.raises(UserError, match=r"mt_apr_16: no balanced set .* high-stakes 0, low-stakes 0 \(of 4 rows\)"):
         balance(records, seed=0, where="mt_apr_16")
+
+
+def test_a_class_that_the_concept_does_not_have_is_refused_with_those_that_it_has():
+    with pytest.raises(UserError, match=r"there is no class 'medium'.*use low-stakes, high-stakes, ambiguous"):
+        balance(made([(Label.HIGH, 0), (Label.LOW, 1)]), seed=0, config=BalanceConfig(classes=("medium", "low-stakes")))

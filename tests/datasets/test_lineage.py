@@ -299,4 +299,4 @@ def test_a_version_is_added_by_an_entry_and_balances_three_classes_when_asked(wa
     }
     balanced = Walk(Lineage.model_validate(content)).results["anthropic_may_7"].balanced
     for _, records in balanced.items():
-        assert sorted(record.label for record in records) == sorted(classes * 2)
+        assert sorted(str(record.label_word) for record in records) == sorted(classes * 2)

@@ -78,14 +78,12 @@ def _reason(members: Sequence[Record]) -> str | None:
 
 
 def dataset_files(contexts: Iterable[str]) -> dict[str, dict[str, Path]]:
-    """Version, `training` or `deployment` -> part, such as `dev_raw` -> file, of the files that are made.
+    """Version, `training` or `deployment` -> part, such as `dev_raw` -> file.
 
     Args:
         contexts: names of the deployment sets.
     """
-    found = made_versions() | {
+    return made_versions() | {
         "training": {split: TRAINING / f"{split}.jsonl" for split in ("train", "test")},
         "deployment": {context: Path(f"data/deployment/{context}.jsonl") for context in contexts},
     }
-    made = {name: {part: path for part, path in parts.items() if path.is_file()} for name, parts in found.items()}
-    return {name: parts for name, parts in made.items() if parts}

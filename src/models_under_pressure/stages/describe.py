@@ -44,7 +44,11 @@ def command() -> None:
     }
     # Files of versions that are gone may lie about still, with the words of another concept.
     named = {*load_lineage().versions, "training", "deployment"}
-    files = {name: parts for name, parts in dataset_files(concept.deployment).items() if name in named}
+    files = {
+        name: made
+        for name, parts in dataset_files(concept.deployment).items()
+        if name in named and (made := {part: path for part, path in parts.items() if path.is_file()})
+    }
     ordinary = [one.name for one in control_sets()]
     run(files, in_use=in_use, train=the_one("train").name, ordinary=ordinary, words=words_of(concept))
 

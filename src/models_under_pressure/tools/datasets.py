@@ -270,6 +270,7 @@ def _made() -> dict[Place, Path]:
         Place(versions[key].dataset if key in versions else key, f"{key} {part}"): path
         for key, parts in sorted(files.items(), key=lambda item: [*versions, *files].index(item[0]))
         for part, path in parts.items()
+        if path.is_file()
     }
     if not found:
         raise UserError("no dataset file exists.", where="data", remedy="run `dvc repro` or `dvc pull`.")
