@@ -139,7 +139,7 @@ class Probe:
             return projections
         import torch
 
-        with torch.inference_mode():
+        with torch.no_grad():
             return self.module.transform(torch.as_tensor(projections)).numpy()
 
     def check(self, activations: Activations) -> None:

@@ -24,7 +24,7 @@ _CACHED_TOKENS = 256
 """Tokens whose float64 values the cache still holds when they are multiplied."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def pool_records(
     probes: Sequence["Probe"], activations: Activations, device: torch.device
 ) -> list[tuple[Float[np.ndarray, "records"], Float[np.ndarray, "tokens"]]]:
@@ -51,7 +51,7 @@ def pool_records(
     return found
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_alone(probe: "Probe", activations: Activations, device: torch.device) -> Float[np.ndarray, "tokens"]:
     """Logit of each token as a record of its own.
 
