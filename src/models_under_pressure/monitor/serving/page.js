@@ -122,7 +122,7 @@ function draw() {
   }
   if (limit !== null) {
     svg.append(drawn("line", { class: "threshold", x1: 40, x2: 585, y1: y(limit), y2: y(limit) }));
-    svg.append(drawn("text", { class: "threshold-text", x: 585, y: y(limit) - 5, "text-anchor": "end" }, "flags from here"));
+    svg.append(drawn("text", { class: "threshold-text", x: 585, y: y(limit) + (values.at(-1) > limit ? 14 : -5), "text-anchor": "end" }, "flags from here"));
   }
   const last = values.length ? `after ${values.length} tokens the probability is ${percent(values[values.length - 1])}` : "no token has been scored yet";
   at("told").textContent = harmless(`${probe}: ${last}; ${limit === null ? "it has no threshold" : `it flags from ${percent(limit)}, marked by a bar where it first does`}.`);
