@@ -185,6 +185,9 @@ def test_the_command_plans_with_the_probes_that_have_a_stored_threshold(lists, t
     assert result.exit_code == 0, result.output
     assert "Plan: probe" in result.output
     assert "in the price's currency" in result.output
+    (tmp_path / "data/probes/probe/seed_3/probe.json").unlink()
+    result = CliRunner().invoke(app, ["plan", "--judge", "llm", "--budget", "5"])
+    assert "no first monitor of cascade.pairs is a trained probe" in str(result.exception)
 
 
 def test_unknown_monitors_unknown_costs_and_other_records_are_refused(lists):

@@ -88,6 +88,9 @@ def plan_command(
     named = first or dict.fromkeys(pair.first for pair in config.pairs.values())
     files = {name: probe_paths(name, seed, 1)[0] / "probe.json" for name in named}
     thresholds = {name: stored_threshold(name, file, fpr) for name, file in files.items() if first or file.exists()}
+    if not thresholds:
+        problem = "no first monitor of cascade.pairs is a trained probe with a stored threshold."
+        raise UserError(problem, remedy="train the probes with `dvc repro train`, or name one with --first.")
     found = {name: _evidence(scores, purposes, name, judge, price) for name in thresholds}
     made = plan(judge, found, thresholds, budget=budget, evaluate=evaluate, seed=seed)
     print(to_text(made, budget, unit="FLOPs" if price is None else "in the price's currency"), end="")
