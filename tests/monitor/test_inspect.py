@@ -12,6 +12,7 @@ from inspect_ai.model import (
     ContentReasoning,
     ContentText,
     ModelOutput,
+    ModelUsage,
     get_model,
 )
 from inspect_ai.solver import TaskState, generate
@@ -27,6 +28,8 @@ from models_under_pressure.monitor.score import load_probe_model, score_records
 def test_an_evaluation_logs_each_samples_score(probe, probe_folder, tmp_path):
     said = ["Ring the fire brigade, 東京.", "A poem."]
     replies = [ModelOutput.from_content("mockllm/model", text) for text in said]
+    for reply in replies:  # counting tokens would fetch a vocabulary
+        reply.usage = ModelUsage()
     samples = [Sample(input="Fire in the kitchen!", id=1), Sample(input="Write a poem.", id="p")]
     task = Task(dataset=samples, solver=generate(), scorer=probe_score(str(probe_folder), device="cpu"))
     model = get_model("mockllm/model", custom_outputs=replies)

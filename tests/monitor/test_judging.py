@@ -112,7 +112,7 @@ def log(probe, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("Is there a fire?\nAre you sure?\n"))
     answers = iter([judged(10, "Only\na question."), judged(80)])
     with FaultServer(lambda row, attempt: next(answers)) as server:
-        Path("params.yaml").write_text(f"llm: {{endpoint: '{server.url}', model: other}}\n")
+        Path("params.yaml").write_text(f"llm: {{endpoint: '{server.url}', model: other}}\nmodel: {{name: other}}\n")
         watch(["probe"], max_new_tokens=4, escalate="api:gpt-4o", log=Path("talk.jsonl"))
     return tmp_path / "talk.jsonl"
 

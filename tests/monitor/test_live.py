@@ -182,6 +182,14 @@ def test_a_reply_that_thinks_is_replayed_with_its_thoughts(model, reader, all_se
         check_replay(reply, probe, reader)
 
 
+def test_a_blank_reply_is_no_turn_and_the_score_is_that_of_the_conversation_without_it(model, reader, all_seeing):
+    reply = Monitor({"a": all_seeing}, model).generate(ASKED, max_new_tokens=4)
+    for _ in reply:
+        reply.end("finished", " ")
+    assert reply.outcome.record.messages == ASKED
+    check_replay(reply, all_seeing, reader)
+
+
 def test_a_line_of_the_log_is_a_record_that_scores_the_same(model, reader, probe):
     reply = Monitor({"a": probe}, model).generate(ASKED, max_new_tokens=10)
     list(reply)

@@ -321,18 +321,18 @@ class Reply:
         reply = reply[:-1] if action == "finished" and self._end is None else reply
         text = self._end[1] if self._end else None
         text = self._text(reply) if text is None else text
-        if not text.strip():
-            return monitor.outcome(self._record, action, self._scores, 0, self._escalations)
         record = with_reply(self._record, text)
         ids, roles = monitor.read(record)
         seen = slice(self._seen)
         if not (np.array_equal(ids[seen], self._ids[seen]) and np.array_equal(roles[seen], self._roles[seen])):
-            # the text of a reply may be cut otherwise than it was written, or its roles be told by a later token
+            # the text of a reply may be cut otherwise than it was written, its roles be told by a later token, or it be
+            # blank, which is no turn
             self._scores, self._seen, cache = Scores(monitor.probes, monitor.thresholds, self._scores.ever), 0, None
         if self._seen < len(ids):
             rest = ids[self._seen :]
             self._scores.update(self._read(rest, cache), rest, roles[self._seen :])
-        return monitor.outcome(record, action, self._scores, len(reply), self._escalations)
+        tokens = len(reply) if text.strip() else 0
+        return monitor.outcome(record, action, self._scores, tokens, self._escalations)
 
     def _read(self, ids: Int32[np.ndarray, "tokens"], cache: Any) -> "Mapping[int, torch.Tensor]":
         """The states of tokens behind which nothing is written: the pass ends where the last probe reads."""
