@@ -10,6 +10,7 @@ import pytest
 
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import load_language_model
+from models_under_pressure.core.concept import load_concept
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
@@ -94,8 +95,8 @@ def test_a_model_behind_an_api_judges_and_without_its_answer_the_reply_stops(tmp
     with FaultServer(lambda row, attempt: act) as server:
         config = LLMConfig(model="gpt-4o", endpoint=server.url, mode="record", retries=0, reasks=0)
         with asking(config, tmp_path / "talk.jsonl") as ask:
-            verdict = model_judge("gpt-4o", ask)(record)
-            again = model_judge("gpt-4o", ask)(record)
+            verdict = model_judge("gpt-4o", load_concept("stakes"), ask)(record)
+            again = model_judge("gpt-4o", load_concept("stakes"), ask)(record)
         assert len(server.seen) == 1
         assert "ASSISTANT\nYes, row 1" in server.seen[0].body["messages"][-1]["content"]
     assert verdict == again

@@ -77,7 +77,7 @@ class Forward:
         lengths = [len(ids) for ids in tokens]
         packing = self._packing
         device = self._model.model.get_input_embeddings().weight.device
-        inputs = packed_inputs(tokens, packing, device) if packing else padded_inputs(tokens, device)
+        inputs: dict[str, Any] = packed_inputs(tokens, packing, device) if packing else padded_inputs(tokens, device)
         states = self._taps.forward(**inputs)
         results: list[dict[int, Kept]] = [{} for _ in batch]
         for layer in self._layers:

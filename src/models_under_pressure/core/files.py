@@ -151,8 +151,8 @@ def decoded(stream: BinaryIO, *, where: str, newline: str | None = None) -> Gene
         UserError: naming `where`: the bytes are in another encoding.
     """
     # a second buffer would wait until it is full, so that a line of a pipe came late
-    is_buffered = isinstance(stream, io.BufferedReader)
-    buffered = stream if is_buffered else io.BufferedReader(cast("io.RawIOBase", stream))
+    raw = cast("io.RawIOBase", stream)
+    buffered = cast("io.BufferedReader", raw) if isinstance(stream, io.BufferedReader) else io.BufferedReader(raw)
     start = buffered.peek(2)[:2]
     encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     try:

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from models_under_pressure.baselines.asked import ask_stakes
+from models_under_pressure.baselines.asked import ask_classes
 from models_under_pressure.baselines.data import LabelledRecords
+from models_under_pressure.core.concept import Concept
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
 from models_under_pressure.llm.answering import ask_all
@@ -22,19 +23,20 @@ from models_under_pressure.probes.probe import weights_hash
 T = TypeVar("T", bound=BaseModel)
 
 _LIKELY = 0.5
-"""Probability of high stakes from which a model's verdict stops the reply: likelier than not."""
+"""Probability of the positive class from which a model's verdict stops the reply: likelier than not."""
 
 
-def model_judge(name: str, ask: Asker) -> Judge:
+def model_judge(name: str, concept: Concept, ask: Asker) -> Judge:
     """A model behind an API; its replies are recorded as all are. Without an answer the reply is stopped.
 
     Args:
         name: name of the model, for the log.
+        concept: what is asked for.
         ask: answers questions, from `asking` or `llm.answering.recorded`.
     """
 
     def judge(record: Record) -> Verdict:
-        (asked,) = ask_stakes([LabelledRecords("live", (record,))], ask)
+        (asked,) = ask_classes([LabelledRecords("live", (record,))], concept, ask)
         (answer,) = asked.answers
         if not isinstance(answer, Answer):
             return Verdict(judge=name, stops=True, probability=None, reasons=f"no answer: {answer.kind}", asked=name)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from models_under_pressure.activations.config import LoadedModel
+from models_under_pressure.core.concept import Concept
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import is_list, is_object
 from models_under_pressure.core.records import Record
@@ -36,7 +37,9 @@ class _Logged:
     logit: float
 
 
-def verify(records: Sequence[Record], probe: Probe, model: LoadedModel, *, where: str, llm: LLMConfig) -> str:
+def verify(
+    records: Sequence[Record], probe: Probe, model: LoadedModel, *, where: str, llm: LLMConfig, concept: Concept
+) -> str:
     """Compare a log with the same conversations now, and say how they agree.
 
     Args:
@@ -45,6 +48,7 @@ def verify(records: Sequence[Record], probe: Probe, model: LoadedModel, *, where
         model: its model.
         where: the log, for messages.
         llm: how models behind an API were asked; the log names the model.
+        concept: what they were asked for.
 
     Raises:
         UserError: a line was not scored with this probe, has another score, or a judge's recorded reply says
@@ -58,7 +62,7 @@ def verify(records: Sequence[Record], probe: Probe, model: LoadedModel, *, where
     logged = [one for _, several in found for one in several]
     largest = _compare(logged, probe, model, where)
     verified = f"{len(records)} conversations verified, largest difference of a logit {largest:.1e}"
-    return verified + _told(_verdicts(records, llm, where))
+    return verified + _told(_verdicts(records, llm, concept, where))
 
 
 def _logits(record: Record, weights: str) -> Iterator[_Logged]:
@@ -97,7 +101,7 @@ def _compare(logged: Sequence[_Logged], probe: Probe, model: LoadedModel, where:
     return largest
 
 
-def _verdicts(records: Sequence[Record], llm: LLMConfig, where: str) -> tuple[int, int]:
+def _verdicts(records: Sequence[Record], llm: LLMConfig, concept: Concept, where: str) -> tuple[int, int]:
     """How many verdicts of models are verified by recorded replies, and how many have none here."""
     asked = [(so_far, said) for record in records for so_far, said in _escalations(record) if said.get("asked")]
     if not asked:
@@ -107,7 +111,7 @@ def _verdicts(records: Sequence[Record], llm: LLMConfig, where: str) -> tuple[in
         for so_far, said in asked:
             config = llm.model_copy(update={"model": str(said["asked"]), "mode": "replay"})
             try:
-                verdict = model_judge(str(said["judge"]), _replaying(config, store))(so_far)
+                verdict = model_judge(str(said["judge"]), concept, _replaying(config, store))(so_far)
             except _UnrecordedError:
                 continue
             if (verdict.probability, verdict.reasons) != (said.get("probability"), said.get("reasons", "")):

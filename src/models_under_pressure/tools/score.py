@@ -150,6 +150,7 @@ def _standard_input() -> BinaryIO:
 
 def _verify(file: str, probe: str, device: str) -> None:
     """Print how a log's scores and verdicts compare with those of the same conversations now."""
+    from models_under_pressure.core.concept import chosen_concept
     from models_under_pressure.core.section import PARAMS, read
     from models_under_pressure.llm.config import LLMConfig
     from models_under_pressure.monitor.replay import verify
@@ -157,4 +158,4 @@ def _verify(file: str, probe: str, device: str) -> None:
     records = read_conversations(file)
     loaded, model = load_with_model(probe, device)
     config = read("llm", LLMConfig) if PARAMS.exists() else LLMConfig(model="judge")
-    print(verify(records, loaded, model, where=file, llm=config))
+    print(verify(records, loaded, model, where=file, llm=config, concept=chosen_concept()))

@@ -117,6 +117,7 @@ def _shaded(step: "Step") -> str:
 @contextmanager
 def _judge(name: str, monitor: "Monitor", log: Path | None, fpr: float) -> "Generator[Judge]":
     """A second probe, or a model behind an API."""
+    from models_under_pressure.core.concept import chosen_concept
     from models_under_pressure.core.section import PARAMS, read
     from models_under_pressure.llm.config import LLMConfig
     from models_under_pressure.monitor.judging import asking, model_judge, probe_judge
@@ -127,7 +128,7 @@ def _judge(name: str, monitor: "Monitor", log: Path | None, fpr: float) -> "Gene
     if model != name:
         llm = read("llm", LLMConfig) if PARAMS.exists() else LLMConfig(model=model)
         with asking(llm.model_copy(update={"model": model, "mode": "record"}), log) as ask:
-            yield model_judge(model, ask)
+            yield model_judge(model, chosen_concept(), ask)
         return
     probe = load_probe(find_probe(name))
     reads_same = probe.provenance.get("model") == monitor.model.name

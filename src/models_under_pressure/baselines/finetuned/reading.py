@@ -174,7 +174,8 @@ def freeze_states(classifier: Classifier, records: Sequence[TokenisedRecord], *,
 
         def read(batch: list[np.ndarray]) -> "torch.Tensor":
             with reader.arithmetic():
-                return taps.forward(**reader.inputs(batch))[layer]
+                arguments: dict[str, Any] = reader.inputs(batch)
+                return taps.forward(**arguments)[layer]
 
         for batch, found in _batches(classifier, records, read, batch_tokens):
             for tokens, place in zip(batch, places(batch, packed=classifier.packs), strict=True):
