@@ -106,8 +106,8 @@ def test_a_model_behind_an_api_judges_and_without_its_answer_the_reply_stops(tmp
 
 
 @pytest.fixture
-def log(probe, tmp_path, monkeypatch):
-    """A talk whose flags an API model has judged, with its log."""
+def talk(probe, tmp_path, monkeypatch, capsys):
+    """A talk whose flags an API model has judged: its log, and the lines that it printed."""
     save_probe(flagging(probe, -1e9), tmp_path / "probe")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO("Is there a fire?\nAre you sure?\n"))
@@ -115,11 +115,11 @@ def log(probe, tmp_path, monkeypatch):
     with FaultServer(lambda row, attempt: next(answers)) as server:
         Path("params.yaml").write_text(f"llm: {{endpoint: '{server.url}', model: other}}\nmodel: {{name: other}}\n")
         watch(["probe"], max_new_tokens=4, escalate="api:gpt-4o", log=Path("talk.jsonl"))
-    return tmp_path / "talk.jsonl"
+    return tmp_path / "talk.jsonl", capsys.readouterr().out.splitlines()
 
 
-def test_a_talk_says_what_the_judge_said_and_replay_verifies_it(log, capsys, monkeypatch):
-    printed = capsys.readouterr().out.splitlines()
+def test_a_talk_says_what_the_judge_said_and_replay_verifies_it(talk, capsys, monkeypatch):
+    log, printed = talk
     assert [line for line in printed if line.startswith("[judge")] == [
         "[judge gpt-4o after 1 tokens: 0.100, lets it go on: Only a question.]",
         "[judge gpt-4o after 1 tokens: 0.800, stops: Smoke is dangerous.]",
