@@ -48,6 +48,17 @@ def load_monitor(probes: Mapping[str, Probe], *, device: str = "auto", fpr: floa
     return Monitor(probes, load_language_model(model_of(first.provenance, device=device)), fpr=fpr)
 
 
+def _threshold(name: str, probe: Probe, fpr: float) -> float | None:
+    row = next((row for row in probe.thresholds if row.budget == fpr), None)
+    if row is not None and row.refused:
+        known = ", ".join(f"{one.budget:g}" for one in probe.thresholds if not one.refused) or "none"
+        problem = (
+            f"the probe {name!r} has no threshold at the false positive rate {fpr:g}: its control set {row.refused}."
+        )
+        raise UserError(problem, remedy=f"name another rate ({known}), or train it with a larger control set.")
+    return None if row is None else row.logit
+
+
 class Monitor:
     """Probes and the language model that they watch."""
 
@@ -60,15 +71,13 @@ class Monitor:
             fpr: false positive rate whose threshold flags; a probe without it flags nothing.
 
         Raises:
-            UserError: a probe reads another model, or one vector per conversation.
+            UserError: a probe reads another model, or one vector per conversation; or its control set is too small for
+                this rate.
         """
         if not probes:
             raise UserError("no probe is given.", remedy="name at least one.")
         self.model, self.probes = model, dict(probes)
-        self.thresholds = {
-            name: next((row.logit for row in probe.thresholds if row.budget == fpr), None)
-            for name, probe in probes.items()
-        }
+        self.thresholds = {name: _threshold(name, probe, fpr) for name, probe in probes.items()}
         template = ChatTemplate(model.tokenizer, model.name)
         origin = {
             **model.origin,

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models_under_pressure.tools._import import Group, Id, LabelColumn, Messages, Positive, Text
+from models_under_pressure.tools._tables import Table, read_tables
 
 if TYPE_CHECKING:
     from models_under_pressure.activations.config import ModelConfig
-    from models_under_pressure.core.concept import Classes
-    from models_under_pressure.core.records import Record
-    from models_under_pressure.datasets.columns import Asked
     from models_under_pressure.evaluation.scores import ScoreList
     from models_under_pressure.probes.probe import Probe
     from models_under_pressure.probes.weights import RecordWeights
@@ -23,21 +21,6 @@ FOLDS = 5
 """Parts of the training records in cross-validation; one of them is held out for thresholds and epochs."""
 _FEW = 200
 """Training records below which the text floor also counts words that occur once."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """One of the files."""
-
-    name: str
-    path: Path
-    """Its records, written for the extraction."""
-    records: tuple["Record", ...]
-
-    @property
-    def classes(self) -> "Classes":
-        """The words for its labels."""
-        return self.records[0].classes
 
 
 @dataclass(frozen=True)
@@ -154,50 +137,6 @@ def layers_named(text: str) -> tuple[int, ...] | None:
         remedy = "write a number from 0, -1, several with commas such as 11,16, or auto."
         raise UserError(f"{text!r} is no layer.", where="--layer", remedy=remedy)
     return None if text == "auto" else tuple(int(part) for part in parts)
-
-
-def read_tables(sources: Sequence[str], asked: "Asked", folder: Path, *, allow_refused: bool) -> list[Table]:
-    """Read the files, each under a name of its own; rows that share a text are one group.
-
-    Raises:
-        UserError: a row cannot be used and that is not allowed; or see `Spool.fill`.
-    """
-    from models_under_pressure.core.concept import chosen_concept
-    from models_under_pressure.core.display import notice
-    from models_under_pressure.core.errors import UserError
-    from models_under_pressure.core.records import write_records
-    from models_under_pressure.core.section import PARAMS
-    from models_under_pressure.datasets.importing import Share, Spool
-    from models_under_pressure.datasets.source import content_group, core_text, with_column
-    from models_under_pressure.datasets.tables import Pinned, open_source, source_rows
-
-    tables: list[Table] = []
-    classes = chosen_concept().classes if PARAMS.exists() else None
-    for source in sources:
-        below = folder / str(len(tables))
-        below.mkdir()
-        with Spool(below, classes) as spool:
-            opened = open_source(source, Pinned(), downloads=below)
-            report = spool.fill(source_rows(opened, unpacked=below), asked, where=source)
-            refused = sum(report.refused.values())
-            if refused and not allow_refused:
-                problem = f"{refused:,} of {report.rows:,} rows cannot be used, first {report.refused_rows[0]}"
-                raise UserError(problem, where=source, remedy="mend them, or leave them out with --allow-refused.")
-            records = tuple(
-                with_column(one, group=content_group(core_text(one))) if one.group == one.id else one
-                for one in spool.records(Share())
-            )
-        classes = spool.classes
-        taken = ", ".join(f"{meaning} = {column}" for meaning, column in report.columns.items())
-        counts = ", ".join(f"{label} {count:,}" for label, count in report.labels.items())
-        notice(f"{source}: {taken}; {counts}" + (f"; {refused:,} rows left out" if refused else ""))
-        stem = Path(source).stem or "data"
-        name = stem if stem not in {table.name for table in tables} else f"{stem}_{len(tables)}"
-        path = below / f"{name}.jsonl"
-        write_records(path, records)
-        tables.append(Table(name, path, records))
-    _warn_of_overlap(tables)
-    return tables
 
 
 def run(
@@ -340,20 +279,3 @@ def to_text(found: Fitted, records: int, *, seed: int) -> str:
         lines.append(f"cross-validated AUROC of each layer: {told}")
     heads = ("data", ">n", ">positives", "method", "AUROC [95 %]", "TPR at 1 % FPR [95 %]")
     return "\n".join([*lines, text_table(heads, rows)])
-
-
-def _warn_of_overlap(tables: Sequence[Table]) -> None:
-    from models_under_pressure.core.display import notice
-    from models_under_pressure.datasets.importing import compare
-    from models_under_pressure.datasets.overlap import OverlapConfig, Part
-
-    train = Part(tables[0].name, "train", tables[0].records)
-    config = OverlapConfig(jaccard=0.8, shingle_words=3, containment_words=8)
-    for table in tables[1:]:
-        pairs = compare(table.records, [train], name=table.name, config=config)
-        if pairs is None:
-            notice(f"{table.name}: too many rows to look for what it shares with {train.name}")
-        elif pairs:
-            notice(
-                f"warning: {table.name} shares {pairs.total():,} pairs of rows with {train.name}: its metrics flatter"
-            )
