@@ -201,8 +201,9 @@ def test_a_control_set_holds_ordinary_traffic_and_shares_nothing_with_other_data
     with pytest.raises(UserError, match="in_use has 1 overlapping pairs"):
         mup("check_overlap")
     write_records(CONTROL, rows("control"))
+    mup("check_overlap")
     with pytest.raises(UserError, match="2 records of a control set are not labelled low-stakes, first 'control_0'"):
-        mup("check_overlap")
+        mup("use_datasets")
 
 
 def test_without_a_control_set_its_folder_says_so(project):

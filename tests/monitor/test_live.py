@@ -228,6 +228,16 @@ def test_a_judge_who_lets_it_go_on_is_asked_once(model, probe):
     assert all(step.flagged == ("a",) for step in steps)
 
 
+def test_a_rate_for_which_the_control_set_is_too_small_is_refused_and_the_others_are_named(model, probe):
+    kept, other = flagging(probe, 0.5).thresholds[0], 0.001
+    small = kept.model_copy(update={"budget": other, "logit": None, "refused": "needs 2,995 conversations, has 714"})
+    both = replace(probe, thresholds=(kept, small))
+    assert Monitor({"it": both}, model).thresholds == {"it": 0.5}
+    with pytest.raises(UserError, match="at FPR 0.001: its control set needs 2,995") as raised:
+        Monitor({"it": both}, model, fpr=other)
+    assert "(0.01)" in str(raised.value)
+
+
 def test_thresholds_are_checked_every_so_many_tokens(model, probe):
     monitor = Monitor({"a": flagging(probe, -1e9)}, model)
     steps = list(monitor.generate(ASKED, max_new_tokens=9, every=3, seed=2, **SAMPLED))

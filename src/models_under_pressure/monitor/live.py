@@ -52,9 +52,7 @@ def _threshold(name: str, probe: Probe, fpr: float) -> float | None:
     row = next((row for row in probe.thresholds if row.budget == fpr), None)
     if row is not None and row.refused:
         known = ", ".join(f"{one.budget:g}" for one in probe.thresholds if not one.refused) or "none"
-        problem = (
-            f"the probe {name!r} has no threshold at the false positive rate {fpr:g}: its control set {row.refused}."
-        )
+        problem = f"the probe {name!r} has no threshold at FPR {fpr:g}: its control set {row.refused}."
         raise UserError(problem, remedy=f"name another rate ({known}), or train it with a larger control set.")
     return None if row is None else row.logit
 

@@ -10,7 +10,7 @@ import typer
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, write_json
 from models_under_pressure.core.paths import OVERLAPS
-from models_under_pressure.core.records import Label, Record, read_records
+from models_under_pressure.core.records import read_records
 from models_under_pressure.core.section import read
 from models_under_pressure.datasets.files import made_versions
 from models_under_pressure.datasets.lineage import InUse, load_lineage
@@ -105,19 +105,9 @@ def _part(one: InUse) -> Part:
     records = read_records(one.path, None)
     if not records:
         raise UserError(f"{one.path} is empty.", where=where, remedy="remove the entry, or use another file.")
-    if one.purpose == "control":
-        _check_ordinary(records, where)
     # Within one dataset ids and pairs mean the same: the splits of the training prompts, `mt_dev` and `mt_test`.
     dataset = "training" if one.purpose in ("train", "validation") else one.name.removesuffix(f"_{one.purpose}")
     return Part(one.name, one.purpose, records, dataset=dataset)
-
-
-def _check_ordinary(records: Sequence[Record], where: str) -> None:
-    others = [record.id for record in records if record.label is not Label.LOW]
-    if others:
-        problem = f"{len(others)} records of a control set are not labelled low-stakes, first {others[0]!r}."
-        remedy = "a control set is ordinary traffic: take these rows out, or `mup datasets import --purpose control`."
-        raise UserError(problem, where=where, remedy=remedy)
 
 
 def _entry(parts: list[Part], pairs: list[Overlap]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from models_under_pressure.core.concept import Classes, chosen_concept
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, write_json, write_text
 from models_under_pressure.core.paths import IN_USE, NO_CONTROL, ORIGINS, OVERLAPS
-from models_under_pressure.core.records import read_records, write_records
+from models_under_pressure.core.records import Label, Record, read_records, write_records
 from models_under_pressure.datasets.lineage import LINEAGE_PATH, InUse, load_lineage
 
 
@@ -30,7 +30,8 @@ def run(in_use: Sequence[InUse], classes: Classes, *, passed: Mapping[str, str])
         passed: name -> hash of the file that `check_overlap` read.
 
     Raises:
-        UserError: a file is missing, is not the one that was checked, or has labels of another concept.
+        UserError: a file is missing, is not the one that was checked, or has labels of another concept; or a control
+            set has others than the negative class.
     """
     for one in in_use:
         if not one.path.is_file() or passed.get(one.name) != file_hash(one.path):
@@ -44,6 +45,8 @@ def run(in_use: Sequence[InUse], classes: Classes, *, passed: Mapping[str, str])
             (new / one.purpose).mkdir(parents=True, exist_ok=True)
             file = new / one.purpose / f"{one.name}.jsonl"
             records = read_records(one.path, classes)
+            if one.purpose == "control":
+                _check_ordinary(records, classes, f"{LINEAGE_PATH}: datasets.control.{one.name}")
             if one.path.suffix == ".jsonl":
                 shutil.copyfile(one.path, file)
             else:
@@ -62,3 +65,11 @@ def run(in_use: Sequence[InUse], classes: Classes, *, passed: Mapping[str, str])
         write_json(new / ORIGINS.name, origins)
         shutil.rmtree(IN_USE, ignore_errors=True)
         new.rename(IN_USE)
+
+
+def _check_ordinary(records: Sequence[Record], classes: Classes, where: str) -> None:
+    others = [record.id for record in records if record.label is not Label.LOW]
+    if others:
+        problem = f"{len(others)} records of a control set are not labelled {classes.negative}, first {others[0]!r}."
+        remedy = "a control set is ordinary traffic: take these rows out, or `mup datasets import --purpose control`."
+        raise UserError(problem, where=where, remedy=remedy)
