@@ -3,7 +3,7 @@
 import pytest
 
 from models_under_pressure.activations import store as library
-from models_under_pressure.activations.config import ExtractConfig, ModelConfig
+from models_under_pressure.activations.config import ExtractConfig, ModelConfig, ProbeParams
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.paths import Dataset
 from models_under_pressure.core.records import write_records
@@ -20,7 +20,9 @@ def extract(model_directory, chats, tmp_path, monkeypatch):
     model = ModelConfig(name=str(model_directory("llama")), dtype="float32")
 
     def run():
-        done = stage.run(list(datasets.values()), alias="tiny", model=model, layer=2, config=ExtractConfig())
+        done = stage.run(
+            list(datasets.values()), alias="tiny", model=model, place=ProbeParams(layer=2), config=ExtractConfig()
+        )
         return {path.stem: outcome for path, outcome in done}
 
     return run, datasets, tmp_path / "data/activations/tiny/layer_2/dev"

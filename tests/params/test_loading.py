@@ -110,7 +110,12 @@ def test_a_section_that_is_missing_is_named(params):
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
-        ("model", "  name: smollm2-135m", "  nam: x", r":3: `model\.nam`: unknown key; allowed: device, dtype, name"),
+        (
+            "model",
+            "  name: smollm2-135m",
+            "  nam: x",
+            r":3: `model\.nam`: unknown key; allowed: adapter, .*trust_remote_code",
+        ),
         ("model", "  name: smollm2-135m", "  name: /models/mine", r":2: `model`: model\.name is part of output paths"),
         ("model", "  name: smollm2-135m", "  name: ../mine", r":2: `model`: model\.name is part of output paths"),
         ("model", "  name: smollm2-135m", "  dtype: float16", r":3: `model\.dtype`: .*'auto'"),

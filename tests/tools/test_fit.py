@@ -176,7 +176,8 @@ def test_rows_that_cannot_be_used_stop_the_fit(tmp_path):
         tables(tmp_path, path)
 
 
-def test_a_table_with_a_word_for_each_class_is_fitted_in_its_own_words(tmp_path):
+def test_a_table_with_a_word_for_each_class_is_fitted_in_its_own_words(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     rows = "\n".join(f"what is {number} plus {number},{('honest', 'deceptive')[number % 2]}" for number in range(12))
     (tmp_path / "a.csv").write_text(f"text,label\n{rows}\n")
     (table,) = tables(tmp_path, tmp_path / "a.csv", positive=("deceptive",))
