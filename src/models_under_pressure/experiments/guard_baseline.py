@@ -31,7 +31,7 @@ def command(
 def run(name: str, *, model: str, config: GuardConfig, datasets: Sequence[Dataset], seed: int) -> None:
     """Write the score and cost of each record."""
     method, monitor = f"guard_{name}", GuardMonitor(config, model=model)
-    data = [read_labelled(one.name, one.path) for one in datasets]
+    data = [read_labelled(one.name, one.path, one.classes) for one in datasets]
     scored = [monitor.score(one, method, seed=seed) for one in data]
     write_scores(scores_path(method, EXPERIMENT_RESULTS), [scores for scores, _ in scored])
     timing = {scores.dataset: {method: {"seconds": took, "records": len(scores.ids)}} for scores, took in scored}

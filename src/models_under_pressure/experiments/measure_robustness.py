@@ -13,7 +13,7 @@ from models_under_pressure.baselines.data import LabelledRecords, read_labelled
 from models_under_pressure.core.display import progress
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.core.paths import EXPERIMENT_RESULTS, IN_USE, datasets_in_use
+from models_under_pressure.core.paths import EXPERIMENT_RESULTS, control_sets, datasets_in_use
 from models_under_pressure.core.records import Record, read_records
 from models_under_pressure.core.section import EXPERIMENTS, Section, model_aliases, read
 from models_under_pressure.datasets.wrapping import (
@@ -33,6 +33,7 @@ from models_under_pressure.experiments.shared.panel import Panel, Read, fit_pane
 from models_under_pressure.experiments.shared.rows import Row
 from models_under_pressure.experiments.shared.samples import check_unseen, generator_of
 from models_under_pressure.experiments.shared.setting import read_setting
+from models_under_pressure.probes.data import labelled_activations
 from models_under_pressure.probes.families import ProbeConfig, TrainConfig
 
 CONTROL = "permuted_labels"
@@ -75,16 +76,21 @@ def command() -> None:
     from models_under_pressure.activations.model import load_model
 
     config, setting = read("measure_robustness", MeasureRobustness, EXPERIMENTS), read_setting()
-    datasets = [read_labelled(one.name, one.path) for one in datasets_in_use(*config.purposes)]
+    datasets = [read_labelled(one.name, one.path, one.classes) for one in datasets_in_use(*config.purposes)]
     for one in datasets:
         check_unseen([setting.train, setting.validation], one)
-    model = read("model", PipelineModel).resolved(model_aliases())
+    model, place = read("model", PipelineModel), read("probe", ProbeParams)
+    control = [
+        labelled_activations([*place.stores(model.name, one).values()], one.path, one.classes)[0]
+        for one in control_sets()
+    ]
     panel = fit_panel(
         read("train", TrainConfig).probes | config.probes,
         setting,
-        load_model(model, layers=[read("probe", ProbeParams).layer]),
+        load_model(model.resolved(model_aliases()), layers=place.reads),
         read("extract", ExtractConfig),
         shuffles=config.shuffles,
+        control=control,
     )
     evaluate = read("evaluate", EvaluateConfig)
     rows = run(config, panel, datasets, benign=read_benign(), seed=setting.seed, evaluate=evaluate)
@@ -93,7 +99,7 @@ def command() -> None:
 
 def read_benign() -> list[Record]:
     """Conversations of the control set in use, or those that ship with the package where there is none."""
-    found = [record for path in sorted((IN_USE / "control").glob("*.jsonl")) for record in read_records(path)]
+    found = [record for one in control_sets() for record in read_records(one.path, one.classes)]
     return found or shipped_benign()
 
 

@@ -11,10 +11,13 @@ from jaxtyping import Float
 
 from models_under_pressure.activations.config import ExtractConfig, LoadedModel
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.layers import layers_of
 from models_under_pressure.core.records import Record
 from models_under_pressure.experiments.shared.samples import generator_of
 from models_under_pressure.experiments.shared.setting import Setting
+from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES, ProbeConfig
+from models_under_pressure.probes.operating import with_control
 from models_under_pressure.probes.probe import Probe, score_together
 from models_under_pressure.probes.training import fit_probe, fit_probes
 
@@ -37,19 +40,19 @@ class Panel:
     controls: Sequence[Probe]
     """Mean probes that were fitted on shuffled labels, which can have learned nothing."""
     model: LoadedModel
-    layer: int
+    layers: tuple[int, ...]
     extract: ExtractConfig
 
     def read(self, records: Sequence[Record]) -> dict[str, Read]:
         """Record id -> logits of all probes, then of all controls; a text that the chat template refuses has none."""
         from models_under_pressure.activations.extract import extract
-        from models_under_pressure.activations.store import open_store
+        from models_under_pressure.activations.layers import open_layers
 
         config = self.extract.model_copy(update={"allow_refused": len(records), "stored": "float32"})
         with tempfile.TemporaryDirectory(prefix="mup-panel-") as folder:
-            path = Path(folder) / "layer.zarr"
-            extract(records, model=self.model, config=config, paths={self.layer: path})
-            store: Any = open_store(path)
+            paths = {layer: Path(folder) / f"layer_{layer}.zarr" for layer in self.layers}
+            extract(records, model=self.model, config=config, paths=paths)
+            store: Any = open_layers([*paths.values()])
             logits = np.stack(score_together([*self.probes.values(), *self.controls], store), axis=1)
             truncated = set(store.attributes["truncated"])
             lengths = np.diff(np.asarray(store.offsets)).tolist()
@@ -60,23 +63,32 @@ class Panel:
 
 
 def fit_panel(
-    probes: Mapping[str, ProbeConfig], setting: Setting, model: LoadedModel, extract: ExtractConfig, *, shuffles: int
+    probes: Mapping[str, ProbeConfig],
+    setting: Setting,
+    model: LoadedModel,
+    extract: ExtractConfig,
+    *,
+    shuffles: int,
+    control: Sequence[TrainingData] = (),
 ) -> Panel:
     """Fit every probe once, from the first seed, as the pipeline does; and a control per shuffle of the labels.
+
+    Thresholds come from `control`, ordinary traffic, where there is some.
 
     Raises:
         UserError: see `fit_probes`.
     """
     single = {name: config.model_copy(update={"seeds": 1}) for name, config in probes.items()}
     train, validation = setting.train.data, setting.validation.data
-    fitted = fit_probes(single, train, validation, seed=setting.seed)
+    fitted = {name: one for name, (one,) in fit_probes(single, train, validation, seed=setting.seed).items()}
+    if control:
+        fitted = {name: with_control(one, control, validation) for name, one in fitted.items()}
     shuffled = [generator_of(setting.seed, number, "control").permutation(train.labels) for number in range(shuffles)]
     controls = [
         fit_probe(FAMILIES["mean_logistic"].config(), replace(train, labels=labels), None, seed=setting.seed)
         for labels in shuffled
     ]
-    layer = int(train.activations.attributes["layer"])
-    return Panel({name: found for name, (found,) in fitted.items()}, controls, model, layer, extract)
+    return Panel(fitted, controls, model, layers_of(train.activations.attributes), extract)
 
 
 def stored_threshold(name: str, probe: Probe, budget: float) -> tuple[float, str]:
