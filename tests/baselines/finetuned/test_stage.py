@@ -87,7 +87,7 @@ def test_only_what_was_trained_is_saved(project):
 def test_the_same_run_gives_the_same_bytes(project, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUP_CHECKPOINTS", str(tmp_path / "checkpoints"))
-    shutil.copytree(project / TOY.path.parent, TOY.path.parent)
+    shutil.copytree(project / IN_USE, IN_USE)
     run_stages(project, settings(epochs=2, seeds=2))
     for path in (*finetuned_paths("toy", 5, 2), SCORES):
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
