@@ -14,7 +14,14 @@ from models_under_pressure.baselines.data import read_labelled
 from models_under_pressure.baselines.finetuned.reading import score
 from models_under_pressure.baselines.finetuned.run import load_finetuned
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.paths import EXPERIMENT_RESULTS, Dataset, finetuned_paths, scores_path, timing_path
+from models_under_pressure.core.paths import (
+    EXPERIMENT_RESULTS,
+    IN_USE,
+    Dataset,
+    finetuned_paths,
+    scores_path,
+    timing_path,
+)
 from models_under_pressure.core.records import write_records
 from models_under_pressure.evaluation.scores import read_scores
 from models_under_pressure.experiments import finetune_baseline, score_finetuned
