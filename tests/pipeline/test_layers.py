@@ -38,6 +38,9 @@ def two_stages(tmp, path):
     (folder / "src").symlink_to(ROOT / "src")
     for purpose, records in LISTS.items():
         write_dataset(folder / f"data/datasets/{purpose}/{purpose}.jsonl", records)
+    no_control = folder / "data/datasets/control/none.txt"
+    no_control.parent.mkdir()
+    no_control.write_text("none")
     whole = YAML(typ="safe").load(ROOT / "dvc.yaml")
     stages = {name: whole["stages"][name] for name in ("extract", "train")}
     for stage in (stages["extract"], stages["train"]["do"]):
