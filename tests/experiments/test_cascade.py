@@ -15,7 +15,7 @@ from models_under_pressure.evaluation.scores import ScoreList, write_scores
 from models_under_pressure.experiments.cascade import Cascade, _evidence, app
 from models_under_pressure.experiments.cascade import run as cascade
 from models_under_pressure.experiments.shared.monitors import first_seeds
-from models_under_pressure.experiments.shared.planning import plan, stored_threshold, to_text
+from models_under_pressure.experiments.shared.planning import plan, saved_threshold, to_text
 
 PAIRS = [("probe", "llm")]
 
@@ -27,6 +27,7 @@ def config(pairs=PAIRS, shares=(0.5,), selections=("mid",)):
 
 PURPOSES = {"a_dev": "dev", "a_test": "test", "b_test": "test"}
 SHARES = [0.0, 0.3, 1.0]
+RATES = ("fpr", "fpr_low", "fpr_high", "tpr")
 SELECTIONS = ["mid", "top", "uncertain", "random"]
 
 
@@ -155,15 +156,20 @@ def test_a_budget_that_nothing_keeps_names_the_cheapest(lists):
         planned(lists, 10)
 
 
-def test_a_plan_starts_from_the_threshold_that_promises_most(tmp_path):
+def row(budget, logit, **others):
+    return {"budget": budget, "logit": logit, **dict.fromkeys(RATES, 0.0), "negatives": 9, "positives": 9, **others}
+
+
+def test_a_plan_starts_from_the_threshold_that_the_probe_was_saved_with(tmp_path):
     path = tmp_path / "probe.json"
-    rows = [{"budget": 0.01, "logit": 1.5}, {"budget": 0.1, "logit": None}]
-    write_json(path, {"thresholds": rows})
-    assert stored_threshold("probe", path, 0.01) == 1.5
-    with pytest.raises(UserError, match=r"probe has no threshold for a false positive rate of 0\.1"):
-        stored_threshold("probe", path, 0.1)
-    write_json(path, {"thresholds": [*rows, {"budget": 0.01, "logit": 2.5, "source": "control"}]})
-    assert stored_threshold("probe", path, 0.01) == 2.5
+    refused = row(0.001, None, source="control", refused="needs 2,995 conversations, has 714")
+    write_json(path, {"thresholds": [row(0.01, 1.5), row(0.1, None), refused]})
+    assert saved_threshold("probe", path, 0.01) == 1.5
+    for rate in (0.1, 0.2):
+        with pytest.raises(UserError, match=rf"probe has no threshold for a false positive rate of {rate}"):
+            saved_threshold("probe", path, rate)
+    with pytest.raises(UserError, match=r"FPR 0\.001: its control set needs 2,995 conversations"):
+        saved_threshold("probe", path, 0.001)
 
 
 def test_the_command_plans_with_the_probes_that_have_a_stored_threshold(lists, tmp_path, monkeypatch):
@@ -174,7 +180,7 @@ def test_the_command_plans_with_the_probes_that_have_a_stored_threshold(lists, t
     text = f"cascade: {{pairs: {pairs}, shares: [0.5], selections: [mid], merge: mean}}\n"
     models = "".join(f"{name}_baseline: {{models: {{}}}}\n" for name in ("prompt", "finetune", "ask", "guard"))
     (tmp_path / "experiments/params.yaml").write_text(text + models)
-    write_json(tmp_path / "data/probes/probe/seed_3/probe.json", {"thresholds": [{"budget": 0.01, "logit": 0.3}]})
+    write_json(tmp_path / "data/probes/probe/seed_3/probe.json", {"thresholds": [row(0.01, 0.3)]})
     for dataset, purpose in PURPOSES.items():
         path = tmp_path / f"data/datasets/{purpose}/{dataset}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)

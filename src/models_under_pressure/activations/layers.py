@@ -1,20 +1,24 @@
 """Several layers of one model as one set of activations: the stores of each, joined per token."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int8, Int32, Int64
 
+from models_under_pressure.activations.config import ExtractConfig, LoadedModel
 from models_under_pressure.activations.ragged import Activations
 from models_under_pressure.activations.store import open_store
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.layers import layer_text, layers_of
+from models_under_pressure.core.records import Record
 
 _SHARED = (
     *("model", "revision", "quantization", "compute_dtype", "hook_point", "keep", "template_hash", "tokenizer"),
-    *("max_tokens", "truncation_side", "dataset"),
+    *("adapter", "adapter_revision", "max_tokens", "truncation_side", "dataset"),
 )
 """Attributes that must agree for a token of one layer to be the same token in another."""
 
@@ -90,6 +94,23 @@ def open_layers(stores: Path | Sequence[Path]) -> Activations:
     """
     opened: list[Any] = [open_store(path) for path in ([stores] if isinstance(stores, Path) else stores)]
     return stacked(opened)
+
+
+@contextmanager
+def read_once(
+    records: Sequence[Record], model: LoadedModel, layers: Sequence[int], config: ExtractConfig
+) -> Generator[Activations]:
+    """Yield the activations of conversations at some layers, in stores that are gone afterwards.
+
+    Raises:
+        UserError: see `extract`.
+    """
+    from models_under_pressure.activations.extract import extract
+
+    with tempfile.TemporaryDirectory(prefix="mup-") as folder:
+        paths = {layer: Path(folder) / f"layer_{layer}.zarr" for layer in layers}
+        extract(records, model=model, config=config, paths=paths)
+        yield open_layers([*paths.values()])
 
 
 def _check_same_tokens(first: Activations, other: Activations) -> None:

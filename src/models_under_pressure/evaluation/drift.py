@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import bdtr, kolmogorov
+from scipy.special import bdtr
 
 from models_under_pressure.evaluation.differences import holm
 from models_under_pressure.evaluation.intervals import Estimate, clopper_pearson
@@ -98,7 +100,8 @@ def compare_traffic(
     drawn = {name: _some(side.means, generator) for name, side in sides.items()}
     distance, chance = energy_test(drawn["new"], drawn["control"], generator)
     found = [_flags(new.logits, promise, confidence) for promise in promises]
-    found.append(Check("scores", *kolmogorov_smirnov(new.logits, control.logits), alarm=False))
+    apart: Any = import_module("scipy.stats").ks_2samp(new.logits, control.logits)
+    found.append(Check("scores", float(apart.statistic), float(apart.pvalue), alarm=False))
     found.append(Check("activations", distance, chance, alarm=False))
     rings = [adjusted <= alpha for adjusted in holm([check.p_value for check in found])]
     pairs = [("new", "training"), ("control", "training")] if training is not None else []
@@ -121,15 +124,6 @@ def _flags(logits: Float[np.ndarray, "conversations"], promise: Promise, confide
 
 def _ringing(check: Check, ring: bool) -> Check:
     return Check(check.name, check.value, check.p_value, ring, check.low, check.high, check.promised)
-
-
-def kolmogorov_smirnov(new: Float[np.ndarray, "new"], reference: Float[np.ndarray, "reference"]) -> tuple[float, float]:
-    """Greatest distance of two empirical distributions, and its p-value by the limit (Smirnov 1939)."""
-    every = np.concatenate([new, reference])
-    shares = [np.searchsorted(np.sort(side), every, side="right") / len(side) for side in (new, reference)]
-    distance = float(np.abs(shares[0] - shares[1]).max())
-    size = len(new) * len(reference) / len(every)
-    return distance, float(kolmogorov(np.sqrt(size) * distance))
 
 
 def energy_coefficient(new: Float[np.ndarray, "new hidden"], reference: Float[np.ndarray, "reference hidden"]) -> float:

@@ -23,7 +23,7 @@ from models_under_pressure.evaluation.policy import Evidence
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.scores import ScoreList
 from models_under_pressure.experiments.shared.monitors import Scores, find_monitor, read_monitors
-from models_under_pressure.experiments.shared.planning import plan, stored_threshold, to_text
+from models_under_pressure.experiments.shared.planning import plan, saved_threshold, to_text
 from models_under_pressure.experiments.shared.rows import Row, means
 
 _NAMED = "cascade.pairs, or on the command line"
@@ -87,7 +87,7 @@ def plan_command(
     seed, evaluate = read("seed", int), read("evaluate", EvaluateConfig)
     named = first or dict.fromkeys(pair.first for pair in config.pairs.values())
     files = {name: probe_paths(name, seed, 1)[0] / "probe.json" for name in named}
-    thresholds = {name: stored_threshold(name, file, fpr) for name, file in files.items() if first or file.exists()}
+    thresholds = {name: saved_threshold(name, file, fpr) for name, file in files.items() if first or file.exists()}
     if not thresholds:
         problem = "no first monitor of cascade.pairs is a trained probe with a stored threshold."
         raise UserError(problem, remedy="train the probes with `dvc repro train`, or name one with --first.")

@@ -29,7 +29,7 @@ from models_under_pressure.datasets.wrapping import (
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.evaluation.report import EvaluateConfig
 from models_under_pressure.evaluation.robustness import Effect, Paired, effect, mean_effect, mean_of_draws
-from models_under_pressure.experiments.shared.panel import Panel, Read, fit_panel, stored_threshold
+from models_under_pressure.experiments.shared.panel import Panel, Read, fit_panel, threshold_of
 from models_under_pressure.experiments.shared.rows import Row
 from models_under_pressure.experiments.shared.samples import check_unseen, generator_of
 from models_under_pressure.experiments.shared.setting import read_setting
@@ -79,18 +79,19 @@ def command() -> None:
     datasets = [read_labelled(one.name, one.path, one.classes) for one in datasets_in_use(*config.purposes)]
     for one in datasets:
         check_unseen([setting.train, setting.validation], one)
-    model, place = read("model", PipelineModel), read("probe", ProbeParams)
+    model, place, train = read("model", PipelineModel), read("probe", ProbeParams), read("train", TrainConfig)
     control = [
         labelled_activations([*place.stores(model.name, one).values()], one.path, one.classes)[0]
         for one in control_sets()
     ]
     panel = fit_panel(
-        read("train", TrainConfig).probes | config.probes,
+        train.probes | config.probes,
         setting,
         load_model(model.resolved(model_aliases()), layers=place.reads),
         read("extract", ExtractConfig),
         shuffles=config.shuffles,
         control=control,
+        weights=train.weights,
     )
     evaluate = read("evaluate", EvaluateConfig)
     rows = run(config, panel, datasets, benign=read_benign(), seed=setting.seed, evaluate=evaluate)
@@ -132,7 +133,7 @@ def run(
         raise UserError("no dataset holds both classes.", remedy="name another purpose in measure_robustness.purposes.")
     most = min(config.max_tokens, panel.extract.max_tokens)
     material = Material(benign, _counter(panel.model.tokenizer), most, seed, told)
-    thresholds = {name: stored_threshold(name, probe, config.budget) for name, probe in panel.probes.items()}
+    thresholds = {name: threshold_of(name, probe, config.budget) for name, probe in panel.probes.items()}
     comparison = _Comparison(panel, sampled, thresholds, seed, evaluate)
     rows: list[Row] = []
     with progress(len(config.changes), what="measure_robustness", unit="changes") as shown:

@@ -23,6 +23,7 @@ from models_under_pressure.core.records import Record
 from models_under_pressure.monitor.running import Action, Escalation, Judge, Outcome, Scores, Step, with_reply
 from models_under_pressure.monitor.sampling import Sampling
 from models_under_pressure.monitor.score import TokenTexts
+from models_under_pressure.probes.calibration import stored_threshold
 from models_under_pressure.probes.data import check_same_origin
 from models_under_pressure.probes.probe import Probe, weights_hash
 
@@ -48,15 +49,6 @@ def load_monitor(probes: Mapping[str, Probe], *, device: str = "auto", fpr: floa
     return Monitor(probes, load_language_model(model_of(first.provenance, device=device)), fpr=fpr)
 
 
-def _threshold(name: str, probe: Probe, fpr: float) -> float | None:
-    row = next((row for row in probe.thresholds if row.budget == fpr), None)
-    if row is not None and row.refused:
-        known = ", ".join(f"{one.budget:g}" for one in probe.thresholds if not one.refused) or "none"
-        problem = f"the probe {name!r} has no threshold at FPR {fpr:g}: its control set {row.refused}."
-        raise UserError(problem, remedy=f"name another rate ({known}), or train it with a larger control set.")
-    return None if row is None else row.logit
-
-
 class Monitor:
     """Probes and the language model that they watch."""
 
@@ -75,7 +67,8 @@ class Monitor:
         if not probes:
             raise UserError("no probe is given.", remedy="name at least one.")
         self.model, self.probes = model, dict(probes)
-        self.thresholds = {name: _threshold(name, probe, fpr) for name, probe in probes.items()}
+        rows = {name: stored_threshold(name, probe.thresholds, fpr) for name, probe in probes.items()}
+        self.thresholds = {name: None if row is None else row.logit for name, row in rows.items()}
         template = ChatTemplate(model.tokenizer, model.name)
         origin = {
             **model.origin,

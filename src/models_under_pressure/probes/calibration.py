@@ -1,7 +1,7 @@
 """Maps from a probe's logit to a probability, fitted on the validation split; and thresholds of the logit."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeAlias
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import Frozen
 from models_under_pressure.probes.family import CalibrationMethod
 
@@ -128,6 +129,21 @@ class Threshold(Frozen):
     confidence: float = 0.95
     refused: str | None = None
     """Why there is no threshold: how many conversations it needs."""
+
+
+def stored_threshold(name: str, thresholds: Iterable[Threshold], budget: float) -> Threshold | None:
+    """The threshold that a probe was saved with for a false positive rate; None if it was saved with none.
+
+    Raises:
+        UserError: the probe's control set is too small for that rate.
+    """
+    rows = list(thresholds)
+    row = next((row for row in rows if math.isclose(row.budget, budget)), None)
+    if row is not None and row.refused:
+        known = ", ".join(f"{one.budget:g}" for one in rows if not one.refused) or "none"
+        problem = f"the probe {name!r} has no threshold at FPR {budget:g}: its control set {row.refused}."
+        raise UserError(problem, remedy=f"name another rate ({known}), or train it with a larger control set.")
+    return row
 
 
 def threshold_table(

@@ -1,7 +1,6 @@
 """Compare new traffic with the control set and the training prompts; status 3 is an alarm."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -40,7 +39,7 @@ def command(
     """Compare new traffic with the control set and the training prompts: scores, flag rates, activations.
 
     Ends with status 3 when the new traffic is not like the control set, from which the thresholds' promise comes, or
-    is flagged more often than they promise. Flags of high-stakes conversations count too: read some of them.
+    is flagged more often than they promise. Flags of conversations that deserve one count too: read some of them.
 
     Example: mup drift --probe attention traffic_of_this_week.jsonl
     """
@@ -82,17 +81,14 @@ def promises(probe: "Probe") -> "list[Promise]":
 def _read(records: "Sequence[Record]", probe: "Probe", model: "LoadedModel", allow_refused: int) -> "Traffic":
     """Conversations read by the model as it read the training data."""
     from models_under_pressure.activations.config import ExtractConfig
-    from models_under_pressure.activations.extract import extract
-    from models_under_pressure.activations.layers import open_layers
+    from models_under_pressure.activations.layers import read_once
     from models_under_pressure.core.layers import layers_of
 
     names = ("hook_point", "keep", "max_tokens", "truncation_side")
     known = {name: probe.provenance[name] for name in names if name in probe.provenance}
     config = ExtractConfig.model_validate(known | {"allow_refused": allow_refused, "stored": "float32"})
-    with tempfile.TemporaryDirectory(prefix="mup-drift-") as folder:
-        paths = {layer: Path(folder) / f"layer_{layer}.zarr" for layer in layers_of(probe.provenance)}
-        extract(records, model=model, config=config, paths=paths)
-        return _traffic(probe, open_layers([*paths.values()]))
+    with read_once(records, model, layers_of(probe.provenance), config) as found:
+        return _traffic(probe, found)
 
 
 def _stored(probe: "Probe", purpose: "Literal['control', 'train']") -> "Traffic":

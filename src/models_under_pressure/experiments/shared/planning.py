@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import read_json
 from models_under_pressure.evaluation.policy import Evidence, Measured, Policy, alone, choose, measure
 from models_under_pressure.evaluation.report import EvaluateConfig
+from models_under_pressure.probes.calibration import Threshold, stored_threshold
 
 
 @dataclass(frozen=True)
@@ -113,19 +113,18 @@ def _rule(made: CascadePlan) -> str:
     return f"{made.first} reads all; {read} and {verdict}{sure}"
 
 
-def stored_threshold(name: str, path: Path, fpr: float) -> float:
+def saved_threshold(name: str, path: Path, fpr: float) -> float:
     """The threshold that a probe was saved with, for a false positive rate.
 
     Raises:
         UserError: it has none, or flags nothing at that rate.
     """
-    told: list[dict[str, Any]] = read_json(path)["thresholds"]
-    told.sort(key=lambda row: row.get("source") != "control")  # ordinary traffic promises more than validation prompts
-    found = [row["logit"] for row in told if abs(row["budget"] - fpr) < 1e-9 and row["logit"] is not None]
-    if not found:
+    rows = [Threshold.model_validate(row) for row in read_json(path)["thresholds"]]
+    row = stored_threshold(name, rows, fpr)
+    if row is None or row.logit is None:
         raise UserError(
             f"{name} has no threshold for a false positive rate of {fpr:g}.",
             where=str(path),
             remedy="name a rate of its table with --fpr, or train it with more conversations.",
         )
-    return float(found[0])
+    return row.logit
