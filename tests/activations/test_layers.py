@@ -52,6 +52,7 @@ def test_one_layer_stays_what_it_is():
     [
         ({"attributes": {"model": "other", "layer": 7, "dataset": "d"}}, "model"),
         ({"attributes": {"model": "tiny", "layer": 7, "dataset": "e"}}, "dataset"),
+        ({"attributes": {"model": "tiny", "layer": 7, "dataset": "d", "adapter_revision": "x"}}, "adapter_revision"),
         ({"ids": ["a", "b", "d"]}, "records"),
         ({"offsets": np.array([0, 1, 5, 6])}, "offsets"),
         ({"token_ids": np.arange(1, 7)}, "token_ids"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
+from two_kinds import IS_HIGH, TEXTS
 
 import models_under_pressure as mup
 from models_under_pressure.activations.config import ModelConfig
@@ -12,9 +13,6 @@ from models_under_pressure.core.records import Record
 from models_under_pressure.monitor.explain import to_text
 from models_under_pressure.monitor.live import Monitor
 from models_under_pressure.monitor.score import load_probe_model
-
-TEXTS = [f"{word} {number}" for number in range(6) for word in ("fire overdose bleeding", "cake poem song")]
-IS_HIGH = [True, False] * 6
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +51,16 @@ def test_conversations_score_as_their_activations_do(activations, probe):
 def test_a_live_monitor_gives_what_the_finished_conversation_scores(probe, model_folder, model):
     watched = load_language_model(ModelConfig(name=str(model_folder), dtype="float32"))
     one = mup.fit(mup.extract(TEXTS, model, layer=2), IS_HIGH, family="mean")
-    reply = Monitor({"two": probe, "one": one}, watched).generate((Message("user", "you are in"),), max_new_tokens=6)
+    whole_model = mup.load_model(str(model_folder))
+    end = mup.fit(mup.extract(TEXTS, whole_model, layer=[1, -1]), IS_HIGH, family="softmax")
+    reply = Monitor({"two": probe, "one": one, "end": end}, watched).generate(
+        (Message("user", "you are in"),), max_new_tokens=6
+    )
     for _ in reply:
         pass
     record = reply.outcome.record
-    for name, own in (("two", probe), ("one", one)):
-        (whole,) = mup.score([Record(record.id, record.messages)], own, model)
+    for name, own, read_by in (("two", probe, model), ("one", one, model), ("end", end, whole_model)):
+        (whole,) = mup.score([Record(record.id, record.messages)], own, read_by)
         assert reply.outcome.logits[name] == pytest.approx(whole.logit, abs=1e-4)
 
 

@@ -12,13 +12,12 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
+from two_kinds import IS_HIGH, TEXTS
 
 import models_under_pressure as mup
 from models_under_pressure.estimator import one_by_one
 
 DOCS = Path(__file__).parents[2] / "docs"
-TEXTS = [f"{word} {number}" for number in range(6) for word in ("fire overdose bleeding", "cake poem song")]
-IS_HIGH = [True, False] * 6
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from repositories import OLD, TODAY, Repository, make_repository
+from snapshots import known, snapshot
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +74,15 @@ def clone(tmp_path, monkeypatch):
         return repository
 
     return enter
+
+
+@pytest.fixture
+def base():
+    """A commit with its scores."""
+    return snapshot()
+
+
+@pytest.fixture
+def silent(base):
+    """A commit whose scores are out of reach, with its intervals."""
+    return replace(base, scores=[], contents={"mt_dev": "c1"}, metrics={"mt_dev": {"mean": known(0.8)}})
