@@ -131,6 +131,8 @@ def add_adapter(model: Any, folder: Path, *, blocks: int, merge: bool) -> None:
         elif not with_head and hasattr(model, prefix):
             host = getattr(model, prefix)
         found = _wrapped(host, folder)
+    except (MemoryError, OSError):
+        raise  # no fault of the adapter
     except Exception as error:  # PEFT raises what the damage makes it trip over
         problem = f"the adapter cannot be added to this model ({first_line(error)})."
         raise UserError(problem, where=str(folder), remedy=remedy) from None
