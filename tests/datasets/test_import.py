@@ -30,7 +30,7 @@ from models_under_pressure.datasets.tables import Pinned, open_source, source_ro
         (TWO.replace(",", ";"), "table.csv"),
         (TWO.replace(",", "\t"), "table.csv"),
         (TWO.replace(",", "\t"), "table.tsv"),
-        (gzip.compress(TWO.encode()), "table.csv.gz"),
+        (gzip.compress(TWO.encode(), mtime=0), "table.csv.gz"),
         (TWO.replace("\n", "\r\n"), "table.csv"),
         ('{"text": "may I take both pills", "label": 1}\n{"text": "what rhymes with blue", "label": 0}', "t.jsonl"),
         ('[{"text": "may I take both pills", "label": 1},\n{"text": "what rhymes with blue", "label": 0}]', "t.json"),
