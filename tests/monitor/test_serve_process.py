@@ -24,9 +24,11 @@ def process(probe_folder, log, python=sys.executable, **variables):
     environment = {**os.environ, **variables}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as child:
         try:
-            lines = iter(child.stderr.readline, "")
-            address = next(line.split()[4] for line in lines if line.startswith("mup serve: "))
-            yield child, address
+            said = []
+            while not (said and said[-1].startswith("mup serve: ")):
+                said.append(child.stderr.readline())
+                assert said[-1], f"the command ended: {''.join(said)}"
+            yield child, said[-1].split()[4]
         finally:
             child.kill()
 

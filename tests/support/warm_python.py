@@ -139,7 +139,7 @@ def run(command, folder, environment, streams):
     os.environ.clear()
     os.environ.update(environment)
     sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in environment)
-    sys.path[0] = str(Path(environment["PYTHONPATH"]).absolute())
+    sys.path[0] = str(Path(environment.get("PYTHONPATH", folder)).absolute())
     status = 0
     try:
         if command[0] == "-m":
