@@ -156,11 +156,23 @@ class Branch:
     stop: int
     before: tuple[tuple[int, int], ...] = ()
     """(start, stop) of the parts that come before it, in order."""
+    attends_whole: bool = False
+    """Whether the parts before it attend with it once more: costs more, and gives the bits of the text alone."""
 
     @property
     def position(self) -> int:
         """Place of its first token in its own text."""
         return sum(stop - start for start, stop in self.before)
+
+    @property
+    def parts(self) -> tuple[tuple[int, int], ...]:
+        """(start, stop) of all that make up its text, in order."""
+        return (*self.before, (self.start, self.stop))
+
+    @property
+    def places(self) -> "Int64[np.ndarray, 'tokens']":
+        """Place in the row of each token of its text."""
+        return np.concatenate([np.arange(*part) for part in self.parts])
 
 
 class Packing(threading.local):
@@ -187,17 +199,19 @@ class Packing(threading.local):
         attend = import_module("transformers.integrations.sdpa_attention").sdpa_attention_forward
         outputs: list[torch.Tensor] = []
         for branch in self.branches:
-            own = slice(branch.start, branch.stop)
-            parts = [slice(*part) for part in branch.before] + [own]
-            keys, values = (
-                torch.cat([states[:, :, part] for part in parts], dim=2) if branch.before else states[:, :, own]
-                for states in (key, value)
-            )
-            length, window = branch.stop - branch.start, settings.get("sliding_window")
-            mask = causal_mask(length, window, query.device, first=branch.position)
-            output, _ = attend(module, query[:, :, own], keys, values, mask, **settings)
-            outputs.append(output)
+            text, own, seen = branch.parts, branch.parts[-1:], 0 if branch.attends_whole else branch.position
+            queries = _joined(query, text if branch.attends_whole else own)
+            mask = causal_mask(queries.shape[2], settings.get("sliding_window"), query.device, first=seen)
+            output, _ = attend(module, queries, _joined(key, text), _joined(value, text), mask, **settings)
+            outputs.append(output[:, branch.position - seen :])
         return torch.cat(outputs, dim=1), None
+
+
+def _joined(states: "torch.Tensor", parts: Sequence[tuple[int, int]]) -> "torch.Tensor":
+    import torch
+
+    found = [states[:, :, start:stop] for start, stop in parts]
+    return found[0] if len(found) == 1 else torch.cat(found, dim=2)
 
 
 @contextmanager
@@ -218,6 +232,38 @@ def one_after_the_other(lengths: Sequence[int]) -> list[Branch]:
     """Branches of records that fill a row."""
     ends = np.cumsum(lengths).tolist()
     return [Branch(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+
+
+_LEAST_SHARED = 8
+"""Tokens: to join a shorter beginning to its continuation costs what it saves."""
+
+
+def sharing_beginnings(texts: Sequence[np.ndarray]) -> list[Branch]:
+    """Branches, in the order of the texts, of a row that holds a beginning that neighbours in the alphabet share once.
+
+    Chat templates begin with the same system turn; at its tokens a causal model computes the same for all.
+    """
+    branches: dict[int, Branch] = {}
+    end, before, last = 0, (), np.empty(0, dtype=np.int64)
+    for index in sorted(range(len(texts)), key=lambda index: texts[index].tobytes()):
+        text = texts[index]
+        longest = min(len(last), len(text) - 1)  # a text that repeats another has a token of its own
+        differs = np.flatnonzero(last[:longest] != text[:longest])
+        shared = int(differs[0]) if len(differs) else longest
+        before = _first(before, shared) if shared >= _LEAST_SHARED else ()
+        start, end = end, end + len(text) - sum(stop - start for start, stop in before)
+        branches[index] = Branch(start, end, before, attends_whole=True)
+        before, last = branches[index].parts, text
+    return [branches[index] for index in range(len(texts))]
+
+
+def _first(parts: Sequence[tuple[int, int]], tokens: int) -> tuple[tuple[int, int], ...]:
+    """The parts that hold the first tokens of a text."""
+    found: list[tuple[int, int]] = []
+    for start, stop in parts:
+        found += [(start, min(stop, start + tokens))] if tokens > 0 else []
+        tokens -= stop - start
+    return tuple(found)
 
 
 def can_pack(decoder: Any) -> bool:
@@ -279,13 +325,18 @@ def padded_inputs(batch: Sequence[np.ndarray], device: Any) -> "dict[str, torch.
     return {"input_ids": torch.as_tensor(rows).to(device)}
 
 
-def packed_inputs(batch: Sequence[np.ndarray], packing: Packing, device: Any) -> "dict[str, torch.Tensor]":
-    """One row that holds the records one after the other, and tells `packing` where each ends."""
+def packed_inputs(
+    batch: Sequence[np.ndarray], branches: Sequence[Branch], packing: Packing, device: Any
+) -> "dict[str, torch.Tensor]":
+    """One row that holds the texts as their branches say, which `packing` is told."""
     import torch
 
-    filler = max(0, _SMALLEST_PACK - sum(map(len, batch)))
-    parts = [*batch, np.zeros(filler, dtype=np.int32)] if filler else list(batch)
-    packing.branches = one_after_the_other([len(part) for part in parts])
-    tokens = torch.as_tensor(np.concatenate(parts).astype(np.int64))
-    positions = torch.cat([torch.arange(len(part)) for part in parts])
-    return {"input_ids": tokens[None].to(device), "position_ids": positions[None].to(device)}
+    used = max(branch.stop for branch in branches)
+    tokens, positions = np.zeros((2, max(used, _SMALLEST_PACK)), dtype=np.int64)
+    for text, branch in zip(batch, branches, strict=True):
+        tokens[branch.start : branch.stop] = text[branch.position :]
+        positions[branch.start : branch.stop] = np.arange(branch.position, len(text))
+    filler = [Branch(used, len(tokens))] if used < len(tokens) else []
+    packing.branches = sorted([*branches, *filler], key=lambda branch: branch.start)
+    rows = {"input_ids": tokens, "position_ids": positions}
+    return {name: torch.as_tensor(row)[None].to(device) for name, row in rows.items()}

@@ -6,7 +6,9 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from models_under_pressure.activations.batches import one_after_the_other, packed
+import numpy as np
+
+from models_under_pressure.activations.batches import packed, packed_inputs, sharing_beginnings
 from models_under_pressure.activations.config import HookPoint
 from models_under_pressure.core.errors import UserError
 
@@ -201,18 +203,20 @@ def check_causal(model: "LoadedModel", taps: Taps) -> None:
 
 
 def packs_exactly(model: "LoadedModel", taps: Taps) -> bool:
-    """Whether records that share a row get the numbers that each gets alone."""
+    """Whether records that share a row, and a beginning, get the numbers that each gets alone."""
     import torch
 
     tokens = _tokens(model.model)
-    alone = [taps.forward(input_ids=part[None]) for part in torch.split_with_sizes(tokens, _LENGTHS)]
-    positions = torch.cat([torch.arange(length, device=tokens.device) for length in _LENGTHS])
+    texts = [*torch.split_with_sizes(tokens, _LENGTHS), tokens]  # the last one begins as the first does
+    alone = [taps.forward(input_ids=text[None]) for text in texts]
+    rows = [text.cpu().numpy() for text in texts]
+    branches = sharing_beginnings(rows)
     with packed(model.model) as packing:
-        packing.branches = one_after_the_other(_LENGTHS)
-        together = taps.forward(input_ids=tokens[None], position_ids=positions[None])
+        together = taps.forward(**packed_inputs(rows, branches, packing, tokens.device))
+    places = np.concatenate([branch.places for branch in branches])
     return _agree(
         {layer: torch.cat([states[layer] for states in alone], dim=1) for layer in together},
-        together,
+        {layer: states[:, torch.as_tensor(places).to(states.device)] for layer, states in together.items()},
         _tolerance(model),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, UInt16
@@ -17,6 +17,7 @@ from models_under_pressure.activations.batches import (
     plan_batches,
     rotates_by_length,
     run_batches,
+    sharing_beginnings,
     side_by_side,
 )
 from models_under_pressure.activations.blocks import Taps, check_causal, packs_exactly, tapped
@@ -73,15 +74,24 @@ class Forward:
             yield from zip(batch, finished, strict=True)
 
     def _run_batch(self, batch: Sequence[TokenisedRecord]) -> list[dict[int, Kept]]:
+        import torch
+
         tokens = [record.token_ids for record in batch]
         lengths = [len(ids) for ids in tokens]
-        packing = self._packing
         device = self._model.model.get_input_embeddings().weight.device
-        inputs: dict[str, Any] = packed_inputs(tokens, packing, device) if packing else padded_inputs(tokens, device)
+        if self._packing:
+            branches = sharing_beginnings(tokens)
+            inputs = packed_inputs(tokens, branches, self._packing, device)
+            places = [branch.places for branch in branches]
+        else:
+            inputs = padded_inputs(tokens, device)
+            width = inputs["input_ids"].shape[1]
+            places = [np.arange(row * width, row * width + length) for row, length in enumerate(lengths)]
         states = self._taps.forward(**inputs)
         results: list[dict[int, Kept]] = [{} for _ in batch]
         for layer in self._layers:
-            values = _without_padding(states.pop(layer), lengths, packed=self.packs)
+            values = states.pop(layer).flatten(0, -2)
+            values = values[torch.as_tensor(np.concatenate(places)).to(values.device)]
             _check(values, batch, layer)
             for result, kept in zip(results, _kept(values, lengths, self._config), strict=True):
                 result[layer] = kept
@@ -118,18 +128,6 @@ def prepared(model: LoadedModel, layers: Sequence[int], config: ExtractConfig) -
         packs = config.packing == "auto" and model.device == "cpu" and can_pack(model.model)
         packing = stack.enter_context(packed(model.model)) if packs and packs_exactly(model, taps) else None
         yield Forward(model, taps, packing, layers, config=config, budget=budget, workers=workers)
-
-
-def _without_padding(states: "torch.Tensor", lengths: Sequence[int], *, packed: bool) -> "torch.Tensor":
-    """The hidden states of the records' tokens, one record after the other: [tokens, hidden]."""
-    import torch
-
-    flat = states.reshape(-1, states.shape[-1])
-    if packed or len(lengths) == 1:
-        return flat[: sum(lengths)]
-    width = states.shape[1]
-    places = [np.arange(row * width, row * width + length) for row, length in enumerate(lengths)]
-    return flat[torch.as_tensor(np.concatenate(places)).to(flat.device)]
 
 
 def _check(values: "torch.Tensor", batch: Sequence[TokenisedRecord], layer: int) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from models_under_pressure.activations.batches import (
     Packing,
+    one_after_the_other,
     packed,
     packed_inputs,
     padded_inputs,
@@ -112,7 +113,9 @@ class Reader:
     def inputs(self, batch: Sequence[np.ndarray]) -> "dict[str, torch.Tensor]":
         """Arguments of the decoder."""
         device = self._classifier.decoder.get_input_embeddings().weight.device
-        return packed_inputs(batch, self._packing, device) if self._packing else padded_inputs(batch, device)
+        if self._packing is None:
+            return padded_inputs(batch, device)
+        return packed_inputs(batch, one_after_the_other([*map(len, batch)]), self._packing, device)
 
     @contextmanager
     def arithmetic(self) -> Generator[None]:
