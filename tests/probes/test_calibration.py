@@ -149,7 +149,7 @@ def test_temperature_is_where_its_gradient_vanishes_between_bounds():
     found = fit_calibration("temperature", 100 * logits, labels)
     assert ((sigmoid(found.slope * 100 * logits) - labels) * logits).mean() == pytest.approx(0, abs=1e-6)
     separate = fit_calibration("temperature", np.array([-1.0, 1.0]), np.array([False, True]))
-    assert 2e4 < separate.slope < np.exp(10) + 1, "what is separable ends at the bound"
+    assert 100 < separate.slope <= np.exp(10) + 1, "what is separable has no end of its own"
     upside_down = fit_calibration("temperature", np.array([-1.0, 1.0]), np.array([True, False]))
     assert np.exp(-10) - 1e-9 < upside_down.slope < 5e-5, "and never turns the order"
 
