@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.core.concept import STAKES
+from models_under_pressure.core.concept import STAKES, Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
 from models_under_pressure.datasets.recipe import BalanceConfig, balance
@@ -75,3 +75,20 @@ def test_a_class_that_the_concept_does_not_have_is_refused_with_those_that_it_ha
         "mt_b, dev split: there is no class 'medium'. Remedy: use low-stakes, high-stakes, ambiguous in "
         "`balance.classes`."
     )
+
+
+def test_the_classes_are_those_of_the_concept_that_the_records_are_labelled_by():
+    words = Classes(positive="unsafe", negative="safe", ambiguous="unclear")
+    records = [
+        Record(str(n), "x", label=label, classes=words) for n, label in enumerate([Label.HIGH, Label.LOW, Label.LOW])
+    ]
+    assert [record.label_word for record in balance(records, seed=0)] == ["unsafe", "safe"]
+
+
+def test_within_one_group_the_draw_is_by_the_id_and_the_seed():
+    records = [Record(str(n), "x", label=list(Label)[n % 2], fields={"group": "g"}) for n in range(24)]
+    few = BalanceConfig(per_class=3)
+    draws = {tuple(record.id for record in balance(records, seed=seed, config=few)) for seed in range(9)}
+    assert len(draws) > 6
+    for seed in range(3):
+        assert balance(records[::-1], seed=seed, config=few) == balance(records, seed=seed, config=few)

@@ -7,6 +7,7 @@ from askers import Asker
 from stakes import LABELLER
 
 from models_under_pressure.core.conversation import Message
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import canonical_json
 from models_under_pressure.core.records import content_hash, to_row
 from models_under_pressure.core.section import load_plain
@@ -300,3 +301,12 @@ def test_a_version_is_added_by_an_entry_and_balances_three_classes_when_asked(wa
     balanced = Walk(Lineage.model_validate(content)).results["anthropic_may_7"].balanced
     for _, records in balanced.items():
         assert sorted(str(record.label_word) for record in records) == sorted(classes * 2)
+
+
+def test_a_version_that_there_is_none_of_is_told_with_those_that_there_are():
+    lineage = Lineage.model_validate(plain())
+    with pytest.raises(UserError) as caught:
+        lineage.version("mt_may_1")
+    assert str(caught.value) == (
+        f"data/versions.yaml: no version 'mt_may_1'. Remedy: use one of {', '.join(lineage.versions)}."
+    )

@@ -8,7 +8,7 @@ from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record, content_hash
 from models_under_pressure.datasets.files import Splits, divide
-from models_under_pressure.datasets.recipe import Step, Version, run_recipe
+from models_under_pressure.datasets.recipe import Step, Version, balance, run_recipe
 from models_under_pressure.datasets.steps import Tools
 from models_under_pressure.datasets.steps.clinical import speaker_turns
 from models_under_pressure.llm.ask import Answer
@@ -198,23 +198,23 @@ def test_a_manifest_accounts_for_every_row_of_every_split():
     assert [[row.id for row in part] for _, part in result.raw.items()] == [["d1", "d2", "d3", "t4"], ["t1", "t2"]]
     assert [len(part) for _, part in result.balanced.items()] == [2, 2]
     found = dict(result.manifest)
-    dropped, moved, changed = (step | {"step": step["step"]["op"]} for step in found.pop("steps"))
+    dropped, moved, changed = found.pop("steps")
     nothing = {"dropped": [], "moved": [], "conversations_changed": 0, "left_as_they_were": []}
     assert dropped == nothing | {
-        "step": "drop_rows",
+        "step": {"op": "drop_rows", "ids": ["t3"], "reason": "a leak"},
         "rows_in": {"dev": 3, "test": 4},
         "rows_out": {"dev": 3, "test": 3},
         "dropped": [{"id": "t3", "reason": "a leak"}],
     }
     after = {"dev": 4, "test": 2}
     assert moved == nothing | {
-        "step": "move_last",
+        "step": {"op": "move_last", "count": 1},
         "rows_in": {"dev": 3, "test": 3},
         "rows_out": after,
         "moved": ["t4"],
     }
     assert changed == nothing | {
-        "step": "remove_sentence",
+        "step": {"op": "remove_sentence", "starts_with": "Never"},
         "rows_in": after,
         "rows_out": after,
         "conversations_changed": 1,
@@ -241,3 +241,12 @@ def test_a_split_that_cannot_be_balanced_is_named_with_its_version():
     rows = [Record("1", "x", label=Label.HIGH)]
     with pytest.raises(UserError, match="mt_b, test split: no balanced set can be drawn, but there are high-stakes 1"):
         run_recipe(version, Splits(test=rows), tools=TOOLS, seed=1)
+
+
+def test_balanced_files_hold_what_the_recipe_asks_for_and_are_drawn_by_the_seed():
+    rows = [Record(str(n), "x", label=(Label.HIGH, Label.LOW)[n % 2]) for n in range(80)]
+    version = Version(dataset="mt", version="b", parent="a", steps=[], balance={"per_class": 5})
+    one, other = (run_recipe(version, Splits(test=rows), tools=TOOLS, seed=seed).balanced for seed in (1, 2))
+    assert [len(one.test), len(one.dev), len(other.test)] == [10, 0, 10]
+    assert one != other
+    assert one.test == balance(rows, seed=1, config=version.balance)
