@@ -16,7 +16,7 @@ sources:
   b: {test_fraction: 0.5}
 versions:
   a_one: {parent: a_source, steps: []}
-  a_two: {parent: a_one, steps: [], balance: {per_class: 3}}
+  a_two: {parent: a_one, steps: [], balance: {classes: [low-stakes, high-stakes], per_class: 3}}
   b_one: {parent: b_source, steps: []}
 datasets:
   train: {train: data/own/train.jsonl}
@@ -62,7 +62,8 @@ def test_a_version_whose_splits_overlap_gets_a_child_that_drops_them_and_is_used
         "run `dvc repro` to make the new versions",
     ]
     content = load_plain(FILES[0])
-    assert content["versions"]["a_two_clean"] == {"parent": "a_two", "steps": [WITHIN], "balance": {"per_class": 3}}
+    balance = {"classes": ["low-stakes", "high-stakes"], "per_class": 3}
+    assert content["versions"]["a_two_clean"] == {"parent": "a_two", "steps": [WITHIN], "balance": balance}
     assert content["datasets"]["dev"] == {"a_dev": "a_two_clean", "b_dev": "b_one", "mine": "data/own/mine.jsonl"}
     assert content["datasets"]["test"] == {"a_test": "a_two_clean", "b_test": "b_one"}
     assert load_plain(FILES[1]) == {"check_overlap": {"allowed": {"b_one": 7, "a_two": 2}}}
@@ -151,14 +152,17 @@ def test_rows_within_a_version_and_across_sets_go_in_one_child():
     ]
 
 
-def test_files_that_overlap_are_named_with_the_number_accepted_and_the_way_out():
+@pytest.mark.parametrize("accepted", [0, 1])
+def test_files_that_overlap_are_named_with_the_number_accepted_and_the_way_out(accepted):
     sets = {"train": {"t": "same", "u": "other"}, "validation": {"v": "same", "w": "other"}}
+    if not accepted:
+        sets["train"].pop("u")
     with pytest.raises(UserError) as caught:
-        clean(in_use=sets, allowed={"in_use": 1})
+        clean(in_use=sets, allowed={"in_use": 1} if accepted else {"a_one": 9})
     assert str(caught.value) == (
-        "check_overlap --clean: 2 pairs are of sets that are no version of data/versions.yaml (1 accepted), first "
-        "text: train t ~ validation v. Remedy: make one of the sets anew, or accept the pairs in params.yaml: "
-        "check_overlap.allowed.in_use."
+        f"check_overlap --clean: {accepted + 1} pairs are of sets that are no version of data/versions.yaml "
+        f"({accepted} accepted), first text: train t ~ validation v. Remedy: make one of the sets anew, or accept the "
+        "pairs in params.yaml: check_overlap.allowed.in_use."
     )
     assert FILES[0].read_text() == LINEAGE
 
