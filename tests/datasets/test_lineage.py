@@ -392,3 +392,9 @@ def test_a_recipe_that_is_no_mapping_or_names_no_parent_is_refused_as_such():
         assert missing in {".".join(map(str, error["loc"])) for error in caught.value.errors()}
     with pytest.raises(ValidationError, match="versions"):
         Lineage.model_validate(plain() | {"versions": ["mt_b"]})
+
+
+def test_without_sources_no_version_has_a_name_and_an_example_is_given_all_the_same():
+    content = {"sources": {}, "versions": {"a_b": {}}, "datasets": {}}
+    with pytest.raises(ValidationError, match="a_b: its name must begin with a source and _, such as mt_apr_30"):
+        Lineage.model_validate(content)
