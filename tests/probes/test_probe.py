@@ -226,3 +226,16 @@ def test_the_card_says_what_it_is_for_what_not_and_where_it_comes_from():
     assert "| classes |" not in card
     assert "| layer | 3 |" in model_card(mean_probe())
     assert "an unnamed model" in model_card(mean_probe(provenance={}))
+
+
+def test_what_is_pooled_is_the_projection_or_what_the_family_makes_of_it():
+    projections = np.array([[1.0], [-2.0]])
+    assert mean_probe().transformed(projections) is projections
+    family = FAMILIES["mlp"]
+    config, generator = family.config(width=3), np.random.default_rng(0)
+    shapes = {"projection": (2, family.columns(config)), "bias": (family.columns(config),), **family.more(config)}
+    probe = Probe(config, {name: generator.normal(size=shape) for name, shape in shapes.items()})
+    values = generator.normal(size=(5, 3))
+    more = {name: torch.from_numpy(probe.weights[name]) for name in family.more(config)}
+    expected = family.transform(torch.from_numpy(values), more, config)
+    np.testing.assert_allclose(probe.transformed(values), expected)

@@ -178,6 +178,9 @@ def test_a_survey_is_of_the_chosen_tokens_and_samples_them_evenly(block, monkeyp
     assert SAMPLE == 1024
 
 
+ORIGIN = {"model": "toy"}
+
+
 class Letters:
     """Every piece is a letter or two; `~` is half of a character, which no text shows."""
 
@@ -195,16 +198,18 @@ class Letters:
         return "".join(self.pieces[number].replace("~", "\ufffd") for number in ids)
 
     def batch_decode(self, rows, **settings):
+        assert settings or all(len(row) == 1 for row in rows), "after another token its space is to be kept"
         settings = settings or {"clean_up_tokenization_spaces": False, "skip_special_tokens": False}
         return [self.decode(row, **settings) for row in rows]
 
 
 @pytest.fixture
 def _letters(monkeypatch):
-    monkeypatch.setattr(model, "describe_model", lambda config: SimpleNamespace(tokenizer=Letters()))
+    def describe(config):
+        assert config == model.model_of(ORIGIN)
+        return SimpleNamespace(tokenizer=Letters())
 
-
-ORIGIN = {"model": "toy"}
+    monkeypatch.setattr(model, "describe_model", describe)
 
 
 @pytest.mark.usefixtures("_letters")
