@@ -11,6 +11,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import (
     Label,
     Record,
+    classes_of,
     collect_records,
     content_hash,
     read_records,
@@ -106,6 +107,32 @@ def test_the_hash_of_the_content_sees_ids_and_words_and_neither_labels_nor_colum
     changes = ({"id": "b"}, {"input": record.input[:1]}, {"input": record.input[::-1]}, {"tools": ()})
     hashes = {content_hash([replace(record, **change)]) for change in changes} | {content_hash([record])}
     assert len(hashes) == 5
+
+
+def test_a_conversation_reads_as_its_turns_with_the_tools_before_them():
+    assert Record("a", "Which valve?").text == "Which valve?"
+    assert Record("a", "x").messages == (Message("user", "x"),)
+    assert one({"inputs": TURNS}).text == "user: Which valve?\nassistant: The left one."
+    tools, said = one(ROW | {"inputs": "x"}).text.rsplit("\n", 1)
+    assert said == "user: x"
+    assert one(ROW).text == f"{tools}\nuser: Which valve?\nassistant: The left one."
+
+
+@pytest.mark.parametrize(("label", "is_high", "word"), [(Label.HIGH, True, "urgent"), (Label.LOW, False, "calm")])
+def test_a_label_is_high_or_low_and_has_the_word_of_its_concept(label, is_high, word):
+    record = Record("a", "x", label=label, classes=URGENCY)
+    assert (record.is_high, record.label_word) == (is_high, word)
+
+
+@pytest.mark.parametrize(("label", "reason"), [(Label.AMBIGUOUS, "unclear"), (None, "not labelled")])
+def test_a_record_of_neither_class_is_not_called_one(label, reason):
+    with pytest.raises(ValueError, match=f"^record a is {reason}$"):
+        _ = Record("a", "x", label=label, classes=URGENCY).is_high
+
+
+def test_records_have_the_words_of_the_first_and_none_have_the_papers():
+    assert classes_of([Record("a", "x", classes=URGENCY), Record("b", "x")]) == URGENCY
+    assert classes_of([]) == STAKES
 
 
 def test_a_stream_yields_each_record_before_the_next_row_is_there():
