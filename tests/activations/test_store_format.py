@@ -129,6 +129,12 @@ def test_a_store_tells_its_width_its_numbers_and_its_rows(tmp_path, small_shards
     np.testing.assert_array_equal(store.record(1), (bits.astype(np.uint32) << 16).view(np.float32))
 
 
+def test_a_store_that_is_open_cannot_be_changed(tmp_path):
+    store = open_store(small_store(tmp_path / "a.zarr", 5))
+    with pytest.raises(ValueError, match="read-only"):
+        store._values[0] = 0
+
+
 def test_zeros_are_written_too_so_that_no_missing_file_looks_like_them(tmp_path, small_shards):
     writer = StoreWriter(tmp_path / "a.zarr", layout(4, roles=SYSTEM))
     for shard in (0, 1):
@@ -188,6 +194,16 @@ def test_a_journalled_shard_that_is_gone_is_written_again(tmp_path, small_shards
     (partial_path(tmp_path / "a.zarr") / "activations/c/1/0").unlink()
     again = StoreWriter(tmp_path / "a.zarr", layout())
     assert (again.missing, again.resumed) == ([1], True)
+
+
+def test_a_line_that_a_kill_cut_off_costs_no_shard_but_its_own(tmp_path, small_shards):
+    written(tmp_path / "a.zarr", layout(), 0, 1)
+    journal = partial_path(tmp_path / "a.zarr") / "journal.jsonl"
+    journal.write_text(journal.read_text()[:-9])
+    again = StoreWriter(tmp_path / "a.zarr", layout())
+    assert again.missing == [1, 2]
+    again.write(2, shard_of(layout(), 2))
+    assert StoreWriter(tmp_path / "a.zarr", layout()).missing == [1]
 
 
 def test_a_store_is_made_in_a_folder_that_is_not_there_yet(tmp_path):
@@ -261,6 +277,12 @@ def test_what_is_damaged_is_told_in_one_line_with_the_file(tmp_path, capsys):
     store = open_store(path)
     assert told(store.verify) == f"{path}: 2 files are damaged or foreign, first activations/c/1/0. {MEND}"
     assert told(lambda: store.roles).startswith(f"{path}: roles cannot be read (")
+    shard.write_bytes(whole[:8] + b"\xff" * 8 + whole[16:])
+    assert told(lambda: store.read(1, 4)).startswith(f"{path}: rows 1 to 4 cannot be read (")
+    described = (path / "zarr.json").read_text()
+    (path / "zarr.json").write_text("{" * len(described))
+    assert told(lambda: open_store(path)).startswith(f"{path}: zarr.json cannot be read (")
+    (path / "zarr.json").write_text(described)
     shard.write_bytes(whole[:-1])
     assert told(lambda: open_store(path)) == f"{path}: activations/c/0/0 is cut. {MEND}"
     shard.unlink()

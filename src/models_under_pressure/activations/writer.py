@@ -137,6 +137,9 @@ class StoreWriter:
             file = _shard_file(self._partial, shard)
             if file.exists() and file_hash(file) == checksum:
                 self._checksums[shard] = checksum
+        if (journal := self._partial / _JOURNAL).exists():
+            with journal.open("a", encoding="utf-8") as lines:
+                lines.write("\n")  # or the half line of a run that was killed would swallow the next one
         return True
 
     def _journalled(self) -> Iterator[tuple[int, str]]:
