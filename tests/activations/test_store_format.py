@@ -1,4 +1,4 @@
-"""Stores are what docs/activations.md says: sizes, versions, codecs, the manifest; every refusal word for word."""
+"""Stores are what docs/activations.md says: sizes, versions, codecs, the manifest, the journal."""
 
 import dataclasses
 import hashlib
@@ -9,43 +9,19 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
-from small_store import small_store
+from small_store import layout, shard_of, small_store, written
 
 from models_under_pressure.activations import writer as writing
 from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, THINKING, TOOL, USER
 from models_under_pressure.activations.store import is_store_file, open_store, partial_path
-from models_under_pressure.activations.writer import Layout, StoreWriter
+from models_under_pressure.activations.writer import StoreWriter
 from models_under_pressure.core.errors import UserError
-
-
-def layout(rows=6, *, hidden=4, dtype=np.uint16, roles=TEMPLATE, **attributes):
-    return Layout(
-        attributes={"layer": 3, **attributes},
-        ids=["é", "z"],
-        offsets=np.array([0, 2, rows]),
-        token_ids=np.arange(rows, dtype=np.int32),
-        roles=np.resize(np.array(roles, np.int8), rows),
-        hidden=hidden,
-        dtype=np.dtype(dtype),
-    )
 
 
 @pytest.fixture
 def small_shards(monkeypatch):
     """Two rows of four numbers of 16 bits in a shard."""
     monkeypatch.setattr(writing, "_SHARD_BYTES", 2 * 4 * 2)
-
-
-def shard_of(plan, number):
-    first, last = plan.span(number)
-    return np.arange(first * 4, last * 4, dtype=plan.dtype).reshape(-1, 4)
-
-
-def written(path, plan, *shards):
-    writer = StoreWriter(path, plan)
-    for shard in shards:
-        writer.write(shard, shard_of(plan, shard))
-    return writer
 
 
 @given(st.integers(1, 8192), st.sampled_from([np.uint16, np.float32]), st.integers(2, 10**9))
@@ -167,6 +143,15 @@ def test_a_store_cannot_be_finished_before_all_its_shards_are_there(tmp_path, sm
     assert not (tmp_path / "a.zarr").exists()
 
 
+def test_a_shard_that_is_damaged_before_the_store_is_finished_does_not_pass_for_what_was_written(tmp_path):
+    writer = written(tmp_path / "a.zarr", layout(), 0)
+    shard = tmp_path / "a.zarr.partial/activations/c/0/0"
+    shard.write_bytes(b"\0" * shard.stat().st_size)
+    writer.finish()
+    with pytest.raises(UserError, match="1 files are damaged or foreign, first activations/c/0/0"):
+        open_store(tmp_path / "a.zarr").verify()
+
+
 def test_the_journal_has_a_line_for_each_shard_with_its_checksum(tmp_path, small_shards):
     written(tmp_path / "a.zarr", layout(), 1, 0)
     partial = tmp_path / "a.zarr.partial"
@@ -227,101 +212,3 @@ def test_a_store_is_made_in_a_folder_that_is_not_there_yet(tmp_path):
 )
 def test_metadata_and_chunks_are_files_of_a_store_and_nothing_else(name, is_one, tmp_path):
     assert is_store_file((tmp_path / name).relative_to(tmp_path)) == is_one
-
-
-def told(act):
-    with pytest.raises(UserError) as caught:
-        act()
-    return str(caught.value)
-
-
-MEND = "Remedy: delete the store, and extract or pull it again."
-
-
-def test_a_place_without_a_store_is_told_in_one_line(tmp_path, small_shards):
-    path = tmp_path / "a.zarr"
-    assert told(lambda: open_store(path)) == (
-        f"{path}: no activation store here. Remedy: run `mup extract`, `mup acts store` or `dvc pull`."
-    )
-    written(path, layout(), 0)
-    assert told(lambda: open_store(path)) == (
-        f"{path}: no activation store here but an unfinished one. "
-        "Remedy: run the extraction again; it continues where it stopped."
-    )
-
-
-@pytest.mark.parametrize("key", ["format", "format_version"])
-def test_a_store_of_another_format_is_told_in_one_line(key, tmp_path):
-    path = small_store(tmp_path / "a.zarr", 5)
-    described = json.loads((path / "zarr.json").read_text())
-    described["attributes"][key] = 2
-    content = json.dumps(described)
-    manifest = json.loads((path / "manifest.json").read_text())
-    manifest["files"]["zarr.json"]["bytes"] = len(content)
-    (path / "zarr.json").write_text(content)
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    version = 2 if key == "format_version" else 1
-    assert told(lambda: open_store(path)) == (
-        f"{path}: the store has the format version {version}, this code reads 1 and 1.1. "
-        "Remedy: extract it again with this version of the project."
-    )
-
-
-def test_what_is_damaged_is_told_in_one_line_with_the_file(tmp_path, capsys):
-    path = small_store(tmp_path / "a.zarr", 5)
-    shard, chunk = path / "activations/c/0/0", path / "roles/c/0"
-    whole = shard.read_bytes()
-    (path / "activations/c/1").mkdir()
-    (path / "activations/c/1/0").touch()
-    chunk.write_bytes(b"\0" * chunk.stat().st_size)
-    store = open_store(path)
-    assert told(store.verify) == f"{path}: 2 files are damaged or foreign, first activations/c/1/0. {MEND}"
-    assert told(lambda: store.roles).startswith(f"{path}: roles cannot be read (")
-    shard.write_bytes(whole[:8] + b"\xff" * 8 + whole[16:])
-    assert told(lambda: store.read(1, 4)).startswith(f"{path}: rows 1 to 4 cannot be read (")
-    described = (path / "zarr.json").read_text()
-    (path / "zarr.json").write_text("{" * len(described))
-    assert told(lambda: open_store(path)).startswith(f"{path}: zarr.json cannot be read (")
-    (path / "zarr.json").write_text(described)
-    shard.write_bytes(whole[:-1])
-    assert told(lambda: open_store(path)) == f"{path}: activations/c/0/0 is cut. {MEND}"
-    shard.unlink()
-    assert told(store.verify) == f"{path}: activations/c/0/0 is missing. {MEND}"
-    (path / "manifest.json").write_text('{"files": {"zarr.json": {"bytes": 1}}}')
-    assert told(lambda: open_store(path)) == f"{path}: manifest.json does not list files. {MEND}"
-    assert capsys.readouterr().err == ""
-
-
-def test_a_file_that_a_desktop_left_is_named_and_is_no_damage(tmp_path, capsys):
-    path = small_store(tmp_path / "a.zarr", 5)
-    (path / "roles/.DS_Store").touch()
-    open_store(path).verify()
-    assert capsys.readouterr().err == (
-        f"{path}: roles/.DS_Store is foreign to the store: nothing reads it, and it may be deleted\n"
-    )
-
-
-@pytest.mark.parametrize("error", [MemoryError(), PermissionError()])
-def test_what_is_no_damage_is_not_called_so(error, tmp_path):
-    store = open_store(small_store(tmp_path / "a.zarr", 5))
-
-    class Failing:
-        def __getitem__(self, rows):
-            raise error
-
-    store._values = Failing()
-    with pytest.raises(type(error)):
-        store.read(0, 1)
-
-
-def test_a_disk_that_cannot_be_written_is_told_in_one_line(tmp_path, monkeypatch):
-    def fail(*_args):
-        raise OSError(5, "simulated")
-
-    path = tmp_path / "a.zarr"
-    writer = StoreWriter(path, layout())
-    monkeypatch.setattr(writing, "write_shard", fail)
-    assert told(lambda: writer.write(0, np.zeros((6, 4), np.uint16))) == (
-        f"{path}.partial: cannot write ([Errno 5] simulated). Remedy: free space or choose another folder "
-        "(ACTIVATIONS_DIR), and run the same command again; finished shards are kept."
-    )
