@@ -159,13 +159,24 @@ def test_the_journal_has_a_line_for_each_shard_with_its_checksum(tmp_path, small
     assert (partial / "journal.jsonl").read_text() == f'[1, "{sums[0]}"]\n[0, "{sums[1]}"]\n'
 
 
-@pytest.mark.parametrize("other", [{"layer": 4}, {"dtype": np.float32}, {"roles": TOOL}])
-def test_only_an_unfinished_store_of_the_same_numbers_is_continued(other, tmp_path, small_shards):
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [({"layer": 4}, {"layer": 4}), ({"dtype": np.float32}, {}), ({"roles": TOOL}, {"format_version": 1.1})],
+)
+def test_only_an_unfinished_store_of_the_same_numbers_is_continued(other, told, tmp_path, small_shards):
     assert not written(tmp_path / "a.zarr", layout(), 0, 1).resumed
     assert StoreWriter(tmp_path / "a.zarr", layout()).missing == [2]
     again = StoreWriter(tmp_path / "a.zarr", layout(**other))
     assert not again.resumed
     assert again.missing == list(range(again.layout.shards))
+    for shard in again.missing:
+        again.write(shard, shard_of(again.layout, shard))
+    again.finish()
+    store = open_store(tmp_path / "a.zarr")
+    assert store.attributes == {"format": "mup-activations", "format_version": 1, "layer": 3} | told
+    assert store.dtype == again.layout.dtype
+    np.testing.assert_array_equal(store.roles, again.layout.roles)
+    np.testing.assert_array_equal(store.read_bits(0, 6).ravel(), np.arange(24))
 
 
 def test_an_unfinished_store_without_a_journal_is_made_anew(tmp_path, small_shards):
