@@ -212,6 +212,7 @@ def test_a_run_that_dies_while_finishing_is_finished_by_the_next(stopped_before,
         patch.setattr(target, stopped_before, die)
         with pytest.raises(KeyboardInterrupt):
             store.finish()
+    StoreWriter(path, plan)  # killed too
     again = StoreWriter(path, plan)
     assert again.missing == []
     again.finish()

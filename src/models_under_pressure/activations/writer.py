@@ -137,6 +137,9 @@ class StoreWriter:
             file = _shard_file(self._partial, shard)
             if file.exists() and file_hash(file) == checksum:
                 self._checksums[shard] = checksum
+        if (journal := self._partial / _JOURNAL).exists():
+            with journal.open("a", encoding="utf-8") as lines:
+                lines.write("\n")  # or the half line of a run that was killed would swallow the next one
         return True
 
     def _journalled(self) -> Iterator[tuple[int, str]]:
@@ -158,7 +161,8 @@ class StoreWriter:
 def write_shard(path: Path, shard: int, span: tuple[int, int], values: np.ndarray) -> str:
     """Write one shard of the store that grows for `path`, from any process, and return its checksum."""
     partial = partial_path(path)
-    array = zarr().open_array(partial / "activations", mode="r+", zarr_format=3)
+    with zarr().config.set({"array.write_empty_chunks": True}):  # what an array is opened with, zarr leaves out
+        array = zarr().open_array(partial / "activations", mode="r+", zarr_format=3)
     array[span[0] : span[1]] = values
     return file_hash(_shard_file(partial, shard))
 
@@ -188,7 +192,6 @@ def _create(root: Path, layout: Layout) -> None:
         # shuffling lays the bits of sign and exponent, which repeat, side by side
         compressors=[BloscCodec(typesize=width, cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
         attributes={"dtype": "bfloat16" if layout.dtype == np.uint16 else "float32"},
-        config={"write_empty_chunks": True},
     )
     texts = np.array(list(layout.ids), dtype=object)
     for name, values in (("offsets", layout.offsets), ("token_ids", layout.token_ids), ("roles", layout.roles)):
