@@ -150,6 +150,8 @@ def run(command, folder, environment, streams):
             runpy.run_path(command[0], run_name="__main__")
     except SystemExit as done:
         status = done.code if isinstance(done.code, int) else int(done.code is not None)
+        if status and not isinstance(done.code, int):
+            sys.stderr.write(f"{done.code}\n")
     except BaseException:
         sys.excepthook(*sys.exc_info())
         status = 1
