@@ -237,8 +237,9 @@ async def open_client(
     if base_url.userinfo:  # sent as a header: libraries put addresses into logs and errors
         options["auth"] = httpx2.BasicAuth(base_url.username, base_url.password)
     try:
-        verify = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-        client = RecordingClient(session, timeout=timeout, verify=verify, **options)
+        if not transport:
+            options["verify"] = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        client = RecordingClient(session, timeout=timeout, **options)
     except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
         raise _unusable_network(error) from None
     async with client as http:
