@@ -1,9 +1,11 @@
 """What every DVC and mup command of these tests would do first, done once in the process that they are forked from.
 
 Imports, DVC's table of arguments, its grammar for `${…}`, and botocore's descriptions of S3: two thirds of what a
-command takes. A command does the same as without, except that SQLite does not wait for the disk.
+command takes. A command does the same as without, except that SQLite does not wait for the disk, and that pauses
+before another attempt are shorter.
 """
 
+import asyncio
 import gc
 import importlib
 
@@ -84,11 +86,18 @@ def share_descriptions():
     Loader.__init__ = begin
 
 
+def hurry():
+    """What botocore and s3fs wait before they try again is a tenth; they try as often."""
+    sleep = asyncio.sleep
+    asyncio.sleep = lambda delay, result=None: sleep(delay / 10, result)
+
+
 for name in LIBRARIES:
     importlib.import_module(name)
 get_main_parser()
 parse_expr("item.label")
 DEFAULT_SETTINGS["sqlite_synchronous"] = 0  # a kill of a process loses nothing by it
 share_descriptions()
+hurry()
 Session().create_client("s3", region_name="auto", aws_access_key_id="-", aws_secret_access_key="-")
 gc.freeze()  # children neither look through these objects nor copy them
