@@ -1,6 +1,7 @@
 """The figures of the experiments: self-contained, equal for equal rows, and told in words."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -154,17 +155,23 @@ def name(request):
     return request.param
 
 
+@cache
+def shown(name):
+    """The figure of an experiment; it takes long to build."""
+    return spec(EXPERIMENTS[name].chart(RESULTS[name]))
+
+
 def test_a_figure_is_self_contained_and_the_same_for_the_same_rows(name):
     found = spec(EXPERIMENTS[name].chart(RESULTS[name]))
     assert json.dumps(found).count("://") == 1  # its schema
-    assert found == spec(EXPERIMENTS[name].chart(RESULTS[name]))
+    assert found == shown(name)
 
 
 def test_a_figure_can_be_drawn(name):
     import vl_convert
 
-    drawn = vl_convert.vegalite_to_svg(spec(EXPERIMENTS[name].chart(RESULTS[name])))
-    assert EXPERIMENTS[name].chart(RESULTS[name]).to_dict()["title"]["text"] in drawn
+    drawn = vl_convert.vegalite_to_svg(shown(name))
+    assert shown(name)["title"]["text"] in drawn
     assert "NaN" not in drawn
     assert "undefined" not in drawn
 

@@ -4,10 +4,12 @@ Every core runs a process, every process one thread: so results have the same bi
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -87,8 +89,17 @@ def each(function: Callable[[Any, Job], Result], data: Any, jobs: Sequence[Job],
     if count < 2:
         with threadpool_limits(1):
             return [function(data, job) for job in jobs]
-    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_keep, initargs=(function, data)) as pool:
+    with ProcessPoolExecutor(count, _starts(function.__module__), initializer=_keep, initargs=(function, data)) as pool:
         return list(pool.map(_run_kept, jobs))
+
+
+def _starts(module: str) -> BaseContext:
+    """New processes: forked from one that has the imports behind it and no thread, where there is such a way."""
+    if "forkserver" not in get_all_start_methods() or sys.platform == "darwin":  # macOS: libraries forbid a fork
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["models_under_pressure.probes.scoring", "sklearn.linear_model", "torch", module])
+    return context
 
 
 _kept: list[Callable[[Any], Any]] = []
