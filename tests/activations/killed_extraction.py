@@ -36,7 +36,7 @@ def main(model_directory: str, folder: Path) -> None:
     windows._WINDOW_ROWS = 128
     model = load_model(ModelConfig(name=model_directory, dtype="float32"))
     rng = random.Random(0)
-    records = [Record(f"{index:04}", "word " * rng.randint(1, 60)) for index in range(250)]
+    records = [Record(f"{index:04}", "word " * rng.randint(1, 60)) for index in range(120)]
     assert os.waitpid(start(model, records, folder / "whole.zarr"), 0)[1] == 0
     path = folder / "killed.zarr"
     for _ in range(KILLS):
