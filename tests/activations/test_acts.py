@@ -1,10 +1,9 @@
 """`mup acts` as a user types it."""
 
 import shutil
-import subprocess
-import sys
 
 import pytest
+from dvc.cli import main as dvc
 from typer.testing import CliRunner
 
 from models_under_pressure.activations.store import dataset_files, entries, open_store, partial_path, store_path
@@ -128,12 +127,9 @@ def test_a_wrong_list_of_layers_is_explained(mup):
 
 @pytest.mark.slow
 def test_sync_pushes_what_is_here_and_brings_back_what_was_deleted(stored, mup, tmp_path, capfd):
-    def dvc(*arguments):
-        subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True, cwd=tmp_path)
-
     _, _, root = stored
-    dvc("init", "-q", "--no-scm")
-    dvc("remote", "add", "-q", "activations", str(tmp_path / "remote"))
+    assert dvc(["init", "-q", "--no-scm"]) == 0
+    assert dvc(["remote", "add", "-q", "activations", str(tmp_path / "remote")]) == 0
     kept = root / "one/layer_1.zarr"
     before = {file: file.read_bytes() for file in kept.rglob("*") if file.is_file()}
     mup("sync")

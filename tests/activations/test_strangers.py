@@ -16,6 +16,7 @@ import models_under_pressure
 from models_under_pressure.activations.config import ModelConfig
 from models_under_pressure.activations.model import describe_model, load_language_model, load_model, model_of
 from models_under_pressure.activations.store import open_store
+from models_under_pressure.cli import main
 from models_under_pressure.core.errors import UserError
 
 CODE = """
@@ -99,35 +100,41 @@ def test_a_description_of_no_model_is_one_line(described):
 
 
 @pytest.fixture
-def store(folder, tmp_path):
-    """Run `mup acts store` on a model with code of its own, answering yes."""
+def store(folder, tmp_path, monkeypatch, capfd):
+    """Run `mup acts store` on a model with code of its own, answering yes: (status, output, errors)."""
     of_config(folder)
     (tmp_path / "one.jsonl").write_text('{"inputs": "hello"}\n')
-    command = [sys.executable, "-m", "models_under_pressure", "acts", "store", "--layer", "1", "--dataset", "one.jsonl"]
+    monkeypatch.chdir(tmp_path)
 
     def run(model):
-        arguments = [*command, "--model", str(model)]
-        return subprocess.run(arguments, cwd=tmp_path, input="y\n", capture_output=True, text=True, check=False)
+        arguments = ["acts", "store", "--layer", "1", "--dataset", "one.jsonl", "--model", str(model)]
+        monkeypatch.setattr(sys, "argv", ["mup", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capfd.readouterr()
 
     return run
 
 
 def test_acts_store_says_so_in_one_line_without_a_question(store, folder):
-    done = store(folder)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "contains code of its own; not run" in done.stderr
+    status, shown, errors = store(folder)
+    assert (status, shown) == (1, "")
+    assert errors.count("\n") == 1, errors
+    assert "contains code of its own; not run" in errors
     assert not (folder.parent / "ran").exists()
+    assert sys.stdin.read() == "y\n" * 9
 
 
 @pytest.mark.slow
 def test_the_code_runs_for_the_model_that_the_switch_stands_beside_and_for_no_other(store, folder):
+    """What runs is a process of its own: its code stays loaded."""
     params = folder.parent / "params.yaml"
     params.write_text("model:\n  name: other\n  trust_remote_code: true\nmodels:\n  mine: stranger\n")
-    assert store("mine").returncode == 1
+    assert store("mine")[0] == 1
     assert not (folder.parent / "ran").exists()
     params.write_text(params.read_text().replace("other", "mine"))
-    done = store("mine")
+    command = [sys.executable, "-m", "models_under_pressure", *sys.argv[1:]]
+    done = subprocess.run(command, input="y\n", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (folder.parent / "ran").exists()
 

@@ -1,5 +1,6 @@
 """Finetune in child processes that are killed at random moments, ten times, and once without: model, folder."""
 
+import gc
 import importlib.util
 import os
 import random
@@ -22,7 +23,7 @@ def start(config: FinetuneConfig, folder: Path, name: str) -> int:
     """Finetune in a forked process, which need not import everything again."""
     pid = os.fork()
     if pid == 0:
-        data, validation = making.sentences(60), making.sentences(12, start=500)
+        data, validation = making.sentences(40), making.sentences(8, start=500)
         finetune(folder / name, data, validation, config=config, seed=0, checkpoints=folder / "checkpoints")
         os._exit(0)
     return pid
@@ -41,8 +42,9 @@ def main(model: str, folder: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
+    gc.freeze()  # the forks need not look through the libraries
     config = FinetuneConfig(
-        model=model, precision="float32", epochs=10, batch_size=4, batch_tokens=200, lora_rank=4, checkpoint_minutes=0
+        model=model, precision="float32", epochs=8, batch_size=4, batch_tokens=400, lora_rank=4, checkpoint_minutes=0
     )
     assert os.waitpid(start(config, folder, "whole"), 0)[1] == 0
     rng = random.Random(0)
