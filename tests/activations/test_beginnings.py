@@ -6,10 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models_under_pressure.activations.batches import sharing_beginnings
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import load_model
+from models_under_pressure.activations.packing import (
+    plan_shared_rows,
+    sharing_beginnings,
+)
 from models_under_pressure.activations.tokens import TokenisedRecord
 
 TURN = np.arange(1, 25, dtype=np.int32)
@@ -36,6 +39,16 @@ def test_a_row_holds_every_text_whole_in_its_own_order(lists):
         assert [row[place] for place in branch.places.tolist()] == text.tolist()
         assert branch.places.tolist() == sorted(branch.places.tolist())
         assert branch.position < len(text)
+
+
+@given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=40), min_size=1, max_size=30), st.integers(1, 100))
+def test_rows_hold_every_text_once_within_the_budget_with_what_they_share_counted_once(lists, budget):
+    given_texts = [np.array(one, dtype=np.int32) for one in lists]
+    rows = plan_shared_rows(given_texts, budget=budget)
+    assert sorted(index for row in rows for index in row) == list(range(len(lists)))
+    for row in rows:
+        branches = sharing_beginnings([given_texts[index] for index in row])
+        assert max(branch.stop for branch in branches) <= budget or len(row) == 1
 
 
 def test_each_beginning_is_in_the_row_once():

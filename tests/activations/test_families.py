@@ -6,10 +6,12 @@ import torch
 from transformers import AutoModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from models_under_pressure.activations.batches import Packing
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import load_model
+from models_under_pressure.activations.packing import (
+    Packing,
+)
 from models_under_pressure.activations.tokens import tokenise
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record

@@ -47,55 +47,46 @@ def run(tiny, chats, path, **config):
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
-def test_two_nodes_write_the_bytes_of_the_local_engine(cluster, tiny, chats, tmp_path, monkeypatch):
-    nodes = tmp_path / "nodes"
+def test_two_nodes_of_which_one_loses_its_worker_write_the_bytes_of_the_local_engine(
+    cluster, tiny, chats, tmp_path, monkeypatch
+):
+    nodes, killed = tmp_path / "nodes", tmp_path / "killed"
     nodes.mkdir()
 
-    class Witness(Worker):
+    class Mortal(Worker):
         def run(self, job):
             import ray
 
             (nodes / ray.get_runtime_context().get_node_id()).touch()
-            return super().run(job)
-
-    monkeypatch.setattr(ray_engine, "Worker", Witness)
-    local = run(tiny, chats, tmp_path / "local")
-    assert run(tiny, chats, tmp_path / "ray", engine="ray") == local
-    assert len(list(nodes.iterdir())) == 2
-
-
-def test_a_worker_that_is_killed_is_replaced(cluster, tiny, chats, tmp_path, monkeypatch):
-    killed = tmp_path / "killed"
-
-    class Mortal(Worker):
-        def run(self, job):
             if job.window.first_row and not killed.exists():
                 killed.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().run(job)
 
-    local = run(tiny, chats, tmp_path / "local")
     monkeypatch.setattr(ray_engine, "Worker", Mortal)
-    assert run(tiny, chats, tmp_path / "ray", engine="ray", workers=1) == local
+    assert run(tiny, chats, tmp_path / "ray", engine="ray") == run(tiny, chats, tmp_path / "local")
+    assert len(list(nodes.iterdir())) == 2
     assert killed.exists()
 
 
 def test_a_window_that_kills_every_worker_is_named_and_what_was_finished_is_kept(
     cluster, tiny, chats, tmp_path, monkeypatch
 ):
+    """Any engine goes on from there."""
+
     class Doomed(Worker):
         def run(self, job):
             if job.window.first_row:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().run(job)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(ray_engine, "Worker", Doomed)
-        with pytest.raises(UserError, match="rows 128 to 256 died 3 times"):
-            run(tiny, chats, tmp_path / "ray", engine="ray", workers=1)
+    monkeypatch.setattr(ray_engine, "Worker", Doomed)
+    monkeypatch.setattr(ray_engine, "_LOSSES", 2)
+    with pytest.raises(UserError, match="rows 128 to 256 died 2 times"):
+        run(tiny, chats, tmp_path / "ray", engine="ray", workers=1)
     journal = partial_path(tmp_path / "ray/layer_1.zarr") / "journal.jsonl"
     assert len(journal.read_text().splitlines()) == 2
-    assert run(tiny, chats, tmp_path / "ray", engine="ray") == run(tiny, chats, tmp_path / "local")
+    assert run(tiny, chats, tmp_path / "ray") == run(tiny, chats, tmp_path / "local")
 
 
 def test_an_error_of_a_worker_is_the_users_error(cluster, tiny, chats, tmp_path, monkeypatch):
@@ -105,7 +96,7 @@ def test_an_error_of_a_worker_is_the_users_error(cluster, tiny, chats, tmp_path,
 
     monkeypatch.setattr(ray_engine, "Worker", Careful)
     with pytest.raises(UserError, match=r"record 'r01': not finite Remedy: use float32"):
-        run(tiny, chats, tmp_path / "ray", engine="ray")
+        run(tiny, chats, tmp_path / "ray", engine="ray", workers=1)
 
 
 def test_a_machine_without_ray_says_how_to_get_it(tiny, chats, tmp_path, monkeypatch):

@@ -6,9 +6,9 @@ from stakes import LABELLER, StakesReply
 
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
-from models_under_pressure.core.records import Label, Record
+from models_under_pressure.core.records import Label, Record, content_hash
 from models_under_pressure.datasets.files import Splits, divide
-from models_under_pressure.datasets.recipe import Step, Version, run_recipe
+from models_under_pressure.datasets.recipe import Step, Version, balance, run_recipe
 from models_under_pressure.datasets.steps import Tools
 from models_under_pressure.datasets.steps.clinical import speaker_turns
 from models_under_pressure.llm.ask import Answer
@@ -177,3 +177,76 @@ def test_a_version_without_a_first_sentence_or_prompt_is_left_as_it_is(content):
     row = Record("a", (Message("system", content), Message("user", "Hi")))
     step = {"op": "rewrite_first_sentence", "starts_with": "You are an expert in"}
     assert apply(Splits(dev=[row]), **step).splits.dev == [row]
+
+
+def test_a_manifest_accounts_for_every_row_of_every_split():
+    def row(id_, label, text="Hello."):
+        return Record(id_, (Message("system", text), Message("user", id_)), label=label)
+
+    high, low, unclear = Label.HIGH, Label.LOW, Label.AMBIGUOUS
+    parent = Splits(
+        dev=[row("d3", unclear), row("d2", low, "You call. Never mind."), row("d1", high)],
+        test=[row("t1", high), row("t2", low), row("t3", low), row("t4", high)],
+    )
+    steps = [
+        {"op": "drop_rows", "ids": ["t3"], "reason": "a leak"},
+        {"op": "move_last", "count": 1},
+        {"op": "remove_sentence", "starts_with": "Never"},
+    ]
+    version = Version(dataset="mt", version="b", parent="a", steps=steps, balance={"per_class": 1})
+    result = run_recipe(version, parent, tools=TOOLS, seed=1)
+    assert [[row.id for row in part] for _, part in result.raw.items()] == [["d1", "d2", "d3", "t4"], ["t1", "t2"]]
+    assert [len(part) for _, part in result.balanced.items()] == [2, 2]
+    found = dict(result.manifest)
+    dropped, moved, changed = found.pop("steps")
+    nothing = {"dropped": [], "moved": [], "conversations_changed": 0, "left_as_they_were": []}
+    assert dropped == nothing | {
+        "step": {"op": "drop_rows", "ids": ["t3"], "reason": "a leak"},
+        "rows_in": {"dev": 3, "test": 4},
+        "rows_out": {"dev": 3, "test": 3},
+        "dropped": [{"id": "t3", "reason": "a leak"}],
+    }
+    after = {"dev": 4, "test": 2}
+    assert moved == nothing | {
+        "step": {"op": "move_last", "count": 1},
+        "rows_in": {"dev": 3, "test": 3},
+        "rows_out": after,
+        "moved": ["t4"],
+    }
+    assert changed == nothing | {
+        "step": {"op": "remove_sentence", "starts_with": "Never"},
+        "rows_in": after,
+        "rows_out": after,
+        "conversations_changed": 1,
+        "left_as_they_were": ["d1", "d3", "t1", "t2", "t4"],
+    }
+    assert found == {
+        "dataset": "mt",
+        "version": "b",
+        "parent": "a",
+        "parent_content": {name: content_hash(part) for name, part in parent.items()},
+        "content": {name: content_hash(part) for name, part in result.raw.items()},
+        "labels": {
+            "dev": {"low-stakes": 1, "high-stakes": 2, "ambiguous": 1},
+            "test": {"low-stakes": 1, "high-stakes": 1, "ambiguous": 0},
+        },
+        "balance": {"classes": ["high-stakes", "low-stakes"], "per_class": 1},
+        "balanced": {"dev": 2, "test": 2},
+        "left_out_by_balancing": {"dev": 2, "test": 0},
+    }
+
+
+def test_a_split_that_cannot_be_balanced_is_named_with_its_version():
+    version = Version(dataset="mt", version="b", parent="a", steps=[])
+    rows = [Record("1", "x", label=Label.HIGH)]
+    with pytest.raises(UserError, match="mt_b, test split: no balanced set can be drawn, but there are high-stakes 1"):
+        run_recipe(version, Splits(test=rows), tools=TOOLS, seed=1)
+
+
+def test_balanced_files_hold_what_the_recipe_asks_for_and_are_drawn_by_the_seed():
+    rows = [Record(str(n), "x", label=(Label.HIGH, Label.LOW)[n % 2]) for n in range(80)]
+    version = Version(dataset="mt", version="b", parent="a", steps=[], balance={"per_class": 5})
+    one, other = (run_recipe(version, Splits(test=rows), tools=TOOLS, seed=seed).balanced for seed in (1, 2))
+    assert [len(one.test), len(one.dev), len(other.test)] == [10, 0, 10]
+    assert one != other
+    assert one.test == balance(rows, seed=1, config=version.balance)

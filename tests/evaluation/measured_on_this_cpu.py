@@ -1,6 +1,6 @@
-"""Every step from conversations to metrics: model, precision, layer, folder, pairs of conversations, families.
+"""Every step from conversations to metrics, for each task in a list (JSON): the arguments of `measured`, its folder.
 
-Prints JSON: the instruction set, metrics as they are written, and the logits.
+Prints JSON: of each task the instruction set, metrics as they are written, and the logits.
 """
 
 import json
@@ -51,10 +51,10 @@ def activations(model: LoadedModel, records: list[Record], layer: int, path: Pat
     return with_labels(open_store(path), records)
 
 
-def main(name: str, dtype: str, layer: int, folder: Path, pairs: int, families: list[str]) -> None:
-    model = load_model(ModelConfig(name=name, dtype=dtype), layers=[layer])  # pyright: ignore[reportArgumentType]
+def measured(folder: Path, *, model: str, layer: int, pairs: int, families: list[str]) -> dict:
+    loaded = load_model(ModelConfig(name=model), layers=[layer])
     splits = {split: conversations(split, pairs) for split in ("train", "validation", "dev")}
-    data = {split: activations(model, rows, layer, folder / f"{split}.zarr") for split, rows in splits.items()}
+    data = {split: activations(loaded, rows, layer, folder / f"{split}.zarr") for split, rows in splits.items()}
     configs = {family: FAMILIES[family].config() for family in families}
     logits = {}
     for family, (probe,) in fit_probes(configs, data["train"], data["validation"], seed=42).items():
@@ -69,13 +69,12 @@ def main(name: str, dtype: str, layer: int, folder: Path, pairs: int, families: 
         monitor: evaluate_scores(found, labels, groups, probabilities=probabilities, config=config, seed=42)
         for monitor, (found, probabilities, labels, groups) in logits.items()
     }
-    found = {
+    return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "metrics": metrics,
         "logits": {monitor: np.asarray(values[0]).tolist() for monitor, values in logits.items()},
     }
-    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]), sys.argv[6:])
+    sys.stdout.write(json.dumps([measured(Path(folder), **task) for folder, task in json.loads(sys.argv[1])]))

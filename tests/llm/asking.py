@@ -1,5 +1,6 @@
-"""A process that asks N questions, for tests that kill it: `asking.py CONFIG.json N RECORD_FILE`."""
+"""A process that says its number and asks N questions, for tests that kill it: `asking.py CONFIG.json N FILE`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def main(config: str, count: str, record_file: str) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
     try:
         main(*sys.argv[1:])
     except UserError as error:

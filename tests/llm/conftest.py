@@ -67,6 +67,12 @@ def asked(question, config, store):
 
 
 @pytest.fixture(autouse=True)
+def _retries_at_once(monkeypatch):
+    """Where a server names no wait, openai waits half a second before the first retry, then twice as long each time."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+
+
+@pytest.fixture(autouse=True)
 def _no_keys(monkeypatch, tmp_path):
     for name in ("OPENAI_API_KEY", "OPEN_ROUTER_API_KEY", "OPENROUTER_API_KEY"):
         monkeypatch.delenv(name, raising=False)

@@ -2,7 +2,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -11,19 +10,31 @@ from pathlib import Path
 import pytest
 from fault_server import Act, FaultServer, answer
 
+from models_under_pressure.llm import answering
+
 ROWS = 150
 
 
+class Asking(subprocess.Popen):
+    """A process of `asking.py`; signals go to the one that asks, not to the `python` that waits for it."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, stdout=subprocess.PIPE, **options)
+        self.asks = int(self.stdout.readline())
+
+    def send_signal(self, number):
+        os.kill(self.asks, number)
+
+
 @pytest.fixture
-def start(tmp_path, config):
+def start(tmp_path, config, warm_path):
     def start(server, name="stage", stderr=None, **changes):
         path = tmp_path / f"{name}.json"
         path.write_text(config(server, concurrency=8, **changes).model_dump_json())
         script = Path(__file__).with_name("asking.py")
-        command = [sys.executable, str(script), str(path), str(ROWS), str(tmp_path / f"{name}.jsonl")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        environment |= {"PYTHONDONTWRITEBYTECODE": ""}  # a dozen starts need not compile the libraries a dozen times
-        return subprocess.Popen(command, env=environment, stderr=stderr)
+        command = ["python", str(script), str(path), str(ROWS), str(tmp_path / f"{name}.jsonl")]
+        environment = os.environ | {"PATH": warm_path, "PYTHONPATH": str(Path(answering.__file__).parents[2])}
+        return Asking(command, env=environment, stderr=stderr)
 
     return start
 

@@ -2,10 +2,12 @@
 
 import os
 import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 from hub_server import TOKEN, Hub
+
+SOURCE = Path(__file__).parents[2] / "src"
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +18,14 @@ def hub():
 
 
 @pytest.fixture
-def mup(hub, tmp_path):
+def mup(hub, tmp_path, warm_path):
     """Run a command as a user of that hub."""
 
     def run(*arguments, token=TOKEN, **more):
         own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": token}
+        own |= {"PATH": warm_path, "PYTHONPATH": str(SOURCE)}
         return subprocess.run(
-            [sys.executable, "-m", "models_under_pressure", *map(str, arguments)],
+            ["python", "-m", "models_under_pressure", *map(str, arguments)],
             env=os.environ | own | more,
             cwd=tmp_path,
             capture_output=True,

@@ -4,8 +4,8 @@ import json
 import os
 import re
 import subprocess
-import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,13 +133,11 @@ def test_the_command_writes_one_row_per_conversation(file, probe_folder, tmp_pat
     assert sum(token["contribution"] for token in rows[1]["tokens"]) == pytest.approx(rows[1]["logit"], abs=1e-3)
 
 
-def mup(*arguments, stdin=b"", cwd=None):
-    command = [sys.executable, "-m", "models_under_pressure", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, env=os.environ)
-
-
-def test_it_reads_standard_input_and_writes_nothing_but_rows_to_standard_output(probe_folder, tmp_path):
-    done = mup("score", "--probe", str(probe_folder), stdin='{"inputs": "東京 fire"}\n'.encode(), cwd=tmp_path)
+def test_it_reads_standard_input_and_writes_nothing_but_rows_to_standard_output(probe_folder, tmp_path, warm_path):
+    command = ["python", "-m", "models_under_pressure", "score", "--probe", str(probe_folder)]
+    environment = os.environ | {"PATH": warm_path, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    row = '{"inputs": "東京 fire"}\n'.encode()
+    done = subprocess.run(command, input=row, capture_output=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0, done.stderr.decode()
     (row,) = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert row["ids"] == "0"

@@ -8,7 +8,18 @@ from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from models_under_pressure.probes.calibration import Threshold, control_table, fit_calibration, sigmoid, threshold_table
+from models_under_pressure.core.errors import UserError
+from models_under_pressure.probes.calibration import (
+    Isotonic,
+    Sigmoid,
+    Threshold,
+    control_table,
+    cross_entropy,
+    fit_calibration,
+    sigmoid,
+    stored_threshold,
+    threshold_table,
+)
 
 
 def sample(n=4000, slope=3.0, intercept=-1.0, seed=0):
@@ -113,3 +124,108 @@ def test_a_threshold_of_an_older_file_is_of_the_validation_split_and_promises_no
 def test_the_table_is_sorted_by_budget():
     logits, labels = sample(200)
     assert [row.budget for row in threshold_table(logits, labels, (0.1, 0.01))] == [0.01, 0.1]
+
+
+def test_platts_fit_is_where_the_gradient_against_his_targets_vanishes():
+    generator = np.random.default_rng(5)
+    labels = np.arange(30) % 3 == 0
+    logits = 7.0 * (generator.normal(size=30) + labels)
+    found = fit_calibration("platt", logits, labels)
+    targets = np.where(labels, 11 / 12, 1 / 22)  # (10 + 1) / (10 + 2) and 1 / (20 + 2)
+    error = found.probabilities(logits) - targets
+    assert error.mean() == pytest.approx(0, abs=1e-7)
+    assert (error * logits / logits.std()).mean() == pytest.approx(0, abs=1e-7)
+
+
+def test_platt_gives_logits_that_say_nothing_the_share_of_the_positives():
+    labels = np.arange(30) % 3 == 0
+    found = fit_calibration("platt", np.zeros(30), labels)
+    share = (10 * 11 / 12 + 20 * 1 / 22) / 30
+    assert found.probabilities(np.zeros(1))[0] == pytest.approx(share, abs=1e-6)
+
+
+def test_temperature_is_where_its_gradient_vanishes_between_bounds():
+    logits, labels = sample(300, slope=0.5, intercept=0.0, seed=4)
+    found = fit_calibration("temperature", 100 * logits, labels)
+    assert ((sigmoid(found.slope * 100 * logits) - labels) * logits).mean() == pytest.approx(0, abs=1e-6)
+    separate = fit_calibration("temperature", np.array([-1.0, 1.0]), np.array([False, True]))
+    assert 100 < separate.slope <= np.exp(10) + 1, "what is separable has no end of its own"
+    upside_down = fit_calibration("temperature", np.array([-1.0, 1.0]), np.array([True, False]))
+    assert np.exp(-10) - 1e-9 < upside_down.slope < 5e-5, "and never turns the order"
+
+
+def test_isotonic_regression_pools_neighbours_that_fall_and_ends_flat():
+    found = fit_calibration("isotonic", np.array([0.0, 1.0, 2.0, 3.0]), np.array([False, True, False, True]))
+    assert found.probabilities(np.array([-9.0, 0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 9.0])).tolist() == [
+        0.0, 0.0, 0.5, 0.5, 0.5, 0.75, 1.0, 1.0
+    ]  # fmt: skip
+
+
+def test_a_curve_may_be_flat_and_is_refused_where_it_falls_or_has_a_point_without_a_value():
+    assert Isotonic(logits=(0.0, 0.0, 1.0), values=(0.2, 0.2, 0.2)).probabilities(np.array([0.5]))[0] == 0.2
+    with pytest.raises(ValueError, match="a curve needs as many values as logits"):
+        Isotonic(logits=(0.0, 1.0), values=(0.0,))
+    for logits, values in (((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))):
+        with pytest.raises(ValueError, match="a curve must rise"):
+            Isotonic(logits=logits, values=values)
+
+
+def test_cross_entropy_is_minus_the_log_of_the_probability_of_the_label():
+    logits, labels = np.array([-2.0, 0.0, 3.0]), np.array([1.0, 0.0, 0.25])
+    p = sigmoid(logits)
+    np.testing.assert_allclose(cross_entropy(logits, labels), -(labels * np.log(p) + (1 - labels) * np.log(1 - p)))
+
+
+def test_a_sigmoid_has_its_slope_before_its_intercept():
+    found = Sigmoid(slope=2.0, intercept=-1.0).probabilities(np.array([0.5, 1.5]))
+    np.testing.assert_allclose(found, [0.5, 1 / (1 + np.exp(-2.0))])
+
+
+def row(budget, **more):
+    known = {"logit": 1.0, "fpr": 0, "fpr_low": 0, "fpr_high": 1, "tpr": 1, "negatives": 1, "positives": 1}
+    return Threshold.model_validate(known | {"budget": budget} | more)
+
+
+def test_a_stored_threshold_is_found_by_its_rate_however_it_was_computed():
+    rows = [row(0.01), row(0.1 + 0.2), row(0.5)]
+    assert stored_threshold("p", rows, 0.3) is rows[1]
+    assert stored_threshold("p", iter(rows), 0.01) is rows[0]
+    assert stored_threshold("p", rows, 0.011) is None
+
+
+@pytest.mark.parametrize(("others", "told"), [((0.5, 0.25), "0.5, 0.25"), ((), "none")])
+def test_a_rate_that_the_control_set_cannot_promise_is_refused_with_those_that_it_can(others, told):
+    rows = [row(0.01, refused="needs 299 conversations, has 22"), *map(row, others)]
+    with pytest.raises(UserError) as caught:
+        stored_threshold("mean_5", rows, 0.01)
+    assert str(caught.value) == (
+        "the probe 'mean_5' has no threshold at FPR 0.01: its control set needs 299 conversations, has 22. Remedy: "
+        f"name another rate ({told}), or train it with a larger control set."
+    )
+
+
+def test_a_promise_is_the_quantile_of_beta_at_the_confidence_asked_for():
+    control = np.arange(400.0)
+    (sure, _), (surer, _) = (
+        [
+            one
+            for one in control_table(control, np.array([500.0]), (0.05, 0.06), confidence=confidence)
+            if one.budget > 0.01
+        ]
+        for confidence in (0.95, 0.99)
+    )
+    assert (sure.confidence, surer.confidence) == (0.95, 0.99)
+    for one in (sure, surer):
+        rank = round(one.fpr * 400) + 1
+        assert one.bound == pytest.approx(beta.ppf(one.confidence, rank, 400 - rank + 1))
+        assert beta.ppf(one.confidence, rank + 1, 400 - rank) > 0.05, "the next one promises too little"
+    assert surer.logit > sure.logit
+    refused = control_table(control, np.array([500.0]), (), confidence=0.99)[0]
+    assert refused.refused == "needs 9,209 conversations, has 400"
+    assert (refused.logit, refused.bound, refused.fpr, refused.tpr) == (None, None, 0.0, 0.0)
+
+
+def test_a_threshold_that_only_flagging_nothing_keeps_flags_nothing():
+    labels = np.array([True, False, False])
+    (found,) = threshold_table(np.array([1.0, 5.0, 5.0]), labels, (0.1,))
+    assert (found.logit, found.fpr, found.tpr, found.negatives, found.positives) == (None, 0.0, 0.0, 2, 1)

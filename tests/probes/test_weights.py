@@ -11,7 +11,7 @@ from models_under_pressure.core.records import Label, Record
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.training import fit_probe
-from models_under_pressure.probes.weights import RecordWeights
+from models_under_pressure.probes.weights import RecordWeights, spoken_weights
 
 LABELS = np.array([True, False, False, False])
 RECORDS = [
@@ -50,8 +50,40 @@ def test_weights_are_by_column_and_class_and_one_in_the_mean(settings, expected)
     ],
 )
 def test_a_column_or_value_that_no_record_has_is_one_line(by, told):
-    with pytest.raises(UserError, match=f"no training record has .*: {told}"):
+    ((column, values),) = by.items()
+    with pytest.raises(UserError) as caught:
         RecordWeights(by=by).of(RECORDS, LABELS)
+    assert str(caught.value) == (
+        f"no training record has {column} {next(iter(values))!r}: {told}. "
+        "Remedy: correct `train.weights.by` (or --weight)."
+    )
+
+
+def test_of_many_values_that_a_column_holds_the_first_eight_are_named():
+    records = [Record(str(number), "text", fields={"n": number % 10}) for number in range(12)]
+    with pytest.raises(UserError, match="the column holds '0', '1', '2', '3', '4', '5', '6', '7'. Remedy"):
+        RecordWeights(by={"n": {"11": 2.0}}).of(records, np.arange(12) < 6)
+
+
+def test_weights_are_spoken_as_column_value_and_number():
+    found = spoken_weights(["source:forum=2", "source:a=b:c=0.5", "year:2024=3"], balance=True)
+    assert found == RecordWeights(by={"source": {"forum": 2.0, "a=b:c": 0.5}, "year": {"2024": 3.0}}, balance=True)
+    assert spoken_weights([], balance=False) == RecordWeights()
+
+
+@pytest.mark.parametrize("text", ["source", "source=2", ":forum=2", "source:=2", "source:forum=", "source:forum"])
+def test_what_is_no_weight_is_refused_with_the_form_of_one(text):
+    with pytest.raises(UserError) as caught:
+        spoken_weights([text], balance=False)
+    assert str(caught.value) == (
+        f"--weight: {text!r} is no weight. Remedy: write COLUMN:VALUE=NUMBER, such as source:forum=2."
+    )
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many", "nan"])
+def test_a_spoken_weight_is_a_number_above_zero(number):
+    with pytest.raises(UserError, match="by.source.forum"):
+        spoken_weights([f"source:forum={number}"], balance=False)
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("inf")])

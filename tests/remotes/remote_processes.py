@@ -1,43 +1,28 @@
-"""DVC and mup commands in processes of their own, forked from one that has imported DVC: importing it takes 1.5 s."""
+"""DVC and mup commands in processes of their own, forked from one that has done what is in remote_warm.py."""
 
 import multiprocessing
 import os
 import signal
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "remote_processes",
-        "dvc.cli.parser",
-        "dvc.data_cloud",
-        "dvc.lock",
-        "dvc.repo.fetch",
-        "dvc.repo.metrics",
-        "dvc.repo.open_repo",
-        "dvc.repo.plots",
-        "dvc.repo.push",
-        "dvc.repo.reproduce",
-        "dvc.repo.stage",
-        "dvc.repo.worktree",
-        "dvc.rwlock",
-        "dvc.scm",
-        "dvc.utils.strictyaml",
-        "dvc_data.hashfile.db.local",
-        "dvc_data.hashfile.status",
-        "dvc_data.index.fetch",
-        "dvc_data.index.push",
-        "dvc_s3",
-        "flatten_dict",
-        "models_under_pressure.cli",
-        "models_under_pressure.remotes.checks",
-        "models_under_pressure.remotes.contents",
-        "models_under_pressure.remotes.target",
-        "s3fs",
-    ]
-)
+WARM = "remote_warm"
+CONTEXT.set_forkserver_preload(["remote_processes", WARM])
+
+
+def start_server():
+    """Start what commands are forked from; it finds the modules beside this one by PYTHONPATH only."""
+    usual = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [usual])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if usual is not None:
+            os.environ["PYTHONPATH"] = usual
 
 
 class Command:
@@ -46,6 +31,7 @@ class Command:
     def __init__(self, program, arguments, folder, environment, log):
         self.log = Path(log)
         self.name = " ".join((program, *arguments))
+        start_server()
         self._process = CONTEXT.Process(target=_run, args=(program, arguments, str(folder), environment, str(log)))
         self._process.start()
 
@@ -82,6 +68,7 @@ class Command:
 
 def _run(program, arguments, folder, environment, log):
     os.setsid()
+    assert WARM in sys.modules, "a server whose imports fail goes on without them"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -88,6 +88,7 @@ class Project:
         home.mkdir(parents=True, exist_ok=True)
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "R2_", "S3_"))},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # `dvc queue start` calls `dvc`
             "HOME": str(home),
             "DVC_SITE_CACHE_DIR": str(home / "site"),
             "GIT_CONFIG_GLOBAL": os.devnull,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class Server:
 
     certificate = None
 
+    @cache  # noqa: B019  one takes a third of a second, servers are few
     def client(self, service="s3", key_id=KEY_ID, secret=SECRET):
         from botocore.config import Config
         from botocore.session import Session
@@ -85,8 +87,8 @@ class Server:
         self.client().put_object(Bucket=bucket, Key=key, Body=content)
 
     def empty(self, bucket):
-        for key in self.objects(bucket):
-            self.client().delete_object(Bucket=bucket, Key=key)
+        for item in self.client().list_objects_v2(Bucket=bucket).get("Contents", []):
+            self.client().delete_object(Bucket=bucket, Key=item["Key"])
 
 
 class Rclone(Server):
@@ -148,8 +150,8 @@ class FaultProxy:
     """Stands before a server and fails as told.
 
     `faults` is used up: one (method, kind) per request of that method that carries more than a few bytes. Kinds: 503
-    (slow down); 403 (no right); cut (the connection ends half-way); truncate (half of the answer, then the end); kill
-    (the server dies half-way); pass.
+    (slow down); 403 (no right); cut (the connection ends half-way); truncate (half of the answer, then the end); late
+    (by a second); kill (the server dies half-way); pass.
     """
 
     def __init__(self, server):
@@ -157,7 +159,7 @@ class FaultProxy:
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": self}))
         self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def environment(self):
@@ -191,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self):
         kind = self.proxy.fault(self.command, self.path)
         length = int(self.headers.get("Content-Length") or 0)
-        time.sleep(self.proxy.delay)
+        time.sleep(1 if kind == "late" else self.proxy.delay)
         if kind == "cut":
             self.rfile.read(length // 2)
             return self._hang_up()

@@ -129,6 +129,11 @@ def answer(connection):
         connection.sendall(bytes([status & 255]))
 
 
+def of_the_hub(environment):
+    """The variables that Hugging Face's libraries read when they are imported."""
+    return {name: value for name, value in environment.items() if name.startswith("HF_")}
+
+
 def run(command, folder, environment, streams):
     """Be the process that was asked for."""
     os.setsid()
@@ -136,8 +141,11 @@ def run(command, folder, environment, streams):
         os.dup2(stream, number)
         os.close(stream)
     os.chdir(folder)
+    before = of_the_hub(os.environ)
     os.environ.clear()
     os.environ.update(environment)
+    if of_the_hub(environment) != before:
+        importlib.reload(importlib.import_module("huggingface_hub.constants"))
     sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in environment)
     sys.path[0] = str(Path(environment.get("PYTHONPATH", folder)).absolute())
     status = 0
@@ -150,6 +158,8 @@ def run(command, folder, environment, streams):
             runpy.run_path(command[0], run_name="__main__")
     except SystemExit as done:
         status = done.code if isinstance(done.code, int) else int(done.code is not None)
+        if status and not isinstance(done.code, int):
+            sys.stderr.write(f"{done.code}\n")
     except BaseException:
         sys.excepthook(*sys.exc_info())
         status = 1

@@ -1,10 +1,7 @@
 """Real replies, ledger and record file, with a chat endpoint in this process."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections import Counter
 from contextlib import closing, contextmanager
@@ -14,7 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 from stakes import LABELLER, STAKES
+from typer.testing import CliRunner
 
+from models_under_pressure.cli import app
 from models_under_pressure.core.concept import load_concept
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.paths import TRAINING
@@ -197,15 +196,9 @@ def test_the_description_shows_the_first_questions_and_the_cost_by_the_price_tab
     assert "no entry for m" in describe("synthesise", rounds, llm.model_copy(update={"prices": {}}), most=2)
 
 
-def test_the_demo_has_a_reply_to_every_question(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "models_under_pressure", "synthesise", "--preview", "2"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": "src", "MUP_LEDGER": str(tmp_path / "ledger.sqlite")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def test_the_demo_has_a_reply_to_every_question(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, ["synthesise", "--preview", "2"], catch_exceptions=False)
     shown = done.stdout
     assert "synthesise, SituationPair: 46 questions, 46 recorded" in shown
     assert "synthesise, PromptPair: 230 questions, 230 recorded" in shown

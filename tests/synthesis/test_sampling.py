@@ -6,7 +6,7 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.synthesis.sampling import in_test_split, sample_factors, sample_variations
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(0, 1000), st.integers(1, 20), st.integers(0, 20))
 def test_more_situations_extend_a_run_and_never_change_it(making, seed, count, more):
     few = sample_factors(making.VOCABULARY.factors, count=count, seed=seed)

@@ -3,9 +3,9 @@
 import csv
 import importlib.util
 import json
+import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,20 @@ ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("pipeline_conftest", ROOT / "tests/pipeline/conftest.py")
 pipeline_conftest = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(pipeline_conftest)
+
+
+@pytest.fixture
+def mup_fit(warm_path, tmp_path):
+    """`mup fit` in a process of its own."""
+    environment = os.environ | {"PATH": warm_path, "PYTHONPATH": str(ROOT / "src")}
+
+    def run(*arguments):
+        command = ["python", "-m", "models_under_pressure", "fit", *map(str, arguments)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -50,13 +64,10 @@ def write_table(path, *, rows, seed, noise=0.0):
 
 
 @pytest.mark.slow
-def test_a_table_becomes_a_saved_probe_and_a_table_of_metrics_outside_any_project(model, tmp_path):
+def test_a_table_becomes_a_saved_probe_and_a_table_of_metrics_outside_any_project(model, mup_fit, tmp_path):
     write_table(tmp_path / "train.csv", rows=60, seed=0)
     write_table(tmp_path / "test.csv", rows=40, seed=1)
-    command = [sys.executable, "-m", "models_under_pressure", "fit", "train.csv", "test.csv", "--model", str(model)]
-    options = ["--probes", "mean_logistic,difference_of_means"]
-    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = mup_fit("train.csv", "test.csv", "--model", model, "--probes", "mean_logistic,difference_of_means")
     assert "train.csv: text = comment, label = harmful, id = the row's number; negative 30, positive 30" in done.stderr
     assert "fitted on 48 records, 12 held out" in done.stdout
     assert re.search(r"cross-validated AUROC of each layer: 1: [01]\.\d+, 2: [01]\.\d+, 3: [01]\.\d+\n", done.stdout)
@@ -143,7 +154,7 @@ def test_too_few_records_a_family_or_a_layer_that_does_not_exist_are_one_line(mo
 
 
 @pytest.mark.slow
-def test_a_folder_of_tables_an_adapter_and_the_last_blocks_output_in_one_command(model, tmp_path):
+def test_a_folder_of_tables_an_adapter_and_the_last_blocks_output_in_one_command(model, mup_fit, tmp_path):
     (tmp_path / "tables").mkdir()
     for name, seed in (("forum", 0), ("mail", 2)):
         write_table(tmp_path / "tables" / f"{name}.csv", rows=40, seed=seed, noise=0.3)
@@ -151,21 +162,16 @@ def test_a_folder_of_tables_an_adapter_and_the_last_blocks_output_in_one_command
     torch.manual_seed(0)
     lora = peft.LoraConfig(target_modules=["q_proj"], r=2, init_lora_weights=False, task_type="CAUSAL_LM")
     peft.get_peft_model(AutoModelForCausalLM.from_pretrained(model), lora).save_pretrained(tmp_path / "lora")
-    command = [sys.executable, "-m", "models_under_pressure", "fit", "tables", "test.csv", "--model", str(model)]
-    options = ["--adapter", "lora", "--layer", "-1", "--balance", "--weight", "source_dataset:forum=2"]
-    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    weighted = ("--balance", "--weight", "source_dataset:forum=2")
+    mup_fit("tables", "test.csv", "--model", model, "--adapter", "lora", "--layer", "-1", *weighted)
     found = json.loads((tmp_path / "fitted/mean_logistic/probe.json").read_text())["provenance"]
     assert (found["layer"], found["adapter"], found["model"]) == (3, "lora", str(model))
     (tmp_path / "again").mkdir()
-    command[-1] = "lora"  # the adapter alone, which names its model
-    done = subprocess.run(
-        [*command, "--layer", "3", "--out", "again", *options[4:]], cwd=tmp_path, capture_output=True, check=True
-    )
+    # the adapter alone, which names its model
+    mup_fit("tables", "test.csv", "--model", "lora", "--layer", "3", "--out", "again", *weighted)
     weights = [(tmp_path / name / "mean_logistic/weights.safetensors").read_bytes() for name in ("fitted", "again")]
     assert weights[0] == weights[1]
-    plain = subprocess.run([*command, "--layer", "3", "--out", "plain"], cwd=tmp_path, capture_output=True, check=True)
-    assert plain.returncode == 0
+    mup_fit("tables", "test.csv", "--model", "lora", "--layer", "3", "--out", "plain")
     assert (tmp_path / "plain/mean_logistic/weights.safetensors").read_bytes() != weights[0]
 
 

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models_under_pressure.activations.batches import packed, packed_inputs, sharing_beginnings
 from models_under_pressure.activations.config import HookPoint
+from models_under_pressure.activations.packing import (
+    packed,
+    packed_inputs,
+    sharing_beginnings,
+)
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -212,7 +216,8 @@ def packs_exactly(model: "LoadedModel", taps: Taps) -> bool:
     rows = [text.cpu().numpy() for text in texts]
     branches = sharing_beginnings(rows)
     with packed(model.model) as packing:
-        together = taps.forward(**packed_inputs(rows, branches, packing, tokens.device))
+        inputs: dict[str, Any] = packed_inputs(rows, branches, packing, tokens.device)
+        together = taps.forward(**inputs)
     places = np.concatenate([branch.places for branch in branches])
     return _agree(
         {layer: torch.cat([states[layer] for states in alone], dim=1) for layer in together},

@@ -2,26 +2,29 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, UInt16
 
 from models_under_pressure.activations.batches import (
-    Packing,
     batch_budget,
-    can_pack,
-    packed,
-    packed_inputs,
     padded_inputs,
     plan_batches,
-    rotates_by_length,
     run_batches,
-    sharing_beginnings,
     side_by_side,
 )
 from models_under_pressure.activations.blocks import Taps, check_causal, packs_exactly, tapped
 from models_under_pressure.activations.config import ExtractConfig, LoadedModel
+from models_under_pressure.activations.packing import (
+    Packing,
+    can_pack,
+    packed,
+    packed_inputs,
+    plan_shared_rows,
+    rotates_by_length,
+    sharing_beginnings,
+)
 from models_under_pressure.activations.tokens import TokenisedRecord
 from models_under_pressure.core.errors import UserError
 
@@ -63,8 +66,12 @@ class Forward:
         indices = list(records)
         if not indices:
             return
-        lengths = np.array([len(record.token_ids) for record in records.values()], dtype=np.int64)
-        batches = plan_batches(lengths, budget=self.budget, packing=self.packs)
+        texts = [record.token_ids for record in records.values()]
+        if self.packs:
+            batches = plan_shared_rows(texts, budget=self.budget)
+        else:
+            lengths = np.array([*map(len, texts)], dtype=np.int64)
+            batches = plan_batches(lengths, budget=self.budget, packing=False)
         for batch, finished in run_batches(
             [[indices[place] for place in batch] for batch in batches],
             lambda batch: self._run_batch([records[index] for index in batch]),
@@ -81,11 +88,11 @@ class Forward:
         device = self._model.model.get_input_embeddings().weight.device
         if self._packing:
             branches = sharing_beginnings(tokens)
-            inputs = packed_inputs(tokens, branches, self._packing, device)
+            inputs: dict[str, Any] = packed_inputs(tokens, branches, self._packing, device)
             places = [branch.places for branch in branches]
         else:
             inputs = padded_inputs(tokens, device)
-            width = inputs["input_ids"].shape[1]
+            width: int = inputs["input_ids"].shape[1]
             places = [np.arange(row * width, row * width + length) for row, length in enumerate(lengths)]
         states = self._taps.forward(**inputs)
         results: list[dict[int, Kept]] = [{} for _ in batch]

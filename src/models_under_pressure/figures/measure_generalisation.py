@@ -11,8 +11,6 @@ from models_under_pressure.figures import ExperimentFigure, theme
 
 _CELL = 78
 _LOW, _HIGH = 0.5, 1.0
-_DARK = 0.78
-"""AUROC above which the fill is so dark that white letters read better."""
 
 
 def chart(rows: Sequence[CellRow]) -> alt.ConcatChart:
@@ -81,15 +79,14 @@ def _map(attribute: str, rows: Sequence[CellRow]) -> alt.LayerChart:
     fill = alt.Color(
         "auroc:Q",
         title="AUROC",
-        scale=alt.Scale(domain=[_LOW, _HIGH], scheme="blues", clamp=True),
+        scale=alt.Scale(domain=[_LOW, _HIGH], range=list(theme.BLUES), clamp=True),
         legend=alt.Legend(format=".1f", gradientLength=220, values=[0.5, 0.6, 0.7, 0.8, 0.9, 1.0]),
     )
     empty = base.transform_filter("!isValid(datum.auroc)").mark_rect(fill=theme.RULE, stroke="white", strokeWidth=2)
     filled = base.transform_filter("isValid(datum.auroc)").mark_rect(stroke="white", strokeWidth=2).encode(color=fill)
-    ink = alt.condition(f"datum.auroc > {_DARK}", alt.value("white"), alt.value(theme.INK))
-    value = base.mark_text(fontSize=14, fontWeight="bold", dy=-9).encode(text="value:N", color=ink)
-    detail = base.mark_text(fontSize=10, dy=6).encode(text="interval:N", color=ink)
-    count = base.mark_text(fontSize=10, dy=19).encode(text="count:N", color=ink)
+    value = base.mark_text(fontSize=14, fontWeight="bold", dy=-9, color=theme.INK).encode(text="value:N")
+    detail = base.mark_text(fontSize=10, dy=6, color=theme.INK).encode(text="interval:N")
+    count = base.mark_text(fontSize=10, dy=19, color=theme.INK).encode(text="count:N")
     title = theme.heading(attribute.replace("_", " "), offset=None)
     return theme.panel(
         empty, filled, value, detail, count, title=title, width=_CELL * len(tested), height=56 * len(trained)

@@ -11,8 +11,6 @@ from models_under_pressure.figures import ExperimentFigure, theme
 CONTROL = "permuted_labels"
 _NAMES = {"auroc": "AUROC", "tpr": "TPR at the stored threshold", "fpr": "FPR at the stored threshold"}
 _CELL, _HEIGHT = 92, 34
-_DARK = {"auroc": 0.84, "tpr": 0.68, "fpr": 0.68}
-"""Values above which the fill is so dark that white letters read better."""
 _UNCHANGED = "none"
 
 
@@ -91,17 +89,16 @@ def _map(rows: Sequence[Any], metric: str) -> alt.LayerChart:
         tooltip=["change:N", "probe:N", "value:Q", "detail:N"],
     )
     low = 0.5 if metric == "auroc" else 0.0
-    scheme = "oranges" if metric == "fpr" else "blues"
+    ends = theme.ORANGES if metric == "fpr" else theme.BLUES
     fill = alt.Color(
         "value:Q",
-        scale=alt.Scale(domain=[low, 1.0], scheme=scheme, clamp=True),
+        scale=alt.Scale(domain=[low, 1.0], range=list(ends), clamp=True),
         legend=None,  # the values stand in the cells
     )
-    ink = alt.condition(f"datum.value > {_DARK[metric]}", alt.value("white"), alt.value(theme.INK))
     return theme.panel(
         base.mark_rect(stroke="white", strokeWidth=2).encode(color=fill),
-        base.mark_text(fontSize=13, fontWeight="bold", dy=-6).encode(text="text:N", color=ink),
-        base.mark_text(fontSize=9, dy=9).encode(text="detail:N", color=ink),
+        base.mark_text(fontSize=13, fontWeight="bold", dy=-6, color=theme.INK).encode(text="text:N"),
+        base.mark_text(fontSize=9, dy=9, color=theme.INK).encode(text="detail:N"),
         title=theme.heading(_NAMES[metric]),
         width=_CELL * len(probes),
         height=_HEIGHT * len(changes),

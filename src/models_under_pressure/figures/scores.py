@@ -131,7 +131,7 @@ def confusion_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
             x=alt.X("flagged:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False)),
             y=alt.Y("label:N", title=None, axis=alt.Axis(ticks=False, domain=False)),
         )
-        shade = alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=["#f4f8fb", "#7fb2dc"]), legend=None)
+        shade = alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=list(theme.BLUES)), legend=None)
         layers = alt.layer(
             base.mark_rect(stroke="white", strokeWidth=2).encode(color=shade),
             base.mark_text(fontSize=15, dy=-7, color=theme.INK).encode(text="text:N"),

@@ -15,6 +15,8 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 INK = "#222222"
 MUTED = "#5f5f5f"
 RULE = "#dddddd"
+BLUES, ORANGES = ("#f4f8fb", "#7fb2dc"), ("#fdf6ef", "#efa35f")
+"""Ends of the fills of cells: on the darkest, ink still has a contrast of 7 to 1 (WCAG 2.2, 1.4.6)."""
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 """Fonts found everywhere, so that a PNG looks like the page."""
 SIDE = 200

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What a reader of JSON raises when it finds other JSON than was written."""
 _BUSY_SECONDS = 60.0
 """How long a process waits while another one writes."""
+_RETRY_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +198,20 @@ class Ledger:
             self.path,
             *(self.path.with_name(f"{self.path.name}-{kind}") for kind in ("wal", "shm", "journal")),
         ):
-            if path.exists() and path.stat().st_mode & 0o077:
-                path.chmod(0o600)
+            with suppress(FileNotFoundError):  # another process has closed the ledger
+                if path.stat().st_mode & 0o077:
+                    path.chmod(0o600)
+        end = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return self._connect()
+            except sqlite3.OperationalError as error:
+                # to turn to a log of writes, which the first connection does, SQLite does not wait for others
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+
+    def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
         try:
             connection.execute("pragma journal_mode = wal")

@@ -9,9 +9,11 @@ import json
 import logging
 import os
 import sqlite3
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
@@ -235,6 +237,8 @@ async def open_client(
     if base_url.userinfo:  # sent as a header: libraries put addresses into logs and errors
         options["auth"] = httpx2.BasicAuth(base_url.username, base_url.password)
     try:
+        if not transport:
+            options["verify"] = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
         client = RecordingClient(session, timeout=timeout, **options)
     except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
         raise _unusable_network(error) from None
@@ -246,6 +250,12 @@ async def open_client(
             timeout=timeout,
             max_retries=config.retries,
         )
+
+
+@cache
+def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """What is trusted under these settings of the environment; reading it takes longer than a whole replay."""
+    return httpx2.create_ssl_context()
 
 
 def _no_network(request: httpx2.Request) -> httpx2.Response:

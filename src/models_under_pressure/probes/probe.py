@@ -287,15 +287,15 @@ def _read_weights(path: Path, config: ProbeConfig) -> dict[str, np.ndarray]:
     family = FAMILIES[config.family]
     try:
         weights: dict[str, np.ndarray] = untyped.load_file(path)
-        columns = family.columns(config)
-        hidden = weights["projection"].size // columns if "projection" in weights else 0
-        shapes = {"projection": (hidden, columns), "bias": (columns,), **family.more(config)}
-        wanted = {*shapes, *([SENTENCE_END_IDS] if family.by_sentence else [])}
+        columns, more = family.columns(config), family.more(config)
+        wanted = {"projection", "bias", *more, *([SENTENCE_END_IDS] if family.by_sentence else [])}
         wanted |= {MARKER_IDS, MARKER_MOVES} if config.after else set()
         if set(weights) != wanted:
             raise ValueError(f"the arrays are {sorted(weights)}, not {sorted(wanted)}")
-        for name, shape in shapes.items():
-            if not hidden or weights[name].shape != shape:
+        if not (hidden := weights["projection"].size // columns):
+            raise ValueError("projection is empty")
+        for name, shape in {"projection": (hidden, columns), "bias": (columns,), **more}.items():
+            if weights[name].shape != shape:
                 raise ValueError(f"the shape of {name} is {weights[name].shape}, not {shape}")
             if weights[name].dtype.kind != "f" or not np.isfinite(weights[name]).all():
                 raise ValueError(f"not every number of {name} is finite")

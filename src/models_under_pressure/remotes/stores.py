@@ -1,9 +1,8 @@
 """Activation stores pushed and pulled, the pipeline's and a user's own; and the cache that their bytes lie in."""
 
+import contextlib
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,10 +91,13 @@ def _parts(
 
 
 def _dvc(action: str, paths: Sequence[Path], *, root: Path) -> None:
-    """Run DVC, whose progress and messages are shown."""
+    """Run DVC, whose progress and messages are shown; in this process, which has imported it already."""
+    from dvc.cli import main  # pyright: ignore[reportUnknownVariableType]
+
     options = {"push": ["--remote", REMOTE], "pull": ["--remote", REMOTE, "--allow-missing"]}.get(action, [])
-    command = [sys.executable, "-m", "dvc", action, *options, "--", *map(str, paths)]
-    if subprocess.run(command, cwd=root, check=False).returncode:
+    with contextlib.chdir(root):
+        status = main([action, *options, "--", *map(str, paths)])
+    if status:
         raise UserError(
             f"`dvc {action}` failed; its message is above.",
             where=str(paths[0]) if len(paths) == 1 else f"{len(paths)} stores",

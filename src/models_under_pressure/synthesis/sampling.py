@@ -60,12 +60,14 @@ def sample_factors(vocabulary: Mapping[str, Sequence[str]], *, count: int, seed:
         UserError: there are fewer combinations than asked for.
     """
     names = [field.name for field in fields(Factors)]
-    combinations = [Factors(*values) for values in itertools.product(*(vocabulary[name] for name in names))]
+    values = itertools.product(*(vocabulary[name] for name in names))
+    combinations = [dict(zip(names, one, strict=True)) for one in values]
     if count > len(combinations):
         problem = f"{count} situations asked for, but the factors give {len(combinations)} combinations."
         remedy = "lower the number, or add to the concept's `synthesis.factors`."
         raise UserError(problem, where="params.yaml: synthesise.situations", remedy=remedy)
-    return sorted(combinations, key=lambda factors: stable_hash(seed, "situation", asdict(factors)))[:count]
+    drawn = sorted(combinations, key=lambda factors: stable_hash(seed, "situation", factors))[:count]
+    return [Factors(**factors) for factors in drawn]
 
 
 def sample_variations(

@@ -10,10 +10,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from models_under_pressure.activations.batches import (
-    Packing,
-    one_after_the_other,
-    packed,
-    packed_inputs,
     padded_inputs,
     plan_batches,
     run_batches,
@@ -21,6 +17,12 @@ from models_under_pressure.activations.batches import (
 )
 from models_under_pressure.activations.blocks import relative_difference, tapped
 from models_under_pressure.activations.config import ModelDescription
+from models_under_pressure.activations.packing import (
+    Packing,
+    one_after_the_other,
+    packed,
+    packed_inputs,
+)
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.finetuned.classifier import Classifier, FrozenStates, places
