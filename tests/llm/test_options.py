@@ -101,6 +101,9 @@ def test_a_rehearsal_is_told_with_its_rounds_its_questions_and_its_cost(settings
         f"Asking gpt-4o for all: about ${whole:.2f} without the Batch API; for the missing: ${whole * 3 / 4:.2f}.\n"
         "Tokens are estimated from the length of the texts, rather high; asking again is not foreseen.\n"
     )
+    assert "for all: about $2.50 without the Batch API; for the missing: $0.00." in describe(
+        "stage", [Round([named("a")], recorded=1, input_tokens=1_000_000, output_tokens=0)], settings
+    )
     batch = settings.model_copy(update={"batch": True, "batch_discount": 0.25})
     assert f"about ${whole * 3 / 4:.2f} through the Batch API; for the missing: ${whole * 9 / 16:.2f}." in describe(
         "stage", rounds, batch
@@ -113,7 +116,11 @@ def test_a_rehearsal_is_told_with_its_rounds_its_questions_and_its_cost(settings
 
 def test_the_first_questions_are_shown_without_their_fillers(settings):
     def asking(row):
-        return Ask(row, (Message("system", " Name it.\n"), Message("user", f"{row} _____ _____ end _____")), Named)
+        return Ask(
+            row,
+            (Message("system", " Name it.\n"), Message("user", "x"), Message("user", f"{row} _____ _____ end _____")),
+            Named,
+        )
 
     told = describe("stage", [Round([asking(row) for row in "abc"], 0, 1_000, 2_000)], settings, most=2)
     assert told.startswith(
@@ -143,13 +150,13 @@ def test_a_dry_run_prints_what_would_be_asked_and_writes_nothing(settings, tmp_p
     seen = []
 
     def work(asker):
-        seen.extend(asker([named("a")]))
+        seen.extend(asker([named("a"), named("b")]))
 
     dry_run("stage", settings, work, most=1, words={"Named": 2}, folder=tmp_path)
     assert seen[0].value.title == "(title of a, round 1) _____ _____"
     told = capsys.readouterr().out
-    assert told.startswith("stage, Named: 1 questions, 0 recorded; about ")
-    assert "\n--- a\nrow a\n1 questions at most" in told
+    assert told.startswith("stage, Named: 2 questions, 0 recorded; about ")
+    assert "\n--- a\nrow a\n2 questions at most" in told
     assert told.endswith("asking again is not foreseen.\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -160,4 +167,6 @@ def test_a_dry_run_takes_the_record_file_of_its_folder(rehearsal, settings, tmp_
         store.get(request_key(named("a").body(settings), sample=0))
         store.write_record_file()
     dry_run("stage", settings, lambda asker: asker([named("a")]), folder=tmp_path)
-    assert "1 questions at most, 1 of them with a recorded reply" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "1 questions at most, 1 of them with a recorded reply" in told
+    assert "---" not in told
