@@ -83,6 +83,22 @@ def test_the_arrays_have_the_types_codecs_and_chunks_of_the_documented_format(dt
         assert one["codecs"][-2]["configuration"]["level"] == 3
 
 
+@pytest.mark.parametrize(("rows", "chunk"), [(0, 1), (1, 1), (2**22, 2**22), (2**22 + 1, 2**22)])
+def test_a_chunk_of_what_stands_beside_the_activations_has_4_194_304_entries_at_most(rows, chunk, tmp_path):
+    group = zarr.create_group(tmp_path / "a.zarr")
+    writing._create_column(group, "roles", np.ones(rows, np.int8), np.int8)
+    assert group["roles"].chunks == (chunk,)
+    assert group["roles"].shape == (rows,)
+    assert group["roles"][:].sum() == rows
+
+
+def test_ids_are_any_texts(tmp_path):
+    ids = ["a\0", "", "é " * 1000, "\n"]
+    plan = dataclasses.replace(layout(4), ids=ids, offsets=np.arange(5))
+    written(tmp_path / "a.zarr", plan, 0).finish()
+    assert open_store(tmp_path / "a.zarr").ids == ids
+
+
 def test_zarr_alone_reads_what_was_written(tmp_path, small_shards):
     plan = layout(5)
     written(tmp_path / "a.zarr", plan, 2, 0, 1).finish()
@@ -143,8 +159,10 @@ def test_a_store_cannot_be_finished_before_all_its_shards_are_there(tmp_path, sm
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_a_shard_that_is_damaged_before_the_store_is_finished_does_not_pass_for_what_was_written(tmp_path):
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_shard_that_is_damaged_before_the_store_is_finished_does_not_pass_for_what_was_written(resumed, tmp_path):
     writer = written(tmp_path / "a.zarr", layout(), 0)
+    writer = StoreWriter(tmp_path / "a.zarr", layout()) if resumed else writer
     shard = tmp_path / "a.zarr.partial/activations/c/0/0"
     shard.write_bytes(b"\0" * shard.stat().st_size)
     writer.finish()

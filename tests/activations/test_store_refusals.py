@@ -61,16 +61,18 @@ def test_what_is_damaged_is_told_in_one_line_with_the_file(tmp_path, capsys):
     assert told(lambda: store.roles).startswith(f"{path}: roles cannot be read (")
     shard.write_bytes(whole[:8] + b"\xff" * 8 + whole[16:])
     assert told(lambda: store.read(1, 4)).startswith(f"{path}: rows 1 to 4 cannot be read (")
-    described = (path / "zarr.json").read_text()
-    (path / "zarr.json").write_text("{" * len(described))
-    assert told(lambda: open_store(path)).startswith(f"{path}: zarr.json cannot be read (")
-    (path / "zarr.json").write_text(described)
+    for name, what in (("zarr.json", "zarr.json"), ("activations/zarr.json", "activations")):
+        described = (path / name).read_text()
+        (path / name).write_text("{" * len(described))
+        assert told(lambda: open_store(path)).startswith(f"{path}: {what} cannot be read (")
+        (path / name).write_text(described)
     shard.write_bytes(whole[:-1])
     assert told(lambda: open_store(path)) == f"{path}: activations/c/0/0 is cut. {MEND}"
     shard.unlink()
     assert told(store.verify) == f"{path}: activations/c/0/0 is missing. {MEND}"
-    (path / "manifest.json").write_text('{"files": {"zarr.json": {"bytes": 1}}}')
-    assert told(lambda: open_store(path)) == f"{path}: manifest.json does not list files. {MEND}"
+    for listed in ("[]", '{"files": {"zarr.json": {"bytes": 1}}}'):
+        (path / "manifest.json").write_text(listed)
+        assert told(lambda: open_store(path)) == f"{path}: manifest.json does not list files. {MEND}"
     assert capsys.readouterr().err == ""
 
 

@@ -1,6 +1,7 @@
 """The ledger keeps what was paid for, gives it back as it was, and says in one line what is wrong with it."""
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -207,6 +208,39 @@ def test_a_file_without_the_refreshes_is_told_in_one_line(use, ledger):
     assert "cannot be used (OperationalError: no such table: refreshes)" in told(lambda: use(ledger))
 
 
+def test_a_row_of_other_types_is_told_in_one_line(ledger):
+    ledger.put(paid())
+    sql(ledger, "update replies set sample = 'x'")
+    assert "cannot be used (TypeError: columns are of other types)" in told(lambda: list(ledger.entries()))
+
+
+def modes(path):
+    return {one.name: oct(one.stat().st_mode & 0o777) for one in path.iterdir()}
+
+
+def test_a_new_ledger_and_its_folder_are_for_their_owner_only(tmp_path):
+    before = os.umask(0)
+    try:
+        with closing(Ledger(tmp_path / "new" / "folder" / "ledger")) as ledger:
+            ledger.put(paid())
+            assert modes(ledger.path.parent) == dict.fromkeys(("ledger", "ledger-wal", "ledger-shm"), "0o600")
+            assert modes(tmp_path / "new") == {"folder": "0o700"}
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o677])
+def test_a_ledger_that_others_could_read_is_closed_to_them(mode, ledger):
+    ledger.put(paid())
+    ledger.close()
+    for kind in ("", "-wal", "-shm"):
+        path = ledger.path.with_name(f"{ledger.path.name}{kind}")
+        path.touch()
+        path.chmod(mode)
+    assert len(list(ledger.entries())) == 1
+    assert set(modes(ledger.path.parent).values()) == {"0o600"}
+
+
 def test_a_file_that_cannot_be_opened_is_told_in_one_line(ledger):
     ledger.path.parent.mkdir()
     ledger.path.write_text("no database " * 1000)
@@ -234,3 +268,19 @@ def test_a_new_ledger_is_its_owners_alone(tmp_path):
     path.touch(mode=0o644)
     Ledger(path).begin_refresh("stage")
     assert {file.stat().st_mode & 0o077 for file in tmp_path.iterdir()} == {0}
+
+
+@pytest.mark.parametrize(("code", "waits"), [(sqlite3.SQLITE_IOERR, False), (sqlite3.SQLITE_BUSY, True)])
+def test_only_a_file_that_others_use_is_waited_for_and_not_for_ever(code, waits, ledger, monkeypatch):
+    tries = []
+
+    def connect(_):
+        tries.append(code)
+        error = sqlite3.OperationalError("simulated")
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr(Ledger, "_connect", connect)
+    monkeypatch.setattr("models_under_pressure.llm.ledger._BUSY_SECONDS", 0.05)
+    assert "cannot be opened (simulated)" in told(ledger.connection)
+    assert (len(tries) > 1) == waits

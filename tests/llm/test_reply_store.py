@@ -8,7 +8,7 @@ import pytest
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import write_jsonl
-from models_under_pressure.llm.ledger import Entry
+from models_under_pressure.llm.ledger import Entry, ledger_path
 from models_under_pressure.llm.reply import Reply, Usage, from_row, to_row
 from models_under_pressure.llm.store import ReplyStore, keyed_request, read_record_file, record_lines, request_key
 
@@ -105,7 +105,7 @@ def test_the_unused_lines_of_a_record_file_stay_if_they_are_to(places):
 def test_a_store_without_a_record_file_writes_none(tmp_path):
     with (
         closing(ReplyStore(ledger=tmp_path / "ledger")) as store,
-        pytest.raises(AssertionError, match="no record file"),
+        pytest.raises(AssertionError, match="^the store has no record file"),
     ):
         store.write_record_file()
 
@@ -114,9 +114,29 @@ def test_a_refresh_uses_what_it_recorded_and_nothing_older(places):
     store = places(own="own", shipped=["one"], ledger="paid")
     assert store.get(KEY, fresh=True) is None
     assert store.put(BODY, completion("new"), sample=0, fresh=True) == reply("new")
-    assert store.get(KEY, fresh=True) == store.get(KEY) == reply("new")
+    assert store.get(KEY) == store.get(KEY, fresh=True) == reply("new")
     store.write_record_file()
     assert read_record_file(store.record_file) == {KEY: reply("new")}
+
+
+def test_a_refresh_does_not_take_what_was_paid_for_before_it_began(places):
+    store = places(ledger="paid")
+    time.sleep(0.002)
+    store.put(BODY, completion("other"), sample=1, fresh=True)
+    assert store.get(KEY, fresh=True) is None
+    assert store.get(KEY) == reply("paid")
+
+
+def test_what_is_asked_for_the_first_time_begins_no_refresh(places):
+    store = places()
+    store.put(BODY, completion("new"), sample=0)
+    assert store.ledger.refresh_started(str(store.record_file)) is None
+    assert store.get(KEY, fresh=True) is None
+
+
+def test_the_ledger_is_the_one_that_is_given_or_that_of_the_user(tmp_path):
+    assert ReplyStore(ledger=tmp_path / "given").ledger.path == tmp_path / "given"
+    assert ReplyStore().ledger.path == ledger_path()
 
 
 def test_a_refresh_that_was_cut_off_is_taken_up_by_the_next_run_of_the_same_stage(places):
@@ -190,6 +210,10 @@ def test_a_folder_in_the_place_of_a_record_file_is_told_in_one_line(tmp_path):
 
 def test_a_line_has_the_parts_that_the_reply_has():
     assert to_row("k", Reply(None, None, None, "m", None)).keys() == {"key", "model", "content", "sha256"}
+    assert to_row("k", Reply(None, None, None, "m", Usage(1, 2)))["usage"].keys() == {
+        "prompt_tokens",
+        "completion_tokens",
+    }
     whole = Reply("text", "no", "stop", "m", Usage(1, 2, 0.5))
     row = to_row("k", whole)
     assert list(row) == ["key", "model", "finish_reason", "usage", "refusal", "content", "sha256"]

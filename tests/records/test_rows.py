@@ -148,6 +148,11 @@ def test_a_stream_yields_each_record_before_the_next_row_is_there():
     assert [record.id for record in stream] == ["1", "2"]
 
 
+def test_a_row_of_a_stream_that_cannot_be_read_is_named_with_its_line():
+    with pytest.raises(UserError, match="^stdin:2: conversation is empty"):
+        list(stream_records([(1, {"inputs": "x"}), (2, {"inputs": ""})], where="stdin"))
+
+
 LINES = [
     ([1], "row is not a JSON object. Remedy: write one object per line."),
     (
