@@ -114,9 +114,10 @@ def warm_python():
 def quicken_dvc():
     """Let DVC read a YAML file that is as it was from memory, and its lock, which has no comments, without care for
     them: it reads the same files for every stage, for half of its time. What it writes, and how, stays."""
+    from dvc.utils import strictyaml
     from dvc.utils.serialize import _yaml
 
-    slow = _yaml.parse_yaml
+    slow, check, valid = _yaml.parse_yaml, strictyaml.validate, set()
 
     @functools.lru_cache(16)
     def kept(text, path):
@@ -126,7 +127,16 @@ def quicken_dvc():
         is_plain = typ == "safe" or Path(path).name == "dvc.lock"
         return pickle.loads(kept(text, path)) if is_plain else slow(text, path, typ)
 
-    _yaml.parse_yaml = parse_yaml
+    def validate(data, schema, text=None, **where):
+        if text is None:
+            return check(data, schema, **where)
+        if (text, id(schema)) not in valid:
+            check(data, schema, text=text, **where)
+            valid.add((text, id(schema)))
+        return data
+
+    _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
+    strictyaml.validate = validate
 
 
 def keep_bundle(folder):
