@@ -52,6 +52,8 @@ def test_it_reads_a_file_that_has_changed_and_gives_nobody_what_another_may_chan
 def test_it_refuses_a_damaged_lock_each_time(tmp_path, quicken):
     quicken()
     lock = tmp_path / "dvc.lock"
+    lock.write_text("schema: '2.0'\nstages: {}\n")
+    strictyaml.load(str(lock), Lockfile.SCHEMA)
     for content in ("schema: '2.0'\nstages: [1]\n", "schema: '2.0'\nstages: [1\n") * 2:
         lock.write_text(content)
         with pytest.raises((strictyaml.YAMLSyntaxError, strictyaml.YAMLValidationError)):
