@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.section import load_yaml
 from models_under_pressure.experiments import compare_probes, measure_data_efficiency, train_on_dev
-from models_under_pressure.experiments.shared.rows import each
+from models_under_pressure.experiments.shared.rows import MOST, cores, each
 from models_under_pressure.experiments.shared.setting import Setting
 from models_under_pressure.probes.families import FAMILIES
 
@@ -23,6 +23,17 @@ def test_results_come_in_the_order_of_the_jobs_and_errors_as_they_are(processes)
     assert each(operator.sub, 10, [3, 1, 2], processes=processes) == [7, 9, 8]
     with pytest.raises(UserError, match="missing.yaml"):
         each(load_yaml, Path("missing.yaml"), [BaseModel, BaseModel], processes=processes)
+
+
+@pytest.mark.parametrize(("wanted", "most"), [("1", 1), ("0", 1), ("99", 64)])
+def test_a_user_says_how_many_processes_there_may_be(wanted, most, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64), raising=False)
+    assert cores() == MOST
+    monkeypatch.setenv("MUP_PROCESSES", wanted)
+    assert cores() == most
+    monkeypatch.setenv("MUP_PROCESSES", "all")
+    with pytest.raises(UserError, match="'all' is no number"):
+        cores()
 
 
 @pytest.mark.slow

@@ -1,13 +1,15 @@
 """Which modules a module imports, directly or through others, read from the source."""
 
 import ast
+import functools
 from pathlib import Path
 
 PACKAGE = "models_under_pressure"
 SRC = Path(__file__).parents[2] / "src"
 
 
-def import_closure(module: str) -> set[Path]:
+@functools.cache
+def import_closure(module: str) -> frozenset[Path]:
     """Files of the package that importing `module`, and running its functions, can load."""
     seen: set[Path] = set()
     queue = [module]
@@ -17,9 +19,10 @@ def import_closure(module: str) -> set[Path]:
             continue
         seen.add(path)
         queue += _imports(path)
-    return {path.relative_to(SRC.parent) for path in seen}
+    return frozenset(path.relative_to(SRC.parent) for path in seen)
 
 
+@functools.cache
 def _imports(path: Path) -> list[str]:
     names: list[str] = []
     tree = ast.parse(path.read_text("utf-8"))
@@ -36,6 +39,7 @@ def _is_for_types(node: ast.If) -> bool:
     return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
+@functools.cache
 def _file(module: str) -> Path | None:
     path = SRC / Path(*module.split("."))
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)

@@ -1,6 +1,7 @@
 """dvc.yaml names everything that makes a result: a forgotten dependency is a result that silently stays old."""
 
 import ast
+import functools
 import importlib.util
 import re
 from pathlib import Path
@@ -52,6 +53,13 @@ def declared_params(stage):
     return found
 
 
+@functools.cache
+def calls(path):
+    """Calls of functions by their bare name in a file."""
+    nodes = ast.walk(ast.parse((ROOT / path).read_text()))
+    return [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+
+
 def read_params(stage):
     """(file, section) of every `read("section", …)` in the modules of stages and experiments that the stage runs."""
     constants = {"EXPERIMENTS": "experiments/params.yaml", "LINEAGE_PATH": "data/versions.yaml"}
@@ -59,10 +67,10 @@ def read_params(stage):
     for path in closure.import_closure(module_of(stage)):
         if path.parts[2] not in ("stages", "experiments"):
             continue
-        for node in ast.walk(ast.parse((ROOT / path).read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "model_aliases":
+        for node in calls(path):
+            if node.func.id == "model_aliases":
                 found.add(("params.yaml", "models"))
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read" and len(node.args) > 1:
+            if node.func.id == "read" and len(node.args) > 1:
                 assert isinstance(node.args[0], ast.Constant), f"{path}: name the section with a literal"
                 others = [ast.unparse(argument) for argument in [*node.args[2:], *(k.value for k in node.keywords)]]
                 file = next((constants[other] for other in others if other in constants), "params.yaml")

@@ -7,9 +7,11 @@ the ordinary Python, as everything does where there is no pidfd (macOS).
 """
 
 import contextlib
+import functools
 import importlib
 import json
 import os
+import pickle
 import runpy
 import select
 import signal
@@ -17,29 +19,46 @@ import socket
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 LIBRARIES = (
     "altair",
     "datasketch",
+    "dulwich.ignore",
+    "dulwich.worktree",
+    "dvc.cachemgr",
     "dvc.cli.parser",
-    "dvc.commands.experiments",
     "dvc.commands.data_sync",
+    "dvc.commands.experiments",
+    "dvc.data_cloud",
+    "dvc.dirs",
+    "dvc.repo.artifacts",
+    "dvc.repo.datasets",
     "dvc.repo.experiments.executor.local",
     "dvc.repo.experiments.queue.tempdir",
     "dvc.repo.experiments.queue.workspace",
     "dvc.repo.experiments.show",
     "dvc.repo.metrics.diff",
+    "dvc.repo.plots",
     "dvc.repo.push",
     "dvc.repo.reproduce",
+    "dvc.repo.stage",
     "dvc.repo.status",
     "dvc.repo.worktree",
+    "dvc_data.hashfile.db.local",
     "dvc_data.index.checkout",
+    "dvc_render",
+    "dvclive",
     "instructor",
+    "jaxtyping",
     "jinja2",
     "openai",
     "peft",
+    "pyarrow.dataset",
     "pyarrow.parquet",
+    "pydantic_settings",
+    "ruamel.yaml",
     "safetensors.torch",
     "scipy.stats",
     "sklearn.feature_extraction.text",
@@ -92,9 +111,57 @@ def warm_python():
             server.wait()
 
 
+def quicken_dvc():
+    """Let DVC read a YAML file that is as it was from memory, and its lock, which has no comments, without care for
+    them: it reads the same files for every stage, for half of its time. What it writes, and how, stays."""
+    from dvc.utils import strictyaml
+    from dvc.utils.serialize import _yaml
+
+    slow, check, valid = _yaml.parse_yaml, strictyaml.validate, set()
+
+    @functools.lru_cache(16)
+    def kept(text, path):
+        return pickle.dumps(slow(text, path))
+
+    def parse_yaml(text, path, typ="safe"):
+        is_plain = typ == "safe" or Path(path).name == "dvc.lock"
+        return pickle.loads(kept(text, path)) if is_plain else slow(text, path, typ)
+
+    def validate(data, schema, text=None, **where):
+        if text is None:
+            return check(data, schema, **where)
+        if (text, id(schema)) not in valid:
+            check(data, schema, text=text, **where)
+            valid.add((text, id(schema)))
+        return data
+
+    _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
+    strictyaml.validate = validate
+
+
+def keep_bundle(folder):
+    """Put the library that pages draw figures with together once for all of them; the engine that does it cannot be
+    forked."""
+    import vl_convert
+
+    make = vl_convert.javascript_bundle
+
+    def kept(snippet):
+        file = Path(folder, f"{zlib.crc32(snippet.encode())}.js")
+        if not file.exists():
+            own = file.with_suffix(f".{os.getpid()}")
+            own.write_text(make(snippet), "utf-8")
+            own.rename(file)
+        return file.read_text("utf-8")
+
+    vl_convert.javascript_bundle = kept
+
+
 def serve(listener):
     for name in LIBRARIES:
         importlib.import_module(name)
+    quicken_dvc()
+    keep_bundle(Path(listener.getsockname()).parent)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answer
     while True:
         connection, _ = listener.accept()

@@ -3,6 +3,7 @@
 Texts are words with one space between (`folding.fold`). Runs of words are compared by 64-bit hashes of BLAKE2b words.
 """
 
+import functools
 import hashlib
 import operator
 from collections import defaultdict
@@ -87,7 +88,7 @@ def near_duplicates(texts: Sequence[Text], *, jaccard: float, shingle_words: int
         members[text.side].append(number)
     by_size = sorted(members.values(), key=lambda numbers: (len(numbers), numbers))
     for numbers in by_size:
-        index: Any = MinHashLSH(threshold=min(jaccard, _THRESHOLD_MOST), num_perm=_PERMUTATIONS)
+        index: Any = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(min(jaccard, _THRESHOLD_MOST)))
         for number in numbers:
             own = _shingles(hashed.of(texts[number].words), shingle_words)
             if not len(own):
@@ -100,6 +101,15 @@ def near_duplicates(texts: Sequence[Text], *, jaccard: float, shingle_words: int
                 held[number] = own
                 index.insert(number, sketch)
         indexes.append(index)
+
+
+@functools.cache
+def _bands(threshold: float) -> tuple[int, int]:
+    """Bands of an index for a similarity, and rows of each, which take thousands of integrals to find."""
+    from datasketch import MinHashLSH
+
+    index: Any = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
+    return index.b, index.r
 
 
 class _Hashed(dict[str, bytes]):

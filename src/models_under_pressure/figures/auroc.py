@@ -109,7 +109,7 @@ def length_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
             y=alt.Y("name:N", title=f"Length, {results.length_unit}", sort=order),
             yOffset=alt.YOffset("probe:N", sort=probes),
             color=theme.colour_by("probe", probes),
-            tooltip=["probe:N", "bin:N", "auroc:Q", "low:Q", "high:Q", "n:Q", "positives:Q"],
+            tooltip=theme.tips("probe:N", "bin:N", "auroc:Q", "low:Q", "high:Q", "n:Q", "positives:Q"),
         )
         marks = theme.level_bars(base, x, "auroc", "high", size=45, shape=theme.shape_by("probe", probes))
         records = sum({row["bin"]: row["n"] for row in part}.values())
@@ -208,13 +208,13 @@ def _panel(rows: Sequence[Row], probes: list[str], metric: str, x: alt.X, level:
         y=alt.Y("name:N", title=None, sort=theme.named(told, "name")).scale(paddingInner=0.3),
         yOffset=alt.YOffset("probe:N", sort=probes),
         color=theme.colour_by("probe", probes),
-        tooltip=[
+        tooltip=theme.tips(
             "dataset:N",
             "probe:N",
             *(alt.Tooltip(f"{name}:Q", format=".3f") for name in (metric, f"{metric}_low", f"{metric}_high")),
             "n:Q",
             "positives:Q",
-        ],
+        ),
     )
     dashed = theme.inline([{"level": level}]).mark_rule(strokeDash=[4, 4], color=theme.MUTED).encode(x="level:Q")
     marks = theme.level_bars(base, x, metric, size=64, shape=theme.shape_by("probe", probes))

@@ -138,7 +138,7 @@ def _marks(rows: Sequence[BySize], series: str, names: Mapping[str, str], x: str
             axis=alt.Axis(values=list(range(len(sizes))), labelExpr=labels, grid=False),
         ),
         color=theme.colour_by("name", shown, None),
-        tooltip=["name:N", "size:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "n:Q"],
+        tooltip=theme.tips("name:N", "size:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "n:Q"),
     )
     low = alt.Y("auroc_low:Q", title="AUROC", scale=scale)
     shape = theme.shape_by("name", shown, None)
@@ -189,7 +189,9 @@ def _panel(rows: Sequence[Row], monitors: list[str], scale: alt.Scale) -> alt.La
     base = theme.inline(placed).encode(
         x=x,
         color=theme.colour_by("monitor", monitors, legend=alt.Legend(symbolOpacity=1)),
-        tooltip=["monitor:N", "model:N", "parameters:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "n:Q", "run:N"],
+        tooltip=theme.tips(
+            "monitor:N", "model:N", "parameters:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "n:Q", "run:N"
+        ),
     )
     low = alt.Y("auroc_low:Q", title="AUROC", scale=scale)
     bar = {"strokeWidth": 1.5, "opacity": 0.6}

@@ -46,7 +46,7 @@ def reliability_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
         base = theme.inline(part, *_BIN_FIELDS).encode(
             x=theme.share_axis("forecast", "Mean forecast in bin", alt.X),
             color=theme.colour_by("probe", probes, legend=alt.Legend(symbolOpacity=1, symbolStrokeWidth=0)),
-            tooltip=["probe:N", "forecast:Q", "observed:Q", "low:Q", "high:Q", "count:Q", "ece:Q"],
+            tooltip=theme.tips("probe:N", "forecast:Q", "observed:Q", "low:Q", "high:Q", "count:Q", "ece:Q"),
         )
         drawn.append(
             theme.titled(alt.layer(*reliability_layers(base, theme.shape_by("probe", probes), results.words)), part[0])
@@ -194,7 +194,7 @@ def _error_panel(rows: Sequence[ErrorRow], name: str) -> alt.LayerChart:
     base = _inline(rows, "monitor", name, low, high, "n").encode(
         y=alt.Y("monitor:N", title=None, sort=monitors, scale=alt.Scale(paddingInner=0.3)),
         yOffset=alt.YOffset("map:N", sort=_MAPS, scale=alt.Scale(domain=_MAPS)),
-        tooltip=["monitor:N", "map:N", f"{name}:Q", f"{low}:Q", f"{high}:Q", "n:Q"],
+        tooltip=theme.tips("monitor:N", "map:N", f"{name}:Q", f"{low}:Q", f"{high}:Q", "n:Q"),
     )
     scale = alt.Scale(domainMin=0, nice=True)
     x = alt.X(f"{low}:Q", title=_ERRORS[name], scale=scale, axis=alt.Axis(tickCount=5))
@@ -205,7 +205,7 @@ def _error_panel(rows: Sequence[ErrorRow], name: str) -> alt.LayerChart:
 def _reliability_panel(rows: Sequence[BinRow], words: Words) -> alt.LayerChart:
     base = _inline(rows, "forecast", "observed", "low", "high", "n").encode(
         x=theme.share_axis("forecast", "Mean probability in bin", alt.X),
-        tooltip=["map:N", "forecast:Q", "observed:Q", "low:Q", "high:Q", "n:Q"],
+        tooltip=theme.tips("map:N", "forecast:Q", "observed:Q", "low:Q", "high:Q", "n:Q"),
     )
     title = theme.heading(rows[0]["monitor"], f"n = {rows[0]['records']:,}")
     return theme.panel(*reliability_layers(base, _shape(), words), width=220, height=220, title=title)
@@ -225,7 +225,7 @@ def _stakes_panel(rows: Sequence[StakesRow], note: str, words: Words) -> alt.Lay
         apart = 0.12 * (list(_NAMES).index(row["recalibration"]) - 1.5)
         told.append({"low": row["mean"], "high": row["mean"], **row, "place": row["stakes"] + apart})
     base = _inline(told, "stakes", "place", "mean", "low", "high", "n").encode(
-        x=x, tooltip=["map:N", "stakes:Q", "mean:Q", "low:Q", "high:Q", "n:Q"]
+        x=x, tooltip=theme.tips("map:N", "stakes:Q", "mean:Q", "low:Q", "high:Q", "n:Q")
     )
     mean = theme.share_axis("mean", "Mean probability", alt.Y)
     line = theme.inline([{"place": 1, "mean": 0}, {"place": 10, "mean": 1}]).encode(x=x, y=mean)

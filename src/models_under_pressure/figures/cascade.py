@@ -82,7 +82,7 @@ def methods_chart(rows: Sequence[CascadeRow]) -> alt.LayerChart:
             scale=alt.Scale(type="log", nice=False, padding=110),
             axis=theme.powers_axis([row["cost"] for row in shown], most=8),
         ),
-        tooltip=["first:N", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "flops_per_token:Q", "n:Q"],
+        tooltip=theme.tips("first:N", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "flops_per_token:Q", "n:Q"),
     )
     low = alt.Y("auroc_low:Q", title="AUROC", scale=theme.auroc_scale(shown))
     bars = base.mark_rule(strokeWidth=2, color=theme.COLOURS[0]).encode(y=low, y2="auroc_high:Q")
@@ -127,7 +127,7 @@ def _panel(rows: Sequence[CascadeRow], alone: Sequence[CascadeRow]) -> alt.Layer
     base = theme.inline(told, "who", "cost", "share", "auroc", *_ENDS, "flops", "n").encode(
         x=x,
         color=theme.colour_by("who", names, _LEGEND, legend=opaque),
-        tooltip=["who:N", "share:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "flops:Q", "n:Q"],
+        tooltip=theme.tips("who:N", "share:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "flops:Q", "n:Q"),
     )
     shape = theme.shape_by("who", names, _LEGEND, legend=opaque)
     bar = {"strokeWidth": 1, "opacity": 0.35}

@@ -99,7 +99,7 @@ def layers_chart(found: LayerChoice) -> alt.LayerChart:
             axis=alt.Axis(tickMinStep=1),
             scale=alt.Scale(nice=False, padding=12),
         ),
-        tooltip=["layer:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "accuracy:Q", "n:Q"],
+        tooltip=theme.tips("layer:Q", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "accuracy:Q", "n:Q"),
     )
     lowest = min(min(row["auroc_low"], *row["auroc_of_each"]) for row in rows)
     scale = alt.Scale(domain=[max(0.0, lowest - 0.02), 1.0], zero=False, nice=False)
@@ -151,7 +151,9 @@ FIGURES = {
 def _probes_panel(rows: Sequence[ProbeRow], order: list[str], scale: alt.Scale, name: str) -> alt.LayerChart:
     base = theme.inline(rows).encode(
         y=alt.Y("probe:N", title=None, sort=order),
-        tooltip=["dataset:N", "probe:N", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "tpr_at_1pct_fpr:Q", "n:Q"],
+        tooltip=theme.tips(
+            "dataset:N", "probe:N", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "tpr_at_1pct_fpr:Q", "n:Q"
+        ),
     )
     x = alt.X("auroc_low:Q", title="AUROC", scale=scale, axis=alt.Axis(tickMinStep=0.1))
     marks = theme.level_bars(base, x, "auroc", size=50, color=theme.COLOURS[0])
@@ -171,7 +173,9 @@ def _wordings_panel(rows: Sequence[WordingRow], scale: alt.Scale) -> alt.LayerCh
     base = theme.inline(told).encode(
         y=alt.Y("name:N", title=None, sort=[row["name"] for row in told]),
         color=theme.colour_by("use", uses, "Wording"),
-        tooltip=["model:N", "template:N", "use:N", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "n:Q", "positives:Q"],
+        tooltip=theme.tips(
+            "model:N", "template:N", "use:N", "auroc:Q", "auroc_low:Q", "auroc_high:Q", "n:Q", "positives:Q"
+        ),
     )
     x = alt.X("auroc_low:Q", title="AUROC", scale=scale, axis=alt.Axis(tickCount=6))
     marks = theme.level_bars(base, x, "auroc", size=55, shape=theme.shape_by("use", uses, "Wording"))

@@ -37,7 +37,7 @@ def counts_chart(rows: Sequence[Row], words: Words = PAPER) -> alt.ConcatChart:
             y=alt.Y("part:N", title=None, sort=parts),
             color=_colour("label", _label_colours(classes), "Label"),
             order=alt.Order("label:N", sort="descending"),
-            tooltip=["part:N", "label:N", alt.Tooltip("rows:Q", format=",")],
+            tooltip=theme.tips("part:N", "label:N", alt.Tooltip("rows:Q", format=",")),
         )
         drawn.append(bars.mark_bar().properties(width=200, height=18 * len(parts), title=theme.heading(dataset)))
     return theme.panels(
@@ -106,7 +106,7 @@ def _stakes_panel(
         y=alt.Y("sum(rows):Q", title="Records", axis=alt.Axis(tickMinStep=1, tickCount=5), scale=alt.Scale(nice=True)),
         color=_colour("what", present, None),
         order=alt.Order("order:Q"),
-        tooltip=["value:O", "what:N", alt.Tooltip("sum(rows):Q", format=",")],
+        tooltip=theme.tips("value:O", "what:N", alt.Tooltip("sum(rows):Q", format=",")),
     )
     high, low = (_count(rows, kind) for kind in (words.classes.positive, words.classes.negative))
     title = theme.heading(dataset, f"{high:,} {words.classes.positive}, {low:,} {words.classes.negative} in use")
@@ -198,7 +198,7 @@ def words_chart(rows: Sequence[Row], words: Words = PAPER, *, dataset: str) -> a
     base = theme.inline(told).encode(
         y=alt.Y("name:N", title=None, sort=[row["name"] for row in told], axis=alt.Axis(labelLimit=220)),
         color=alt.Color("side:N", title="More often", scale=colours, sort=list(sides)),
-        tooltip=["word:N", "log_odds:Q", "low:Q", "high:Q", f"{high}:Q", "n_high:Q", f"{low}:Q", "n_low:Q"],
+        tooltip=theme.tips("word:N", "log_odds:Q", "low:Q", "high:Q", f"{high}:Q", "n_high:Q", f"{low}:Q", "n_low:Q"),
     )
     x = alt.X("low:Q", title="Log odds ratio of occurring in a record (natural logarithm)")
     marks = theme.level_bars(base, x, "log_odds", "high", size=45, shape=theme.shape_by("side", sides, "More often"))
@@ -234,7 +234,7 @@ def _panel(rows: Sequence[Row], measure: str) -> alt.LayerChart:
         y=alt.Y("predictor:N", title=None, sort=names, scale=alt.Scale(paddingInner=0.3)),
         yOffset=alt.YOffset("state:N", sort=states),
         color=theme.colour_by("state", states, None),
-        tooltip=["predictor:N", "state:N", "value:Q", "low:Q", "high:Q"],
+        tooltip=theme.tips("predictor:N", "state:N", "value:Q", "low:Q", "high:Q"),
     )
     lowest, highest = min([0.25, *(row["low"] for row in rows)]), max([0.75, *(row["high"] for row in rows)])
     scale = alt.Scale(domain=[max(0.0, lowest - 0.02), min(1.0, highest + 0.02)], zero=False, nice=False)

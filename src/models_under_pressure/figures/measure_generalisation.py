@@ -74,7 +74,7 @@ def _map(attribute: str, rows: Sequence[CellRow]) -> alt.LayerChart:
             sort=list(trained.values()),
             axis=alt.Axis(domain=False, ticks=False, labelLimit=220),
         ),
-        tooltip=["trained_on:N", "tested_on:N", "value:N", "interval:N", "n:Q", "n_train:Q"],
+        tooltip=theme.tips("trained_on:N", "tested_on:N", "value:N", "interval:N", "n:Q", "n_train:Q"),
     )
     fill = alt.Color(
         "auroc:Q",

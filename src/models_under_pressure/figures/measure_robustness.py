@@ -86,7 +86,7 @@ def _map(rows: Sequence[Any], metric: str) -> alt.LayerChart:
             ),
         ),
         y=alt.Y("change:N", title=None, sort=changes, axis=alt.Axis(domain=False, ticks=False, labelLimit=260)),
-        tooltip=["change:N", "probe:N", "value:Q", "detail:N"],
+        tooltip=theme.tips("change:N", "probe:N", "value:Q", "detail:N"),
     )
     low = 0.5 if metric == "auroc" else 0.0
     ends = theme.ORANGES if metric == "fpr" else theme.BLUES

@@ -54,7 +54,7 @@ def histogram_chart(rows: Sequence[Row], results: Results) -> alt.ConcatChart:
             y=y,
             y2=alt.Y2Datum(0),
             color=theme.colour_by("label", results.words.labels, "Label"),
-            tooltip=["label:N", "low:Q", "high:Q", "count:Q", alt.Tooltip("share:Q", format=".1%")],
+            tooltip=theme.tips("label:N", "low:Q", "high:Q", "count:Q", alt.Tooltip("share:Q", format=".1%")),
         )
         layers = [bars] if part[0]["threshold"] > 1 else [bars, theme.upright(part[0]["threshold"])]
         drawn.append(theme.titled(alt.layer(*layers), part[0], by_probe=True, height=140))
@@ -104,7 +104,7 @@ def histogram_template() -> Any:
         y=y,
         y2=alt.Y2Datum(0),
         color=render.template_colour(),
-        tooltip=["rev:N", "label:N", "low:Q", "high:Q", "count:Q", "share:Q"],
+        tooltip=theme.tips("rev:N", "label:N", "low:Q", "high:Q", "count:Q", "share:Q"),
     )
     return render.template_grid(bars, "Scores by label")
 

@@ -27,17 +27,15 @@ AnyRow = TypeVar("AnyRow", bound=Mapping[str, Any])
 
 
 def themed(chart: Any, *, title: str, subtitle: str | list[str] = "") -> Any:
-    """The chart with its title and the shared configuration; `subtitle` says what the marks and intervals mean."""
-    return (
-        chart.properties(
-            title=alt.TitleParams(title, subtitle=subtitle, anchor="start", frame="group", offset=12),
-            background="white",
-            padding=12,
-        )
-        .configure(font=FONT)
-        .configure_view(stroke=None)
-        .configure_title(fontSize=16, color=INK, subtitleFontSize=12, subtitleColor=MUTED, subtitlePadding=4)
-        .configure_axis(
+    """The chart, given its title and the shared configuration; `subtitle` says what the marks and intervals mean."""
+    # set, not `configure_…`, each of which would copy all the chart
+    chart.title = alt.TitleParams(title, subtitle=subtitle, anchor="start", frame="group", offset=12)
+    chart.background, chart.padding = "white", 12
+    chart.config = alt.Config(
+        font=FONT,
+        view=alt.ViewConfig(stroke=None),
+        title=alt.TitleConfig(fontSize=16, color=INK, subtitleFontSize=12, subtitleColor=MUTED, subtitlePadding=4),
+        axis=alt.AxisConfig(
             labelFontSize=12,
             titleFontSize=12,
             titleFontWeight="normal",
@@ -48,12 +46,13 @@ def themed(chart: Any, *, title: str, subtitle: str | list[str] = "") -> Any:
             tickColor=MUTED,
             labelLimit=320,
             labelFlush=False,
-        )
-        .configure_legend(
+        ),
+        legend=alt.LegendConfig(
             orient="top", labelFontSize=12, titleFontSize=12, titleFontWeight="normal", titleColor=MUTED, labelLimit=320
-        )
-        .configure_header(labelFontSize=13, labelColor=INK, labelFontWeight="bold", titleFontSize=12)
+        ),
+        header=alt.HeaderConfig(labelFontSize=13, labelColor=INK, labelFontWeight="bold", titleFontSize=12),
     )
+    return chart
 
 
 def panels(charts: Sequence[Any], *, title: str, subtitle: str | list[str], columns: int = 4) -> alt.ConcatChart:
@@ -85,6 +84,12 @@ def inline(rows: Sequence[Row], *fields: str) -> alt.Chart:
     """A chart that carries its own rows, only their `fields` when given."""
     # a tuple: Altair copies a list, row by row, for every chart that this one becomes part of
     return alt.Chart(alt.InlineData(values=tuple({key: row[key] for key in fields or row} for row in rows)))
+
+
+def tips(*fields: str | alt.Tooltip) -> list[alt.Tooltip]:
+    """What a mark says when it is pointed at."""
+    # Altair makes a channel of a string, too, but looks at all classes that it has for each
+    return [alt.Tooltip(field) if isinstance(field, str) else field for field in fields]
 
 
 def heading(text: str, note: str | list[str] = "", *, offset: int | None = 6) -> alt.TitleParams:

@@ -1,6 +1,7 @@
 """The report: one HTML file without a network, readable by keyboard, screen reader, in the dark and on paper."""
 
 import base64
+import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -121,10 +122,8 @@ _SECTIONS = {
 
 def render_page(report: Report) -> str:
     """The whole page. Equal reports give equal bytes."""
-    import vl_convert
-
-    drawing = [vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), _asset("charts.js")]
-    scripts = [*(drawing if report.figures else []), *([_asset("tokens.js")] if report.token_maps else [])]
+    drawing = [_vega_embed(), _asset("charts.js")] if report.figures else []
+    scripts = [*drawing, *([_asset("tokens.js")] if report.token_maps else [])]
     groups = [_group(dataset, by_probe) for dataset, by_probe in report.groups.items() if any(by_probe.values())]
     filled = {
         "results": True,
@@ -236,3 +235,11 @@ def _group(dataset: str, by_probe: Mapping[str, Metrics]) -> dict[str, Any]:
 
 def _asset(name: str) -> str:
     return (Path(__file__).parent / name).read_text("utf-8")
+
+
+@functools.cache
+def _vega_embed() -> str:
+    """The library that draws figures, which takes a second to put together."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

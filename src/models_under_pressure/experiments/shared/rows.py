@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
+from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.differences import averaged_auroc
 from models_under_pressure.evaluation.metrics import auroc, tpr_at_fpr
 from models_under_pressure.evaluation.report import mean_over_datasets
@@ -71,13 +72,22 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 MOST = 4
-"""Most processes: each holds a copy of the data."""
+"""Most processes, unless MUP_PROCESSES gives another number: each holds a copy of the data."""
 
 
 def cores() -> int:
-    """Cores that this process may use, at most MOST."""
+    """Cores that this process may use, at most MOST or, if it is set, `MUP_PROCESSES`.
+
+    Raises:
+        UserError: this is no number.
+    """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, MOST)
+    wanted = os.environ.get("MUP_PROCESSES", MOST)
+    try:
+        return max(1, min(usable, int(wanted)))
+    except ValueError as error:
+        remedy = "give a number of processes, or unset it."
+        raise UserError(f"{wanted!r} is no number", where="MUP_PROCESSES", remedy=remedy) from error
 
 
 def each(function: Callable[[Any, Job], Result], data: Any, jobs: Sequence[Job], *, processes: int = 1) -> list[Result]:
