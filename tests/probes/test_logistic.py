@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.probes import logistic
 from models_under_pressure.probes.family import (
     FamilyConfig,
     RecordVectors,
@@ -151,3 +152,10 @@ def test_random_directions_fill_the_range_of_a_linear_layer_and_tell_seeds_apart
     found = start_from_mean(mean, FamilyConfig(family="x"), np.random.default_rng(2))
     np.testing.assert_allclose(found.projection - 3.0, random_directions(16, 1, np.random.default_rng(2)))
     assert found.bias.tolist() == [0.5]
+
+
+def test_the_folds_of_a_choice_are_those_of_the_seed(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(logistic, "grouped_folds", lambda *found: seeds.append(found[2:]) or grouped_folds(*found))
+    solve_logistic(vectors(60), LogisticConfig(family="x", candidates=(1e-2,)), 17)
+    assert seeds == [(5, 17)]

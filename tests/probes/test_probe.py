@@ -143,6 +143,24 @@ def test_a_description_that_is_none_names_the_part_and_the_remedy(folder):
     assert (told.where, told.remedy) == (str(folder / "probe.json"), "train it again.")
 
 
+def test_a_provenance_that_nothing_can_be_read_with_is_told_by_its_key(folder):
+    rewritten(folder, provenance=ORIGIN | {"layers": [1, -1]})
+    assert refusal(folder).problem == (
+        "not a probe (`provenance`: Value error, layers.1: Input should be greater than or equal to 0)."
+    )
+
+
+def test_a_probe_of_the_first_format_saw_the_first_token(folder):
+    config = json.loads((folder / "probe.json").read_text())["config"]
+    del config["first_token"]
+    rewritten(folder, format=1, config=config | {"family": "difference_of_means", "standardise": False})
+    content = json.loads((folder / "probe.json").read_text())
+    for name in ("inverse_regularisation", "candidates", "fit_intercept"):
+        content["config"].pop(name, None)
+    (folder / "probe.json").write_text(json.dumps(content))
+    assert load_probe(folder).config.first_token is True
+
+
 def test_damaged_weights_name_their_file_and_the_remedy(folder):
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")

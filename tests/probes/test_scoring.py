@@ -108,3 +108,18 @@ def test_a_number_that_is_not_finite_is_told_with_its_record_by_every_score(plac
             f"1 tokens have activations that are NaN or infinite, first in record 'r{record}'. "
             "Remedy: extract them again, in bfloat16 or float32 (float16 overflows)."
         )
+
+
+def test_numbers_that_are_not_finite_are_counted_in_the_block_that_is_read():
+    values = VALUES.copy()
+    values[[4, 12], 1] = np.inf
+    count = 2 if tokens.BLOCK_VALUES > 99 else 1
+    with pytest.raises(UserError, match=rf"^{count} tokens have .* first in record 'r1'"):
+        made("mean").decision_function(store(values))
+
+
+def test_on_a_cpu_a_few_tokens_are_multiplied_at_once(monkeypatch):
+    sizes, project = set(), scoring.project
+    monkeypatch.setattr(scoring, "project", lambda modules, some: sizes.add(len(some)) or project(modules, some))
+    made("mean").decision_function(store())
+    assert max(sizes) <= scoring._CACHED_TOKENS
