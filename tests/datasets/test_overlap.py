@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.records import Record
 from models_under_pressure.datasets.files import Splits
+from models_under_pressure.datasets.matching import Text, near_duplicates
 from models_under_pressure.datasets.overlap import OverlapConfig, Part, find_overlaps, overlaps_between
 from models_under_pressure.datasets.source import normalised
 from models_under_pressure.datasets.steps.clinical import FormatTranscription
@@ -309,3 +310,52 @@ def test_names_of_speakers_and_a_system_turn_hide_no_copy():
     assert kinds(left, chat("b", ("system", "Be brief."), *((turn.role, turn.content) for turn in left.messages))) == {
         "text"
     }
+
+
+def test_texts_at_the_least_similarity_are_near_also_after_one_of_no_words():
+    words = [f"w{n}" for n in range(19)]
+    one = [Text(0, "dev", ""), Text(1, "dev", " ".join(words))]
+    pairs = [([*words[:18], "x"], [(1, 2)]), ([*words[:17], "x", "y"], [])]  # 18 of 20 words, and 17 of 21
+    for other, near in pairs:
+        texts = [*one, Text(2, "test", " ".join(other)), Text(3, "train", "")]
+        found = near_duplicates(texts, jaccard=0.9, shingle_words=1)
+        assert [tuple(sorted((left.row, right.row))) for left, right in found] == near
+
+
+def test_a_pair_that_shares_its_id_and_its_text_is_told_by_both():
+    assert found([record("1", "one and the same")], [record("1", "one and the same")]) == {
+        ("id", "1", "1"),
+        ("text", "1", "1"),
+    }
+
+
+def test_every_turn_that_stands_in_another_text_counts_not_only_the_last_one():
+    said = ["may I take both pills today", "and when is the operation then"]
+    left = [chat(f"a{n}", ("user", turn), ("user", f"left {n}")) for n, turn in enumerate(said)]
+    right = [record(f"b{n}", f"He asks: {turn} or not?") for n, turn in enumerate(said)]
+    assert found(left, right) == {("turn", "a0", "b0"), ("turn", "a1", "b1")}
+
+
+def test_a_turn_is_what_was_said_without_the_name_of_who_said_it():
+    named = Record("a", (Message("user", ASKED, name="Ann"), Message("user", "left", name="Ann")))
+    assert kinds(named, record("b", f"Somebody asks: {ASKED} {LONG_REPLY}")) == {"turn"}
+
+
+def test_only_the_opening_turn_of_a_person_is_held_near_others():
+    near = ASKED.replace("father", "mother")
+    later = chat("a", ("user", "Good morning to you."), ("user", LONG_REPLY), ("user", ASKED))
+    assert kinds(later, record("b", near)) == set()
+    replied = chat("a", ("assistant", LONG_REPLY), ("user", ASKED))
+    assert kinds(replied, record("b", near)) == {"turn"}, "what a model says first opens nothing"
+
+
+def test_rows_that_say_nothing_are_no_copies_of_each_other():
+    assert found([record("a", "?!")], [record("b", "…")]) == set()
+
+
+@pytest.mark.parametrize(("role", "least"), [("user", 4), ("assistant", 16)])
+def test_a_turn_counts_from_its_least_number_of_words(role, least):
+    for count, kind in ((least, {("turn", "a", "b")}), (least - 1, set())):
+        turn = " ".join(f"w{n}" for n in range(count))
+        left = chat("a", (role, turn), ("user", "left"))
+        assert found([left], [record("b", f"{LONG_REPLY} {turn} so")]) == kind
