@@ -398,3 +398,14 @@ def test_without_sources_no_version_has_a_name_and_an_example_is_given_all_the_s
     content = {"sources": {}, "versions": {"a_b": {}}, "datasets": {}}
     with pytest.raises(ValidationError, match="a_b: its name must begin with a source and _, such as mt_apr_30"):
         Lineage.model_validate(content)
+
+
+def test_a_cycle_is_found_from_a_version_that_is_not_part_of_it():
+    content = plain()
+    content["versions"] = {
+        "mt_a": {"parent": "mt_b", "steps": []},
+        "mt_b": {"parent": "mt_c", "steps": []},
+        "mt_c": {"parent": "mt_b", "steps": []},
+    }
+    with pytest.raises(ValidationError, match=r"versions\.mt_.*: its parents form a cycle through mt_b"):
+        Lineage.model_validate(content)

@@ -283,3 +283,11 @@ def test_the_arrays_of_a_marker_are_read_back_and_checked():
         assert told(*wrong) == "marker_ids and marker_moves are no search for a text of 2 characters"
     for wrong in ((np.array([3, 3]), moves), (ids[::-1], moves), (ids, moves + 1), (ids, moves - 1)):
         assert told(*wrong) == "marker_ids do not ascend, or marker_moves are out of range"
+
+
+def test_what_follows_a_marker_and_what_comes_last_is_of_the_roles_that_are_seen():
+    data = some([6], [USER, USER, TOOL, USER, TOOL, USER], [0, 1, 1, 1, 1, 1])
+    marker = marker_of_texts("a", ["a", "b"])
+    assert np.flatnonzero(select(data, ("user",), marker=marker).chosen).tolist() == [1, 3, 5]
+    assert np.flatnonzero(select(data, ("user",), last=2).chosen).tolist() == [3, 5]
+    assert select(data, ("user",), np.array([1]), last=2).activations is data
