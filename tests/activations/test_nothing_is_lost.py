@@ -123,7 +123,8 @@ def variants_of_turn(record, place, message):
     if len(record.messages) > 1:
         others = record.messages[:place] + record.messages[place + 1 :]
         yield "deleted", dataclasses.replace(record, input=others)
-    for role in sorted({"system", "developer", "user", "assistant", "tool"} - {message.role}):
+    roles = {"system", "developer", "user", "assistant", "tool"} - {message.role}
+    for role in sorted(roles) if message.content.strip() else ():  # of a blank turn a template may leave nothing
         yield f"role {role}", with_turn(record, place, role=role)
     for field in ("content", "thinking", "name", "tool_call_id"):
         if value := getattr(message, field):

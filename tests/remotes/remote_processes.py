@@ -10,15 +10,21 @@ from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
 WARM = "remote_warm"
-CONTEXT.set_forkserver_preload(["remote_processes", WARM])
+OWN = {"pid": None}
+"""The server that was started here: a process has one, and `mup` starts it, too, for jobs."""
 
 
 def start_server():
     """Start what commands are forked from; it finds the modules beside this one by PYTHONPATH only."""
+    server = forkserver._forkserver
+    if server._forkserver_pid != OWN["pid"]:
+        server._stop()  # another test's, which has not done what is in remote_warm.py
+    CONTEXT.set_forkserver_preload(["remote_processes", WARM])
     usual = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [usual])])
     try:
         forkserver.ensure_running()
+        OWN["pid"] = server._forkserver_pid
     finally:
         del os.environ["PYTHONPATH"]
         if usual is not None:
