@@ -36,8 +36,7 @@ settings.register_profile(
     "suite",
     deadline=None,
     max_examples=50,
-    derandomize="MUP_FUZZ_EXAMPLES"
-    not in os.environ,  # `make fuzz` draws anew; a suite finds today what it found yesterday
+    derandomize="MUP_FUZZ_EXAMPLES" not in os.environ,  # `make fuzz` draws anew
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("suite")
