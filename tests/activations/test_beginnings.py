@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import load_model
-from models_under_pressure.activations.packing import (
-    plan_shared_rows,
-    sharing_beginnings,
-)
+from models_under_pressure.activations.packing import plan_shared_rows, sharing_beginnings
 from models_under_pressure.activations.tokens import TokenisedRecord
 
 TURN = np.arange(1, 25, dtype=np.int32)

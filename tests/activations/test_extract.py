@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 
 from models_under_pressure.activations import engine as window_module
 from models_under_pressure.activations import writer as writing
-from models_under_pressure.activations.batches import (
-    padded_length,
-    plan_batches,
-)
+from models_under_pressure.activations.batches import padded_length, plan_batches
 from models_under_pressure.activations.blocks import Taps
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.engine import windows

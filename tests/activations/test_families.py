@@ -9,9 +9,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from models_under_pressure.activations.config import ExtractConfig, ModelConfig
 from models_under_pressure.activations.forward import prepared
 from models_under_pressure.activations.model import load_model
-from models_under_pressure.activations.packing import (
-    Packing,
-)
+from models_under_pressure.activations.packing import Packing
 from models_under_pressure.activations.store import to_float32
 from models_under_pressure.activations.tokens import tokenise
 from models_under_pressure.core.errors import UserError

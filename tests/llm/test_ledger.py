@@ -261,26 +261,3 @@ def test_a_new_ledger_waits_for_a_process_that_is_making_it(tmp_path):
     done.start()
     assert Ledger(path).begin_refresh("stage") > 0
     done.join()
-
-
-def test_a_new_ledger_is_its_owners_alone(tmp_path):
-    path = tmp_path / "ledger.sqlite"
-    path.touch(mode=0o644)
-    Ledger(path).begin_refresh("stage")
-    assert {file.stat().st_mode & 0o077 for file in tmp_path.iterdir()} == {0}
-
-
-@pytest.mark.parametrize(("code", "waits"), [(sqlite3.SQLITE_IOERR, False), (sqlite3.SQLITE_BUSY, True)])
-def test_only_a_file_that_others_use_is_waited_for_and_not_for_ever(code, waits, ledger, monkeypatch):
-    tries = []
-
-    def connect(_):
-        tries.append(code)
-        error = sqlite3.OperationalError("simulated")
-        error.sqlite_errorcode = code
-        raise error
-
-    monkeypatch.setattr(Ledger, "_connect", connect)
-    monkeypatch.setattr("models_under_pressure.llm.ledger._BUSY_SECONDS", 0.05)
-    assert "cannot be opened (simulated)" in told(ledger.connection)
-    assert (len(tries) > 1) == waits

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models_under_pressure.activations.config import HookPoint
-from models_under_pressure.activations.packing import (
-    packed,
-    packed_inputs,
-    sharing_beginnings,
-)
+from models_under_pressure.activations.packing import packed, packed_inputs, sharing_beginnings
 from models_under_pressure.core.errors import UserError
 
 if TYPE_CHECKING:

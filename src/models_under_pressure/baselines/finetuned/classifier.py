@@ -13,9 +13,7 @@ from jaxtyping import Bool, Float64
 from models_under_pressure.activations.blocks import blocks_of, check_causal, packs_exactly, tapped
 from models_under_pressure.activations.config import LoadedModel, ModelConfig, resolve_dtype
 from models_under_pressure.activations.model import load_model
-from models_under_pressure.activations.packing import (
-    can_pack,
-)
+from models_under_pressure.activations.packing import can_pack
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig
 from models_under_pressure.core.errors import UserError
 

@@ -9,20 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from models_under_pressure.activations.batches import (
-    padded_inputs,
-    plan_batches,
-    run_batches,
-    side_by_side,
-)
+from models_under_pressure.activations.batches import padded_inputs, plan_batches, run_batches, side_by_side
 from models_under_pressure.activations.blocks import relative_difference, tapped
 from models_under_pressure.activations.config import ModelDescription
-from models_under_pressure.activations.packing import (
-    Packing,
-    one_after_the_other,
-    packed,
-    packed_inputs,
-)
+from models_under_pressure.activations.packing import Packing, one_after_the_other, packed, packed_inputs
 from models_under_pressure.activations.tokens import TokenisationReport, TokenisedRecord, tokenise
 from models_under_pressure.baselines.data import LabelledRecords
 from models_under_pressure.baselines.finetuned.classifier import Classifier, FrozenStates, places

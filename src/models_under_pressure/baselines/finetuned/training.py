@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models_under_pressure.activations.batches import (
-    plan_batches,
-)
+from models_under_pressure.activations.batches import plan_batches
 from models_under_pressure.baselines.finetuned.checkpoint import Checkpoint, Checkpoints, restore_state, state_of
 from models_under_pressure.baselines.finetuned.classifier import Classifier, fit_head, seeded
 from models_under_pressure.baselines.finetuned.config import FinetuneConfig

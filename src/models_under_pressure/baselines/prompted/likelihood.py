@@ -12,20 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int64
 
-from models_under_pressure.activations.batches import (
-    batch_budget,
-    plan_batches,
-    run_batches,
-    side_by_side,
-)
+from models_under_pressure.activations.batches import batch_budget, plan_batches, run_batches, side_by_side
 from models_under_pressure.activations.blocks import decoder_of
 from models_under_pressure.activations.config import LoadedModel
-from models_under_pressure.activations.packing import (
-    Branch,
-    Packing,
-    can_pack,
-    packed,
-)
+from models_under_pressure.activations.packing import Branch, Packing, can_pack, packed
 from models_under_pressure.baselines.prompted.questions import Prompt
 from models_under_pressure.core.errors import UserError
 
