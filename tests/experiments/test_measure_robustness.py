@@ -135,12 +135,14 @@ def test_what_does_not_fit_and_what_is_not_recorded_is_said(panel, datasets):
 
 
 def test_conversations_with_a_paraphrase_are_taken_first_and_compared_with_themselves(panel, datasets, tmp_path):
-    told = [{"ids": f"a_dev_{number:02}", "dataset": "a_dev", "inputs": "a fire, a fire"} for number in range(10, 14)]
+    swapped = ["song garden cake poem song cake", "bleeding fire overdose fire bleeding overdose"]
+    told = [{"ids": f"a_dev_{number}", "dataset": "a_dev", "inputs": swapped[number % 2]} for number in range(10, 14)]
     write_jsonl(tmp_path / "told.jsonl", told)
     only = config(padding={}, wrappings=["paraphrase"], records=2)
     rows = measured(panel, datasets, config=only, paraphrases=tmp_path / "told.jsonl")
     (row,) = find(rows, change="paraphrase", dataset="mean", probe="mean")
-    assert (row["n"], row["datasets"], row["auroc"]) == (4, 1, 0.5)  # all are told in the same words
+    assert (row["n"], row["datasets"]) == (4, 1)
+    assert row["auroc"] == 0  # what was high-stakes is told in the words of the others, and the other way round
 
 
 def test_results_depend_neither_on_the_order_of_datasets_nor_on_the_run(rows, panel, datasets):

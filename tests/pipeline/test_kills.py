@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import queue
 import random
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -106,19 +108,49 @@ def results(repository):
     return read | {lock: YAML(typ="safe").load((repository.path / lock).read_text()) for lock in LOCKS}
 
 
+def stage_of(line):
+    """The stage that DVC says it begins, or None."""
+    return line.split("'")[1] if line.startswith("Running stage '") else None
+
+
+def lines_of(stream):
+    """A queue of the lines, the last of which is None."""
+    found = queue.Queue()
+
+    def read():
+        for line in stream:
+            found.put(line)
+        found.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return found
+
+
+def wait(lines, seconds):
+    """Sleep, but not beyond the beginning of another stage: how many a second holds depends on the machine."""
+    end = time.monotonic() + seconds
+    with contextlib.suppress(queue.Empty):
+        while (left := end - time.monotonic()) > 0:
+            line = lines.get(timeout=left)
+            if line is None or stage_of(line):
+                return
+
+
 def test_twenty_kills_on_the_way_from_the_download_to_the_figures_change_nothing(finished, victim):
     """Each in another stage, or while DVC stores what that made: the same hashes as one undisturbed run elsewhere."""
     draw, waiting, hit = random.Random(0), set(KILLED_IN), 0
     while waiting:
         stage_too = len(waiting) % 2 == 0
-        process, printed = start_repro(victim, stage_too=stage_too), []
-        for line in process.stdout:
+        process = start_repro(victim, stage_too=stage_too)
+        lines, printed = lines_of(process.stdout), []
+        while (line := lines.get()) is not None:
             printed.append(line)
-            name = line.split("'")[1] if line.startswith("Running stage '") else None
-            if name in waiting:
+            if (name := stage_of(line)) in waiting:
                 waiting.remove(name)
-                time.sleep(10 ** draw.uniform(-2, 0.3))
+                wait(lines, 10 ** draw.uniform(-2, 0.3))
                 hit += kill(process, stage_too=stage_too)
+                while lines.get() is not None:
+                    """Until a stage that was left behind has ended: DVC would remove its folder while it writes there."""
                 mend(victim)
                 break
         else:
