@@ -1,6 +1,7 @@
 """DVC in a warm python reads less often; what it writes and refuses is the same."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def quicken(monkeypatch):
+def quicken(monkeypatch, tmp_path):
     """What makes DVC quick, for one test."""
     for module, name in ((_yaml, "parse_yaml"), (strictyaml, "parse_yaml"), (strictyaml, "validate")):
         monkeypatch.setattr(module, name, getattr(module, name))
-    return warm_python.quicken_dvc
+    return partial(warm_python.quicken_dvc, tmp_path)
 
 
 def test_it_writes_a_lock_as_ever(tmp_path, quicken):

@@ -8,6 +8,8 @@ the ordinary Python, as everything does where there is no pidfd (macOS).
 
 import contextlib
 import functools
+import gc
+import hashlib
 import importlib
 import json
 import os
@@ -19,7 +21,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import zlib
 from pathlib import Path
 
 LIBRARIES = (
@@ -111,28 +112,42 @@ def warm_python():
             server.wait()
 
 
-def quicken_dvc():
-    """Let DVC read a YAML file that is as it was from memory, and its lock, which has no comments, without care for
-    them: it reads the same files for every stage, for half of its time. What it writes, and how, stays."""
+def kept(folder, name, content, make):
+    """What is made of a content, which the processes of a server find in its folder once one of them has made it."""
+    file = Path(folder, f"{hashlib.sha256(content.encode()).hexdigest()}.{name}")
+    if not file.exists():
+        own = file.with_suffix(f".{os.getpid()}")
+        own.write_bytes(make())
+        own.rename(file)
+    return file.read_bytes()
+
+
+def quicken_dvc(folder):
+    """Let DVC read and check a YAML file that is as it was once only, and its lock, which has no comments, without care
+    for them: every command, and every stage again, reads the same files. What it writes, and how, stays."""
+    from dvc import schema as schemas
     from dvc.utils import strictyaml
     from dvc.utils.serialize import _yaml
 
-    slow, check, valid = _yaml.parse_yaml, strictyaml.validate, set()
+    slow, check = _yaml.parse_yaml, strictyaml.validate
+    names = {id(schema): name for name, schema in vars(schemas).items() if name.startswith("COMPILED_")}
 
     @functools.lru_cache(16)
-    def kept(text, path):
-        return pickle.dumps(slow(text, path))
+    def pickled(text, path):
+        return kept(folder, "yaml", text, lambda: pickle.dumps(slow(text, path)))
 
     def parse_yaml(text, path, typ="safe"):
         is_plain = typ == "safe" or Path(path).name == "dvc.lock"
-        return pickle.loads(kept(text, path)) if is_plain else slow(text, path, typ)
+        return pickle.loads(pickled(text, path)) if is_plain else slow(text, path, typ)
 
     def validate(data, schema, text=None, **where):
-        if text is None:
-            return check(data, schema, **where)
-        if (text, id(schema)) not in valid:
+        def valid():
             check(data, schema, text=text, **where)
-            valid.add((text, id(schema)))
+            return b""
+
+        if text is None or id(schema) not in names:
+            return check(data, schema, text=text, **where)
+        kept(folder, names[id(schema)], text, valid)
         return data
 
     _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
@@ -145,23 +160,16 @@ def keep_bundle(folder):
     import vl_convert
 
     make = vl_convert.javascript_bundle
-
-    def kept(snippet):
-        file = Path(folder, f"{zlib.crc32(snippet.encode())}.js")
-        if not file.exists():
-            own = file.with_suffix(f".{os.getpid()}")
-            own.write_text(make(snippet), "utf-8")
-            own.rename(file)
-        return file.read_text("utf-8")
-
-    vl_convert.javascript_bundle = kept
+    vl_convert.javascript_bundle = lambda snippet: kept(folder, "js", snippet, lambda: make(snippet).encode()).decode()
 
 
 def serve(listener):
     for name in LIBRARIES:
         importlib.import_module(name)
-    quicken_dvc()
-    keep_bundle(Path(listener.getsockname()).parent)
+    folder = Path(listener.getsockname()).parent
+    quicken_dvc(folder)
+    keep_bundle(folder)
+    gc.freeze()  # else every process searches all that was imported for garbage, and copies it by doing so
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answer
     while True:
         connection, _ = listener.accept()
