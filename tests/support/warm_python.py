@@ -7,13 +7,10 @@ the ordinary Python, as everything does where there is no pidfd (macOS).
 """
 
 import contextlib
-import functools
 import gc
-import hashlib
 import importlib
 import json
 import os
-import pickle
 import runpy
 import select
 import signal
@@ -22,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from quick_dvc import kept, quicken_dvc
 
 LIBRARIES = (
     "altair",
@@ -110,48 +109,6 @@ def warm_python():
         finally:
             server.kill()
             server.wait()
-
-
-def kept(folder, name, content, make):
-    """What is made of a content, which the processes of a server find in its folder once one of them has made it."""
-    file = Path(folder, f"{hashlib.sha256(content.encode()).hexdigest()}.{name}")
-    if not file.exists():
-        own = file.with_suffix(f".{os.getpid()}")
-        own.write_bytes(make())
-        own.rename(file)
-    return file.read_bytes()
-
-
-def quicken_dvc(folder):
-    """Let DVC read and check a YAML file that is as it was once only, and its lock, which has no comments, without care
-    for them: every command, and every stage again, reads the same files. What it writes, and how, stays."""
-    from dvc import schema as schemas
-    from dvc.utils import strictyaml
-    from dvc.utils.serialize import _yaml
-
-    slow, check = _yaml.parse_yaml, strictyaml.validate
-    names = {id(schema): name for name, schema in vars(schemas).items() if name.startswith("COMPILED_")}
-
-    @functools.lru_cache(16)
-    def pickled(text, path):
-        return kept(folder, "yaml", text, lambda: pickle.dumps(slow(text, path)))
-
-    def parse_yaml(text, path, typ="safe"):
-        is_plain = typ == "safe" or Path(path).name == "dvc.lock"
-        return pickle.loads(pickled(text, path)) if is_plain else slow(text, path, typ)
-
-    def validate(data, schema, text=None, **where):
-        def valid():
-            check(data, schema, text=text, **where)
-            return b""
-
-        if text is None or id(schema) not in names:
-            return check(data, schema, text=text, **where)
-        kept(folder, names[id(schema)], text, valid)
-        return data
-
-    _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
-    strictyaml.validate = validate
 
 
 def keep_bundle(folder):
