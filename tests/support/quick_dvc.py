@@ -51,7 +51,7 @@ def quicken_dvc(folder):
 
     _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
     strictyaml.validate = validate
-    _yaml._dump = functools.partial(dump_lock, slow=_yaml._dump, texts={})
+    _yaml._dump = functools.partial(dump_lock, slow=_yaml._dump, folder=folder)
     interpolate.parse_expr = functools.cache(interpolate.parse_expr)
     get = functools.partial(value_of, search=param.dpath.get)
     param.dpath = types.SimpleNamespace(get=get, search=param.dpath.search)
@@ -67,17 +67,18 @@ def value_of(content, key, search, separator):
     return found
 
 
-def dump_lock(data, stream, slow, texts):
+def dump_lock(data, stream, slow, folder):
     """Write a lock stage by stage, those that are as they were from memory; any other file as ever."""
     if list(data) != ["schema", "stages"] or not data["stages"]:
         slow(data, stream)
         return
+
+    def lines(content):
+        out = io.StringIO()
+        slow({"stages": content}, out)
+        return out.getvalue().removeprefix("stages:\n").encode()
+
     slow({"schema": data["schema"]}, stream)
     stream.write("stages:\n")
     for name, stage in data["stages"].items():
-        content = repr((name, stage))
-        if content not in texts:
-            out = io.StringIO()
-            slow({"stages": {name: stage}}, out)
-            texts[content] = out.getvalue().removeprefix("stages:\n")
-        stream.write(texts[content])
+        stream.write(kept(folder, "lines", repr((name, stage)), lambda: lines({name: stage})).decode())  # noqa: B023
