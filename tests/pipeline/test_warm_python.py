@@ -11,7 +11,7 @@ from dvc.fs import localfs
 from dvc.parsing import interpolate
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
-from quick_dvc import quicken_dvc
+from quick_dvc import kept, quicken_dvc
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,3 +80,10 @@ def test_it_finds_a_parameter_as_ever(tmp_path, quicken):
     quicken()
     assert param.read_param_file(localfs, str(path), keys, flatten=True) == slow
     assert {"a.b", "a.b.c", "a.*.c", "d"} <= set(slow)
+
+
+def test_what_one_process_made_is_found_by_the_others_and_not_taken_for_anything_else(tmp_path):
+    asked = [("yaml", "a: 1"), ("yaml", "a: 2"), ("lines", "a: 1"), ("yaml", "a: 1")]
+    made = [kept(tmp_path, *one, lambda number=number: b"%d" % number) for number, one in enumerate(asked)]
+    assert made == [b"0", b"1", b"2", b"0"]
+    assert len(list(tmp_path.iterdir())) == 3, "nothing half written is left"

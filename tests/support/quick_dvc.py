@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import pickle
+import threading
 import types
 from pathlib import Path
 
@@ -13,7 +14,7 @@ def kept(folder, name, content, make):
     """What is made of a content, which the processes of a server find in its folder once one of them has made it."""
     file = Path(folder, f"{hashlib.sha256(content.encode()).hexdigest()}.{name}")
     if not file.exists():
-        own = file.with_suffix(f".{os.getpid()}")
+        own = Path(f"{file}.{os.getpid()}.{threading.get_ident()}")
         own.write_bytes(make())
         own.rename(file)
     return file.read_bytes()
