@@ -23,6 +23,7 @@ def kept(folder, name, content, make):
 def quicken_dvc(folder):
     """Let DVC read and check a YAML file that is as it was once only, and its lock, which has no comments, without care
     for them: every command, and every stage again, reads the same files. What it writes, and how, stays."""
+    from diskcache.core import DEFAULT_SETTINGS
     from dvc import schema as schemas
     from dvc.dependency import param
     from dvc.parsing import interpolate
@@ -32,7 +33,7 @@ def quicken_dvc(folder):
     slow, check = _yaml.parse_yaml, strictyaml.validate
     names = {id(schema): name for name, schema in vars(schemas).items() if name.startswith("COMPILED_")}
 
-    @functools.lru_cache(16)
+    @functools.lru_cache(256)
     def pickled(text, path):
         return kept(folder, "yaml", text, lambda: pickle.dumps(slow(text, path)))
 
@@ -52,10 +53,11 @@ def quicken_dvc(folder):
 
     _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
     strictyaml.validate = validate
-    _yaml._dump = functools.partial(dump_lock, slow=_yaml._dump, folder=folder)
+    _yaml._dump = functools.partial(dump_lock, slow=_yaml._dump, parse=parse_yaml, folder=folder)
     interpolate.parse_expr = functools.cache(interpolate.parse_expr)
     get = functools.partial(value_of, search=param.dpath.get)
     param.dpath = types.SimpleNamespace(get=get, search=param.dpath.search)
+    DEFAULT_SETTINGS["sqlite_synchronous"] = 0  # the kill of a process loses nothing by it
 
 
 def value_of(content, key, search, separator):
@@ -68,18 +70,23 @@ def value_of(content, key, search, separator):
     return found
 
 
-def dump_lock(data, stream, slow, folder):
-    """Write a lock stage by stage, those that are as they were from memory; any other file as ever."""
+def dump_lock(data, stream, slow, parse, folder):
+    """Write a lock stage by stage, and any other file as ever. Of a stage that is as it was, the lines and what is read
+    of them are kept; so is what will be read of the whole."""
     if list(data) != ["schema", "stages"] or not data["stages"]:
         slow(data, stream)
         return
 
-    def lines(content):
+    def dumped(content):
         out = io.StringIO()
-        slow({"stages": content}, out)
-        return out.getvalue().removeprefix("stages:\n").encode()
+        slow(content, out)
+        return out.getvalue().encode()
 
-    slow({"schema": data["schema"]}, stream)
-    stream.write("stages:\n")
+    head = dumped({"schema": data["schema"]}).decode()
+    text, content = f"{head}stages:\n", parse(head, "") | {"stages": {}}
     for name, stage in data["stages"].items():
-        stream.write(kept(folder, "lines", repr((name, stage)), lambda: lines({name: stage})).decode())  # noqa: B023
+        one = kept(folder, "one", repr((name, stage)), functools.partial(dumped, {"stages": {name: stage}}))
+        text += one.decode().removeprefix("stages:\n")
+        content["stages"] |= parse(one.decode(), "")["stages"]
+    kept(folder, "yaml", text, functools.partial(pickle.dumps, content))
+    stream.write(text)
