@@ -145,6 +145,7 @@ def test_nothing_of_the_root_pipeline_depends_on_an_experiment():
             assert not [out for out in made if out == dep or out.startswith(f"{dep}/")], f"{stage} depends on {dep}"
 
 
+@pytest.mark.slow
 def test_the_locks_hold_the_stages_that_exist_and_no_others():
     from dvc.repo import Repo
 
