@@ -154,7 +154,7 @@ def shrink(repository, model):
         content["extract"]["max_tokens"] = 256
         content["evaluate"]["resamples"] = 100
         content["plot"]["closely"] = ["attention"]
-        content["synthesise"]["situations"] = 20
+        content["synthesise"]["situations"] = 12
         content["text_baseline"]["control_seeds"] = 1
         content["train"]["probes"]["attention"] |= {"epochs": 2, "patience": 1}
 

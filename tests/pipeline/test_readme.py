@@ -34,6 +34,7 @@ def test_every_path_that_the_readme_names_exists():
 def test_a_command_of_the_readme_works(pipeline, command):
     (pipeline.path / "my_prompts.jsonl").write_text('{"ids": "a", "inputs": "May I take both pills?"}\n')
     small = command.replace("probe.layer=11", "probe.layer=2").replace("'probe.layer=range(8,24,4)'", LAYERS)
+    small = small.replace("--model smollm2-135m --layer 11", "--model toy --layer 2")
     # test_pipeline.py runs what follows
     small = re.sub(r"^uv run dvc exp run [^&]*[^& ]", r"\g<0> train@mean", small)
     for part in small.split(" && "):

@@ -7,11 +7,10 @@ the ordinary Python, as everything does where there is no pidfd (macOS).
 """
 
 import contextlib
-import functools
+import gc
 import importlib
 import json
 import os
-import pickle
 import runpy
 import select
 import signal
@@ -19,14 +18,21 @@ import socket
 import subprocess
 import sys
 import tempfile
-import zlib
 from pathlib import Path
+
+from quick_dvc import kept, quicken_dvc
 
 LIBRARIES = (
     "altair",
+    "celery.canvas",
     "datasketch",
+    "dulwich.filters",
     "dulwich.ignore",
+    "dulwich.line_ending",
+    "dulwich.porcelain",
+    "dulwich.stash",
     "dulwich.worktree",
+    "dvc._debug",
     "dvc.cachemgr",
     "dvc.cli.parser",
     "dvc.commands.data_sync",
@@ -34,22 +40,43 @@ LIBRARIES = (
     "dvc.data_cloud",
     "dvc.dirs",
     "dvc.repo.artifacts",
+    "dvc.repo.brancher",
     "dvc.repo.datasets",
     "dvc.repo.experiments.executor.local",
+    "dvc.repo.experiments.queue.celery",
     "dvc.repo.experiments.queue.tempdir",
     "dvc.repo.experiments.queue.workspace",
+    "dvc.repo.experiments.run",
     "dvc.repo.experiments.show",
+    "dvc.repo.graph",
+    "dvc.repo.index",
     "dvc.repo.metrics.diff",
+    "dvc.repo.open_repo",
     "dvc.repo.plots",
     "dvc.repo.push",
     "dvc.repo.reproduce",
     "dvc.repo.stage",
     "dvc.repo.status",
+    "dvc.repo.trie",
     "dvc.repo.worktree",
+    "dvc.ui.table",
+    "dvc.utils.hydra",
+    "dvc.utils.plots",
+    "dvc_data.fs",
+    "dvc_data.hashfile._progress",
+    "dvc_data.hashfile.db.index",
     "dvc_data.hashfile.db.local",
+    "dvc_data.hashfile.status",
     "dvc_data.index.checkout",
+    "dvc_data.index.fetch",
+    "dvc_data.index.push",
     "dvc_render",
+    "dvc_task.app.filesystem",
+    "dvc_task.proc.manager",
     "dvclive",
+    "fsspec.implementations.memory",
+    "hydra._internal.config_loader_impl",
+    "hydra.core.override_parser.overrides_parser",
     "instructor",
     "jaxtyping",
     "jinja2",
@@ -58,9 +85,14 @@ LIBRARIES = (
     "pyarrow.dataset",
     "pyarrow.parquet",
     "pydantic_settings",
+    "pygit2",
+    "pyparsing",
+    "rich._emoji_codes",
     "ruamel.yaml",
+    "safetensors.numpy",
     "safetensors.torch",
     "scipy.stats",
+    "scmrepo.git.backend.pygit2",
     "sklearn.feature_extraction.text",
     "sklearn.isotonic",
     "sklearn.linear_model",
@@ -68,6 +100,7 @@ LIBRARIES = (
     "torch.utils.flop_counter",
     "transformers.models.llama.modeling_llama",
     "typer",
+    "typer._click.decorators",
     "vl_convert",
     "zarr",
 )
@@ -111,57 +144,22 @@ def warm_python():
             server.wait()
 
 
-def quicken_dvc():
-    """Let DVC read a YAML file that is as it was from memory, and its lock, which has no comments, without care for
-    them: it reads the same files for every stage, for half of its time. What it writes, and how, stays."""
-    from dvc.utils import strictyaml
-    from dvc.utils.serialize import _yaml
-
-    slow, check, valid = _yaml.parse_yaml, strictyaml.validate, set()
-
-    @functools.lru_cache(16)
-    def kept(text, path):
-        return pickle.dumps(slow(text, path))
-
-    def parse_yaml(text, path, typ="safe"):
-        is_plain = typ == "safe" or Path(path).name == "dvc.lock"
-        return pickle.loads(kept(text, path)) if is_plain else slow(text, path, typ)
-
-    def validate(data, schema, text=None, **where):
-        if text is None:
-            return check(data, schema, **where)
-        if (text, id(schema)) not in valid:
-            check(data, schema, text=text, **where)
-            valid.add((text, id(schema)))
-        return data
-
-    _yaml.parse_yaml = strictyaml.parse_yaml = parse_yaml
-    strictyaml.validate = validate
-
-
 def keep_bundle(folder):
     """Put the library that pages draw figures with together once for all of them; the engine that does it cannot be
     forked."""
     import vl_convert
 
     make = vl_convert.javascript_bundle
-
-    def kept(snippet):
-        file = Path(folder, f"{zlib.crc32(snippet.encode())}.js")
-        if not file.exists():
-            own = file.with_suffix(f".{os.getpid()}")
-            own.write_text(make(snippet), "utf-8")
-            own.rename(file)
-        return file.read_text("utf-8")
-
-    vl_convert.javascript_bundle = kept
+    vl_convert.javascript_bundle = lambda snippet: kept(folder, "js", snippet, lambda: make(snippet).encode()).decode()
 
 
 def serve(listener):
     for name in LIBRARIES:
         importlib.import_module(name)
-    quicken_dvc()
-    keep_bundle(Path(listener.getsockname()).parent)
+    folder = Path(listener.getsockname()).parent
+    quicken_dvc(folder)
+    keep_bundle(folder)
+    gc.freeze()  # else every process searches all that was imported for garbage, and copies it by doing so
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that answer
     while True:
         connection, _ = listener.accept()
