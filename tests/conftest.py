@@ -1,6 +1,7 @@
 import gc
 import json
 import os
+import subprocess
 import sys
 from collections import defaultdict
 from itertools import count
@@ -112,3 +113,15 @@ def warm_path():
     """A PATH whose `python` starts at once: for commands that many tests start."""
     with warm_python() as path:
         yield path
+
+
+@pytest.fixture
+def warm_run(warm_path):
+    """Run `python` with arguments, at once: a script, or `-m models_under_pressure …`."""
+
+    def run(*arguments, **options):
+        environment = os.environ | {"PATH": warm_path, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+        command = ["python", *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **options)
+
+    return run
