@@ -1,3 +1,4 @@
+import atexit
 import gc
 import json
 import os
@@ -56,10 +57,7 @@ def pytest_collection():
     finally:
         gc.freeze()
         gc.enable()
-
-
-def pytest_unconfigure():
-    gc.unfreeze()  # what is still held at the exit is told as a leak by some libraries
+        atexit.register(gc.unfreeze)  # what is still held at the exit is told as a leak by some libraries
 
 
 def function_of(nodeid):
