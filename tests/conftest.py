@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from shared_python import shared_python
 from warm_python import warm_python
 
 # two small cores: threads that wait for each other cost more than they bring
@@ -107,9 +108,10 @@ def _own_caches(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def warm_path():
-    """A PATH whose `python` starts at once: for commands that many tests start."""
-    with warm_python() as path:
+def warm_path(tmp_path_factory, worker_id):
+    """A PATH whose `python` starts at once: for commands that many tests start; the processes of a run share it."""
+    alone = worker_id == "master"
+    with warm_python() if alone else shared_python(tmp_path_factory.getbasetemp().parent / "warm") as path:
         yield path
 
 
