@@ -1,6 +1,8 @@
+import atexit
 import gc
 import json
 import os
+import subprocess
 import sys
 from collections import defaultdict
 from itertools import count
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from shared_python import shared_python
 from warm_python import warm_python
 
 # two small cores: threads that wait for each other cost more than they bring
@@ -35,7 +38,7 @@ QUICK = 0.4
 settings.register_profile(
     "suite",
     deadline=None,
-    max_examples=50,
+    max_examples=25,  # mutation runs drew 12, and what survived of them was read (docs/testing.md)
     derandomize="MUP_FUZZ_EXAMPLES" not in os.environ,  # `make fuzz` draws anew
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -55,10 +58,7 @@ def pytest_collection():
     finally:
         gc.freeze()
         gc.enable()
-
-
-def pytest_unconfigure():
-    gc.unfreeze()  # what is still held at the exit is told as a leak by some libraries
+        atexit.register(gc.unfreeze)  # what is still held at the exit is told as a leak by some libraries
 
 
 def function_of(nodeid):
@@ -108,7 +108,20 @@ def _own_caches(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def warm_path():
-    """A PATH whose `python` starts at once: for commands that many tests start."""
-    with warm_python() as path:
+def warm_path(tmp_path_factory, worker_id):
+    """A PATH whose `python` starts at once: for commands that many tests start; the processes of a run share it."""
+    alone = worker_id == "master"
+    with warm_python() if alone else shared_python(tmp_path_factory.getbasetemp().parent / "warm") as path:
         yield path
+
+
+@pytest.fixture
+def warm_run(warm_path):
+    """Run `python` with arguments, at once: a script, or `-m models_under_pressure …`."""
+
+    def run(*arguments, **options):
+        environment = os.environ | {"PATH": warm_path, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+        command = ["python", *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **options)
+
+    return run

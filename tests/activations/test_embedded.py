@@ -88,7 +88,8 @@ def test_weights_are_those_of_the_gguf_file():
     with safe_open(directory / "model.safetensors", framework="np") as converted:
         for theirs, ours in names.items():
             tensor = tensors[theirs]
-            np.testing.assert_array_equal(converted.get_tensor(ours), dequantize(tensor.data, tensor.tensor_type))
+            rows = tensor.data[::50]  # each is quantised by itself
+            np.testing.assert_array_equal(converted.get_tensor(ours)[::50], dequantize(rows, tensor.tensor_type))
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 import dataclasses
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -299,14 +297,8 @@ def test_batches_hold_every_record_once_within_the_budget(lengths, budget, packi
 
 
 @pytest.mark.slow
-def test_ten_kills_leave_the_store_of_an_uninterrupted_run(model_directory, tmp_path):
-    script = Path(__file__).with_name("killed_extraction.py")
-    result = subprocess.run(
-        [sys.executable, str(script), str(model_directory("llama")), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_ten_kills_leave_the_store_of_an_uninterrupted_run(model_directory, tmp_path, warm_run):
+    result = warm_run(Path(__file__).with_name("killed_extraction.py"), model_directory("llama"), tmp_path)
     assert result.returncode == 0, result.stderr
     assert contents(tmp_path / "killed.zarr") == contents(tmp_path / "whole.zarr")
     assert [path.name for path in tmp_path.glob("*.partial")] == []

@@ -1,7 +1,6 @@
 """The precision is chosen by what the hardware says, and quantised models run."""
 
 import numpy as np
-import peft
 import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, BitsAndBytesConfig
@@ -98,6 +97,8 @@ def test_a_checkpoint_that_comes_quantised_is_loaded_as_it_is_and_the_store_says
 
 
 def test_an_adapter_is_computed_beside_rounded_weights(model_directory, chats, tmp_path):
+    import peft  # here: it takes seconds
+
     name = str(model_directory("llama_wide"))
     torch.manual_seed(0)
     config = peft.LoraConfig(target_modules=["q_proj", "down_proj"], r=4, init_lora_weights=False)

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Two nodes with one core each."""
+def cluster(warm_path):
+    """Two nodes with one core each, whose workers have torch and Transformers behind them."""
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # as the engine does, before Ray is imported
     import ray
     from ray.cluster_utils import Cluster
@@ -29,7 +29,8 @@ def cluster():
     quiet = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=quiet)
     made.add_node(num_cpus=1, object_store_memory=100_000_000)
-    ray.init(address=made.address, log_to_driver=False)
+    python = str(Path(warm_path.split(os.pathsep)[0], "python"))
+    ray.init(address=made.address, log_to_driver=False, runtime_env={"py_executable": python})
     yield made
     ray.shutdown()
     made.shutdown()

@@ -4,7 +4,6 @@ import ast
 import io
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -126,15 +125,14 @@ def test_acts_store_says_so_in_one_line_without_a_question(store, folder):
 
 
 @pytest.mark.slow
-def test_the_code_runs_for_the_model_that_the_switch_stands_beside_and_for_no_other(store, folder):
+def test_the_code_runs_for_the_model_that_the_switch_stands_beside_and_for_no_other(store, folder, warm_run):
     """What runs is a process of its own: its code stays loaded."""
     params = folder.parent / "params.yaml"
     params.write_text("model:\n  name: other\n  trust_remote_code: true\nmodels:\n  mine: stranger\n")
     assert store("mine")[0] == 1
     assert not (folder.parent / "ran").exists()
     params.write_text(params.read_text().replace("other", "mine"))
-    command = [sys.executable, "-m", "models_under_pressure", *sys.argv[1:]]
-    done = subprocess.run(command, input="y\n", capture_output=True, text=True, check=False)
+    done = warm_run("-m", "models_under_pressure", *sys.argv[1:], input="y\n")
     assert done.returncode == 0, done.stderr
     assert (folder.parent / "ran").exists()
 

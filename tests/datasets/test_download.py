@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     Handler.requests, Handler.busy, Handler.version = [], True, ""
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{httpd.server_port}"
     httpd.shutdown()
     httpd.server_close()

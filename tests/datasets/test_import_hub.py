@@ -49,7 +49,7 @@ def import_from_hub(project, warm_path, answers, *arguments):
             pass
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
     own = {
         "HF_ENDPOINT": f"http://127.0.0.1:{httpd.server_port}",
         "HF_HOME": str(project / ".hf"),

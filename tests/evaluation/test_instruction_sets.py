@@ -77,8 +77,8 @@ def ranked(metrics):
 @pytest.mark.skipif(HERE not in CAPS, reason="this CPU has no instruction set that it could do without")
 def test_metrics_as_written_are_the_same_with_fewer_instructions(tiny_model, tmp_path):
     tasks = [
-        {"model": str(tiny_model), "layer": 3, "pairs": 60, "families": ["mean_logistic", "attention"]},
-        {"model": "smollm2-135m", "layer": 4, "pairs": 16, "families": ["mean_logistic"]},
+        {"model": str(tiny_model), "layer": 3, "pairs": 40, "families": ["mean_logistic", "attention"]},
+        {"model": "smollm2-135m", "layer": 4, "pairs": 10, "families": ["mean_logistic"]},
     ]
     measured = runpy.run_path(str(SCRIPT))["measured"]
     both = zip(

@@ -1,9 +1,7 @@
 """`dvc plots diff` overlays two revisions with the templates that are committed in .dvc/plots."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -56,16 +54,16 @@ def test_every_figure_has_a_template_its_rows_an_entry_and_its_place_in_the_repo
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(tmp_path, monkeypatch, warm_path):
     monkeypatch.chdir(tmp_path)
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "test")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "test@example.com")
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / ".site"))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", warm_path)
     run("git", "init", "-q")
-    run("dvc", "init", "-q")
+    run("python", "-m", "dvc", "init", "-q")
     return tmp_path
 
 
@@ -95,7 +93,7 @@ def test_dvc_overlays_two_revisions_of_every_figure(repository, lists, metrics_r
     run("git", "add", "-A")
     run("git", "commit", "-qm", "before")
     write(1)
-    drawn = json.loads(run("dvc", "plots", "diff", "HEAD", "--json"))
+    drawn = json.loads(run("python", "-m", "dvc", "plots", "diff", "HEAD", "--json"))
     assert not drawn.get("errors")
     assert len(drawn["data"]) == len(FIGURES)
     for entries in drawn["data"].values():

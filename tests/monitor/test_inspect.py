@@ -1,31 +1,24 @@
-"""An evaluation of inspect_ai logs the score that `mup score` gives."""
+"""An evaluation of inspect_ai logs the score that `mup score` gives.
+
+The library is imported where it is used: it takes a second, and every process of a run imports every module of tests.
+"""
 
 import pytest
-from inspect_ai import Task, eval
-from inspect_ai.dataset import Sample
-from inspect_ai.model import (
-    ChatMessageAssistant,
-    ChatMessageSystem,
-    ChatMessageTool,
-    ChatMessageUser,
-    ContentImage,
-    ContentReasoning,
-    ContentText,
-    ModelOutput,
-    ModelUsage,
-    get_model,
-)
-from inspect_ai.solver import TaskState, generate
-from inspect_ai.tool import ToolCall, ToolDef
 
 from models_under_pressure.core.conversation import Message
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Record
-from models_under_pressure.inspect import probe_score, to_conversation
 from models_under_pressure.monitor.score import load_probe_model, score_records
 
 
 def test_an_evaluation_logs_each_samples_score(probe, probe_folder, tmp_path):
+    from inspect_ai import Task, eval
+    from inspect_ai.dataset import Sample
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
+    from inspect_ai.solver import generate
+
+    from models_under_pressure.inspect import probe_score
+
     said = ["Ring the fire brigade, 東京.", "A poem."]
     replies = [ModelOutput.from_content("mockllm/model", text) for text in said]
     for reply in replies:  # counting tokens would fetch a vocabulary
@@ -49,10 +42,14 @@ def test_an_evaluation_logs_each_samples_score(probe, probe_folder, tmp_path):
     assert means["probability"] == pytest.approx(sum(one.probability for one in expected) / 2, abs=1e-4)
 
 
-def state_of(*messages, tools=()):
+def conversation_of(*messages, tools=()):
+    from inspect_ai.solver import TaskState
+
+    from models_under_pressure.inspect import to_conversation
+
     state = TaskState(model="mockllm/model", sample_id="s", epoch=2, input="x", messages=list(messages))
     state.tools = list(tools)
-    return state
+    return to_conversation(state)
 
 
 async def alarm(street: str) -> str:
@@ -65,18 +62,24 @@ async def alarm(street: str) -> str:
 
 
 def test_tools_calls_and_reasoning_are_read():
+    from inspect_ai.model import (
+        ChatMessageAssistant,
+        ChatMessageSystem,
+        ChatMessageTool,
+        ChatMessageUser,
+        ContentReasoning,
+        ContentText,
+    )
+    from inspect_ai.tool import ToolCall, ToolDef
+
     call = ToolCall(id="c1", function="alarm", arguments={"street": "東"})
     tool = ToolDef(alarm, name="alarm", description="Ring the bell.", parameters={"street": "where it burns"})
-    record = to_conversation(
-        state_of(
-            ChatMessageSystem(content="Be quick."),
-            ChatMessageUser(content=[ContentText(text="Fire"), ContentText(text="!")]),
-            ChatMessageAssistant(
-                content=[ContentReasoning(reasoning="Smoke."), ContentText(text="")], tool_calls=[call]
-            ),
-            ChatMessageTool(content="rung", tool_call_id="c1", function="alarm"),
-            tools=[tool],
-        )
+    record = conversation_of(
+        ChatMessageSystem(content="Be quick."),
+        ChatMessageUser(content=[ContentText(text="Fire"), ContentText(text="!")]),
+        ChatMessageAssistant(content=[ContentReasoning(reasoning="Smoke."), ContentText(text="")], tool_calls=[call]),
+        ChatMessageTool(content="rung", tool_call_id="c1", function="alarm"),
+        tools=[tool],
     )
     system, user, assistant, reply = record.messages
     assert record.id == "s#2"
@@ -88,6 +91,8 @@ def test_tools_calls_and_reasoning_are_read():
 
 
 def test_what_is_no_text_is_refused_by_name():
+    from inspect_ai.model import ChatMessageUser, ContentImage
+
     picture = ChatMessageUser(content=[ContentImage(image="data:image/png;base64,AA==")])
     with pytest.raises(UserError, match="sample s: content has a part of the type 'image'"):
-        to_conversation(state_of(picture))
+        conversation_of(picture)

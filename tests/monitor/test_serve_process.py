@@ -4,8 +4,9 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,14 +16,43 @@ from models_under_pressure.cli import app
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.tools import serve
 
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+MUP = """\
+import os
+from models_under_pressure.cli import main
+print(os.getpid(), flush=True)
+main()
+"""
+
+
+class Serving(subprocess.Popen):
+    """A process that serves; signals go to the one that serves, not to the `python` that waits for it."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        self.serves = int(self.stdout.readline())
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.serves, number)
+
+
+@pytest.fixture
+def process(probe_folder, tmp_path, warm_path):
+    """The command at a free port, and its address."""
+    return partial(serving, probe_folder, tmp_path, warm_path)
+
 
 @contextmanager
-def process(probe_folder, log, python=sys.executable, **variables):
-    """The command at a free port, and its address."""
-    command = [python, "-m", "models_under_pressure", "serve", "--probe", str(probe_folder), "--port", "0"]
+def serving(probe_folder, folder, warm_path, log, **variables):
+    script = folder / "mup.py"
+    script.write_text(MUP)
+    command = ["python", str(script), "serve", "--probe", str(probe_folder), "--port", "0"]
     command += ["--log", str(log), "--device", "cpu", "--grace", "1", "--max-new-tokens", "1500"]
-    environment = {**os.environ, **variables}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as child:
+    environment = {**os.environ, "PATH": warm_path, "PYTHONPATH": str(SOURCE), **variables}
+    with Serving(command, env=environment) as child:
         try:
             said = []
             while not (said and said[-1].startswith("mup serve: ")):
@@ -40,10 +70,10 @@ def begin(client, address, tokens):
 
 
 @pytest.mark.slow
-def test_a_kill_loses_no_finished_line_and_a_signal_ends_replies_with_theirs(probe_folder, tmp_path, warm_path):
+def test_a_kill_loses_no_finished_line_and_a_signal_ends_replies_with_theirs(process, tmp_path):
     log = tmp_path / "talk.jsonl"
     with httpx.Client(timeout=60) as client:
-        with process(probe_folder, log, "python", PATH=warm_path) as (child, address):
+        with process(log) as (child, address):
             finished = []
             for _ in range(3):
                 with begin(client, address, 3) as stream:
@@ -58,7 +88,7 @@ def test_a_kill_loses_no_finished_line_and_a_signal_ends_replies_with_theirs(pro
         assert [json.loads(line)["ids"] for line in log.read_text().splitlines()] == finished
         with log.open("a") as stream:
             stream.write('{"ids": "torn')
-        with process(probe_folder, log, MUP_SERVE_KEY="geheim") as (child, address):
+        with process(log, MUP_SERVE_KEY="geheim") as (child, address):
             client.headers["Authorization"] = "Bearer geheim"
             with begin(client, address, 1500) as stream:
                 lines = stream.iter_lines()

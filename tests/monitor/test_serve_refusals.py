@@ -3,7 +3,9 @@
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import httpx
 import pytest
@@ -146,11 +148,12 @@ def exchanged(server, sent, **options):
 
 def test_a_client_that_hangs_is_cut_off(server):
     head = f"POST {CHAT} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"
-    found = exchanged(server, head.encode() + b"{")
-    assert found.startswith(b"HTTP/1.1 408 ")
-    assert b"did not come within 1 s" in found
-    assert exchanged(server, b"POST /v1/chat") == b""
-    assert exchanged(server, b"") == b""
+    sent = (head.encode() + b"{", b"POST /v1/chat", b"")
+    with ThreadPoolExecutor() as pool:
+        body, *others = pool.map(partial(exchanged, server), sent)
+    assert body.startswith(b"HTTP/1.1 408 ")
+    assert b"did not come within 1 s" in body
+    assert others == [b"", b""]
 
 
 def test_a_client_that_reads_nothing_is_cut_off(monitor, monkeypatch):

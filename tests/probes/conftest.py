@@ -47,10 +47,10 @@ def planted(ragged):
         direction = np.random.default_rng(world).normal(size=hidden)
         direction /= np.linalg.norm(direction)
         labels = np.arange(records) % 2 == 0
-        tokens = []
+        scales, tokens = np.linspace(0.2, 3.0, hidden), []
         for label in labels:
             length = int(generator.integers(3, 60))
-            values = generator.normal(size=(length, hidden)) * np.linspace(0.2, 3.0, hidden)
+            values = generator.normal(size=(length, hidden)) * scales
             values += (strength if label else -strength) * direction
             values[0] += first_token
             tokens.append(values)

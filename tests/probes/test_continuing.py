@@ -27,9 +27,9 @@ def fitted(planted, name="attention"):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_probe_of_any_family_learns_a_new_direction(planted, name):
     probe = fitted(planted, name)
-    data, held_out = (planted(records=300, seed=seed, world=1, strength=0.5) for seed in (3, 4))
+    data, held_out = (planted(records=200, seed=seed, world=1, strength=0.5) for seed in (3, 4))
     before = probe.decision_function(held_out.activations)
-    settings = DescentConfig(family=name, epochs=60, learning_rate=0.05)
+    settings = DescentConfig(family=name, epochs=30, learning_rate=0.1)
     continued = continue_probe(probe, data, held_out, settings=settings)
     high, low = before[held_out.labels], before[~held_out.labels]
     auroc_before = (high[:, None] > low[None]).mean()

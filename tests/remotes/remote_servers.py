@@ -155,7 +155,8 @@ class FaultProxy:
     """
 
     def __init__(self, server):
-        self.server, self.faults, self.delay, self.seen = server, [], 0.0, []
+        self.server, self.faults, self.seen = server, [], []
+        self.released = threading.Event()
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": self}))
         self._http.daemon_threads = True
@@ -193,11 +194,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self):
         kind = self.proxy.fault(self.command, self.path)
         length = int(self.headers.get("Content-Length") or 0)
-        time.sleep(1 if kind == "late" else self.proxy.delay)
+        if kind == "late":
+            time.sleep(0.3)
         if kind == "cut":
             self.rfile.read(length // 2)
             return self._hang_up()
         body = self.rfile.read(length)
+        if kind == "hold":
+            assert self.proxy.released.wait(60)
         if kind in ERRORS:
             answer = f"<?xml version='1.0'?><Error><Code>{ERRORS[kind]}</Code></Error>".encode()
             return self._answer(int(kind), [("Content-Type", "application/xml")], answer)

@@ -201,8 +201,9 @@ def test_no_file_or_output_but_two_holds_the_secret(watched, rclone, buckets, pr
         project.mup(*arguments)
     project.mup("doctor", check=False)
     project.dvc("push", "-vv", "--run-cache")
-    project.dvc("exp", "run", "--temp", "-S", "layer=9")
-    project.dvc("exp", "run", "--queue", "-S", "layer=8")
+    if provider == "r2":  # an experiment copies .dvc/config.local, whoever wrote it
+        project.dvc("exp", "run", "--temp", "-S", "layer=9")
+        project.dvc("exp", "run", "--queue", "-S", "layer=8")
     project.dvc("pull", "-vv", "--run-cache", LAYER.format(dataset="mt", layer=3))
     project.dvc("doctor")
     project.commit("an experiment's colleague commits everything")

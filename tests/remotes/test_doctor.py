@@ -85,7 +85,7 @@ def hub(monkeypatch):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     from huggingface_hub import constants
 
     address = f"http://127.0.0.1:{server.server_port}"

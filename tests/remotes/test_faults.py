@@ -41,6 +41,17 @@ def cached(project):
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files if len(path.stem) == 30}
 
 
+def kill_at(proxy, command, method, number):
+    """Kill a command while a request of its is under way."""
+    before = proxy.count(method)
+    proxy.released.clear()
+    proxy.faults = [(method, "pass")] * (number - 1) + [(method, "hold")]
+    command.wait_until(lambda: not proxy.faults)
+    command.kill()
+    assert proxy.count(method) - before == number
+    proxy.released.set()
+
+
 def stored(proxy, bucket):
     return {key: content for key, content in proxy.server.objects(bucket).items() if "/files/md5/" in key}
 
@@ -101,20 +112,12 @@ def test_a_server_that_dies_during_a_pull(project, proxy, buckets, tmp_path):
 
 def test_a_client_that_is_killed_during_push_and_pull(project, proxy, buckets, tmp_path):
     a = attach(project, proxy, buckets)
-    proxy.delay = 0.2
-    push = a.start("dvc", "push", "-j", "1")
-    push.wait_until(lambda: proxy.count("PUT") >= 3)
-    push.kill()
-    proxy.delay = 0
+    kill_at(proxy, a.start("dvc", "push", "-j", "1"), "PUT", 3)
     for bucket in buckets:
         assert_whole(stored(proxy, bucket))
     a.dvc("push")
     b = colleague(a, tmp_path / "b")
-    proxy.delay, before = 0.2, proxy.count("GET")
-    pull = b.start("dvc", "pull", "-j", "1")
-    pull.wait_until(lambda: proxy.count("GET") - before >= 4)
-    pull.kill()
-    proxy.delay = 0
+    kill_at(proxy, b.start("dvc", "pull", "-j", "1"), "GET", 4)
     assert_whole(cached(b))
     b.dvc("pull")
     assert b.files() == a.files()

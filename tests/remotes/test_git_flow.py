@@ -133,9 +133,10 @@ def test_the_types_of_link_are_tried_not_assumed(tmp_path):
     assert list(tmp_path.iterdir()) == [], "what was tried is gone"
 
 
-@pytest.fixture
-def tagged(project, rclone, buckets):
-    """A tag, then two more versions of one dataset; all pushed."""
+def test_garbage_collection_keeps_what_a_tag_names_and_one_without_the_tags_is_seen_by_status(
+    project, rclone, buckets, tmp_path
+):
+    """Of three versions the middle one goes, here and on the remotes; then `dvc gc -w` drops what only a tag names."""
     for bucket in buckets:
         rclone.make_bucket(bucket)
     project.use(rclone, buckets)
@@ -147,34 +148,27 @@ def tagged(project, rclone, buckets):
         project.commit(new)
         project.dvc("push", "--run-cache")
     project.dvc("push", "--all-tags")
-    return project
 
-
-def test_garbage_collection_keeps_what_a_tag_names(tagged, rclone, buckets, tmp_path):
-    """The middle version goes, here and on the remotes; the tag's and the branch's stay."""
     before = [set(rclone.objects(bucket)) for bucket in buckets]
-    assert len(tracked_outputs(root=tagged.path, all_tags=True)) == len(tracked_outputs(root=tagged.path)) + 2
-    tagged.dvc("gc", "--all-branches", "--all-tags", "--all-experiments", "--force", "--cloud")
+    assert len(tracked_outputs(root=project.path, all_tags=True)) == len(tracked_outputs(root=project.path)) + 2
+    project.dvc("gc", "--all-branches", "--all-tags", "--all-experiments", "--force", "--cloud")
     after = [set(rclone.objects(bucket)) for bucket in buckets]
     assert all(new <= old for new, old in zip(after, before, strict=True))
     assert after[0] < before[0], "the version in between is gone"
     assert after[1] < before[1], "and its activations"
-    statuses = contents(root=tagged.path, all_tags=True)
+    statuses = contents(root=project.path, all_tags=True)
     assert all(status.cached and status.stored == "whole" for status in statuses)
-    b = clone(tagged, tmp_path / "b")
+    b = clone(project, tmp_path / "b")
     b.git("checkout", "-q", "paper")
     b.mup("remote", "r2", "--offline")
     b.dvc("pull")
     assert b.is_clean()
 
-
-def test_collection_without_the_tags_is_seen_by_status(tagged, rclone, buckets):
-    """What the documentation warns of: `dvc gc -w` drops what only a tag names."""
-    tagged.dvc("gc", "--workspace", "--force")
+    project.dvc("gc", "--workspace", "--force")
     for bucket in buckets:
         rclone.empty(bucket)
-    assert tagged.mup("remote", "status").returncode == 0
-    status = tagged.mup("remote", "status", "--all-tags", check=False)
+    assert project.mup("remote", "status").returncode == 0
+    status = project.mup("remote", "status", "--all-tags", check=False)
     assert status.returncode == 1
     assert "lost: data/evals/mt.jsonl" in status.output
 

@@ -1,6 +1,7 @@
 """Small DVC repositories to review: one of the form that commits had once, one of today's."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -184,6 +185,12 @@ TODAY = {
     "experiments/dvc.yaml": EXPERIMENTS_PIPELINE,
     "experiments/params.yaml": "ask_baseline:\n  signal: 1.0\n",
 }
+CONFIG = """\
+[core]
+    remote = store
+['remote "store"']
+    url = ../../store
+"""
 
 
 class Repository:
@@ -214,6 +221,15 @@ class Repository:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
 
+    def take_back_commit(self):
+        """The last commit is a change of the workspace."""
+        self.run("git", "reset", "-q", "--soft", "HEAD~1")
+
+    def push(self):
+        """To the remote: what `dvc push` of every commit would; with `--all-commits` DVC takes an older commit's
+        relative remote for a folder at the root of the disk."""
+        shutil.copytree(".dvc/cache/files", "../store/files")
+
     def review(self, *arguments):
         app = typer.Typer()
         app.command()(command)
@@ -224,12 +240,21 @@ class Repository:
 
 
 def make_repository(folder, files):
-    """A repository after its first run, in the current folder, whose remote is a folder beside it."""
+    """A repository of four commits in the current folder, whose remote is a folder beside it.
+
+    From the last one backwards: HEAD lost quality, HEAD~1 has other texts, HEAD~2 differs from HEAD~3 by noise, and by
+    how its activations were computed.
+    """
     found = Repository()
     found.write(files)
+    found.write({".dvc/config": CONFIG, ".dvc/.gitignore": "/cache\n/tmp\n"})
     found.run("git", "init", "-q")
-    found.run("python", "-m", "dvc", "init", "-q")
-    found.run("python", "-m", "dvc", "remote", "add", "-q", "-d", "store", "../store")
     found.repro()
     found.commit("first")
+    found.change(noise=2, dtype="bfloat16")
+    found.commit("noise")
+    found.change(text="goodbye", signal=3.0)
+    found.commit("texts")
+    found.change(signal=0.5)
+    found.commit("loss")
     return folder

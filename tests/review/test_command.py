@@ -30,27 +30,24 @@ def test_a_pull_request_from_change_to_verdict(repository):
     assert gone(verdicts) == {}
     assert verdicts["unchanged"] >= 1
 
-    repository.change(noise=2)
-    found = repository.json()
-    assert [(row["key"], row["before"], row["after"]) for row in found["params"]] == [("probe.noise", 1, 2)]
+    found = repository.json("HEAD~3", "--to", "HEAD~2")
+    assert [(row["key"], row["before"], row["after"]) for row in found["params"]] == [
+        ("probe.dtype", "float32", "bfloat16"),
+        ("probe.noise", 1, 2),
+    ]
     assert found["verdicts"]["noise"] == 1
-    repository.commit("noise")
 
-    repository.change(signal=0.5)
-    assert repository.review("--fail-if", "worse").exit_code == GATE_STATUS
-    assert repository.review("HEAD").exit_code == 0
-    repository.commit("loss")
-    assert repository.json("HEAD~1", "--to", "HEAD")["verdicts"]["worse"] == 1
-    assert repository.json("HEAD", "--to", "HEAD~1")["verdicts"]["better"] == 1
-    assert repository.json("HEAD~2", "--to", "HEAD~1")["verdicts"]["noise"] == 1
-
-    repository.change(text="goodbye", signal=3.0)
-    found = repository.json()
+    found = repository.json("HEAD~2", "--to", "HEAD~1")
     assert mean_row(found)["reason"] == "200 texts edited"
     assert {change["edited"] for change in found["datasets"]} == {200}
     assert found["costs"] == {}
 
-    repository.commit("texts")
+    assert repository.json("HEAD", "--to", "HEAD~1")["verdicts"]["better"] == 1
+    repository.take_back_commit()
+    assert repository.json()["verdicts"]["worse"] == 1
+    assert repository.review("--fail-if", "worse").exit_code == GATE_STATUS
+    assert repository.review("HEAD").exit_code == 0
+
     repository.change(rows=220)
     found = repository.json()
     assert (mean_row(found)["reason"], mean_row(found)["n"]) == ("20 added", 220)
@@ -66,12 +63,12 @@ def test_a_pull_request_from_change_to_verdict(repository):
 
 
 def test_without_the_scores_of_a_side_the_verdict_is_unpaired_and_one_line_says_why(repository):
-    repository.change(signal=3.0)
+    repository.take_back_commit()
     paired = mean_row(repository.json())
     repository.run("rm", "-rf", ".dvc/cache")
     found = repository.json()
     row = mean_row(found)
-    assert (row["verdict"], row["paired"], paired["paired"]) == ("better", False, True)
+    assert (row["verdict"], row["paired"], paired["paired"]) == ("worse", False, True)
     widths = [one["difference"]["high"] - one["difference"]["low"] for one in (row, paired)]
     assert widths[0] > widths[1] > 0
     assert row["difference"]["value"] == pytest.approx(paired["difference"]["value"], abs=0.001)
@@ -79,13 +76,11 @@ def test_without_the_scores_of_a_side_the_verdict_is_unpaired_and_one_line_says_
     assert line.startswith("scores of HEAD are in no cache and on no remote (")
     assert line.endswith(f"intervals are unpaired; {UNREAD}")
     drawn = repository.review().output
-    assert "🔺 better (unpaired)" in drawn
+    assert "🔻 worse (unpaired)" in drawn
     assert drawn.count("wider than the paired one") == 1
 
 
 def test_a_clone_of_a_project_that_was_never_pushed_judges_by_the_intervals(repository, clone):
-    repository.change(signal=0.5)
-    repository.commit("loss")
     found = clone(repository).json("HEAD~1", "--to", "HEAD")
     assert (mean_row(found)["verdict"], mean_row(found)["paired"]) == ("worse", False)
     assert gone(found["verdicts"]) == {"worse": 1}
@@ -95,38 +90,32 @@ def test_a_clone_of_a_project_that_was_never_pushed_judges_by_the_intervals(repo
 
 
 def test_noise_stays_noise_without_scores(repository, clone):
-    repository.change(noise=2)
-    repository.commit("noise")
-    found = clone(repository).json("HEAD~1", "--to", "HEAD")
+    found = clone(repository).json("HEAD~3", "--to", "HEAD~2")
     assert (mean_row(found)["verdict"], mean_row(found)["paired"]) == ("noise", False)
 
 
 def test_other_texts_are_not_judged_by_intervals_either(repository, clone):
-    repository.change(text="goodbye", signal=3.0)
-    repository.commit("texts")
-    found = clone(repository).json("HEAD~1", "--to", "HEAD")
+    found = clone(repository).json("HEAD~2", "--to", "HEAD~1")
     assert mean_row(found)["verdict"] == "not comparable"
     assert mean_row(found)["reason"] == "its file changed and is out of reach"
     assert len({line.partition(" of ")[0] for line in found["warnings"]}) == len(found["warnings"]), "a line a kind"
 
 
 def test_a_folder_that_cannot_be_opened_is_one_row(today, clone):
-    today.change(text="goodbye")
-    today.commit("texts")
-    rows = today.json("HEAD~1", "--to", "HEAD")["datasets"]
+    rows = today.json("HEAD~2", "--to", "HEAD~1")["datasets"]
     assert [(row["path"].rpartition("/")[2], row["edited"]) for row in rows] == [
         ("mt_balanced_apr_30.jsonl", 200),
         ("mt_raw_apr_30.jsonl", 200),
     ]
-    found = clone(today).json("HEAD~1", "--to", "HEAD")
+    found = clone(today).json("HEAD~2", "--to", "HEAD~1")
     assert [(row["path"], row["status"], row["before"]) for row in found["datasets"]] == [
         ("data/evals/mt_apr_30", "changed", None)
     ]
     assert not any(line.startswith("dataset files") for line in found["warnings"])
-    assert "| `data/evals/mt_apr_30` | changed |" in today.review("HEAD~1", "--to", "HEAD").output
+    assert "| `data/evals/mt_apr_30` | changed |" in today.review("HEAD~2", "--to", "HEAD~1").output
 
 
-def test_both_pipelines_are_reviewed(today):
+def test_both_pipelines_are_reviewed_and_an_experiment_of_a_clone_is_judged_by_its_own_intervals(today, clone):
     today.change("experiments/params.yaml", signal=3.0)
     found = today.json()
     assert [(row["key"], row["before"], row["after"]) for row in found["params"]] == [
@@ -134,10 +123,6 @@ def test_both_pipelines_are_reviewed(today):
     ]
     results = {row["probe"]: row["verdict"] for row in found["results"]}
     assert results == {"asked": "better", "mean": "unchanged"}
-
-
-def test_an_experiment_of_a_clone_is_judged_by_its_own_intervals(today, clone):
-    today.change("experiments/params.yaml", signal=3.0)
     today.commit("asked")
     found = clone(today).json("HEAD~1", "--to", "HEAD")
     assert {row["probe"]: (row["verdict"], row["paired"]) for row in found["results"]} == {
@@ -147,8 +132,7 @@ def test_an_experiment_of_a_clone_is_judged_by_its_own_intervals(today, clone):
 
 
 def test_activations_that_were_computed_differently_are_told(today):
-    today.change(noise=2, dtype="bfloat16")
-    (told,) = today.json()["warnings"]
+    (told,) = today.json("HEAD~3", "--to", "HEAD~2")["warnings"]
     assert told.startswith("activations were computed differently (compute_dtype float32 and then bfloat16)")
 
 
@@ -157,25 +141,21 @@ def test_a_commit_of_the_old_form_is_compared_with_one_of_today(old, clone):
     old.run("git", "rm", "-q", "metrics/evaluate.json", "metrics/overlap.json", "dvc.lock")
     old.run("rm", "-rf", "data/evals", "data/results", "data/replies")
     old.write(TODAY)
-    old.change(signal=0.5)
+    old.change(text="goodbye", signal=3.0)
     old.commit("today")
     found = old.json("HEAD~1", "--to", "HEAD")
-    assert (mean_row(found)["verdict"], mean_row(found)["paired"]) == ("worse", True)
+    assert (mean_row(found)["verdict"], mean_row(found)["paired"]) == ("better", True)
     assert [(row["path"], row["status"]) for row in found["datasets"]] == [
         ("data/evals/mt_apr_30/mt_raw_apr_30.jsonl", "new")
     ]
     assert [(row["version"], row["before"], row["after"]) for row in found["overlap"]] == [("in_use", None, 0)]
     found = clone(old).json("HEAD~1", "--to", "HEAD")
-    assert (mean_row(found)["verdict"], mean_row(found)["paired"]) == ("worse", False)
+    assert (mean_row(found)["verdict"], mean_row(found)["paired"]) == ("better", False)
     assert [(row["path"], row["status"]) for row in found["datasets"]] == [("data/evals/mt_apr_30", "changed")]
 
 
 def test_a_clone_without_data_fetches_scores_from_the_remote(repository, clone):
-    # Not `push --all-commits`: DVC takes an older commit's relative remote for a folder at the root of the disk.
-    repository.run("python", "-m", "dvc", "push", "-q")
-    repository.change(signal=0.5)
-    repository.commit("loss")
-    repository.run("python", "-m", "dvc", "push", "-q")
+    repository.push()
     found = clone(repository).json("HEAD~1", "--to", "HEAD")
     assert found["warnings"] == []
     assert found["verdicts"]["worse"] == 1

@@ -69,7 +69,7 @@ def llm(endpoint):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/v1"
     yield LLMConfig(endpoint=url, model="m", mode="record", prices={"m": Price(input=1, output=2)}, concurrency=4)
     server.shutdown()

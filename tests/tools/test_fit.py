@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import peft
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -155,6 +154,8 @@ def test_too_few_records_a_family_or_a_layer_that_does_not_exist_are_one_line(mo
 
 @pytest.mark.slow
 def test_a_folder_of_tables_an_adapter_and_the_last_blocks_output_in_one_command(model, mup_fit, tmp_path):
+    import peft  # here: it takes seconds
+
     (tmp_path / "tables").mkdir()
     for name, seed in (("forum", 0), ("mail", 2)):
         write_table(tmp_path / "tables" / f"{name}.csv", rows=40, seed=seed, noise=0.3)

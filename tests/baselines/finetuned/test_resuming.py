@@ -1,7 +1,5 @@
 """A run that was stopped goes on to the same bits."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -75,9 +73,8 @@ def test_a_run_stopped_again_and_again_equals_an_uninterrupted_one(mode, setting
 
 
 @pytest.mark.slow
-def test_a_process_killed_ten_times_ends_with_the_bytes_of_one_that_was_not(model, tmp_path):
-    script = Path(__file__).with_name("killed_finetuning.py")
-    done = subprocess.run([sys.executable, script, model, tmp_path], capture_output=True, text=True)
+def test_a_process_killed_ten_times_ends_with_the_bytes_of_one_that_was_not(model, tmp_path, warm_run):
+    done = warm_run(Path(__file__).with_name("killed_finetuning.py"), model, tmp_path)
     assert done.returncode == 0, done.stderr
     whole, killed = (tmp_path / name for name in ("whole", "killed"))
     for file in ("weights.safetensors", "finetuned.json"):

@@ -1,6 +1,7 @@
 """Likelihoods are those of two whole passes in float64, whatever shares the pass with a prompt."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,8 +87,9 @@ def test_one_pass_gives_the_likelihoods_of_two_in_float64(
 ):
     template = load_template(FAMILIES[family])
     model = language_model(family)
-    expected = naive(language_model_directory(family), conversations, template)
-    found = scored(model, prompts_of(model, conversations, template))
+    few = replace(conversations, records=conversations.records[:5])  # each text once
+    expected = naive(language_model_directory(family), few, template)
+    found = scored(model, prompts_of(model, few, template))
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-4)
     assert np.ptp(expected[:, 0] - expected[:, 1]) > 0.02, "the test would not see a mistake"
 
