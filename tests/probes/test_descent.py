@@ -103,6 +103,27 @@ def test_the_weights_returned_are_those_of_the_best_epoch_and_not_of_the_last(pl
     )
 
 
+def test_of_equal_epochs_the_first_one_is_returned(planted):
+    data = planted(records=12, hidden=4)
+    member, found = train("max", data, data, epochs=3, learning_rate=1e-12, final_learning_rate=0.0)
+    at_start = auroc(scores("max", member.start, data), data.labels)
+    assert [entry["validation_auroc"] for entry in found.history] == [at_start] * 3
+    assert found.epoch == 0
+
+
+def test_a_loss_of_the_familys_own_is_what_is_minimised(planted):
+    data = planted(records=12, hidden=4)  # records of 3 tokens and more: the shortest are one window
+    member, found = train("ema", data, epochs=1, window=5, temperature=0.5)
+    expected = []
+    for label, begin, end in zip(data.labels, data.activations.offsets, data.activations.offsets[1:], strict=False):
+        projections = (data.activations.values[begin:end] @ member.start.projection + member.start.bias)[:, 0]
+        window = min(5, len(projections))
+        means = np.convolve(projections, np.full(window, 1 / window), mode="valid")
+        weights = np.exp(means / 0.5) / np.exp(means / 0.5).sum()
+        expected.append(weights @ np.log1p(np.exp(np.where(label, -means, means))))
+    assert found.history[0]["train_loss"] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
 def test_training_stops_when_patience_is_used_up(planted):
     data, held_out = planted(records=30, strength=0.3, seed=4), planted(records=300, strength=0.3, seed=5)
     _, found = train("attention", data, held_out, epochs=200, patience=7, learning_rate=0.05)
