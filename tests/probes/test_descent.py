@@ -35,7 +35,7 @@ def plain_space(hidden):
     return Space(np.zeros(hidden), np.full(hidden, hidden**-0.5))
 
 
-def train(name, data, validation=None, batch_size=1000, **settings):
+def train(name, data, validation=None, batch_size=1000, order=1, **settings):
     config = FAMILIES[name].config(**settings)
     hidden = data.activations.hidden
     start = Weights(np.random.default_rng(3).normal(size=(hidden, 2)) * 0.1, np.zeros(2))
@@ -43,7 +43,7 @@ def train(name, data, validation=None, batch_size=1000, **settings):
         start = Weights(start.projection[:, :1], start.bias[:1])
     member = Member(FAMILIES[name], config, config, start)
     held_out = None if validation is None else split(validation)
-    found = descend([member], plain_space(hidden), split(data, batch_size), held_out, np.random.default_rng(1))
+    found = descend([member], plain_space(hidden), split(data, batch_size), held_out, np.random.default_rng(order))
     return member, found[0]
 
 
@@ -146,6 +146,13 @@ def test_every_epoch_uses_every_record_once_leftovers_too(planted, records, batc
     for _ in range(3):
         seen = np.concatenate([batch.records for batch in found.epoch(np.random.default_rng())])
         assert sorted(seen) == list(range(records))
+
+
+def test_each_epoch_takes_the_batches_in_an_order_drawn_anew(planted):
+    data = planted(records=12, hidden=4)
+    one, again, other = (train("max", data, batch_size=2, order=seed, epochs=2)[1].weights for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.projection, again.projection)
+    assert not np.array_equal(one.projection, other.projection)
 
 
 def test_a_batch_holds_the_tokens_of_its_records(planted):
