@@ -124,6 +124,20 @@ def test_going_on_takes_the_settings_of_the_probe_where_none_are_given(data, hel
     assert found.metrics["validation_records"] == 20.0
 
 
+def test_a_solved_probe_goes_on_with_the_settings_that_descent_has_by_default(planted):
+    clear = planted(records=24, hidden=4, strength=9.0)
+    probe, usual = fit_probe(MEAN.config(), clear, None, seed=0), DescentConfig(family="mean_logistic")
+    found = continue_probe(probe, clear, clear)  # nothing is better than its start, so that patience ends it
+    assert (found.metrics["best_epoch"], found.metrics["epochs"]) == (0.0, usual.patience)
+
+
+def test_going_on_is_refused_as_fitting_is_whichever_split_is_wrong(data, held_out):
+    probe, high = fit_probe(MEAN.config(), data, None, seed=0), data.only(data.labels)
+    for splits, name in (((high, held_out), "training"), ((data, high), "validation")):
+        with pytest.raises(UserError, match=f"^the 12 {name} records are all of one class"):
+            continue_probe(probe, *splits)
+
+
 def test_a_split_of_one_class_is_told_by_its_name_and_another_origin_too(data, held_out, ragged, origin):
     high = data.only(data.labels)
     words = "give records of both classes, high-stakes and low-stakes."
