@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models_under_pressure.activations.ragged import ASSISTANT, USER
+from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE, USER
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import fit_calibration, threshold_table
@@ -88,6 +88,17 @@ def test_probes_that_see_other_tokens_are_fitted_on_theirs(data, ragged):
     for name, own in (("u", heads), ("a", lasts), ("l", lasts)):
         alone = fit_probe(MEAN.config(), TrainingData(ragged(own), data.labels, data.groups), None, seed=0)
         np.testing.assert_allclose(found[name].weights["projection"], alone.weights["projection"], rtol=1e-9)
+
+
+def test_the_first_token_of_the_template_is_fitted_on_where_the_settings_say_so(data, ragged):
+    parts = np.split(data.activations.values, data.activations.offsets[1:-1])
+    roles = np.concatenate([[TEMPLATE] + [USER] * (len(part) - 1) for part in parts])
+    framed = TrainingData(ragged(parts, roles=roles), data.labels, data.groups)
+    for first_token, own in ((True, parts), (False, [part[1:] for part in parts])):
+        config = MEAN.config(tokens=("user", "template"), first_token=first_token)
+        found = fit_probe(config, framed, None, seed=0).weights["projection"]
+        alone = fit_probe(MEAN.config(), TrainingData(ragged(own), data.labels, data.groups), None, seed=0)
+        np.testing.assert_allclose(found, alone.weights["projection"], rtol=1e-9)
 
 
 def test_a_fold_is_scored_by_the_probe_of_all_others(data):
