@@ -11,7 +11,7 @@ from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.calibration import fit_calibration, threshold_table
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.family import DescentConfig
+from models_under_pressure.probes.family import DescentConfig, FamilyConfig
 from models_under_pressure.probes.logistic import grouped_folds
 from models_under_pressure.probes.training import continue_probe, fit_folds, fit_probe, fit_probes
 
@@ -56,6 +56,16 @@ def test_a_probe_of_descent_says_its_epochs_and_is_the_best_of_them(data, held_o
     alone = fit_probe(FAMILIES["max"].config(**SHORT), data, None, seed=0)
     assert (alone.metrics, set(alone.history[0])) == ({"best_epoch": 2.0, "epochs": 2.0}, {"train_loss"})
     assert (alone.thresholds, alone.calibration) == ((), None)
+
+
+def test_a_step_is_taken_for_each_batch_of_the_size_that_is_set_in_the_same_order_each_time(data):
+    sizes = (8, 24, 8)
+    one, other, again = (
+        fit_probe(FAMILIES["max"].config(epochs=2, batch_size=size), data, None, seed=0).weights["projection"]
+        for size in sizes
+    )
+    np.testing.assert_array_equal(one, again)
+    assert not np.allclose(one, other)
 
 
 def test_each_name_gets_its_consecutive_seeds_whatever_is_fitted_beside_it(data, held_out):
@@ -147,6 +157,13 @@ def test_going_on_is_refused_as_fitting_is_whichever_split_is_wrong(data, held_o
     for splits, name in (((high, held_out), "training"), ((data, high), "validation")):
         with pytest.raises(UserError, match=f"^the 12 {name} records are all of one class"):
             continue_probe(probe, *splits)
+
+
+def test_a_family_of_descent_is_not_fitted_without_settings_of_descent(data):
+    bare = {"bare": FamilyConfig(family="attention")}
+    for configs in (bare, bare | {"max": FAMILIES["max"].config(**SHORT)}):
+        with pytest.raises(TypeError, match="^family attention fits by descent and needs a DescentConfig$"):
+            fit_probes(configs, data, None, seed=0)
 
 
 def test_a_split_of_one_class_is_told_by_its_name_and_another_origin_too(data, held_out, ragged, origin):
