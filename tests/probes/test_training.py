@@ -8,6 +8,7 @@ import pytest
 from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE, USER
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
+from models_under_pressure.probes.batches import Pools
 from models_under_pressure.probes.calibration import fit_calibration, threshold_table
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES
@@ -58,14 +59,21 @@ def test_a_probe_of_descent_says_its_epochs_and_is_the_best_of_them(data, held_o
     assert (alone.thresholds, alone.calibration) == ((), None)
 
 
-def test_a_step_is_taken_for_each_batch_of_the_size_that_is_set_in_the_same_order_each_time(data):
-    sizes = (8, 24, 8)
-    one, other, again = (
-        fit_probe(FAMILIES["max"].config(epochs=2, batch_size=size), data, None, seed=0).weights["projection"]
-        for size in sizes
-    )
-    np.testing.assert_array_equal(one, again)
-    assert not np.allclose(one, other)
+def test_every_epoch_has_the_same_batches_of_the_size_that_is_set_in_an_order_that_every_fit_repeats(data, monkeypatch):
+    taken, epoch = [], Pools.epoch
+
+    def watched(self, generator):
+        found = list(epoch(self, generator))
+        taken.append([tuple(batch.records) for batch in found])
+        return iter(found)
+
+    monkeypatch.setattr(Pools, "epoch", watched)
+    for _ in range(2):
+        fit_probe(FAMILIES["max"].config(epochs=4, batch_size=8), data, None, seed=0)
+    assert taken[:4] == taken[4:]
+    assert [len(batch) for batch in taken[0]] == [8, 8, 8]
+    assert {tuple(sorted(batches)) for batches in taken} == {tuple(sorted(taken[0]))}
+    assert len(set(map(tuple, taken))) > 1
 
 
 def test_each_name_gets_its_consecutive_seeds_whatever_is_fitted_beside_it(data, held_out):
