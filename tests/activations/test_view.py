@@ -58,3 +58,44 @@ def test_token_ids_follow_where_every_part_has_them():
     object.__setattr__(whole, "token_ids", np.array([7, 8, 9]))
     assert View([(whole, np.array([1]))]).token_ids.tolist() == [9]
     assert View([(whole, np.array([1])), (bare, np.array([0]))]).token_ids is None
+
+
+class Bits(ArrayActivations):
+    """Activations that have the upper halves of their numbers, as a store of bfloat16 has."""
+
+    def read_bits(self, start, stop):
+        return (self.values[start:stop].view(np.uint32) >> 16).astype(np.uint16)
+
+
+class Wide(ArrayActivations):
+    """Activations that are float32 in their store too."""
+
+    def read_bits(self, start, stop):
+        return self.values[start:stop]
+
+
+def part(kind, rows):
+    whole = ragged([2, 3])
+    return kind(whole.values, whole.offsets, whole.ids, whole.roles, whole.attributes), np.array(rows, dtype=int)
+
+
+def test_bits_are_read_where_every_part_has_them_and_numbers_elsewhere():
+    bits, numbers = part(Bits, [1])[0].read_bits(2, 5), ragged([2, 3]).values[2:]
+    for parts, expected in (
+        ([part(Bits, [1])], bits),
+        ([part(Bits, [1]), part(Bits, [1])], np.concatenate([bits, bits])),
+        ([part(Bits, [1]), part(Wide, [1])], np.concatenate([numbers, numbers])),
+        ([part(Bits, [1]), part(ArrayActivations, [1])], np.concatenate([numbers, numbers])),
+        ([part(Wide, [1])], numbers),
+    ):
+        found = View(parts).read_bits(0, len(expected))
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_nothing_has_the_width_and_types_of_something():
+    none = View([part(Bits, [])])
+    for found in (none.read(0, 0), none.read_bits(0, 0)):
+        assert (found.shape, found.dtype) == ((0, 2), np.float32)
+    assert (none.offsets.tolist(), none.offsets.dtype) == ([0], np.int64)
+    assert (none.roles.shape, none.roles.dtype) == ((0,), np.int8)

@@ -173,6 +173,17 @@ def test_texts_that_say_different_things_stay_different(language):
     assert fold(one) == fold(unicodedata.normalize("NFD", f" {one}! "))
 
 
+def test_format_characters_are_invisible_in_every_script():
+    for text, _ in PAIRS.values():
+        assert fold(between_letters(text, "\u200d\u2060\u200f\u00ad")) == fold(text), text
+
+
+@pytest.mark.parametrize("kind", ["Cn", "Co", "Cs"])
+def test_what_has_no_meaning_in_unicode_separates_words(kind):
+    mark = next(chr(code) for code in range(0x80, 0x110000) if unicodedata.category(chr(code)) == kind)
+    assert fold(f"one{mark}two") == "one two"
+
+
 def test_vowel_signs_that_hebrew_and_arabic_do_without_do_not_matter():
     assert fold("شَرِبَ الدَّوَاءَ") == fold("شرب الدواء") == fold("شـــرب الدواء")
     assert fold("שָׁתָה אֶת הַתְּרוּפָה") == fold("שתה את התרופה")
@@ -185,6 +196,11 @@ def test_capitals_of_greek_and_russian_are_their_small_letters():
 
 def test_english_with_vietnamese_letters_is_no_vietnamese():
     assert fold("shọuld I stọp tạking thẹ sẹcond prẹscription") == fold("should i stop taking the second prescription")
+
+
+def test_four_words_in_five_that_are_vietnamese_syllables_make_a_text_vietnamese():
+    assert fold("bạn có má không xyz") == "bạn có má không xyz"
+    assert fold("bạn có má không xyz xyz") == "ban co ma khong xyz xyz"
 
 
 def test_every_look_alike_is_its_letter_in_any_case():

@@ -35,7 +35,7 @@ def plain_space(hidden):
     return Space(np.zeros(hidden), np.full(hidden, hidden**-0.5))
 
 
-def train(name, data, validation=None, batch_size=1000, **settings):
+def train(name, data, validation=None, batch_size=1000, order=1, **settings):
     config = FAMILIES[name].config(**settings)
     hidden = data.activations.hidden
     start = Weights(np.random.default_rng(3).normal(size=(hidden, 2)) * 0.1, np.zeros(2))
@@ -43,7 +43,7 @@ def train(name, data, validation=None, batch_size=1000, **settings):
         start = Weights(start.projection[:, :1], start.bias[:1])
     member = Member(FAMILIES[name], config, config, start)
     held_out = None if validation is None else split(validation)
-    found = descend([member], plain_space(hidden), split(data, batch_size), held_out, np.random.default_rng(1))
+    found = descend([member], plain_space(hidden), split(data, batch_size), held_out, np.random.default_rng(order))
     return member, found[0]
 
 
@@ -103,6 +103,27 @@ def test_the_weights_returned_are_those_of_the_best_epoch_and_not_of_the_last(pl
     )
 
 
+def test_of_equal_epochs_the_first_one_is_returned(planted):
+    data = planted(records=12, hidden=4)
+    member, found = train("max", data, data, epochs=3, learning_rate=1e-12, final_learning_rate=0.0)
+    at_start = auroc(scores("max", member.start, data), data.labels)
+    assert [entry["validation_auroc"] for entry in found.history] == [at_start] * 3
+    assert found.epoch == 0
+
+
+def test_a_loss_of_the_familys_own_is_what_is_minimised(planted):
+    data = planted(records=12, hidden=4)  # records of 3 tokens and more: the shortest are one window
+    member, found = train("ema", data, epochs=1, window=5, temperature=0.5)
+    expected = []
+    for label, begin, end in zip(data.labels, data.activations.offsets, data.activations.offsets[1:], strict=False):
+        projections = (data.activations.values[begin:end] @ member.start.projection + member.start.bias)[:, 0]
+        window = min(5, len(projections))
+        means = np.convolve(projections, np.full(window, 1 / window), mode="valid")
+        weights = np.exp(means / 0.5) / np.exp(means / 0.5).sum()
+        expected.append(weights @ np.log1p(np.exp(np.where(label, -means, means))))
+    assert found.history[0]["train_loss"] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
 def test_training_stops_when_patience_is_used_up(planted):
     data, held_out = planted(records=30, strength=0.3, seed=4), planted(records=300, strength=0.3, seed=5)
     _, found = train("attention", data, held_out, epochs=200, patience=7, learning_rate=0.05)
@@ -125,6 +146,13 @@ def test_every_epoch_uses_every_record_once_leftovers_too(planted, records, batc
     for _ in range(3):
         seen = np.concatenate([batch.records for batch in found.epoch(np.random.default_rng())])
         assert sorted(seen) == list(range(records))
+
+
+def test_each_epoch_takes_the_batches_in_an_order_drawn_anew(planted):
+    data = planted(records=12, hidden=4)
+    one, again, other = (train("max", data, batch_size=2, order=seed, epochs=2)[1].weights for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.projection, again.projection)
+    assert not np.array_equal(one.projection, other.projection)
 
 
 def test_a_batch_holds_the_tokens_of_its_records(planted):

@@ -165,6 +165,21 @@ def test_descent_reads_each_token_once_more_however_many_epochs_when_memory_allo
     assert set(counting.reads) == {2}
 
 
+def test_memory_is_counted_in_gib_and_halved_between_the_two_splits(planted):
+    data = planted(records=20, hidden=4)
+    config, size = FAMILIES["max"].config(epochs=4), data.activations.values.nbytes
+
+    def reads(memory, splits):
+        both = [Counting(data.activations) for _ in range(splits)]
+        watched = [TrainingData(one, data.labels, data.groups) for one in both] + [None]
+        fit_probes({"": config}, *watched[:2], seed=0, memory_gib=memory / 2**30)
+        return [set(one.reads) for one in both]
+
+    assert (reads(size, 1), reads(size - 1, 1)) == ([{2}], [{1 + 4}])
+    # a held-out split is read before the first epoch too, and once more when the probe is judged
+    assert (reads(2 * size, 2), reads(2 * size - 1, 2)) == ([{2}, {2}], [{1 + 4}, {1 + 4 + 1}])
+
+
 @pytest.mark.parametrize("label", [True, False])
 @pytest.mark.parametrize("split", ["training", "validation"])
 def test_one_class_is_refused(planted, label, split):

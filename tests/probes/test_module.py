@@ -1,5 +1,6 @@
 """A probe as a torch module: linear families, and one whose tokens pass a layer of their own."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -9,8 +10,10 @@ import torch
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import Descent, DescentConfig, Family, Weights, random_directions
+from models_under_pressure.probes.module import ProbeModule
 from models_under_pressure.probes.pooling import MeanStream, Segments, pool_mean
 from models_under_pressure.probes.probe import Probe, device_of
+from models_under_pressure.probes.space import Space
 from models_under_pressure.probes.streaming import RunningScore
 from models_under_pressure.probes.training import continue_probe, fit_probe
 
@@ -56,6 +59,25 @@ def test_a_module_gives_logits_and_contributions_where_the_tokens_are(name, plan
     torch.testing.assert_close(pooled.contributions[:4].sum(), pooled.logits[0])
     assert {key: tuple(value.shape) for key, value in probe.module.state_dict().items()} == shapes
     assert probe.parameters == sum(int(np.prod(shape)) for shape in shapes.values())
+    assert not any(parameter.requires_grad for parameter in probe.module.parameters())
+
+
+def test_weights_of_single_precision_are_computed_in_double():
+    weights = {"projection": np.ones((2, 1), dtype=np.float32) / 3, "bias": np.zeros(1, dtype=np.float32)}
+    module = Probe(FAMILIES["mean"].config(), weights).module
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float64}
+
+
+def test_the_space_of_the_training_is_no_part_of_what_is_kept():
+    weights = Weights(np.ones((2, 1)), np.zeros(1))
+    module = ProbeModule(FAMILIES["mean"], FAMILIES["mean"].config(), weights, Space(np.ones(2), np.ones(2)))
+    assert set(module.state_dict()) == {"projection", "bias"}
+
+
+def test_a_layer_of_its_own_may_depend_on_the_settings(two_layers):
+    family = replace(TWO_LAYERS, transform=lambda projections, more, config: projections * config.epochs)
+    module = ProbeModule(family, two_layers, Weights(np.ones((2, 1)), np.zeros(1)))
+    assert module.transform(torch.ones(1, 1)).item() == two_layers.epochs == 40
 
 
 def test_a_family_with_a_layer_of_its_own_learns_and_its_running_score_is_that_of_the_batch(two_layers, planted):

@@ -15,11 +15,12 @@ from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.files import file_hash, read_json, stable_hash, write_json
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES
+from models_under_pressure.probes.family import DescentConfig
 from models_under_pressure.probes.markers import marker_of_model, marker_of_texts
 from models_under_pressure.probes.probe import Probe, load_probe, save_probe
 from models_under_pressure.probes.streaming import RunningScore
 from models_under_pressure.probes.tokens import SENTENCE_END_IDS, select
-from models_under_pressure.probes.training import fit_probe
+from models_under_pressure.probes.training import continue_probe, fit_probes
 
 HIDDEN = 6
 TEXTS = ["a", "b", ":", "ab", "b:", ":a", "aab", "a:b", "ab:ab", "", "cc"]
@@ -127,24 +128,51 @@ def tokenizer():
     return describe_model(ModelConfig()).tokenizer
 
 
-def test_a_probe_is_fitted_on_the_part_and_keeps_its_marker_on_disk(tokenizer, tmp_path):
+@pytest.fixture(scope="module")
+def fitted(tokenizer):
+    """Probes of a part each, fitted together: the vocabulary is read once for all that see the same tokens."""
     labels = np.arange(40) % 2 == 0
     some = answers([("Answer: old. ", "x " * number, "Answer:", " yes" * 3) for number in range(40)], tokenizer)
     answer = marker_of_model("Answer:", some.attributes).follows(some.token_ids, some.offsets)
     spoilt = np.repeat(labels, np.diff(some.offsets)) ^ ~answer  # before the marker labels are upside down
     some.values[:, 0] = np.where(spoilt, 5.0, -5.0)
     data = TrainingData(some, labels, some.ids)
-    for part in ({"after": "Answer:"}, {"last": 3}):
-        probe = fit_probe(FAMILIES["mean_logistic"].config(**part), data, None, seed=0)
-        save_probe(probe, tmp_path / "probe")
+    configs = {
+        "after": FAMILIES["mean_logistic"].config(after="Answer:"),
+        "last": FAMILIES["mean_logistic"].config(last=3),
+        "sentences": FAMILIES["sentence_mean_max"].config(after="Answer:", epochs=2),
+    }
+    return data, answer, {name: probe for name, (probe,) in fit_probes(configs, data, None, seed=0).items()}
+
+
+def test_a_probe_is_fitted_on_the_part_and_keeps_its_marker_on_disk(fitted, tmp_path):
+    data, answer, probes = fitted
+    for name in ("after", "last"):
+        save_probe(probes[name], tmp_path / "probe")
         loaded = load_probe(tmp_path / "probe")
-        logits = loaded.decision_function(some)
-        assert ((logits > 0) == labels).all()
-        np.testing.assert_array_equal(logits, probe.decision_function(some))
-        added = loaded.contributions(some)
+        logits = loaded.decision_function(data.activations)
+        assert ((logits > 0) == data.labels).all()
+        np.testing.assert_array_equal(logits, probes[name].decision_function(data.activations))
+        added = loaded.contributions(data.activations)
         assert (added[~answer] == 0).all()
         assert (added[answer] != 0).all()
     assert loaded.parameters == HIDDEN + 1
+
+
+@pytest.mark.slow
+def test_a_probe_of_sentences_has_the_ends_that_the_models_tokenizer_writes_and_keeps_them_as_it_goes_on(
+    fitted, tokenizer
+):
+    data, _, probes = fitted
+    probe = probes["sentences"]
+    ends = set(tokenizer.batch_decode([[number] for number in probe.sentence_end_ids.tolist()]))
+    assert {".", "!", "?"} <= ends
+    assert not {" yes", "x", ","} & ends
+    assert set(probes["after"].weights) == set(probe.weights) - {SENTENCE_END_IDS}
+    continued = continue_probe(probe, data, data, settings=DescentConfig(family="sentence_mean_max", epochs=3))
+    assert continued.metrics["epochs"] == 3.0
+    for name in set(probe.weights) - {"projection", "bias"}:
+        np.testing.assert_array_equal(continued.weights[name], probe.weights[name])
 
 
 def test_the_card_shows_a_line_break_of_the_marker_as_text(tmp_path):

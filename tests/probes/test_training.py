@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models_under_pressure.activations.ragged import ASSISTANT, USER
+from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE, USER
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.evaluation.metrics import auroc
+from models_under_pressure.probes.batches import Pools
 from models_under_pressure.probes.calibration import fit_calibration, threshold_table
 from models_under_pressure.probes.data import TrainingData
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.family import DescentConfig
+from models_under_pressure.probes.family import DescentConfig, FamilyConfig
 from models_under_pressure.probes.logistic import grouped_folds
 from models_under_pressure.probes.training import continue_probe, fit_folds, fit_probe, fit_probes
 
@@ -58,6 +59,23 @@ def test_a_probe_of_descent_says_its_epochs_and_is_the_best_of_them(data, held_o
     assert (alone.thresholds, alone.calibration) == ((), None)
 
 
+def test_every_epoch_has_the_same_batches_of_the_size_that_is_set_in_an_order_that_every_fit_repeats(data, monkeypatch):
+    taken, epoch = [], Pools.epoch
+
+    def watched(self, generator):
+        found = list(epoch(self, generator))
+        taken.append([tuple(batch.records) for batch in found])
+        return iter(found)
+
+    monkeypatch.setattr(Pools, "epoch", watched)
+    for _ in range(2):
+        fit_probe(FAMILIES["max"].config(epochs=4, batch_size=8), data, None, seed=0)
+    assert taken[:4] == taken[4:]
+    assert [len(batch) for batch in taken[0]] == [8, 8, 8]
+    assert {tuple(sorted(batches)) for batches in taken} == {tuple(sorted(taken[0]))}
+    assert len(set(map(tuple, taken))) > 1
+
+
 def test_each_name_gets_its_consecutive_seeds_whatever_is_fitted_beside_it(data, held_out):
     configs = {
         "a": FAMILIES["attention"].config(**SHORT, seeds=2),
@@ -88,6 +106,17 @@ def test_probes_that_see_other_tokens_are_fitted_on_theirs(data, ragged):
     for name, own in (("u", heads), ("a", lasts), ("l", lasts)):
         alone = fit_probe(MEAN.config(), TrainingData(ragged(own), data.labels, data.groups), None, seed=0)
         np.testing.assert_allclose(found[name].weights["projection"], alone.weights["projection"], rtol=1e-9)
+
+
+def test_the_first_token_of_the_template_is_fitted_on_where_the_settings_say_so(data, ragged):
+    parts = np.split(data.activations.values, data.activations.offsets[1:-1])
+    roles = np.concatenate([[TEMPLATE] + [USER] * (len(part) - 1) for part in parts])
+    framed = TrainingData(ragged(parts, roles=roles), data.labels, data.groups)
+    for first_token, own in ((True, parts), (False, [part[1:] for part in parts])):
+        config = MEAN.config(tokens=("user", "template"), first_token=first_token)
+        found = fit_probe(config, framed, None, seed=0).weights["projection"]
+        alone = fit_probe(MEAN.config(), TrainingData(ragged(own), data.labels, data.groups), None, seed=0)
+        np.testing.assert_allclose(found, alone.weights["projection"], rtol=1e-9)
 
 
 def test_a_fold_is_scored_by_the_probe_of_all_others(data):
@@ -122,6 +151,27 @@ def test_going_on_takes_the_settings_of_the_probe_where_none_are_given(data, hel
     found = continue_probe(probe, data, held_out)
     assert found.metrics["epochs"] == 3.0
     assert found.metrics["validation_records"] == 20.0
+
+
+def test_a_solved_probe_goes_on_with_the_settings_that_descent_has_by_default(planted):
+    clear = planted(records=24, hidden=4, strength=9.0)
+    probe, usual = fit_probe(MEAN.config(), clear, None, seed=0), DescentConfig(family="mean_logistic")
+    found = continue_probe(probe, clear, clear)  # nothing is better than its start, so that patience ends it
+    assert (found.metrics["best_epoch"], found.metrics["epochs"]) == (0.0, usual.patience)
+
+
+def test_going_on_is_refused_as_fitting_is_whichever_split_is_wrong(data, held_out):
+    probe, high = fit_probe(MEAN.config(), data, None, seed=0), data.only(data.labels)
+    for splits, name in (((high, held_out), "training"), ((data, high), "validation")):
+        with pytest.raises(UserError, match=f"^the 12 {name} records are all of one class"):
+            continue_probe(probe, *splits)
+
+
+def test_a_family_of_descent_is_not_fitted_without_settings_of_descent(data):
+    bare = {"bare": FamilyConfig(family="attention")}
+    for configs in (bare, bare | {"max": FAMILIES["max"].config(**SHORT)}):
+        with pytest.raises(TypeError, match="^family attention fits by descent and needs a DescentConfig$"):
+            fit_probes(configs, data, None, seed=0)
 
 
 def test_a_split_of_one_class_is_told_by_its_name_and_another_origin_too(data, held_out, ragged, origin):

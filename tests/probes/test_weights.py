@@ -92,8 +92,10 @@ def test_a_weight_is_a_number_above_zero(weight):
         RecordWeights(by={"source": {"forum": weight}})
 
 
-def test_the_hash_of_the_training_data_knows_the_weights(planted):
-    data, config = planted(records=20), FAMILIES["mean"].config()
+@pytest.mark.parametrize("family", ["mean", "last", "max"])
+def test_weights_change_the_probe_and_the_hash_of_its_training_data(family, planted):
+    short = {"epochs": 2} if family == "max" else {}
+    data, config = planted(records=20), FAMILIES[family].config(**short)
     weighted = replace(data, weights=np.where(np.arange(20) < 10, 0.5, 1.5))
     plain, found = (fit_probe(config, one, None, seed=0) for one in (data, weighted))
     assert found.provenance["training_data_hash"] != plain.provenance["training_data_hash"]
