@@ -6,7 +6,7 @@ repro:   ## the whole pipeline
 test:    ## the tests
 	uv run pytest
 
-quick:   ## those that take less than 0.4 seconds each
+quick:   ## those that take less than 0.2 seconds each
 	uv run pytest -m "not slow"
 
 slow:    ## the others: the pipeline, kills, servers

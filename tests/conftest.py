@@ -32,7 +32,7 @@ NUMBERS = count()
 
 MEASURED = Path(__file__).with_name("seconds.json")
 """Test -> seconds, of those that take more than `QUICK`; `make seconds` measures them anew."""
-QUICK = 0.4
+QUICK = 0.2
 """Seconds: what takes longer is slow, marked as such or not."""
 
 settings.register_profile(

@@ -150,7 +150,7 @@ def test_twenty_kills_on_the_way_from_the_download_to_the_figures_change_nothing
                 wait(lines, 10 ** draw.uniform(-2, 0.3))
                 hit += kill(process, stage_too=stage_too)
                 while lines.get() is not None:
-                    """Until a stage that was left behind has ended: DVC would remove its folder while it writes there."""
+                    """Until a stage that was left behind has ended: DVC removes folders that it may write to."""
                 mend(victim)
                 break
         else:
