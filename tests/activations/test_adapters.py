@@ -4,7 +4,6 @@ import json
 import shutil
 
 import numpy as np
-import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -28,15 +27,19 @@ SIZES = {
     "num_key_value_heads": 2,
 }
 KINDS = {
-    "lora": peft.LoraConfig(target_modules=["q_proj", "down_proj"], r=4, init_lora_weights=False),
-    "dora": peft.LoraConfig(target_modules=["q_proj", "v_proj"], r=4, init_lora_weights=False, use_dora=True),
-    "by_pattern": peft.LoraConfig(target_modules=r"model\.layers\.[02]\..*_proj", r=2, init_lora_weights=False),
-    "ia3": peft.IA3Config(
-        target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], init_ia3_weights=False
-    ),
-    "loha": peft.LoHaConfig(target_modules=["q_proj"], r=4, init_weights=False),
-    "lokr": peft.LoKrConfig(target_modules=["v_proj"], r=4, init_weights=False),
+    "lora": {"target_modules": ["q_proj", "down_proj"], "r": 4, "init_lora_weights": False},
+    "dora": {"target_modules": ["q_proj", "v_proj"], "r": 4, "init_lora_weights": False, "use_dora": True},
+    "by_pattern": {"target_modules": r"model\.layers\.[02]\..*_proj", "r": 2, "init_lora_weights": False},
+    "ia3": {
+        "peft_type": "IA3",
+        "target_modules": ["k_proj", "down_proj"],
+        "feedforward_modules": ["down_proj"],
+        "init_ia3_weights": False,
+    },
+    "loha": {"peft_type": "LOHA", "target_modules": ["q_proj"], "r": 4, "init_weights": False},
+    "lokr": {"peft_type": "LOKR", "target_modules": ["v_proj"], "r": 4, "init_weights": False},
 }
+"""Kind -> settings of PEFT, of LoRA where they name no type."""
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +55,15 @@ def base(tokenizer_of, tmp_path_factory):
 @pytest.fixture(scope="module")
 def adapter(base, tmp_path_factory):
     """Folder of an adapter of a kind on the base, made once; `bare`: on the decoder without its head."""
+    import peft
+
     made = {}
 
     def folder(kind="lora", bare=False):
         if (kind, bare) not in made:
             torch.manual_seed(1)
             model = (AutoModel if bare else AutoModelForCausalLM).from_pretrained(base)
-            config = peft.PeftConfig.from_peft_type(**KINDS[kind].to_dict())
+            config = peft.PeftConfig.from_peft_type(**{"peft_type": "LORA"} | KINDS[kind])
             config.task_type = None if bare else "CAUSAL_LM"
             made[kind, bare] = tmp_path_factory.mktemp(kind)
             wrapped = peft.get_peft_model(model, config)
@@ -92,6 +97,8 @@ def values_of(model, chats, layers):
 
 
 def merged_by_peft(base, folder, bare=False):
+    import peft
+
     model = (AutoModel if bare else AutoModelForCausalLM).from_pretrained(base, dtype=torch.float32)
     merged = peft.PeftModel.from_pretrained(model, folder).merge_and_unload()
     return (merged if bare else merged.model).eval()

@@ -12,7 +12,7 @@ from fault_server import Act, FaultServer, answer
 
 from models_under_pressure.llm import answering
 
-ROWS = 150
+ROWS = 90
 
 
 class Asking(subprocess.Popen):
@@ -59,7 +59,7 @@ def wait_until(condition, process):
 def test_after_kill_9_three_times_only_what_is_not_recorded_is_asked(start, tmp_path):
     with FaultServer(latency=0.02) as server:
         before: set[str] = set()
-        for stop_at in (30, 70, 110):
+        for stop_at in (20, 45, 70):
             asked_before = len(server.seen)
             process = start(server)
             wait_until(lambda stop_at=stop_at: len(server.seen) >= stop_at, process)
@@ -103,7 +103,7 @@ def test_an_interrupted_run_waits_for_what_is_paid_for_and_loses_nothing(number,
         rest = process.stderr.read()
         assert process.wait(timeout=60) == 1
         assert b"waiting for the requests under way" in heard
-        assert b"28 of 150 questions are answered and recorded" in rest
+        assert f"28 of {ROWS} questions are answered and recorded".encode() in rest
         assert b"Traceback" not in rest
         assert recorded() == {seen.row for seen in server.seen}
         assert len(server.seen) == 28
@@ -119,7 +119,7 @@ def test_a_second_interrupt_does_not_wait(start):
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait(timeout=60) == 1
-        assert b"0 of 150 questions are answered and recorded" in rest
+        assert f"0 of {ROWS} questions are answered and recorded".encode() in rest
         assert b"Traceback" not in rest
 
 
@@ -163,7 +163,7 @@ def test_a_killed_refresh_goes_on_where_it_was(start):
         assert start(server).wait() == 0
         server.seen.clear()
         process = start(server, mode="refresh")
-        wait_until(lambda: len(server.seen) >= 60, process)
+        wait_until(lambda: len(server.seen) >= 40, process)
         process.kill()
         process.wait()
         server.wait_until_quiet()

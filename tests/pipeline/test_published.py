@@ -48,7 +48,7 @@ def origin(tmp_path):
         lines = "".join(json.dumps(row) + "\n" for row in rows(prefix, 62 if "train" in path else 42))
         (tmp_path / path).write_text(lines)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()

@@ -1,4 +1,4 @@
-"""How many inputs a reader is shown: a few hundred in the suite, the same ones each time; `make fuzz` draws more."""
+"""How many inputs a reader is shown: 150 in the suite, the same ones each time; `make fuzz` draws more."""
 
 import os
 
@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 _ASKED = os.environ.get("MUP_FUZZ_EXAMPLES")
 
 many = settings(
-    max_examples=int(_ASKED or 300),
+    max_examples=int(_ASKED or 150),
     derandomize=_ASKED is None,
     deadline=None,
     database=None,

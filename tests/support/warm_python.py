@@ -97,6 +97,7 @@ LIBRARIES = (
     "sklearn.isotonic",
     "sklearn.linear_model",
     "tokenizers",
+    "torch._dynamo",
     "torch.utils.flop_counter",
     "transformers.models.llama.modeling_llama",
     "typer",
