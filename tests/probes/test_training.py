@@ -182,7 +182,11 @@ def test_a_split_of_one_class_is_told_by_its_name_and_another_origin_too(data, h
             fit_probe(MEAN.config(), *splits, seed=0)
         assert str(caught.value) == f"the 12 {name} records are all of one class. Remedy: {words}"
     parts = np.split(held_out.activations.values, held_out.activations.offsets[1:-1])
-    other = replace(held_out, activations=ragged(parts, attributes=origin | {"layer": 9}))
-    told = "the validation activations were not made where the probe reads: layer is 9, not 3"
-    with pytest.raises(UserError, match=f"^{told}"):
+    attributes = origin | {"layer": 9, "keep": "mean"}
+    other = replace(held_out, activations=ragged(parts, attributes=attributes))
+    with pytest.raises(UserError) as caught:
         fit_probe(MEAN.config(), data, other, seed=0)
+    assert str(caught.value) == (
+        "the validation activations were not made where the probe reads: layer is 9, not 3; keep is 'mean', not "
+        "'tokens'. Remedy: extract them with the probe's model, layer and hook point, or train a probe for them."
+    )
