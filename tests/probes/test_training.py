@@ -121,11 +121,15 @@ def test_the_first_token_of_the_template_is_fitted_on_where_the_settings_say_so(
         np.testing.assert_allclose(found, alone.weights["projection"], rtol=1e-9)
 
 
-def test_a_record_that_the_extraction_refused_needs_no_activations(data, ragged, origin):
+def test_a_record_that_the_extraction_refused_needs_no_activations_and_the_others_bring_their_words(
+    data, ragged, origin
+):
+    words = Classes(positive="rude", negative="kind")
     some = ragged(np.split(data.activations.values[:6], 2), attributes=origin | {"refused": ["r7"]})
     labels = {"r7": Label.HIGH, "r1": Label.LOW, "r0": Label.HIGH}
-    found = with_labels(some, [Record(id=id_, input="text", label=label) for id_, label in labels.items()])
-    assert (found.labels.tolist(), found.labels.dtype) == ([True, False], bool)
+    records = [Record(id=id_, input="text", label=label, classes=words) for id_, label in labels.items()]
+    found = with_labels(some, records)
+    assert (found.labels.tolist(), found.labels.dtype, found.classes) == ([True, False], bool, words)
 
 
 def test_some_records_keep_the_words_for_their_classes(data):
