@@ -52,6 +52,12 @@ def test_neighbours_are_read_together():
     assert reads == [(0, 5), (6, 10)]
 
 
+def test_records_of_two_sources_are_no_neighbours_wherever_they_lie():
+    one, other = ragged([1, 2, 4]), ragged([1, 2, 4], first=1000)
+    view = View([(one, np.array([1])), (other, np.array([2]))])
+    np.testing.assert_array_equal(view.read(0, 6), np.concatenate([one.values[1:3], other.values[3:7]]))
+
+
 def test_token_ids_follow_where_every_part_has_them():
     whole, bare = ragged([2, 1]), ragged([1])
     assert View([(whole, np.array([0]))]).token_ids is None

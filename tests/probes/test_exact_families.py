@@ -163,6 +163,7 @@ def test_cross_validation_never_divides_a_group(planted, monkeypatch):
     assert seen == [set()] * 5
 
 
-def test_cross_validation_of_too_few_groups_is_refused(planted):
+@pytest.mark.parametrize("name", ["mean_logistic", "last"])
+def test_cross_validation_of_too_few_groups_is_refused(name, planted):
     with pytest.raises(UserError, match="6 records in 3 groups are too few"):
-        fit("mean_logistic", planted(records=6), candidates=(1e-3, 1e-2))
+        fit(name, planted(records=6), candidates=(1e-3, 1e-2))

@@ -256,13 +256,14 @@ def test_ambiguous_records_are_left_out_counted_and_reported(planted, caplog):
 
 def test_a_record_without_label_is_refused(planted):
     data = planted(records=4)
-    with pytest.raises(UserError, match="1 records are not labelled, first 'r2'"):
+    with pytest.raises(UserError, match="1 records are not labelled, first 'r2'. Remedy: label them, or drop them.$"):
         with_labels(data.activations, records_of(data, [Label.HIGH, Label.LOW, None, Label.LOW]))
 
 
 def test_labels_of_other_records_are_refused(planted):
     data = planted(records=4)
-    with pytest.raises(UserError, match="of 4 records and there are labels for 3, not the same ones, first 'r3'"):
+    told = "of 4 records and there are labels for 3, not the same ones, first 'r3'. Remedy: extract the activations"
+    with pytest.raises(UserError, match=f"{told} of this file again .`dvc repro extract`..$"):
         with_labels(data.activations, records_of(data, [Label.HIGH] * 4)[1:])
 
 

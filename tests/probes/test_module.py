@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from scipy.stats import median_abs_deviation
 
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.probes.families import FAMILIES
@@ -13,7 +14,7 @@ from models_under_pressure.probes.family import Descent, DescentConfig, Family, 
 from models_under_pressure.probes.module import ProbeModule
 from models_under_pressure.probes.pooling import MeanStream, Segments, pool_mean
 from models_under_pressure.probes.probe import Probe, device_of
-from models_under_pressure.probes.space import Space
+from models_under_pressure.probes.space import Space, robust_space
 from models_under_pressure.probes.streaming import RunningScore
 from models_under_pressure.probes.training import continue_probe, fit_probe
 
@@ -66,6 +67,18 @@ def test_weights_of_single_precision_are_computed_in_double():
     weights = {"projection": np.ones((2, 1), dtype=np.float32) / 3, "bias": np.zeros(1, dtype=np.float32)}
     module = Probe(FAMILIES["mean"].config(), weights).module
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float64}
+
+
+def test_a_space_is_made_of_the_medians_of_each_feature_and_of_its_deviation_where_most_tokens_are_alike():
+    sample = np.random.default_rng(0).normal(size=(99, 4)) * [1, 5, 0, 0] + [3, -2, 7, 0]
+    sample[:3, 3] = 10, -20, 0.1
+    sample = sample.astype(np.float32)
+    found = robust_space(sample)
+    np.testing.assert_array_equal(found.centre, np.median(sample, axis=0))
+    spread = median_abs_deviation(sample[:, :2].astype(float), axis=0, scale="normal")
+    np.testing.assert_allclose(found.scale[:2], spread, rtol=1e-4)
+    np.testing.assert_allclose(found.scale[2:], [1.0, sample[:, 3].std(dtype=float)], rtol=1e-12)
+    assert found.centre.dtype == found.scale.dtype == np.float64
 
 
 def test_the_space_of_the_training_is_no_part_of_what_is_kept():

@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE, USER
+from models_under_pressure.activations.ragged import ASSISTANT, TEMPLATE, USER, ArrayActivations, View
+from models_under_pressure.core.concept import Classes
 from models_under_pressure.core.errors import UserError
+from models_under_pressure.core.records import Label, Record
 from models_under_pressure.evaluation.metrics import auroc
 from models_under_pressure.probes.batches import Pools
 from models_under_pressure.probes.calibration import fit_calibration, threshold_table
-from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.data import TrainingData, in_memory, with_labels
 from models_under_pressure.probes.families import FAMILIES
 from models_under_pressure.probes.family import DescentConfig, FamilyConfig
 from models_under_pressure.probes.logistic import grouped_folds
@@ -119,6 +121,33 @@ def test_the_first_token_of_the_template_is_fitted_on_where_the_settings_say_so(
         np.testing.assert_allclose(found, alone.weights["projection"], rtol=1e-9)
 
 
+def test_a_record_that_the_extraction_refused_needs_no_activations_and_the_others_bring_their_words(
+    data, ragged, origin
+):
+    words = Classes(positive="rude", negative="kind")
+    some = ragged(np.split(data.activations.values[:6], 2), attributes=origin | {"refused": ["r7"]})
+    labels = {"r7": Label.HIGH, "r1": Label.LOW, "r0": Label.HIGH}
+    records = [Record(id=id_, input="text", label=label, classes=words) for id_, label in labels.items()]
+    found = with_labels(some, records)
+    assert (found.labels.tolist(), found.labels.dtype, found.classes) == ([True, False], bool, words)
+
+
+def test_some_records_keep_the_words_for_their_classes(data):
+    words = Classes(positive="rude", negative="kind")
+    assert replace(data, classes=words).only(np.array([0, 3])).classes == words
+
+
+def test_activations_are_held_in_memory_where_they_fit(data):
+    own = replace(data.activations, token_ids=np.arange(len(data.activations.values)))
+    view, size = View([(own, np.arange(24))]), own.values.nbytes
+    assert in_memory(view, (size - 1) / 2**30) is view
+    held = in_memory(view, size / 2**30)
+    assert isinstance(held, ArrayActivations)
+    for name in ("values", "offsets", "ids", "roles", "token_ids"):
+        np.testing.assert_array_equal(getattr(held, name), getattr(own, name))
+    assert held.attributes == own.attributes
+
+
 def test_a_fold_is_scored_by_the_probe_of_all_others(data):
     config = FAMILIES["difference_of_means"].config()
     folds = grouped_folds(data.labels, data.groups, 3, 5)
@@ -182,7 +211,11 @@ def test_a_split_of_one_class_is_told_by_its_name_and_another_origin_too(data, h
             fit_probe(MEAN.config(), *splits, seed=0)
         assert str(caught.value) == f"the 12 {name} records are all of one class. Remedy: {words}"
     parts = np.split(held_out.activations.values, held_out.activations.offsets[1:-1])
-    other = replace(held_out, activations=ragged(parts, attributes=origin | {"layer": 9}))
-    told = "the validation activations were not made where the probe reads: layer is 9, not 3"
-    with pytest.raises(UserError, match=f"^{told}"):
+    attributes = origin | {"layer": 9, "keep": "mean"}
+    other = replace(held_out, activations=ragged(parts, attributes=attributes))
+    with pytest.raises(UserError) as caught:
         fit_probe(MEAN.config(), data, other, seed=0)
+    assert str(caught.value) == (
+        "the validation activations were not made where the probe reads: layer is 9, not 3; keep is 'mean', not "
+        "'tokens'. Remedy: extract them with the probe's model, layer and hook point, or train a probe for them."
+    )

@@ -1,16 +1,20 @@
 """Training records that count more than others."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from small_store import small_store
 
+from models_under_pressure.core.concept import Classes
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.records import Label, Record
-from models_under_pressure.probes.data import TrainingData
+from models_under_pressure.probes.data import TrainingData, labelled_activations
 from models_under_pressure.probes.families import FAMILIES
-from models_under_pressure.probes.training import fit_probe
+from models_under_pressure.probes.family import DescentConfig
+from models_under_pressure.probes.training import continue_probe, fit_probe
 from models_under_pressure.probes.weights import RecordWeights, spoken_weights
 
 LABELS = np.array([True, False, False, False])
@@ -100,6 +104,27 @@ def test_weights_change_the_probe_and_the_hash_of_its_training_data(family, plan
     plain, found = (fit_probe(config, one, None, seed=0) for one in (data, weighted))
     assert found.provenance["training_data_hash"] != plain.provenance["training_data_hash"]
     assert not np.allclose(found.weights["projection"], plain.weights["projection"])
+
+
+def test_labels_of_a_file_are_put_to_the_activations_of_a_store_with_their_weights(tmp_path):
+    words, path = Classes(positive="rude", negative="kind"), tmp_path / "own.jsonl"
+    rows = [{"ids": "b", "labels": "rude", "source": "forum"}, {"ids": "a", "labels": "kind", "source": "mail"}]
+    path.write_text("".join(json.dumps(row | {"inputs": "text"}) + "\n" for row in rows))
+    store = small_store(tmp_path / "a.zarr", 5)
+    data, kept = labelled_activations(store, path, words)
+    assert ([record.id for record in kept], data.labels.tolist(), data.weights) == (["a", "b"], [False, True], None)
+    data, _ = labelled_activations(store, path, words, RecordWeights(by={"source": {"forum": 3}}))
+    assert data.weights.tolist() == [0.5, 1.5]
+
+
+def test_weights_count_in_each_step_of_descent(planted):
+    data = planted(records=20, hidden=4)
+    weighted = replace(data, weights=np.where(np.arange(20) < 10, 0.5, 1.5))
+    start, once = fit_probe(FAMILIES["mean"].config(), data, None, seed=0), DescentConfig(family="mean", epochs=1)
+    plain, found = (continue_probe(start, one, None, settings=once) for one in (data, weighted))
+    losses = np.logaddexp(0, np.where(data.labels, -1, 1) * start.decision_function(data.activations))
+    assert plain.history[0]["train_loss"] == pytest.approx(losses.mean(), rel=1e-4)
+    assert found.history[0]["train_loss"] == pytest.approx((losses * weighted.weights).mean(), rel=1e-4)
 
 
 def test_weights_go_with_their_records_and_must_be_one_for_each(planted):
