@@ -4,6 +4,8 @@ import contextlib
 import datetime
 import http.client
 import ipaddress
+import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -111,8 +113,8 @@ class Rclone(Server):
         return {"R2_ENDPOINT_URL": self.endpoint, "AWS_CA_BUNDLE": str(self.certificate[0])}
 
     def start(self):
-        program = Path(sys.executable).with_name("rclone")
-        command = [str(program), "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--config", ""]
+        program = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        command = [program, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--config", ""]
         command += ["--cert", str(self.certificate[0]), "--key", str(self.certificate[1])]
         command += ["--read-only"] if self.anonymous else ["--auth-key", f"{KEY_ID},{SECRET}"]
         with self.log.open("ab") as log:
