@@ -19,12 +19,30 @@ def test_what_a_killed_writer_leaves_in_a_folder_changes_no_hash(project):
     assert not project.is_clean(), "a file that counts does"
 
 
-@pytest.mark.parametrize("cut", [0, 3, 600, 1203])
-def test_a_dvc_lock_that_was_cut_is_named_and_loses_nothing(project, cut):
-    """DVC writes it in place; the run cache has what was finished."""
+OUTPUT = "outs:\n    - path: data/evals/mts.jsonl\n"
+HASH = OUTPUT + "      hash: m"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "",
+        "sch",
+        "mts:\n",
+        "deps:\n",
+        "make.py\n",
+        "make.py\n      hash: m",
+        OUTPUT,
+        HASH,
+        HASH + "d5\n",
+        HASH + "d5\n      md5: d",
+    ],
+)
+def test_a_dvc_lock_that_was_cut_is_named_and_loses_nothing(project, last):
+    """DVC writes it in place, here as far as this; the run cache has what was finished."""
     lock = project.path / "dvc.lock"
     whole = lock.read_text()
-    lock.write_text(whole[:cut])
+    lock.write_text(whole[: whole.index(last) + len(last)])
     doctor = project.mup("doctor", "--offline", check=False).output
     broken = project.dvc("repro", check=False)
     if broken.returncode:

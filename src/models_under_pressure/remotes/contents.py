@@ -167,19 +167,31 @@ def _tracked(repo: Any, all_tags: bool) -> list[TrackedOutput]:
 def _outs(repo: Any, revision: str) -> list[Any]:
     from dvc.exceptions import DvcException
 
+    of = "" if revision in ("", "workspace") else f" of {revision}"
     try:
-        return list(repo.index.outs)
+        outs = list(repo.index.outs)
     except DvcException as error:
         first = next(line for line in str(error).splitlines() if line.strip())
-        of = "" if revision in ("", "workspace") else f" of {revision}"
         if found := re.search(r"[\w./-]*dvc\.lock", first):
-            lock = os.path.relpath(found[0], repo.root_dir)  # DVC names it from the working directory
-            raise UserError(
-                "cannot be read: DVC was killed while it wrote the file, or a merge is not resolved.",
-                where=f"{lock}{of}",
-                remedy=f"`git checkout {lock}`, or delete it, then `dvc repro`; the run cache has what was finished.",
-            ) from error
+            raise _cut(repo, found[0], of) from error
         raise UserError(first, where=f"dvc.yaml{of}", remedy="`dvc stage list` shows the place.") from error
+    files = {
+        stage.dvcfile.path: stage.dvcfile for stage in repo.index.stages if hasattr(stage.dvcfile, "lockfile_contents")
+    }
+    for file in files.values():
+        stages = file.lockfile_contents.get("stages", {}).values()
+        if any(set(entry) <= {"path", "hash"} for stage in stages for entry in stage.get("outs", ())):
+            raise _cut(repo, str(Path(file.path).with_name("dvc.lock")), of)
+    return outs
+
+
+def _cut(repo: Any, lock: str, of: str) -> UserError:
+    lock = os.path.relpath(lock, repo.root_dir)  # DVC names it from the working directory
+    return UserError(
+        "cannot be read: DVC was killed while it wrote the file, or a merge is not resolved.",
+        where=f"{lock}{of}",
+        remedy=f"`git checkout {lock}`, or delete it, then `dvc repro`; the run cache has what was finished.",
+    )
 
 
 def _statuses(outputs: list[TrackedOutput], cache: Any, odb: Any) -> Iterator[OutputStatus]:
