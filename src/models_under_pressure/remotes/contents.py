@@ -175,13 +175,12 @@ def _outs(repo: Any, revision: str) -> list[Any]:
         if found := re.search(r"[\w./-]*dvc\.lock", first):
             raise _cut(repo, found[0], of) from error
         raise UserError(first, where=f"dvc.yaml{of}", remedy="`dvc stage list` shows the place.") from error
-    files = {
-        stage.dvcfile.path: stage.dvcfile for stage in repo.index.stages if hasattr(stage.dvcfile, "lockfile_contents")
-    }
-    for file in files.values():
-        stages = file.lockfile_contents.get("stages", {}).values()
-        if any(set(entry) <= {"path", "hash"} for stage in stages for entry in stage.get("outs", ())):
-            raise _cut(repo, str(Path(file.path).with_name("dvc.lock")), of)
+    files = {stage.dvcfile.path: stage.dvcfile for stage in repo.index.stages}
+    for path, file in files.items():
+        stages = getattr(file, "lockfile_contents", {}).get("stages", {}).values()
+        entries = [entry for stage in stages for kind in ("deps", "outs") for entry in stage.get(kind, ())]
+        if any(set(entry) <= {"path", "hash"} for entry in entries):  # DVC reads it, and cannot go on
+            raise _cut(repo, str(Path(path).with_name("dvc.lock")), of)
     return outs
 
 
