@@ -9,22 +9,22 @@ from models_under_pressure.baselines.finetuned.training import train
 from models_under_pressure.evaluation.metrics import auroc
 
 MODES = [
-    {"method": "full", "optimiser": "adamw", "learning_rate": 2e-3, "epochs": 6},
-    {"method": "full", "optimiser": "adamw", "learning_rate": 2e-3, "precision": "mixed", "epochs": 6},
-    {"method": "full", "optimiser": "adamw8bit", "learning_rate": 2e-3, "precision": "bfloat16", "epochs": 6},
+    {"method": "full", "optimiser": "adamw", "learning_rate": 2e-3},
+    {"method": "full", "optimiser": "adamw", "learning_rate": 2e-3, "precision": "mixed"},
+    {"method": "full", "optimiser": "adamw8bit", "learning_rate": 2e-3, "precision": "bfloat16"},
     {"method": "lora", "optimiser": "adamw8bit"},
     {"method": "lora", "optimiser": "adamw", "precision": "mixed", "gradient_checkpointing": True},
-    {"method": "lora", "optimiser": "adamw", "precision": "bfloat16", "epochs": 10},
-    {"method": "qlora", "optimiser": "adamw", "epochs": 6},
-    {"method": "qlora", "optimiser": "adamw8bit", "precision": "mixed", "gradient_checkpointing": True, "epochs": 6},
+    {"method": "lora", "optimiser": "adamw", "precision": "bfloat16", "epochs": 16},
+    {"method": "qlora", "optimiser": "adamw"},
+    {"method": "qlora", "optimiser": "adamw8bit", "precision": "mixed", "gradient_checkpointing": True},
 ]
-"""Each method, optimiser and precision, and most pairs of them; half as many epochs more than a perfect order takes."""
+"""Each method, optimiser and precision, and most pairs of them; twice the epochs that a perfect order took here."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: "-".join(str(value) for value in mode.values()))
 def test_a_separable_set_is_learnt(mode, settings, split):
-    config = settings(**{"epochs": 8, "patience": 16, "batch_tokens": 1024, "learning_rate": 1e-2} | mode)
+    config = settings(**{"epochs": 10, "patience": 16, "batch_tokens": 1024, "learning_rate": 1e-2} | mode)
     classifier = make_classifier(config, seed=0)
     data, validation, unseen = split(48), split(16, start=1000), split(32, start=2000)
     train(classifier, data, validation, config=config, seed=0)
