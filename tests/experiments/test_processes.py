@@ -2,7 +2,6 @@
 
 import operator
 from dataclasses import replace
-from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -11,22 +10,12 @@ from pydantic import BaseModel
 from models_under_pressure.core.errors import UserError
 from models_under_pressure.core.section import load_yaml
 from models_under_pressure.experiments import compare_probes, measure_data_efficiency, train_on_dev
-from models_under_pressure.experiments.shared.rows import MOST, _starts, cores, each
+from models_under_pressure.experiments.shared.rows import MOST, cores, each
 from models_under_pressure.experiments.shared.setting import Setting
 from models_under_pressure.probes.families import FAMILIES
 
 ATTENTION = FAMILIES["attention"].config(epochs=3)
 PROBES = {"mean_logistic": FAMILIES["mean_logistic"].config(), "attention": ATTENTION}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forked_from_one_that_has_made_an_optimiser():
-    """The first one that a process makes imports torch's compiler, for a second and a half."""
-    modules = ["models_under_pressure.experiments", "sklearn.linear_model", "torch._dynamo", "torch.distributed"]
-    context = _starts(compare_probes.__name__)
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload([*modules, compare_probes.__name__, train_on_dev.__name__])
-        forkserver.ensure_running()
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -113,8 +113,8 @@ def stage_of(line):
     return line.split("'")[1] if line.startswith("Running stage '") else None
 
 
-def lines_of(stream):
-    """A queue of the lines, the last of which is None."""
+def read_lines(stream):
+    """A queue of the lines, the last of which is None, and the thread that reads them until all who write have ended."""
     found = queue.Queue()
 
     def read():
@@ -122,8 +122,9 @@ def lines_of(stream):
             found.put(line)
         found.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
-    return found
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    return found, reader
 
 
 def wait(lines, seconds):
@@ -142,15 +143,14 @@ def test_twenty_kills_on_the_way_from_the_download_to_the_figures_change_nothing
     while waiting:
         stage_too = len(waiting) % 2 == 0
         process = start_repro(victim, stage_too=stage_too)
-        lines, printed = lines_of(process.stdout), []
+        (lines, reader), printed = read_lines(process.stdout), []
         while (line := lines.get()) is not None:
             printed.append(line)
             if (name := stage_of(line)) in waiting:
                 waiting.remove(name)
                 wait(lines, 10 ** draw.uniform(-2, 0.3))
                 hit += kill(process, stage_too=stage_too)
-                while lines.get() is not None:
-                    """Until a stage that was left behind has ended: DVC removes folders that it may write to."""
+                reader.join()  # DVC removes folders that a stage left behind may write to
                 mend(victim)
                 break
         else:

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models_under_pressure.activations.ragged import ASSISTANT, SYSTEM, TEMPLATE, THINKING, TOOL, USER, ArrayActivations
@@ -50,7 +50,6 @@ def prefix(activations, length):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=25)  # of each family, and each of up to thirty tokens
 @given(data=st.data())
 def test_after_each_token_it_is_the_score_of_the_conversation_up_to_there_however_it_is_cut(family, data):
     probe = made(

@@ -18,7 +18,7 @@ MODES = [
     {"method": "qlora", "optimiser": "adamw"},
     {"method": "qlora", "optimiser": "adamw8bit", "precision": "mixed", "gradient_checkpointing": True},
 ]
-"""Each method, optimiser and precision, and most pairs of them; twice the epochs that a perfect order took here."""
+"""Each method, optimiser and precision, and most pairs of them."""
 
 
 @pytest.mark.slow
