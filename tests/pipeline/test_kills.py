@@ -114,7 +114,7 @@ def stage_of(line):
 
 
 def read_lines(stream):
-    """A queue of the lines, the last of which is None, and the thread that reads them until all who write have ended."""
+    """A queue of the lines, the last of which is None, and the thread that reads them until all who write are gone."""
     found = queue.Queue()
 
     def read():
